@@ -1,0 +1,161 @@
+"""What an instrument would have seen: noise, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy.special import ndtri
+
+from warp_phys.data_gen._sampling import Floats, Recipe, draw
+from warp_phys.data_gen._streams import Streams
+from warp_phys.systems._errors import UsageError, unknown_name
+
+NoiseDistribution: TypeAlias = Literal["normal", "lognormal"]
+Noise: TypeAlias = float | Mapping[str, Recipe]
+Missing: TypeAlias = float | Mapping[str, float]
+
+
+def noise_levels(
+    noiseless: Floats,
+    outputs: Sequence[str],
+    known: Sequence[str],
+    noise: Noise,
+    distribution: NoiseDistribution,
+    streams: Streams,
+) -> Floats:
+    """Return the standard deviation of each trajectory's noise on each output, (N, O).
+
+    Args:
+        noiseless: Outputs before noise, (N, T, O), NaN where there are none.
+        outputs: Names of the O outputs observed.
+        known: Names of all outputs of the system.
+        noise: A number: relative to the output's standard deviation along its own trajectory,
+            or the standard deviation of the logarithm itself for "lognormal". A mapping from
+            output to number, range, distribution or array (N,): absolute; 0 for those left out.
+        distribution: "normal" or "lognormal" (then it is the logarithm's standard deviation).
+        streams: The random streams.
+    """
+    if distribution not in ("normal", "lognormal"):
+        raise UsageError(f'expected distribution "normal" or "lognormal", got {distribution!r}')
+    n, samples, _ = noiseless.shape
+    if isinstance(noise, Mapping):
+        for name in noise:
+            if name not in known:
+                raise unknown_name("output", name, known)
+        columns = [
+            draw(streams, f"noise level {name}", noise.get(name, 0.0), n) for name in outputs
+        ]
+        levels = np.stack(columns, axis=1)
+    else:
+        relative = _number("noise", noise)
+        levels = np.full((n, len(outputs)), relative)
+        if distribution == "normal" and relative > 0:
+            if samples == 1:
+                raise UsageError(
+                    "a relative noise level needs at least two samples; give an absolute one, "
+                    f"noise={{{outputs[0]!r}: ...}}"
+                )
+            levels *= _spread(noiseless)
+    if not (levels >= 0).all():
+        trajectory, column = np.argwhere(~(levels >= 0))[0]
+        raise UsageError(
+            f"expected noise levels of 0 or more, got {levels[trajectory, column]:.10g} for output "
+            f"{outputs[column]!r} of trajectory {trajectory}"
+        )
+    return levels
+
+
+def add_noise(
+    noiseless: Floats,
+    levels: Floats,
+    outputs: Sequence[str],
+    distribution: NoiseDistribution,
+    streams: Streams,
+) -> Floats:
+    """Return noiseless + sd z, or noiseless exp(sd z) for "lognormal"; z is standard normal.
+
+    Raises:
+        UsageError: Log-normal noise on a value that is not positive.
+    """
+    n, samples, _ = noiseless.shape
+    observed = noiseless.copy()
+    for column, name in enumerate(outputs):
+        if not levels[:, column].any():
+            continue
+        error = levels[:, column, None] * ndtri(streams.uniform(f"noise {name}", n, samples))
+        if distribution == "normal":
+            observed[:, :, column] += error
+            continue
+        _check_positive(noiseless[:, :, column], levels[:, column], name)
+        observed[:, :, column] *= np.exp(error)
+    return observed
+
+
+def remove_missing(
+    observed: Floats,
+    outputs: Sequence[str],
+    known: Sequence[str],
+    missing: Missing,
+    streams: Streams,
+) -> Floats:
+    """Return the values with a share of them, drawn one by one, replaced by NaN.
+
+    Args:
+        observed: Values, (N, T, O).
+        outputs: Names of the O outputs observed.
+        known: Names of all outputs of the system.
+        missing: The probability of each value to be missing, or one for each output named.
+        streams: The random streams.
+    """
+    if isinstance(missing, Mapping):
+        for name in missing:
+            if name not in known:
+                raise unknown_name("output", name, known)
+        shares = [_number("missing", missing.get(name, 0.0)) for name in outputs]
+    else:
+        shares = [_number("missing", missing)] * len(outputs)
+    n, samples, _ = observed.shape
+    kept = observed.copy()
+    for column, (name, share) in enumerate(zip(outputs, shares, strict=True)):
+        if share >= 1:
+            raise UsageError(f"expected missing as a fraction from 0 to below 1, got {share:g}")
+        if share > 0:
+            gone = streams.uniform(f"missing {name}", n, samples) < share
+            kept[:, :, column][gone] = np.nan
+    return kept
+
+
+def _spread(noiseless: Floats) -> Floats:
+    """Return the standard deviation over time, (N, O), of what there is; 0 where nothing is."""
+    present = np.isfinite(noiseless)
+    values = np.where(present, noiseless, 0.0)
+    # In units of the largest value, so that a trajectory on its way to infinity does not overflow.
+    scale = np.abs(values).max(axis=1)
+    values /= np.where(scale > 0, scale, 1.0)[:, None]
+    count = np.maximum(present.sum(axis=1), 1)
+    deviation = np.where(present, values - (values.sum(axis=1) / count)[:, None], 0.0)
+    return scale * np.sqrt((deviation**2).sum(axis=1) / count)
+
+
+def _check_positive(noiseless: Floats, levels: Floats, name: str) -> None:
+    bad = (noiseless <= 0) & (levels > 0)[:, None]
+    if bad.any():
+        trajectory, sample = np.argwhere(bad)[0]
+        raise UsageError(
+            f"log-normal noise needs positive outputs, got {name!r} = "
+            f"{noiseless[trajectory, sample]:.10g} at sample {sample} of trajectory {trajectory}; "
+            'use distribution="normal", or name in noise={...} only outputs that stay positive'
+        )
+
+
+def _number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise UsageError(
+            f"expected {what} as a number, or a mapping from output to its own, got {value!r}"
+        )
+    number = float(value)
+    if not 0 <= number < np.inf:
+        raise UsageError(f"expected {what} of 0 or more, got {number:g}")
+    return number

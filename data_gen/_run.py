@@ -1,0 +1,165 @@
+"""Integrating a whole data set, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from warp_phys.data_gen._sampling import Floats
+from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._integrate import integrate
+from warp_phys.systems._problem import Solution, Status
+from warp_phys.systems._system import System
+
+BLOCK = 16384
+"""Trajectories integrated at a time: enough for full speed, few enough to show progress."""
+
+_PROGRESS_AFTER = 2.0
+"""Seconds before a progress bar appears."""
+
+
+NOT_POSITIVE = 4
+"""Status, beside those of `integrate`: a state that is positive by nature came out as 0 or less."""
+
+STATUS_MEANINGS = {int(status): status.name for status in Status} | {NOT_POSITIVE: "NOT_POSITIVE"}
+
+
+class Run(NamedTuple):
+    """What integration gives: outputs (N, T, O), error estimate (N,) and status (N,)."""
+
+    outputs: Floats
+    error_estimate: Floats
+    status: NDArray[np.int64]
+
+
+def input_values(
+    system: System, n: int, grid: Floats, given: Mapping[str, ArrayLike] | None
+) -> Floats | None:
+    """Return the inputs at the sample times, (N, T, I), or None where the system has none.
+
+    Args:
+        system: The system.
+        n: Number of trajectories.
+        grid: Sample times, (T,) or (N, T) padded with NaN.
+        given: Input name -> a number, (T,) or (N, T).
+    """
+    samples = grid.shape[-1]
+    series = given or {}
+    for name in series:
+        if name not in system.input_names:
+            raise unknown_name(f"input of {type(system).__name__}", name, system.input_names)
+    absent = [name for name in system.input_names if name not in series]
+    if absent:
+        raise UsageError(
+            f"{type(system).__name__} needs its inputs at the sample times; "
+            f"give inputs={{{absent[0]!r}: ...}}"
+        )
+    if not system.inputs:
+        return None
+    values = np.empty((n, samples, len(system.inputs)))
+    for column, name in enumerate(system.input_names):
+        array = np.asarray(series[name], dtype=np.float64)
+        if array.shape not in ((), (samples,), (n, samples)):
+            raise UsageError(
+                f"expected input {name!r} as a number or, for each sample time, of shape "
+                f"({samples},) or ({n}, {samples}), got shape {array.shape}"
+            )
+        values[:, :, column] = array
+        unknown = ~np.isfinite(values[:, :, column]) & np.isfinite(grid)
+        if unknown.any():
+            trajectory, sample = np.argwhere(unknown)[0]
+            raise UsageError(
+                f"expected input {name!r} to be finite, got {values[trajectory, sample, column]} "
+                f"at sample {sample} of trajectory {trajectory}"
+            )
+    return values
+
+
+def run_system(
+    system: System,
+    grid: Floats,
+    starts: Floats,
+    parameters: Floats,
+    inputs: Floats | None,
+    *,
+    rtol: float,
+    atol: float,
+    method: str,
+    block: int = BLOCK,
+) -> Run:
+    """Integrate block by block, with a progress bar on standard error where it takes long.
+
+    Args:
+        system: The system.
+        grid: Sample times, (T,) or (N, T) padded with NaN.
+        starts: Initial states, (N, S).
+        parameters: Parameters, (N, P).
+        inputs: Inputs at the sample times, (N, T, I), or None.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        method: See `integrate`.
+        block: Trajectories integrated at a time; no result depends on it.
+    """
+    n, samples = len(starts), grid.shape[-1]
+    run = Run(np.empty((n, samples, len(system.outputs))), np.empty(n), np.empty(n, np.int64))
+    with tqdm(total=n, delay=_PROGRESS_AFTER, unit=" trajectories", desc="simulate") as bar:
+        for first in range(0, n, block):
+            rows = slice(first, first + block)
+            times = torch.from_numpy(grid if grid.ndim == 1 else grid[rows])
+            driven = None if inputs is None else torch.from_numpy(inputs[rows])
+            values = torch.from_numpy(parameters[rows])
+            solution = integrate(
+                system,
+                times,
+                torch.from_numpy(starts[rows]),
+                values,
+                inputs=driven,
+                rtol=rtol,
+                atol=atol,
+                method=method,
+            )
+            states, status = _inside_support(system, solution)
+            run.outputs[rows] = _outputs(system, times, states, values, driven)
+            run.error_estimate[rows] = solution.error_estimate
+            run.status[rows] = status
+            bar.update(len(values))
+    return run
+
+
+def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return states (N, T, S) and status (N,), failed from where a positive state is not positive.
+
+    The exact solution stays positive, so the state has fallen below what the absolute tolerance
+    resolves, and what comes after is another solution.
+    """
+    states = solution.states
+    positive = torch.tensor([state.support == "positive" for state in system.states])
+    lost = ((states <= 0) & positive).any(dim=2).cummax(dim=1).values
+    failed = lost.any(dim=1) & solution.converged
+    return (
+        states.masked_fill(lost[:, :, None], torch.nan),
+        solution.status.masked_fill(failed, NOT_POSITIVE),
+    )
+
+
+def _outputs(
+    system: System,
+    times: torch.Tensor,
+    states: torch.Tensor,
+    parameters: torch.Tensor,
+    inputs: torch.Tensor | None,
+) -> Floats:
+    """Return the outputs, (N, T, O), of states (N, T, S); NaN where a state is not finite."""
+    outputs = system.outputs_at(
+        times,
+        states.permute(2, 0, 1),
+        parameters.T[:, :, None].expand(-1, -1, states.shape[1]),
+        None if inputs is None else inputs.permute(2, 0, 1),
+    ).permute(1, 2, 0)
+    reached = states.isfinite().all(dim=2, keepdim=True)
+    return torch.where(reached, outputs, torch.nan).numpy()

@@ -1,0 +1,100 @@
+"""What is known: physical models, the contract they share, and integrating them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if __name__ != "warp_phys.systems":
+    raise ImportError(
+        f"expected import as 'warp_phys.systems', got {__name__!r}; "
+        "write 'from warp_phys.systems import ...'"
+    )
+
+if TYPE_CHECKING:
+    from warp_phys.systems._errors import (
+        OutputExistsError,
+        SchemaError,
+        UnknownNameError,
+        UsageError,
+        WarpPhysError,
+    )
+    from warp_phys.systems._integrate import integrate
+    from warp_phys.systems._linear_form import LinearForm
+    from warp_phys.systems._problem import Solution, Status
+    from warp_phys.systems._registry import get_system, system_names
+    from warp_phys.systems._spec import Input, Output, Parameter, State
+    from warp_phys.systems._system import System
+    from warp_phys.systems.damped_oscillator import DampedOscillator
+    from warp_phys.systems.lotka_volterra import LotkaVolterra
+    from warp_phys.systems.mass_spring_damper import MassSpringDamper
+    from warp_phys.systems.pendulum import Pendulum
+    from warp_phys.systems.sine import Sine
+    from warp_phys.systems.sir import SIR
+    from warp_phys.systems.van_der_pol import VanDerPol
+
+# Public name -> module. Nothing is imported before it is asked for: torch alone takes seconds.
+_EXPORTS = {
+    "System": "_system",
+    "State": "_spec",
+    "Output": "_spec",
+    "Input": "_spec",
+    "Parameter": "_spec",
+    "LinearForm": "_linear_form",
+    "get_system": "_registry",
+    "system_names": "_registry",
+    "integrate": "_integrate",
+    "Solution": "_problem",
+    "Status": "_problem",
+    "WarpPhysError": "_errors",
+    "UsageError": "_errors",
+    "UnknownNameError": "_errors",
+    "SchemaError": "_errors",
+    "OutputExistsError": "_errors",
+    "Sine": "sine",
+    "MassSpringDamper": "mass_spring_damper",
+    "DampedOscillator": "damped_oscillator",
+    "Pendulum": "pendulum",
+    "LotkaVolterra": "lotka_volterra",
+    "VanDerPol": "van_der_pol",
+    "SIR": "sir",
+}
+
+__all__ = [
+    "SIR",
+    "DampedOscillator",
+    "Input",
+    "LinearForm",
+    "LotkaVolterra",
+    "MassSpringDamper",
+    "Output",
+    "OutputExistsError",
+    "Parameter",
+    "Pendulum",
+    "SchemaError",
+    "Sine",
+    "Solution",
+    "State",
+    "Status",
+    "System",
+    "UnknownNameError",
+    "UsageError",
+    "VanDerPol",
+    "WarpPhysError",
+    "get_system",
+    "integrate",
+    "system_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        module = importlib.import_module(f"{__name__}.{_EXPORTS[name]}")
+        return getattr(module, name)
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}; it exports {', '.join(sorted(_EXPORTS))}"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

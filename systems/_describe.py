@@ -1,0 +1,67 @@
+"""Systems in words: the table that `repr` prints and the longer description."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from warp_phys.systems._spec import Parameter, State
+from warp_phys.systems._supports import describe
+
+if TYPE_CHECKING:
+    from warp_phys.systems._system import System
+
+
+def table(system: System) -> str:
+    """Return states, outputs, inputs and parameters, one a line, with units and ranges."""
+    rows = [
+        ("state", state.name, state.unit, describe(state.support), _start(system, state), state)
+        for state in system.states
+    ]
+    if not system.observes_all_states:
+        rows += [
+            ("output", entry.name, entry.unit, describe(entry.support), "", entry)
+            for entry in system.outputs
+        ]
+    rows += [("input", entry.name, entry.unit, "", "", entry) for entry in system.inputs]
+    rows += [
+        ("parameter", entry.name, entry.unit, describe(entry.support), _values(entry), entry)
+        for entry in system.parameters
+    ]
+    texts = [(*cells, entry.description) for *cells, entry in rows]
+    title = f"{type(system).__name__}: {len(system.states)} states, "
+    title += f"{len(system.outputs)} outputs, {len(system.parameters)} parameters "
+    title += f"({len(system.free_names)} free); time in {system.time_unit}"
+    return "\n".join([title, *_aligned(texts)])
+
+
+def describe_system(system: System) -> str:
+    """Return the docstring, the table and the reference of a system."""
+    parts = [inspect.getdoc(type(system)) or "", table(system)]
+    if system.reference:
+        parts.append(f"Reference: {system.reference}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _start(system: System, state: State) -> str:
+    value = system.default_initial_state[state.name]
+    if isinstance(value, tuple | list):
+        return f"starts in {value[0]:g} to {value[1]:g}"
+    return f"starts at {value:g}"
+
+
+def _values(parameter: Parameter) -> str:
+    if parameter.fixed is not None:
+        return f"fixed at {parameter.fixed:g}"
+    low, high = parameter.range or (float("nan"), float("nan"))
+    return f"{low:g} to {high:g}"

@@ -1,0 +1,50 @@
+"""The package's own exceptions: what was expected, what came, how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WarpPhysError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UsageError(WarpPhysError, ValueError):
+    """An argument or a data set is not what the function needs."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not among the known ones; the message offers the closest."""
+
+
+class SchemaError(UsageError):
+    """A file or Dataset that does not follow the package's data schema."""
+
+
+class OutputExistsError(WarpPhysError, FileExistsError):
+    """A file that would be overwritten without having been asked to."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Build the error for a name that is not known, with the closest known names.
+
+    Args:
+        kind: What the name stands for, in the singular: "system", "parameter of Pendulum".
+        name: What came.
+        known: The names that would have been right.
+
+    Returns:
+        The exception, to be raised by the caller.
+
+    Example:
+        >>> str(unknown_name("system", "lotka_voltera", ["lotka_volterra", "sir"]))
+        "unknown system 'lotka_voltera'; did you mean 'lotka_volterra'? known: lotka_volterra, sir"
+    """
+    names = list(known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(str(name).lower(), folded, n=3, cutoff=0.5)
+    offer = " or ".join(repr(folded[match]) for match in close)
+    question = f"did you mean {offer}? " if offer else ""
+    listing = ", ".join(names) if names else "none"
+    return UnknownNameError(f"unknown {kind} {name!r}; {question}known: {listing}")

@@ -1,0 +1,165 @@
+"""The one door to solutions of systems: many trajectories, each with its error and its status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from warp_phys.systems._adaptive import solve_adaptive
+from warp_phys.systems._closed_form import solve_closed_form
+from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._problem import Problem, Solution, Status, scatter
+from warp_phys.systems._scipy import SCIPY_METHODS, solve_scipy
+from warp_phys.systems._tableaus import TABLEAUS
+from warp_phys.systems._torchdiffeq import solve_rk4, solve_torchdiffeq
+from warp_phys.systems._validation import build_problem, valid_trajectories
+
+if TYPE_CHECKING:
+    from warp_phys.systems._system import System
+
+METHODS = ("auto", "solution", *TABLEAUS, *SCIPY_METHODS, "rk4", "torchdiffeq")
+
+
+def integrate(
+    system: System,
+    times: Any,
+    initial_states: Any,
+    parameters: Any,
+    *,
+    inputs: Any = None,
+    initial_time: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    method: str = "auto",
+    substeps: int = 4,
+) -> Solution:
+    r"""Solve y' = rhs(t, y; p) for N trajectories at their sample times.
+
+    Arrays and tensors are float64, or float32 throughout; the result has the same. Times are in
+    the system's `time_unit`, all else in the units the system declares.
+
+    ============= ====================================================================== ========
+    method        what it is                                                             gradient
+    ============= ====================================================================== ========
+    "auto"        "solution" where the system has one; "torchdiffeq" where an argument   (yes)
+                  requires gradients; else "dop853", and "scipy-stiff" for the
+                  trajectories that prove too stiff for it
+    "solution"    the system's closed form                                               yes
+    "dop853"      explicit Runge-Kutta of order 8, batched, own steps per trajectory     no
+    "rk45"        the same with order 5                                                  no
+    "scipy"       SciPy's DOP853, one trajectory at a time: the reference                no
+    "scipy-stiff" SciPy's Radau with the exact Jacobian, one trajectory at a time        no
+    "rk4"         torchdiffeq, order 4, `substeps` equal steps from sample to sample     yes
+    "torchdiffeq" torchdiffeq's dopri8, adaptive, all trajectories in step               yes
+    ============= ====================================================================== ========
+
+    Error control of the adaptive methods: every step keeps the local error of every state below
+    atol + rtol \|y\|. With "dop853" and "rk45" the step size is a function of the trajectory
+    alone, so a trajectory's result does not depend on its batch (beyond 1e-12, as vector tails
+    round differently).
+
+    The error estimate is relative, the largest over the states of error / (atol / rtol +
+    max_t \|y\|). For "dop853" and "rk45" the error is the sum of the estimated local errors; what
+    the system itself makes of early errors (it may damp or amplify them) is not in it. For
+    "scipy" and "scipy-stiff" it is the difference to a solution ten times looser, for
+    "torchdiffeq" that to "dop853". It is 0 for closed forms and NaN, unknown, for "rk4".
+
+    Args:
+        system: The system.
+        times: (T,) for all trajectories or (N, T) for their own; strictly increasing, with NaN at
+            the end where a trajectory has fewer samples.
+        initial_states: (N, S), in the order of the system's states.
+        parameters: (N, P), in the order of the system's parameters, the fixed ones included.
+        inputs: (N, T, I), external inputs at `times`: linear between samples, held outside.
+        initial_time: When the initial states hold, a number or (N,); the first sample by default.
+        rtol: Relative tolerance, at least 100 times the spacing of the numbers at 1.
+        atol: Absolute tolerance.
+        method: See above.
+        substeps: Steps from sample to sample of "rk4".
+
+    Returns:
+        States (N, T, S), error estimate (N,) and status (N,). A trajectory that fails has NaN from
+        there on, and disturbs no other.
+
+    Raises:
+        UsageError: An argument has the wrong shape or dtype, times do not increase, a parameter is
+            outside its support, or the method cannot do what is asked.
+        UnknownNameError: There is no such method.
+
+    References:
+        E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed.,
+        Springer, 1993, sec. II.4-5.
+        R. T. Q. Chen, torchdiffeq, github.com/rtqichen/torchdiffeq.
+
+    Example:
+        >>> from warp_phys.systems import LotkaVolterra
+        >>> solution = integrate(
+        ...     LotkaVolterra(), [0.0, 10.0], [[30.0, 4.0]], [[0.55, 0.028, 0.80, 0.024]]
+        ... )
+        >>> solution.states[0, -1].round(decimals=3)
+        tensor([23.5110, 5.1990], dtype=torch.float64)
+    """
+    problem = build_problem(
+        system,
+        times,
+        initial_states,
+        parameters,
+        inputs=inputs,
+        initial_time=initial_time,
+        rtol=rtol,
+        atol=atol,
+    )
+    chosen = _choose(problem, method)
+    if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
+        raise UsageError(f"expected substeps as a whole number, 1 or more; received {substeps!r}")
+    valid = valid_trajectories(problem)
+    if bool(valid.all()):
+        return _solve(problem, chosen, substeps)
+    rows = valid.nonzero()[:, 0]
+    if rows.numel() == 0:
+        return scatter([], problem)
+    return scatter([(rows, _solve(problem.select(rows), chosen, substeps))], problem)
+
+
+def _choose(problem: Problem, method: str) -> str:
+    """Return the method, with "auto" resolved as far as it can be before solving."""
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    name = type(problem.system).__name__
+    if method == "solution" and not problem.system.has_solution:
+        raise UsageError(f"{name} has no closed form; use method='auto'")
+    if method == "auto" and problem.system.has_solution:
+        return "solution"
+    if method == "auto" and problem.differentiable:
+        return "torchdiffeq"
+    if problem.differentiable and method in (*TABLEAUS, *SCIPY_METHODS):
+        raise UsageError(
+            f"method {method!r} gives no gradients, and an argument requires them; use "
+            "'torchdiffeq' or 'rk4', or detach the arguments"
+        )
+    return method
+
+
+def _solve(problem: Problem, method: str, substeps: int) -> Solution:
+    if method == "solution":
+        return solve_closed_form(problem)
+    if method == "rk4":
+        return solve_rk4(problem, substeps)
+    if method == "torchdiffeq":
+        return solve_torchdiffeq(problem)
+    if method in SCIPY_METHODS:
+        return solve_scipy(problem, method)
+    if method in TABLEAUS:
+        return solve_adaptive(problem, method)
+    return _solve_with_stiff_path(problem)
+
+
+def _solve_with_stiff_path(problem: Problem) -> Solution:
+    solution = solve_adaptive(problem, "dop853")
+    stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
+    if stiff.numel() == 0:
+        return solution
+    everything = torch.arange(problem.counts.numel(), device=stiff.device)
+    again = solve_scipy(problem.select(stiff), "scipy-stiff")
+    return scatter([(everything, solution), (stiff, again)], problem)

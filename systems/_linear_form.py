@@ -1,0 +1,244 @@
+"""Right-hand sides affine in coordinates q of the parameters: rhs = f0(t, y) + F(t, y) q."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from warp_phys.systems._assemble import assemble
+from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._namespace import Namespace
+from warp_phys.systems._supports import bounds
+
+if TYPE_CHECKING:
+    from warp_phys.systems._system import System
+
+_PROBES = 16
+_PROBE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class LinearForm:
+    """Coordinates q of the parameters in which a right-hand side is affine.
+
+    A system that declares one also has a method `linear_rhs(t, y, q, p)`, its right-hand side
+    as a function of q. There and in `from_coordinates`, `p` holds the fixed parameters; the free
+    ones are None.
+
+    Attributes:
+        names: Names of the coordinates.
+        units: Their units.
+        to_coordinates: p -> the coordinates, in order.
+        from_coordinates: (q, p) -> parameter name -> value, or None where q does not determine
+            it. Names may be left out.
+
+    Example:
+        >>> LinearForm(
+        ...     names=("k_over_m",),
+        ...     units=("1/s2",),
+        ...     to_coordinates=lambda p: (p.k / p.m,),
+        ...     from_coordinates=lambda q, p: {"k": None if p.m is None else q.k_over_m * p.m},
+        ... ).names
+        ('k_over_m',)
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    to_coordinates: Callable[[Any], Sequence[Any]]
+    from_coordinates: Callable[[Any, Any], Mapping[str, Tensor | None]]
+
+    def __post_init__(self) -> None:
+        if not self.names or len(self.names) != len(self.units):
+            raise UsageError(
+                "LinearForm needs one unit for each of its names; "
+                f"received names {self.names!r} and units {self.units!r}"
+            )
+
+
+def find_linear_form(system: System) -> LinearForm | None:
+    """Return the declared form, or q = free parameters where the rhs is affine in them."""
+    if system.linear_form is not None:
+        return system.linear_form
+    if not system.free_names:
+        return None
+    form = LinearForm(
+        names=system.free_names,
+        units=tuple(parameter.unit for parameter in system.free_parameters),
+        to_coordinates=partial(_pick, system.free_names),
+        from_coordinates=partial(_name, system.free_names),
+    )
+    return form if _is_affine(system, form) else None
+
+
+def affine_terms(
+    system: System, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None
+) -> tuple[Tensor, Tensor] | None:
+    """Return f0 (S, *batch) and F (S, Q, *batch), or None where the rhs is not affine."""
+    form = system.affine_form
+    if form is None:
+        return None
+    function = _rhs_of_coordinates(system, form, t, y, parameters, inputs)
+    batch = torch.broadcast_shapes(y.shape[1:], parameters.shape[1:])
+    origin = y.new_zeros((len(form.names), *batch))
+    return function(origin), _jacobian(function, origin)
+
+
+def coordinates_from_parameters(system: System, parameters: Tensor) -> Tensor:
+    """Return the coordinates q (Q, *batch) of parameters (P, *batch)."""
+    form = _required(system)
+    p = Namespace(type(system).__name__, system.parameter_names, parameters.unbind(0))
+    where = f"{type(system).__name__}.linear_form.to_coordinates"
+    return assemble(form.to_coordinates(p), parameters, form.names, where)
+
+
+def parameters_from_coordinates(system: System, coordinates: Tensor, parameters: Tensor) -> Tensor:
+    """Return parameters (P, *batch) from q (Q, *batch): fixed ones as given, unknown ones NaN."""
+    form = _required(system)
+    owner = type(system).__name__
+    q = Namespace(f"the linear form of {owner}", form.names, coordinates.unbind(0))
+    found = form.from_coordinates(q, _known(system, parameters, None))
+    for name in found:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {owner}", name, system.parameter_names)
+    unknown = torch.full_like(coordinates[0], torch.nan)
+    rows = []
+    for row, parameter in zip(parameters.unbind(0), system.parameters, strict=True):
+        value = found.get(parameter.name) if parameter.fixed is None else row
+        rows.append(unknown if value is None else value)
+    return assemble(rows, coordinates, system.parameter_names, f"{owner}.from_coordinates")
+
+
+def _pick(names: Sequence[str], p: Any) -> list[Tensor]:
+    return [getattr(p, name) for name in names]
+
+
+def _name(names: Sequence[str], q: Any, p: Any) -> dict[str, Tensor | None]:
+    return {name: getattr(q, name) for name in names}
+
+
+def _required(system: System) -> LinearForm:
+    if system.affine_form is None:
+        raise UsageError(
+            f"the right-hand side of {type(system).__name__} is not affine in its free parameters "
+            f"({', '.join(system.free_names) or 'none'}); declare linear_form and linear_rhs, or "
+            "fix the parameters that enter non-linearly"
+        )
+    return system.affine_form
+
+
+def _known(system: System, parameters: Tensor, inputs: Tensor | None) -> Namespace:
+    """Return the fixed parameters by name, None for the free ones, and the inputs."""
+    values: list[Tensor | None] = [
+        None if parameter.fixed is None else row
+        for row, parameter in zip(parameters.unbind(0), system.parameters, strict=True)
+    ]
+    names = system.parameter_names
+    if inputs is not None:
+        names += system.input_names
+        values.extend(inputs.unbind(0))
+    return Namespace(type(system).__name__, names, values)
+
+
+def _rhs_of_coordinates(
+    system: System,
+    form: LinearForm,
+    t: Any,
+    y: Tensor,
+    parameters: Tensor,
+    inputs: Tensor | None,
+) -> Callable[[Tensor], Tensor]:
+    if system.linear_form is None:
+        fixed = [parameter.fixed is not None for parameter in system.parameters]
+
+        def of_free_parameters(q: Tensor) -> Tensor:
+            free = iter(q.unbind(0))
+            rows = [
+                row if is_fixed else next(free)
+                for row, is_fixed in zip(parameters.unbind(0), fixed, strict=True)
+            ]
+            complete = assemble(rows, q, system.parameter_names, "the free parameters")
+            return system.derivative(t, y.expand(y.shape[:1] + q.shape[1:]), complete, inputs)
+
+        return of_free_parameters
+
+    p = _known(system, parameters, inputs)
+    linear_rhs = system.linear_rhs  # type: ignore[attr-defined]  # comes with linear_form
+
+    def of_declared_coordinates(q: Tensor) -> Tensor:
+        named = Namespace(f"the linear form of {type(system).__name__}", form.names, q.unbind(0))
+        states = y.expand(y.shape[:1] + q.shape[1:])
+        where = f"{type(system).__name__}.linear_rhs"
+        return assemble(linear_rhs(t, states, named, p), states, system.state_names, where)
+
+    return of_declared_coordinates
+
+
+def _jacobian(function: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
+    """Return dfunction/dq, (S, Q, *batch), where each batch member depends on its own q alone."""
+    columns = []
+    for index in range(q.shape[0]):
+        direction = torch.zeros_like(q)
+        direction[index] = 1.0
+        columns.append(torch.func.jvp(function, (q,), (direction,))[1])
+    return torch.stack(columns, dim=1)
+
+
+def _is_affine(system: System, form: LinearForm) -> bool:
+    """Compare derivatives at the origin and at two random points, and values with the plane."""
+    generator = torch.Generator().manual_seed(0)
+    y = _random_states(system, generator)
+    t = _uniform(generator, 0.0, 1.0)
+    inputs = torch.stack([_uniform(generator, -1.0, 1.0) for _ in system.inputs] or [t])
+    points = [_random_parameters(system, generator) for _ in range(2)]
+    function = _rhs_of_coordinates(system, form, t, y, points[0], inputs if system.inputs else None)
+    origin = y.new_zeros((len(form.names), _PROBES))
+    value, slope = function(origin), _jacobian(function, origin)
+    if not (slope != 0.0).any(dim=2).any(dim=0).all():  # a parameter that the rhs ignores
+        return False
+    for parameters in points:
+        q = _free_rows(system, parameters)
+        plane = value + (slope * q).sum(dim=1)
+        scale = value.abs() + (slope * q).abs().sum(dim=1)
+        near = (function(q) - plane).abs() <= _PROBE_TOLERANCE * scale
+        same = (_jacobian(function, q) - slope).abs() <= _PROBE_TOLERANCE * slope.abs()
+        if not (near.all() and same.all()):
+            return False
+    return True
+
+
+def _free_rows(system: System, parameters: Tensor) -> Tensor:
+    """Return the rows of parameters (P, *batch) that are free."""
+    free = [index for index, entry in enumerate(system.parameters) if entry.fixed is None]
+    return parameters[free]
+
+
+def _random_parameters(system: System, generator: torch.Generator) -> Tensor:
+    rows = []
+    for parameter in system.parameters:
+        if parameter.fixed is not None:
+            rows.append(torch.full((_PROBES,), parameter.fixed, dtype=torch.float64))
+        elif parameter.range is not None:
+            rows.append(_uniform(generator, *parameter.range))
+    return torch.stack(rows)
+
+
+def _random_states(system: System, generator: torch.Generator) -> Tensor:
+    rows = []
+    for state in system.states:
+        initial = system.default_initial_state[state.name]
+        low, high = bounds(state.support)
+        middle = 0.5 * sum(initial) if isinstance(initial, tuple | list) else float(initial)
+        width = max(abs(middle), 1.0)
+        low = max(low, 0.1 * middle if low == 0.0 else middle - width)
+        rows.append(_uniform(generator, low, min(high, middle + width)))
+    return torch.stack(rows)
+
+
+def _uniform(generator: torch.Generator, low: float, high: float) -> Tensor:
+    unit = torch.rand(_PROBES, generator=generator, dtype=torch.float64)
+    return low + (high - low) * unit

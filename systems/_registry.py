@@ -1,0 +1,64 @@
+"""The systems that come with the package, by name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from warp_phys.systems._errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from warp_phys.systems._system import System
+
+# Name (also of the module) -> class.
+SHIPPED = {
+    "sine": "Sine",
+    "mass_spring_damper": "MassSpringDamper",
+    "damped_oscillator": "DampedOscillator",
+    "pendulum": "Pendulum",
+    "lotka_volterra": "LotkaVolterra",
+    "van_der_pol": "VanDerPol",
+    "sir": "SIR",
+}
+
+
+def system_names() -> tuple[str, ...]:
+    """Return the names of the systems that come with the package.
+
+    Example:
+        >>> "lotka_volterra" in system_names()
+        True
+    """
+    return tuple(SHIPPED)
+
+
+def get_system(name: str, **fixed: float | tuple[float, float] | None) -> System:
+    """Return a system that comes with the package.
+
+    Args:
+        name: One of `system_names()`; the class name works too.
+        **fixed: Parameters to fix (number) or to free (None, or a range), as in `System`.
+
+    Returns:
+        A new instance.
+
+    Raises:
+        UnknownNameError: No system has this name; the message offers the closest.
+        UsageError: `name` is not text.
+
+    Example:
+        >>> get_system("pendulum", length=1.0).free_names
+        ('damping',)
+    """
+    if not isinstance(name, str):
+        raise UsageError(
+            f"expected the name of a system as text, one of {', '.join(SHIPPED)}; received "
+            f"{type(name).__name__}"
+        )
+    wanted = name.replace("_", "").replace("-", "").replace(" ", "").lower()
+    for module, class_name in SHIPPED.items():
+        if class_name.lower() == wanted:
+            found = importlib.import_module(f"warp_phys.systems.{module}")
+            system: System = getattr(found, class_name)(**fixed)
+            return system
+    raise unknown_name("system", name, SHIPPED)

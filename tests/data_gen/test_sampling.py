@@ -1,0 +1,135 @@
+"""Parameters and initial states: every way to give them, and complaints that name the place."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from warp_phys.data_gen import log_normal, log_uniform, normal, truncated_normal
+from warp_phys.data_gen._sampling import sample_initial_states, sample_parameters
+from warp_phys.data_gen._streams import Streams
+from warp_phys.systems import Parameter, State, System, get_system
+from warp_phys.systems._errors import UnknownNameError, UsageError
+
+LOTKA_VOLTERRA = get_system("lotka_volterra")
+
+
+class Decay(System):
+    """Decay from an initial amount that is a parameter: y' = -rate y, y(0) = amount."""
+
+    states = (State("mass", "kg", support="positive"), State("age", "s"))
+    parameters = (
+        Parameter("rate", "1/s", support="positive", range=(0.1, 2.0)),
+        Parameter("amount", "kg", support="positive", range=(1.0, 2.0)),
+        Parameter("factor", "1", fixed=3.0),
+    )
+
+    def rhs(self, t, y, p):
+        return -p.rate * y[0], 1.0 + 0.0 * y[1]
+
+    def initial_state(self, p):
+        return p.factor * p.amount, 0.0 * p.amount
+
+
+def parameters(given=None, n=100, system=LOTKA_VOLTERRA, seed=0):
+    return sample_parameters(system, n, given, Streams(seed))
+
+
+def states(given=None, n=100, system=LOTKA_VOLTERRA, seed=0):
+    values = sample_parameters(system, n, None, Streams(seed))
+    return sample_initial_states(system, n, given, values, Streams(seed))
+
+
+class TestParameters:
+    def test_none_takes_the_systems_ranges(self):
+        values = parameters()
+        for column, parameter in enumerate(LOTKA_VOLTERRA.parameters):
+            low, high = parameter.range
+            assert low < values[:, column].min() < values[:, column].max() < high
+
+    def test_fixed_ones_have_their_value(self):
+        assert (parameters(system=Decay())[:, 2] == 3.0).all()
+        assert (parameters(system=Decay(rate=0.5))[:, 0] == 0.5).all()
+        assert parameters({"factor": (1.0, 2.0)}, system=Decay())[:, 2].std() > 0
+
+    def test_every_kind_of_recipe(self):
+        own = np.linspace(0.1, 1.0, 100)
+        values = parameters({"alpha": 0.5, "beta": (0.01, 0.02), "gamma": own})
+        assert (values[:, 0] == 0.5).all()
+        assert (np.abs(values[:, 1] - 0.015) < 0.005).all()
+        assert (values[:, 2] == own).all()
+        assert (values[:, 3] == parameters()[:, 3]).all()
+        assert (parameters(values)[:, :] == values).all()
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 2**63 - 1), st.integers(1, 40), st.integers(1, 40))
+    def test_the_first_ones_are_the_same_whatever_n(self, seed, n, more):
+        recipes = {
+            "alpha": truncated_normal(1.0, 0.5),
+            "beta": log_normal(0.05, 1.0),
+            "gamma": log_uniform(0.1, 10.0),
+        }
+        few = parameters(recipes, n, seed=seed)
+        assert np.array_equal(few, parameters(recipes, n + more, seed=seed)[:n])
+
+    def test_giving_one_leaves_the_others_as_they_were(self):
+        assert np.array_equal(parameters({"alpha": 1.0})[:, 1:], parameters()[:, 1:])
+
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [
+            ({"alhpa": 1.0}, "unknown parameter of LotkaVolterra 'alhpa'; did you mean 'alpha'"),
+            ({"alpha": np.ones(3)}, r"parameter alpha with one value for each of 100 .* \(3,\)"),
+            ({"alpha": (2.0, 1.0)}, r"range of parameter alpha as \(low, high\), got \(2.0, 1.0\)"),
+            ({"alpha": (1.0, 2.0, 3.0)}, r"range of parameter alpha as \(low, high\)"),
+            ({"alpha": "a lot"}, "parameter alpha as a number, a tuple .* got 'a lot'"),
+            (np.ones((4, 100)), r"shape \(100, 4\), .* got shape \(4, 100\); transpose it"),
+            (np.ones((100, 3)), r"\(alpha, beta, gamma, delta\), got shape \(100, 3\)$"),
+            ("alpha", "expected numbers for each parameter of LotkaVolterra"),
+        ],
+    )
+    def test_what_does_not_fit_says_why(self, given, text):
+        with pytest.raises(UsageError, match=text):
+            parameters(given)
+
+    def test_a_value_outside_its_support_is_named(self):
+        values = np.ones(100)
+        values[7] = -0.25
+        unit = LOTKA_VOLTERRA.parameters[0].unit
+        with pytest.raises(UsageError) as error:
+            parameters({"alpha": values})
+        assert f"parameter 'alpha' of trajectory 7 is -0.25 {unit}, outside its support" in str(
+            error.value
+        )
+        with pytest.raises(UsageError, match="parameter 'alpha' of trajectory"):
+            parameters({"alpha": normal(0.0, 1.0)})
+        with pytest.raises(UsageError, match="is nan"):
+            parameters({"alpha": np.nan})
+
+
+class TestInitialStates:
+    def test_none_takes_the_systems_defaults(self):
+        values = states()
+        for column, name in enumerate(LOTKA_VOLTERRA.state_names):
+            default = LOTKA_VOLTERRA.default_initial_state[name]
+            low, high = (default, default) if np.ndim(default) == 0 else default
+            assert (low <= values[:, column]).all()
+            assert (values[:, column] <= high).all()
+
+    def test_they_follow_from_the_parameters_where_the_system_says_so(self):
+        values = parameters(system=Decay())
+        starts = sample_initial_states(Decay(), 100, None, values, Streams(0))
+        assert np.array_equal(starts, np.c_[3.0 * values[:, 1], np.zeros(100)])
+        given = sample_initial_states(Decay(), 100, {"age": 2.0}, values, Streams(0))
+        assert np.array_equal(given, np.c_[3.0 * values[:, 1], np.full(100, 2.0)])
+
+    def test_they_may_be_given(self):
+        values = states({"prey": log_normal(10.0, 1.0), "predator": 4.0})
+        assert (values[:, 1] == 4.0).all()
+        assert np.array_equal(states(values), values)
+
+    def test_what_does_not_fit_says_why(self):
+        with pytest.raises(UnknownNameError, match="state of LotkaVolterra 'pray'; did you mean"):
+            states({"pray": 1.0})
+        with pytest.raises(UsageError, match="initial state 'mass' of trajectory 0 is -1 kg"):
+            states({"mass": -1.0}, system=Decay())

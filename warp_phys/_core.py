@@ -1,0 +1,178 @@
+"""The core both models share: scaling, drive, initial state and linear recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from warp_phys._drives import Difference, Drive, Features, Raw
+from warp_phys._heads import InitialState
+from warp_phys._records import Records
+from warp_phys._recurrence_layer import LinearRecurrence
+from warp_phys._samples import Samples, Scaling, hold
+from warp_phys._settings import Settings
+
+# Bounds the temporaries of a pass over long data sets.
+_SAMPLES_AT_ONCE = 200_000
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a model remembers of N sensors between samples: constant memory.
+
+    Attributes:
+        theta: (N, D) hidden states; None before the first sample.
+        signals: (N, reach, C) the last signals.
+        start: (N,) time of the first sample.
+        elapsed: (N,) time since then.
+        seen: (N, O) whether each output was ever measured.
+        last: (N, O) its last value.
+        count: Samples so far.
+    """
+
+    theta: Tensor | None
+    signals: Tensor
+    start: Tensor
+    elapsed: Tensor
+    seen: Tensor
+    last: Tensor
+    count: int
+
+
+class Core(nn.Module):
+    """theta_t = A theta_{t-1} + B u_t over scaled records.
+
+    Args:
+        settings: The model's choices.
+        base: (D,) hidden state to start training from.
+        outputs: Number of observed outputs.
+        inputs: Number of known inputs.
+        logarithmic: Whether the outputs carry log-normal noise.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        base: Tensor,
+        outputs: int,
+        inputs: int,
+        *,
+        logarithmic: bool,
+    ) -> None:
+        super().__init__()
+        self.dtype = settings.torch_dtype
+        self.scaling = Scaling(outputs, inputs, logarithmic=logarithmic)
+        self.drive = _drive(settings, self.scaling.width, outputs).to(self.dtype)
+        self.initial = InitialState(
+            self.drive.signal_width,
+            base,
+            width=settings.width if settings.initial == "first_sample" else 0,
+        ).to(self.dtype)
+        self.recurrence = LinearRecurrence(
+            base.numel(),
+            self.drive.width,
+            structure=settings.structure,
+            rank=settings.rank,
+            stable=settings.stable,
+            decay=settings.decay,
+            dtype=self.dtype,
+        )
+
+    def signals(self, records: Records) -> Tensor:
+        """Return what the drive reads, (N, T, C), of all records."""
+        parts = [
+            self.drive.signals(self.scaling(records.select(piece), self.dtype))
+            for piece in blocks(len(records), records.times.shape[1])
+        ]
+        return torch.cat(parts)
+
+    def elapsed(self, records: Records) -> Tensor:
+        """Return the time since the first sample in lengths of the training grid, (N, T)."""
+        return (records.elapsed / self.scaling.duration).to(self.dtype)
+
+    def states(self, signals: Tensor) -> Tensor:
+        """Return theta at every sample, (N, T, D)."""
+        first = self.initial(signals[:, 0])
+        later = self.recurrence(self.drive(signals)[:, 1:], first)
+        return torch.cat([first.unsqueeze(1), later], dim=1)
+
+    def init_stream(self, count: int) -> Stream:
+        """Return the memory of `count` sensors before their first sample."""
+        outputs = self.scaling.outputs
+        double = torch.float64
+        return Stream(
+            theta=None,
+            signals=torch.zeros(
+                count,
+                self.drive.reach,
+                self.drive.signal_width,
+                dtype=self.dtype,
+            ),
+            start=torch.zeros(count, dtype=double),
+            elapsed=torch.zeros(count, dtype=double),
+            seen=torch.zeros(count, outputs, dtype=torch.bool),
+            last=torch.zeros(count, outputs, dtype=double),
+            count=0,
+        )
+
+    def step(
+        self, stream: Stream, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[Stream, Tensor, Tensor]:
+        """Take in one sample of every sensor.
+
+        Args:
+            stream: What is remembered.
+            times: (N,).
+            observed: (N, O), NaN where missing.
+            inputs: (N, I).
+
+        Returns:
+            The new memory, theta (N, D) as the whole record gives it, and the scaled time (N,).
+        """
+        start = times if stream.count == 0 else stream.start
+        elapsed = times - start
+        samples, seen, last = self._sample(stream, elapsed, observed, inputs)
+        signal = self.drive.signals(samples)[:, -1:]
+        signals = torch.cat([stream.signals[:, 1:], signal], dim=1)
+        if stream.theta is None:
+            theta = self.initial(signal[:, 0])
+        else:
+            theta = self.recurrence.step(self.drive(signals)[:, -1], stream.theta)
+        memory = Stream(theta, signals, start, elapsed, seen, last, stream.count + 1)
+        return memory, theta, samples.elapsed[:, -1]
+
+    def _sample(
+        self, stream: Stream, elapsed: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[Samples, Tensor, Tensor]:
+        """Scale one sample; the one before it stands in front, so that it has a time step."""
+        held, seen, last = hold(observed.unsqueeze(1), stream.seen, stream.last)
+        grid = torch.stack([stream.elapsed, elapsed], dim=1)
+        if stream.count == 0:
+            grid = grid[:, 1:]
+        repeat = grid.shape[1]
+        samples = self.scaling.scale(
+            held.expand(-1, repeat, -1),
+            observed.isfinite().unsqueeze(1).expand(-1, repeat, -1),
+            inputs.unsqueeze(1).expand(-1, repeat, -1),
+            torch.ones_like(grid, dtype=torch.bool),
+            grid,
+            self.dtype,
+        )
+        return samples, seen, last
+
+
+def blocks(count: int, length: int) -> Sequence[slice]:
+    """Return slices over `count` trajectories that hold a bounded number of samples each."""
+    size = max(1, _SAMPLES_AT_ONCE // max(1, length))
+    return [slice(start, min(count, start + size)) for start in range(0, count, size)]
+
+
+def _drive(settings: Settings, channels: int, outputs: int) -> Drive:
+    if settings.drive == "difference":
+        return Difference(channels, outputs)
+    if settings.drive == "raw":
+        return Raw(channels, outputs)
+    return Features(channels, outputs, window=settings.window, width=settings.width)

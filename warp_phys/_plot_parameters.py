@@ -1,0 +1,168 @@
+"""Plot of the estimated parameters, in physical units, as the context grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from warp_phys._plot_axes import (
+    COLORS,
+    add_key,
+    draw_band,
+    draw_line,
+    given_axes,
+    key_band,
+    mark_whole_numbers,
+    new_axes,
+    refresh_legend,
+)
+from warp_phys._plot_data import (
+    Floats,
+    band_ends,
+    band_words,
+    chosen_names,
+    has_band,
+    position_of_label,
+    quantity_label,
+    sample_times,
+    series,
+    time_label,
+    trajectory_labels,
+    trajectory_position,
+    unit_of,
+)
+from warp_phys.systems._checks import check_dataset
+from warp_phys.systems._errors import SchemaError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Truth = float | tuple[float, float]
+"""A known value, or (value, standard deviation) of a published estimate."""
+
+
+def plot_parameters(
+    estimate: xr.Dataset,
+    *,
+    trajectory: int | str = 0,
+    parameters: str | Sequence[str] | None = None,
+    truth: xr.Dataset | Mapping[str, Truth] | None = None,
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Draw how the estimated parameters of a trajectory settle as the context grows.
+
+    Args:
+        estimate: From `estimate`: parameters at every sample, with bands where it has them.
+        trajectory: Its position as a number, or its label as text.
+        parameters: One or several by name; None for all that were estimated.
+        truth: What to compare with: a data set with `true_parameters`, read from the trajectory
+            of the same label; or name -> value, or -> (value, standard deviation).
+        axes: Where to draw, one a parameter; None makes a new figure.
+
+    Returns:
+        The axes drawn on, (number of parameters,), each labelled with name and unit.
+
+    Raises:
+        UnknownNameError: The trajectory or a parameter does not exist.
+        SchemaError: The data set does not hold parameters at every sample.
+        MissingExtraError: matplotlib is not installed.
+    """
+    check_dataset(estimate, ["parameters"])
+    if estimate["parameters"].ndim != 3:
+        raise SchemaError(
+            "expected parameters at every sample, with dimensions (trajectory, time, parameter), "
+            f"got ({', '.join(map(str, estimate['parameters'].dims))}); estimate(...) gives them"
+        )
+    position = trajectory_position(estimate, trajectory)
+    names = estimated_names(estimate) if parameters is None else parameters
+    names = chosen_names("parameter", estimate, names)
+    known = _known_values(truth, estimate, position)
+    panels = new_axes(len(names)) if axes is None else given_axes(list(axes), len(names))
+    times = sample_times(estimate, position)
+    for ax, name in zip(panels, names, strict=True):
+        _draw_parameter(ax, estimate, position, name, times)
+        if name in known:
+            _draw_truth(ax, known[name], "true" if isinstance(truth, xr.Dataset) else "reference")
+        ax.set_xlabel(time_label(estimate))
+        ax.set_ylabel(quantity_label(name, unit_of("parameter", estimate, name)))
+        mark_whole_numbers(ax, times)
+    refresh_legend(panels[0])
+    return np.array(panels, dtype=object)
+
+
+def estimated_names(estimate: xr.Dataset) -> list[str]:
+    """Return the parameters that were estimated: those known beforehand never change."""
+    names = [str(name) for name in estimate["parameter"].values]
+    values = _rows(estimate, "parameters")
+    finite = np.isfinite(values)
+    lowest = np.where(finite, values, np.inf).min(axis=0)
+    highest = np.where(finite, values, -np.inf).max(axis=0)
+    known = lowest == highest
+    if has_band(estimate, "parameters"):
+        wide = _rows(estimate, "parameters_upper") > _rows(estimate, "parameters_lower")
+        known &= ~wide.any(axis=0)
+    free = [name for name, is_known in zip(names, known, strict=True) if not is_known]
+    return free or names
+
+
+def _rows(estimate: xr.Dataset, variable: str) -> Floats:
+    values = np.asarray(estimate[variable].values, dtype=np.float64)
+    return values.reshape(-1, values.shape[-1])
+
+
+def _draw_parameter(
+    ax: Axes, estimate: xr.Dataset, position: int, name: str, times: Floats
+) -> None:
+    values = series(estimate, "parameters", position, "parameter", name)
+    if not np.isfinite(values).any():
+        ax.text(0.5, 0.5, "not determined by the data", transform=ax.transAxes, ha="center")
+        return
+    if has_band(estimate, "parameters"):
+        ends = band_ends(estimate, "parameters", position, "parameter", name)
+        if np.isfinite(ends).any():
+            draw_band(ax, times, ends, 0)
+            key_band(ax, band_words(estimate), COLORS[0])
+    draw_line(ax, times, values, 0)
+    add_key(ax, "estimate", color=COLORS[0], linewidth=1.8)
+
+
+def _draw_truth(ax: Axes, known: Truth, word: str) -> None:
+    value, deviation = known if isinstance(known, tuple) else (known, 0.0)
+    ax.axhline(value, color="black", linestyle="--", linewidth=1.2)
+    add_key(ax, word, color="black", linestyle="--", linewidth=1.2)
+    if deviation > 0:
+        ax.axhspan(value - deviation, value + deviation, color="black", alpha=0.12, linewidth=0)
+        add_key(ax, f"{word} \N{PLUS-MINUS SIGN} 1 sd", color="black", alpha=0.12, linewidth=8.0)
+
+
+def _known_values(
+    truth: xr.Dataset | Mapping[str, Truth] | None, estimate: xr.Dataset, position: int
+) -> dict[str, Truth]:
+    names = [str(name) for name in estimate["parameter"].values]
+    if truth is None:
+        return {}
+    if isinstance(truth, xr.Dataset):
+        check_dataset(truth, ["true_parameters"])
+        place = position_of_label(truth, trajectory_labels(estimate)[position])
+        row = truth["true_parameters"].isel(trajectory=place).values
+        listed = [str(name) for name in truth["parameter"].values]
+        return dict(zip(listed, map(float, row), strict=True))
+    for name in truth:
+        if name not in names:
+            raise unknown_name("parameter", name, names)
+    return {name: _checked_truth(name, value) for name, value in truth.items()}
+
+
+def _checked_truth(name: str, value: Any) -> Truth:
+    numbers = np.asarray(value, dtype=np.float64)
+    if numbers.shape == ():
+        return float(numbers)
+    if numbers.shape == (2,) and numbers[1] >= 0:
+        return float(numbers[0]), float(numbers[1])
+    raise UsageError(
+        f"expected the truth of {name!r} as a number or (value, standard deviation), got {value!r}"
+    )

@@ -1,0 +1,147 @@
+"""Records: what was measured, as tensors a model can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.systems._checks import check_dataset
+from warp_phys.systems._errors import SchemaError, UsageError
+from warp_phys.systems._system import System
+
+
+@dataclass(frozen=True)
+class Records:
+    """N measured trajectories of up to T samples.
+
+    Attributes:
+        observed: (N, T, O), NaN where missing, in the unit of each output.
+        times: (N, T), NaN behind the last sample of a shorter trajectory, in the time unit.
+        inputs: (N, T, I), known inputs at the samples.
+        outputs: Names of the O outputs.
+        labels: The trajectories' labels, for messages and results.
+        own_grids: Whether the data set gave each trajectory its own times.
+    """
+
+    observed: Tensor
+    times: Tensor
+    inputs: Tensor
+    outputs: tuple[str, ...]
+    labels: tuple[Any, ...]
+    own_grids: bool
+
+    @property
+    def valid(self) -> Tensor:
+        """(N, T) bool: where there is a sample at all, rather than padding."""
+        return self.times.isfinite()
+
+    @property
+    def seen(self) -> Tensor:
+        """(N, T, O) bool: where a value was measured."""
+        return self.observed.isfinite()
+
+    @property
+    def elapsed(self) -> Tensor:
+        """(N, T) time since each trajectory's first sample; padding repeats the last."""
+        start = self.times[:, :1]
+        held = torch.where(self.valid, self.times - start, torch.zeros_like(self.times))
+        return held.cummax(dim=1).values
+
+    def __len__(self) -> int:
+        return self.observed.shape[0]
+
+    def select(self, index: Tensor | slice) -> Records:
+        """Return some of the trajectories."""
+        labels = (
+            self.labels[index]
+            if isinstance(index, slice)
+            else tuple(self.labels[i] for i in index.tolist())
+        )
+        return Records(
+            self.observed[index],
+            self.times[index],
+            self.inputs[index],
+            self.outputs,
+            labels,
+            self.own_grids,
+        )
+
+
+def read_records(
+    dataset: xr.Dataset, system: System | None, outputs: tuple[str, ...] | None = None
+) -> Records:
+    """Return the records of a data set, checked against the system.
+
+    Args:
+        dataset: `observed` on a shared or on own time grids, see the data schema.
+        system: Whose outputs and inputs they are; None takes any outputs.
+        outputs: The outputs a model was trained on, in its order; None takes what is there.
+
+    Raises:
+        SchemaError: The data set does not follow the schema, or lacks an output or input.
+        UsageError: The times do not increase, or a trajectory has no valid sample.
+    """
+    check_dataset(dataset, needs=("observed",), system=system)
+    dataset = _as_batch(dataset)
+    names = tuple(str(name) for name in dataset["output"].values)
+    wanted = names if outputs is None else outputs
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise SchemaError(
+            f"the model was trained on the outputs {', '.join(wanted)}, the data set has "
+            f"{', '.join(names)}; train a model on what is observed"
+        )
+    observed = _tensor(dataset["observed"].sel(output=list(wanted)))
+    count, samples = observed.shape[:2]
+    times = torch.as_tensor(np.array(dataset["time"].values, dtype=np.float64))
+    labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
+    records = Records(
+        observed=observed,
+        times=times.expand(count, samples).clone() if times.ndim == 1 else times,
+        inputs=_inputs(dataset, system, count, samples),
+        outputs=tuple(wanted),
+        labels=labels or tuple(range(count)),
+        own_grids="sample" in dataset.dims,
+    )
+    _check_seen(records)
+    return records
+
+
+def _as_batch(dataset: xr.Dataset) -> xr.Dataset:
+    """Accept one trajectory picked out with `isel(trajectory=0)`."""
+    if "trajectory" in dataset["observed"].dims:
+        return dataset
+    return dataset.expand_dims("trajectory")
+
+
+def _tensor(array: xr.DataArray) -> Tensor:
+    dims = ["trajectory", "sample" if "sample" in array.dims else "time", array.dims[-1]]
+    values = np.array(array.transpose(*dims).values, dtype=np.float64)
+    return torch.as_tensor(np.where(np.isfinite(values), values, np.nan))
+
+
+def _inputs(dataset: xr.Dataset, system: System | None, count: int, samples: int) -> Tensor:
+    if system is None or not system.inputs:
+        return torch.zeros(count, samples, 0, dtype=torch.float64)
+    if "inputs" not in dataset:
+        raise SchemaError(
+            f"the system {system.name} needs its inputs ({', '.join(system.input_names)}) as the "
+            "variable 'inputs' (trajectory, time, input); simulate(..., inputs=...) writes it"
+        )
+    return _tensor(dataset["inputs"].sel(input=list(system.input_names)))
+
+
+def _check_seen(records: Records) -> None:
+    empty = ~records.seen.any(dim=-1).any(dim=-1)
+    if empty.any():
+        first = int(empty.nonzero()[0])
+        raise UsageError(
+            f"trajectory {records.labels[first]} has no valid sample of "
+            f"{', '.join(records.outputs)} ({int(empty.sum())} such of {len(records)}); "
+            "drop it: data.isel(trajectory=...)"
+        )

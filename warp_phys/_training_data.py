@@ -1,0 +1,143 @@
+"""What a model learns from: records, the truth behind them where known, and their split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys._coordinates import Physical
+from warp_phys._records import Records, read_records
+from warp_phys.systems._errors import UsageError
+from warp_phys.systems._system import System
+
+# Share of the data kept for validation where none is given, and how many are enough.
+_SHARE = 0.1
+_ENOUGH = 4000
+# Points along each range that stand for an unknown truth.
+_GRID = 201
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Records with the truth behind them.
+
+    Attributes:
+        records: N records, failed simulations left out.
+        truth: True values (N, ...); where not known, values that span the system's ranges.
+        supervised: Whether the truth is known.
+        distribution: "normal" or "lognormal" noise.
+        left_out: How many records were left out, with a status that is not 0.
+    """
+
+    records: Records
+    truth: Physical
+    supervised: bool
+    distribution: str
+    left_out: int
+
+
+def read_training_data(
+    dataset: xr.Dataset, system: System, outputs: tuple[str, ...] | None = None
+) -> TrainingData:
+    """Return the records of a data set that can be learned from."""
+    usable = _usable(dataset)
+    if not usable.any():
+        raise UsageError(
+            f"all {usable.size} trajectories of the training data failed: see 'status'"
+        )
+    kept = dataset if usable.all() else dataset.isel(trajectory=usable.nonzero()[0])
+    records = read_records(kept, system, outputs)
+    supervised = "true_parameters" in kept
+    return TrainingData(
+        records=records,
+        truth=_truth(kept, system, records) if supervised else _span(system, records),
+        supervised=supervised,
+        distribution=_distribution(kept, records),
+        left_out=int((~usable).sum()),
+    )
+
+
+def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return training and validation trajectories, drawn from the seed."""
+    count = dataset.sizes.get("trajectory", 0)
+    held_out = min(_ENOUGH, round(_SHARE * count))
+    if held_out < 1:
+        raise UsageError(
+            f"expected at least {round(1 / _SHARE)} trajectories to keep some for validation, got "
+            f"{count}; simulate more, or pass validation="
+        )
+    order = np.random.Generator(np.random.Philox(key=seed)).permutation(count)
+    chosen, rest = np.sort(order[:held_out]), np.sort(order[held_out:])
+    return dataset.isel(trajectory=rest), dataset.isel(trajectory=chosen)
+
+
+def _usable(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if "trajectory" not in dataset.dims:
+        return np.ones(1, dtype=bool)
+    usable = np.ones(dataset.sizes["trajectory"], dtype=bool)
+    if "status" in dataset:
+        usable &= dataset["status"].values == 0
+    if "true_parameters" in dataset:
+        usable &= np.isfinite(dataset["true_parameters"].values).all(axis=1)
+    if "observed" in dataset:
+        observed = dataset["observed"].transpose("trajectory", ...).values
+        usable &= np.isfinite(observed).reshape(len(usable), -1).any(axis=1)
+    return usable
+
+
+def _distribution(dataset: xr.Dataset, records: Records) -> str:
+    settings = json.loads(dataset.attrs.get("settings", "{}"))
+    found = str(settings.get("distribution", "normal"))
+    if found == "lognormal" and not (records.observed[records.seen] > 0).all():
+        raise UsageError(
+            "log-normal noise needs positive values, and some observed values are not; mark them "
+            "as missing (NaN)"
+        )
+    return found
+
+
+def _truth(dataset: xr.Dataset, system: System, records: Records) -> Physical:
+    parameters = dataset["true_parameters"].sel(parameter=list(system.parameter_names))
+    count = len(records)
+    if "true_initial_state" in dataset:
+        states = dataset["true_initial_state"].sel(state=list(system.state_names)).values
+    else:
+        states = _span(system, records).initial_state.numpy()
+    noise = np.zeros((count, len(records.outputs)))
+    if "true_noise_sd" in dataset:
+        noise = dataset["true_noise_sd"].sel(output=list(records.outputs)).values
+    return Physical(*(_double(values) for values in (parameters.values, states, noise)))
+
+
+def _span(system: System, records: Records) -> Physical:
+    """Return values that spread over each range, in place of a truth nobody knows."""
+    parameters = [
+        _spread_out(p.range if p.fixed is None else (p.fixed, p.fixed)) for p in system.parameters
+    ]
+    states = []
+    for state in system.states:
+        default = system.default_initial_state[state.name]
+        if system.observes_all_states and state.name in records.outputs:
+            first = records.observed[:, :, records.outputs.index(state.name)]
+            seen = first[:, 0][first[:, 0].isfinite()]
+            states.append(torch.quantile(seen[:100_000], torch.linspace(0, 1, _GRID).double()))
+        else:
+            pair = default if isinstance(default, Sequence) else (default, default)
+            states.append(_spread_out(pair))
+    noise = torch.zeros(_GRID, len(records.outputs), dtype=torch.float64)
+    return Physical(torch.stack(parameters, dim=1), torch.stack(states, dim=1), noise)
+
+
+def _spread_out(pair: Any) -> Tensor:
+    return torch.linspace(float(pair[0]), float(pair[1]), _GRID, dtype=torch.float64)
+
+
+def _double(values: Any) -> Tensor:
+    return torch.as_tensor(np.array(values, dtype=np.float64))

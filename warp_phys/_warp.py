@@ -1,0 +1,140 @@
+"""Warp: the data-driven variant, whose hidden state is the weights of a network of time."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from warp_phys._core import Core, Stream
+from warp_phys._heads import WeightNetwork
+from warp_phys._model_file import read_model, write_model
+from warp_phys._settings import Settings, check_settings
+from warp_phys.systems._errors import UsageError
+
+
+class WarpNetwork(Core):
+    """The core with a root network y = MLP_theta(tau) that emits the outputs themselves."""
+
+    def __init__(self, settings: Settings, outputs: int) -> None:
+        root = WeightNetwork([1, settings.root_width, settings.root_width, outputs])
+        super().__init__(settings, root.draw(), outputs, 0, logarithmic=False)
+        self.root = root
+
+    def decode(self, theta: Tensor, elapsed: Tensor) -> Tensor:
+        """Return scaled outputs (..., O) of hidden states (..., D) at scaled times (...)."""
+        values: Tensor = self.root(theta, elapsed.unsqueeze(-1))
+        return values
+
+    def physical(self, scaled: Tensor) -> Tensor:
+        """Return outputs in their units, float64."""
+        return scaled.double() * self.scaling.spread + self.scaling.center
+
+
+class Warp(nn.Module):
+    r"""The data-driven variant over the same core, for comparison: no physics.
+
+    .. math::
+        \theta_t = A \theta_{t-1} + B (x_t - x_{t-1}), \qquad
+        y(\tau) = \mathrm{MLP}_{\theta_t}(\tau)
+
+    theta_t is the weights of a perceptron of time. Trained so that theta_t predicts the next
+    sample and, frozen, the rest of the record.
+
+    Args:
+        structure: Of A: "identity", "diagonal", "dense" or "low_rank".
+        rank: Of a low-rank A.
+        initial: theta_0 from the "first_sample" or "learned" and shared.
+        drive: "difference" (the paper's), "raw" or "features".
+        width: Hidden width of the initial state's network.
+        root_width: Hidden width of the root network.
+        dtype: "float32" or "float64".
+
+    References:
+        Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153.
+
+    Example:
+        >>> Warp(root_width=8)
+        Warp(drive=difference, structure=diagonal, not trained yet)
+    """
+
+    def __init__(
+        self,
+        *,
+        structure: str | None = None,
+        rank: int | None = None,
+        initial: str | None = None,
+        drive: str | None = None,
+        width: int | None = None,
+        root_width: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = check_settings(
+            head="weights",
+            structure=structure,
+            rank=rank,
+            initial=initial,
+            drive=drive,
+            width=width,
+            root_width=root_width,
+            dtype=dtype,
+        )
+        self.network: WarpNetwork | None = None
+        self.outputs: tuple[str, ...] = ()
+
+    def build(self, outputs: tuple[str, ...], *, seed: int) -> WarpNetwork:
+        """Make the network for the outputs of the training data, drawn from the seed."""
+        self.outputs = outputs
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = WarpNetwork(self.settings, len(outputs))
+        return self.network
+
+    def built(self) -> WarpNetwork:
+        """Return the network, or say that there is none yet."""
+        if self.network is None:
+            raise UsageError("the Warp model is not trained yet; call train(model, data) first")
+        return self.network
+
+    def init_state(self, sensors: int = 1) -> Stream:
+        """Return the memory of sensors before their first sample; its size never grows."""
+        return self.built().init_stream(sensors)
+
+    @torch.no_grad()
+    def step(self, state: Stream, times: Any, observed: Any) -> tuple[Stream, Tensor]:
+        """Take in one new sample of every sensor.
+
+        Args:
+            state: From `init_state` or the last step.
+            times: (N,).
+            observed: (N, O), NaN where missing.
+
+        Returns:
+            The new memory and theta_t (N, D).
+        """
+        values = torch.as_tensor(np.asarray(observed, dtype=np.float64))
+        clock = torch.as_tensor(np.asarray(times, dtype=np.float64)).expand(len(values))
+        memory, theta, _ = self.built().step(state, clock, values, values[:, :0])
+        return memory, theta
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the trained model as safetensors with a JSON header."""
+        header = {"kind": "Warp", "settings": self.settings.to_json(), "outputs": self.outputs}
+        write_model(path, self.built().state_dict(), header, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Warp:
+        """Read a model written by `save`; nothing in the file is executed."""
+        tensors, header = read_model(path, "Warp")
+        names = ("structure", "rank", "initial", "drive", "width", "root_width", "dtype")
+        model = cls(**{name: header["settings"][name] for name in names})
+        model.build(tuple(header["outputs"]), seed=0).load_state_dict(tensors)
+        return model
+
+    def __repr__(self) -> str:
+        state = f"trained on {', '.join(self.outputs)}" if self.network else "not trained yet"
+        return f"Warp(drive={self.settings.drive}, structure={self.settings.structure}, {state})"

@@ -1,0 +1,119 @@
+r"""The weak form of a right-hand side that is affine in its coordinates.
+
+With rhs = f0(t, y) + F(t, y) q, integrating from the first sample gives, at every later one,
+x_t - x_0 - \int f0 = (\int F) q, which is linear in q.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# The integral of a cubic through four neighboring samples: the error falls with the fourth power
+# of the time step. More points would gain little before noise decides.
+POINTS = 4
+
+
+def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
+    """Return w (..., m) with sum(w f(nodes)) = the integral of the interpolating polynomial.
+
+    Args:
+        nodes: (..., m) ascending times.
+        start: (...) where the integral starts; it ends at the last node.
+
+    Example:
+        >>> nodes = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+        >>> 3 * integral_weights(nodes, nodes[0])
+        tensor([1., 4., 1.], dtype=torch.float64)
+    """
+    count = nodes.shape[-1]
+    span = (nodes[..., -1] - nodes[..., 0]).unsqueeze(-1)
+    scaled = (nodes - nodes[..., -1:]) / span
+    powers = torch.arange(count, dtype=nodes.dtype)
+    vandermonde = scaled.unsqueeze(-2) ** powers.unsqueeze(-1)
+    low = (start.unsqueeze(-1) - nodes[..., -1:]) / span
+    moments = -(low ** (powers + 1)) / (powers + 1)
+    return span * torch.linalg.solve(vandermonde, moments)
+
+
+def first_increments(times: Tensor, values: Tensor) -> Tensor:
+    """Return increments of the running integral at the first few samples, (N, m, K).
+
+    The integral up to sample k < 4 is that of the polynomial through all samples so far; each
+    increment also mends the coarser rule used before.
+
+    Args:
+        times: (N, m) with m <= 4.
+        values: (N, m, K).
+    """
+    totals = [values.new_zeros(values.shape[0], values.shape[2])]
+    for last in range(1, times.shape[1]):
+        nodes = times[:, : last + 1]
+        weights = integral_weights(nodes, nodes[:, 0])
+        totals.append((weights.unsqueeze(1) @ values[:, : last + 1]).squeeze(1))
+    return torch.stack(totals, dim=1).diff(dim=1, prepend=totals[0].unsqueeze(1))
+
+
+def later_increments(times: Tensor, values: Tensor) -> Tensor:
+    """Return increments at each sample that has three before it, (N, T - 3, K).
+
+    Args:
+        times: (N, T).
+        values: (N, T, K).
+    """
+    nodes = times.unfold(1, POINTS, 1)
+    weights = integral_weights(nodes, nodes[..., -2])
+    windows = values.unfold(1, POINTS, 1)  # (N, T - 3, K, 4)
+    return (windows @ weights.unsqueeze(-1)).squeeze(-1)
+
+
+def increments(times: Tensor, values: Tensor) -> Tensor:
+    """Return increments of the running integral of sampled values, (N, T, K).
+
+    They are the drive of the first recurrence: sample t's depends on the last four samples only.
+
+    Args:
+        times: (N, T) ascending.
+        values: (N, T, K).
+    """
+    first = first_increments(times[:, :POINTS], values[:, :POINTS])
+    if times.shape[1] < POINTS + 1:
+        return first
+    return torch.cat([first, later_increments(times[:, 1:], values[:, 1:])], dim=1)
+
+
+def compress(valid: Tensor, *arrays: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Move the valid samples of each trajectory to the front, in order.
+
+    Args:
+        valid: (N, T) bool.
+        arrays: (N, T, ...).
+
+    Returns:
+        How many samples are valid up to and with each, (N, T) int64; and the arrays, with
+        undefined values behind the valid ones.
+    """
+    order = (~valid).long().argsort(dim=1, stable=True)
+    moved = []
+    for array in arrays:
+        index = order.view(*order.shape, *[1] * (array.ndim - 2)).expand_as(array)
+        moved.append(array.gather(1, index))
+    return valid.long().cumsum(dim=1), moved
+
+
+def increasing(times: Tensor, count: Tensor) -> Tensor:
+    """Return times (N, T) whose entries behind the first `count` (N,) go on by ones."""
+    place = torch.arange(times.shape[1])
+    behind = place >= count.unsqueeze(1)
+    last = times.gather(1, (count - 1).clamp_min(0).unsqueeze(1))
+    return torch.where(behind, last + (place - count.unsqueeze(1) + 1), times)
+
+
+def pad_window(window: Tensor, row: Tensor) -> Tensor:
+    """Append a row (N, ...) to the last samples (N, m, ...), keeping at most four."""
+    return torch.cat([window, row.unsqueeze(1)], dim=1)[:, -POINTS:]
+
+
+def outer(values: Tensor) -> Tensor:
+    """Return the outer product of (..., Q) with itself, (..., Q, Q)."""
+    return values.unsqueeze(-1) * values.unsqueeze(-2)
