@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status
+from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status, difference
 from warp_phys.systems._runge_kutta import Step, evaluate, interpolant, largest, take_step
 from warp_phys.systems._tableaus import TABLEAUS, Tableau
 
@@ -65,17 +65,27 @@ class _Batch:
         return replace(self, problem=self.problem.select(padded), count=index.numel(), **kept)
 
 
-@torch.no_grad()
 def solve_adaptive(problem: Problem, method: str) -> Solution:
-    """Integrate with "rk45" or "dop853"; see `integrate` for the error estimate.
+    """Integrate with "rk45" or "dop853", and again ten times looser for the error estimate.
 
     Args:
         problem: What to integrate; gradients are not followed.
         method: A key of `TABLEAUS`.
 
     Returns:
-        The solution, with the status of each trajectory.
+        The solution, with the status of each trajectory and the larger of two error estimates: the
+        sum of the local errors, and how far the looser solution is away, which tells what the
+        system makes of early errors.
     """
+    solution = solve_once(problem, method)
+    loose = solve_once(replace(problem, rtol=10.0 * problem.rtol, atol=10.0 * problem.atol), method)
+    away = difference(solution.states, loose.states, problem)
+    return replace(solution, error_estimate=solution.error_estimate.maximum(away))
+
+
+@torch.no_grad()
+def solve_once(problem: Problem, method: str) -> Solution:
+    """Integrate with "rk45" or "dop853"; the error estimate is the sum of the local errors."""
     problem = problem.detach()
     n_trajectories, n_times = problem.times.shape
     like = problem.initial
@@ -231,9 +241,10 @@ def _write_samples(
     coefficients = interpolant(problem, tableau, batch.t, batch.y, h, step)
     behind = torch.searchsorted(problem.times, t_new[:, None], right=True)[:, 0]
     behind = torch.where(due, behind, batch.sample)
-    count = behind - batch.sample
-    before = count.cumsum(dim=0) - behind  # samples of earlier rows, less the row's first
-    rows = torch.repeat_interleave(count)
+    ends = (behind - batch.sample).cumsum(dim=0)
+    before = ends - behind  # samples due in earlier rows, less the number of the row's first
+    # As repeat_interleave, which would wake all threads for a handful of numbers.
+    rows = torch.bincount(ends)[:-1].cumsum(dim=0)
     numbers = torch.arange(rows.numel(), device=rows.device)
     for row, number in zip(rows.split(_SAMPLES), numbers.split(_SAMPLES), strict=True):
         sample = number - before[row]

@@ -44,7 +44,7 @@ def assemble(
     return torch.stack(_broadcast(values, like))
 
 
-def _broadcast(values: Tensor | Sequence[Any], like: Tensor) -> Sequence[Tensor]:
+def _broadcast(values: Tensor | Sequence[Any], like: Tensor) -> list[Tensor]:
     tensors = [
         value
         if isinstance(value, Tensor)
@@ -55,4 +55,4 @@ def _broadcast(values: Tensor | Sequence[Any], like: Tensor) -> Sequence[Tensor]
     if all(tensor.shape == batch for tensor in tensors):
         return tensors
     # One row of `like` carries the batch shape into values that do not depend on the state.
-    return torch.broadcast_tensors(*tensors, like[0])[:-1]
+    return list(torch.broadcast_tensors(*tensors, like[0])[:-1])

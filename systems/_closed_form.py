@@ -8,7 +8,7 @@ from warp_phys.systems._problem import Problem, Solution, Status, blank_failures
 
 
 def solve_closed_form(problem: Problem) -> Solution:
-    """Evaluate the closed form at the time since the initial time; differentiable, without error."""
+    """Evaluate the closed form at the times since the initial time; differentiable."""
     padding = problem.times.isinf()
     times = torch.where(padding, problem.start[:, None], problem.times)
     states = problem.system.solution_at(

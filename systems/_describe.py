@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from warp_phys.systems._spec import Parameter, State
+from warp_phys.systems._spec import Input, Output, Parameter, State
 from warp_phys.systems._supports import describe
 
 if TYPE_CHECKING:
@@ -16,24 +16,20 @@ if TYPE_CHECKING:
 def table(system: System) -> str:
     """Return states, outputs, inputs and parameters, one a line, with units and ranges."""
     rows = [
-        ("state", state.name, state.unit, describe(state.support), _start(system, state), state)
+        _row("state", state, describe(state.support), _start(system, state))
         for state in system.states
     ]
     if not system.observes_all_states:
-        rows += [
-            ("output", entry.name, entry.unit, describe(entry.support), "", entry)
-            for entry in system.outputs
-        ]
-    rows += [("input", entry.name, entry.unit, "", "", entry) for entry in system.inputs]
+        rows += [_row("output", entry, describe(entry.support), "") for entry in system.outputs]
+    rows += [_row("input", entry, "", "") for entry in system.inputs]
     rows += [
-        ("parameter", entry.name, entry.unit, describe(entry.support), _values(entry), entry)
+        _row("parameter", entry, describe(entry.support), _values(entry))
         for entry in system.parameters
     ]
-    texts = [(*cells, entry.description) for *cells, entry in rows]
     title = f"{type(system).__name__}: {len(system.states)} states, "
     title += f"{len(system.outputs)} outputs, {len(system.parameters)} parameters "
     title += f"({len(system.free_names)} free); time in {system.time_unit}"
-    return "\n".join([title, *_aligned(texts)])
+    return "\n".join([title, *_aligned(rows)])
 
 
 def describe_system(system: System) -> str:
@@ -42,6 +38,12 @@ def describe_system(system: System) -> str:
     if system.reference:
         parts.append(f"Reference: {system.reference}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _row(
+    kind: str, entry: State | Output | Input | Parameter, support: str, values: str
+) -> tuple[str, ...]:
+    return kind, entry.name, entry.unit, support, values, entry.description
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -54,6 +56,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _start(system: System, state: State) -> str:
+    if system.has_initial_state:
+        return "starts where the parameters say"
     value = system.default_initial_state[state.name]
     if isinstance(value, tuple | list):
         return f"starts in {value[0]:g} to {value[1]:g}"

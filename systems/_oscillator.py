@@ -1,4 +1,4 @@
-"""Closed form of the damped linear oscillator, accurate in every regime and through the critical."""
+"""Closed form of the damped linear oscillator, accurate in every regime and between them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def scaled_energy(
 ) -> Tensor:
     """Return e^(2 rate t) (v^2 + 2 rate x v + frequency_squared x^2), constant in time.
 
-    With x = e^(-rate t) u, it is the energy of the undamped u'' + (frequency_squared - rate^2) u = 0.
+    With x = e^(-rate t) u it is the energy of u, which is undamped:
+    u'' + (frequency_squared - rate^2) u = 0.
     """
     form = velocity**2 + 2.0 * rate * position * velocity + frequency_squared * position**2
     return torch.exp(2.0 * rate * t) * form

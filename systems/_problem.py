@@ -69,7 +69,7 @@ class Problem:
 
     Attributes:
         system: The system.
-        times: (N, T), strictly increasing; infinite at the end where a trajectory has fewer samples.
+        times: (N, T), strictly increasing; infinite behind the last sample of a trajectory.
         counts: (N,), how many samples each trajectory has, at least one.
         start: (N,), initial times, none after the first sample.
         initial: (S, N), the states at the initial times.
@@ -177,3 +177,13 @@ def blank_failures(states: Tensor) -> tuple[Tensor, Tensor]:
     """
     finite = states.isfinite().all(dim=2).long().cumprod(dim=1).bool()
     return states.masked_fill(~finite[:, :, None], torch.nan), finite[:, -1]
+
+
+def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
+    """Return how far two solutions (N, T, S) differ, (N,), by the scale of `integrate`.
+
+    Only samples that both reached count.
+    """
+    gaps = (states - others).abs().nan_to_num(nan=0.0).amax(dim=1)
+    greatest = states.abs().nan_to_num(nan=0.0).amax(dim=1)
+    return (gaps / (problem.atol / problem.rtol + greatest)).amax(dim=1)

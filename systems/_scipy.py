@@ -10,7 +10,7 @@ from scipy.integrate import DOP853, Radau
 from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
-from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status
+from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status, difference
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
 # SciPy raises tighter tolerances to this one, with a warning.
@@ -40,16 +40,6 @@ def solve_scipy(problem: Problem, method: str) -> Solution:
         error_estimate=difference(tight, torch.from_numpy(loose), problem).to(like),
         status=torch.from_numpy(status).to(like.device),
     )
-
-
-def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
-    """Return how far two solutions (N, T, S) differ, (N,), by the scale of `integrate`.
-
-    Only samples that both reached count.
-    """
-    gaps = (states - others).abs().nan_to_num(nan=0.0).amax(dim=1)
-    greatest = states.abs().nan_to_num(nan=0.0).amax(dim=1)
-    return (gaps / (problem.atol / problem.rtol + greatest)).amax(dim=1)
 
 
 class _Run:
@@ -125,10 +115,10 @@ class _Run:
     def _jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
         states = torch.tensor(y)[:, None].repeat(1, len(y))
         directions = torch.eye(len(y), dtype=states.dtype)
-        _, columns = torch.func.jvp(
+        pair = torch.func.jvp(
             lambda copies: self._call(self.copies, t, copies), (states,), (directions,)
         )
-        return columns.numpy()
+        return pair[1].numpy()
 
     def _call(self, problem: Problem, t: float, y: Tensor) -> Tensor:
         try:

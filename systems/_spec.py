@@ -71,8 +71,8 @@ class Parameter:
         description: What it means, in a few words.
 
     Example:
-        >>> Parameter("length", "m", support="positive", range=(0.5, 2.0))
-        Parameter(name='length', unit='m', support='positive', range=(0.5, 2.0), fixed=None, description='')
+        >>> Parameter("length", "m", support="positive", range=(0.5, 2.0)).range
+        (0.5, 2.0)
     """
 
     name: str
@@ -92,7 +92,9 @@ class Parameter:
             )
         if self.range is not None:
             check_range(f"parameter {self.name!r}", self.range, self.support)
-        if self.fixed is not None and not contains_number(self.fixed, self.support):
+        if self.fixed is not None and not (
+            isinstance(self.fixed, int | float) and contains_number(self.fixed, self.support)
+        ):
             raise UsageError(
                 f"parameter {self.name!r} is fixed at {self.fixed!r} {self.unit}, "
                 f"outside its support ({describe(self.support)})"
@@ -101,9 +103,12 @@ class Parameter:
 
 def check_range(owner: str, pair: object, support: Support) -> None:
     """Raise UsageError unless `pair` is (low, high), finite, ascending and inside the support."""
-    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
-    numbers = [float(end) for end in pair] if is_pair else []  # type: ignore[union-attr]
-    if not (numbers and all(math.isfinite(end) for end in numbers) and numbers[0] < numbers[1]):
+    numbers = list(pair) if isinstance(pair, tuple | list) else []
+    if (
+        len(numbers) != 2
+        or not all(isinstance(end, int | float) and math.isfinite(end) for end in numbers)
+        or not numbers[0] < numbers[1]
+    ):
         raise UsageError(f"{owner} needs a range (low, high) with low < high; received {pair!r}")
     if not all(contains_number(end, support) for end in numbers):
         raise UsageError(
@@ -116,7 +121,8 @@ def _check_names(kind: str, name: object, unit: object) -> None:
     valid = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
     if not valid or str(name).startswith("_"):
         raise UsageError(
-            f"{kind} needs a name that is a public Python identifier, like 'prey'; received {name!r}"
+            f"{kind} needs a name that is a public Python identifier, like 'prey'; "
+            f"received {name!r}"
         )
     if not isinstance(unit, str) or not unit.strip():
         raise UsageError(

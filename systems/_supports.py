@@ -33,7 +33,8 @@ def bounds(support: Support) -> tuple[float, float]:
         if low < high:
             return low, high
     raise UsageError(
-        f'expected a support "real", "positive" or (low, high) with low < high; received {support!r}'
+        'expected a support "real", "positive" or (low, high) with low < high; '
+        f"received {support!r}"
     )
 
 

@@ -156,26 +156,27 @@ class System:
         return type(self).solution is not System.solution and not self.inputs
 
     @property
+    def has_initial_state(self) -> bool:
+        """Whether the parameters give the initial state."""
+        return type(self).initial_state is not System.initial_state
+
+    @property
     def observes_all_states(self) -> bool:
         """Whether the outputs are the states, unchanged and in order."""
         return type(self).observe is System.observe
 
     def namespace(self, parameters: Tensor, inputs: Tensor | None = None) -> Namespace:
         """Return parameters (P, *batch) and inputs (I, *batch) by name, each (*batch)."""
-        values = parameters.unbind(0)
+        names, values = self.parameter_names, parameters.unbind(0)
         if inputs is not None:
-            values += inputs.unbind(0)
-        elif self.inputs:
-            raise UsageError(
-                f"{type(self).__name__} has inputs ({', '.join(self.input_names)}); expected their "
-                "values in inputs=, received none"
-            )
-        return Namespace(type(self).__name__, self.parameter_names + self.input_names, values)
+            names, values = names + self.input_names, values + inputs.unbind(0)
+        return Namespace(type(self).__name__, names, values)
 
     def derivative(
         self, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
     ) -> Tensor:
         """Return dy/dt, (S, *batch), of states (S, *batch) and parameters (P, *batch)."""
+        self._need_inputs(inputs)
         derivatives = self.rhs(t, y, self.namespace(parameters, inputs))
         return assemble(derivatives, y, self.state_names, f"{type(self).__name__}.rhs")
 
@@ -183,11 +184,13 @@ class System:
         self, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
     ) -> Tensor:
         """Return the outputs, (O, *batch), of states (S, *batch) and parameters (P, *batch)."""
+        if not self.observes_all_states:
+            self._need_inputs(inputs)
         values = self.observe(t, y, self.namespace(parameters, inputs))
         return assemble(values, y, self.output_names, f"{type(self).__name__}.observe")
 
     def solution_at(self, t: Tensor, y0: Tensor, parameters: Tensor) -> Tensor:
-        """Return the states (S, *batch) a time `t` (*batch) after they were `y0`, in closed form."""
+        """Return the states (S, *batch) a time `t` (*batch) after they were `y0` (closed form)."""
         values = self.solution(t, y0, self.namespace(parameters))
         return assemble(values, y0, self.state_names, f"{type(self).__name__}.solution")
 
@@ -198,6 +201,13 @@ class System:
             return None
         where = f"{type(self).__name__}.initial_state"
         return assemble(values, parameters, self.state_names, where)
+
+    def _need_inputs(self, inputs: Tensor | None) -> None:
+        if self.inputs and inputs is None:
+            raise UsageError(
+                f"{type(self).__name__} has inputs ({', '.join(self.input_names)}); expected their "
+                "values in inputs=, received none"
+            )
 
     # The right-hand side where it is affine in coordinates q of the parameters.
 

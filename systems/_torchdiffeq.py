@@ -12,9 +12,15 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from warp_phys.systems._adaptive import solve_adaptive
-from warp_phys.systems._problem import Problem, Solution, Status, blank_failures, scatter
-from warp_phys.systems._scipy import difference
+from warp_phys.systems._adaptive import solve_once
+from warp_phys.systems._problem import (
+    Problem,
+    Solution,
+    Status,
+    blank_failures,
+    difference,
+    scatter,
+)
 
 # From a derivative in rescaled time and states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
@@ -53,7 +59,7 @@ def solve_torchdiffeq(problem: Problem) -> Solution:
     "dop853" finds the trajectories that fail: they keep its result, as constants, and its status.
     For the others the error estimate is how far both methods differ.
     """
-    first = solve_adaptive(problem, "dop853")
+    first = solve_once(problem, "dop853")
     intact = first.status == Status.CONVERGED
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
     parts = [(bad, Solution(first.states[bad], first.error_estimate[bad], first.status[bad]))]

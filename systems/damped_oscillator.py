@@ -79,8 +79,12 @@ class DampedOscillator(System):
 
     def solution(self, t: Any, y0: Tensor, p: Any) -> tuple[Tensor, Tensor]:
         """Return position and velocity in closed form."""
-        return damped_oscillation(t, *y0, p.natural_frequency**2, p.damping_rate)
+        position, velocity = y0
+        squared = p.natural_frequency**2
+        return damped_oscillation(t, position, velocity, squared, p.damping_rate)
 
     def invariants(self, t: Any, y: Tensor, p: Any) -> Mapping[str, Tensor]:
         """Return the scaled energy."""
-        return {"scaled_energy": scaled_energy(t, *y, p.natural_frequency**2, p.damping_rate)}
+        position, velocity = y
+        squared = p.natural_frequency**2
+        return {"scaled_energy": scaled_energy(t, position, velocity, squared, p.damping_rate)}

@@ -53,7 +53,8 @@ class MassSpringDamper(System):
     Example:
         >>> import torch
         >>> system = MassSpringDamper(m=0.03)
-        >>> system.parameters_from_coordinates(torch.tensor([200.0, 2.0]), torch.tensor([0.03, 0, 0]))
+        >>> q, known = torch.tensor([200.0, 2.0]), torch.tensor([0.03, 0.0, 0.0])
+        >>> system.parameters_from_coordinates(q, known)
         tensor([0.0300, 6.0000, 0.0600])
     """
 
@@ -89,8 +90,11 @@ class MassSpringDamper(System):
 
     def solution(self, t: Any, y0: Tensor, p: Any) -> tuple[Tensor, Tensor]:
         """Return position and velocity in closed form."""
-        return damped_oscillation(t, *y0, p.k / p.m, 0.5 * p.c / p.m)
+        position, velocity = y0
+        return damped_oscillation(t, position, velocity, p.k / p.m, 0.5 * p.c / p.m)
 
     def invariants(self, t: Any, y: Tensor, p: Any) -> Mapping[str, Tensor]:
         """Return the scaled energy."""
-        return {"scaled_energy": scaled_energy(t, *y, p.k / p.m, 0.5 * p.c / p.m)}
+        position, velocity = y
+        energy = scaled_energy(t, position, velocity, p.k / p.m, 0.5 * p.c / p.m)
+        return {"scaled_energy": energy}

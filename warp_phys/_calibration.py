@@ -21,7 +21,7 @@ PROBABILITIES = (
 )
 _MOST_LENGTHS = 48
 # Fewer records than this cannot tell a 5 % quantile.
-_FEWEST_RECORDS = 100
+FEWEST_RECORDS = 100
 
 
 class Calibration(nn.Module):
@@ -62,7 +62,7 @@ class Calibration(nn.Module):
         table: list[Tensor] = []
         for upper in edges:
             chosen = score[:, upper - 1][valid[:, upper - 1]].double()
-            if chosen.shape[0] < _FEWEST_RECORDS:
+            if chosen.shape[0] < FEWEST_RECORDS:
                 table.append(table[-1] if table else self.quantiles[0])
             else:
                 table.append(_conformal_quantiles(chosen, levels))

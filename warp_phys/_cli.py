@@ -9,11 +9,12 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import warp_phys as wp
+from warp_phys import _cli_options as kinds
 from warp_phys._cli_values import (
     check_outputs,
     check_suffix,
@@ -39,40 +40,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
-SystemName = Annotated[str, typer.Argument(help="Name of a system, see `warp-phys systems`.")]
-DataOutput = Annotated[Path, typer.Option("--output", "-o", help="NetCDF file to write (.nc).")]
-ModelFile = Annotated[Path, typer.Argument(help="A trained model (.safetensors).")]
-RecordFile = Annotated[Path, typer.Argument(help="Trajectories: .csv, .nc or .h5.")]
-Times = Annotated[
-    str, typer.Option(metavar="TIMES", help="START:STOP:STEP, STOP included, or a list 0,1,2.5.")
-]
-TimeColumn = Annotated[
-    str, typer.Option("--time", metavar="COLUMN", help="Column of RECORD with the sample times.")
-]
-TrajectoryColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--trajectory",
-        metavar="COLUMN",
-        help="Column that tells trajectories apart; 'trajectory' where there is one.",
-    ),
-]
-Rename = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLUMN=OUTPUT",
-        help="Column that holds an output of another name (COLUMN= leaves it out); repeatable.",
-    ),
-]
-Level = Annotated[float, typer.Option(help="Probability inside the bands.")]
-Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-
 
 @app.command("systems")
-def list_systems(
-    name: Annotated[str | None, typer.Argument(help="Describe this one.")] = None,
-) -> None:
+def list_systems(name: kinds.MaybeSystemName = None) -> None:
     """List the systems that come with the package, or describe one."""
     from warp_phys._cli_report import systems_table
     from warp_phys.systems import get_system
@@ -82,53 +52,20 @@ def list_systems(
 
 @app.command()
 def simulate(
-    system: SystemName,
-    number: Annotated[int, typer.Option("--number", "-n", help="Number of trajectories.")],
-    output: DataOutput,
-    times: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIMES",
-            help="START:STOP:STEP, STOP included, or a list 0,1,2.5; the system's own by default.",
-        ),
-    ] = None,
-    noise: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NOISE",
-            help="A number, relative to each output's spread (with --distribution lognormal the "
-            "sd of the logarithm); or OUTPUT=RECIPE, absolute, repeatable.",
-        ),
-    ] = None,
-    distribution: Annotated[str, typer.Option(help="Of the noise: normal or lognormal.")] = (
-        "normal"
-    ),
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SHARE", help="Share of values missing, or OUTPUT=SHARE, repeatable."),
-    ] = None,
-    observe: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Outputs observed; all by default.")
-    ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=RECIPE",
-            help="RECIPE: 1.0, a range 0.5:2.0, lognormal(median,sigma), normal(mean,sd), "
-            "truncated_normal(mean,sd[,low,high]), uniform(low,high) or loguniform(low,high). "
-            "Repeatable; the system's own ranges by default.",
-        ),
-    ] = None,
-    initial_state: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=RECIPE", help="The same for states at the first time."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of all random numbers; a fresh one by default.")
-    ] = None,
-    overwrite: Overwrite = False,
+    system: kinds.SystemName,
+    number: kinds.Number,
+    output: kinds.DataOutput,
+    times: kinds.MaybeTimes = None,
+    noise: kinds.Noise = None,
+    distribution: kinds.Distribution = "normal",
+    missing: kinds.Missing = None,
+    observe: kinds.Observe = None,
+    parameter: kinds.ParameterRecipes = None,
+    initial_state: kinds.StateRecipes = None,
+    seed: kinds.MaybeSeed = None,
+    overwrite: kinds.Overwrite = False,
 ) -> None:
-    """Simulate trajectories of a system and what an instrument would have seen of them."""
+    """Simulate trajectories, with noise and gaps."""
     recipes = parse_recipes("--parameter", parameter or [])
     starts = parse_recipes("--initial-state", initial_state or [])
     levels = parse_levels("--noise", noise or [])
@@ -160,33 +97,20 @@ def simulate(
 
 @app.command()
 def train(
-    system: SystemName,
-    data: Annotated[Path, typer.Argument(help="Records to learn from, from `simulate`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model to write (.safetensors).")],
-    head: Annotated[
-        str, typer.Option(help="What the hidden state is: direct, weights or readout.")
-    ] = "direct",
-    drive: Annotated[
-        str | None,
-        typer.Option(help="What moves it: features, difference or raw; the head's own by default."),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 6000,
-    batch_size: Annotated[int, typer.Option(help="Records a step.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate at its highest.")] = 4e-3,
-    seed: Seed = 0,
-    time_budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop after this time.")
-    ] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="Records kept out; a tenth of DATA by default.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="File to go on from after an interruption (.safetensors).")
-    ] = None,
-    history: Annotated[
-        Path | None, typer.Option(help="NetCDF file for the losses over the steps (.nc).")
-    ] = None,
-    overwrite: Overwrite = False,
+    system: kinds.SystemName,
+    data: kinds.TrainingData,
+    output: kinds.ModelOutput,
+    head: kinds.Head = "direct",
+    drive: kinds.Drive = None,
+    steps: kinds.Steps = 6000,
+    batch_size: kinds.BatchSize = 128,
+    learning_rate: kinds.LearningRate = 4e-3,
+    seed: kinds.Seed = 0,
+    time_budget: kinds.TimeBudget = None,
+    validation: kinds.Validation = None,
+    checkpoint: kinds.Checkpoint = None,
+    history: kinds.HistoryOutput = None,
+    overwrite: kinds.Overwrite = False,
 ) -> None:
     """Train a model on records with known parameters."""
     check_suffix("--output", output, [".safetensors"])
@@ -214,29 +138,25 @@ def train(
     model.save(output, overwrite=overwrite)
     if history is not None:
         wp.save(losses, history, overwrite=overwrite)
-    judged = losses["validation_loss"]
-    best = int(judged.argmin())
-    typer.echo(
-        f"validation loss {float(judged[best]):.4g} at step {int(losses['step'][best])} of "
-        f"{int(losses['step'][-1])}, {float(losses['seconds'][-1]):.0f} s"
-    )
+    typer.echo(_training_words(losses))
     typer.echo(f"wrote {output}: {model!r}")
 
 
 @app.command()
 def estimate(
-    model: ModelFile,
-    record: RecordFile,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="NetCDF file to write (.nc).")
-    ] = None,
-    level: Level = 0.9,
-    time: TimeColumn = "time",
-    trajectory: TrajectoryColumn = None,
-    rename: Rename = None,
-    overwrite: Overwrite = False,
+    model: kinds.ModelFile,
+    record: kinds.RecordFile,
+    output: kinds.MaybeDataOutput = None,
+    level: kinds.Level = 0.9,
+    time: kinds.TimeColumn = "time",
+    trajectory: kinds.TrajectoryColumn = None,
+    rename: kinds.Renames = None,
+    overwrite: kinds.Overwrite = False,
 ) -> None:
-    """Estimate the parameters behind records at every sample; print those at the last."""
+    """Estimate the parameters behind records.
+
+    They are estimated at every sample; those at the last one are printed.
+    """
     if output is not None:
         _check_data_output("--output", output, overwrite=overwrite)
     renames = parse_renames(rename or [])
@@ -255,18 +175,21 @@ def estimate(
 
 @app.command()
 def forecast(
-    model: ModelFile,
-    record: RecordFile,
-    times: Times,
-    output: DataOutput,
-    level: Level = 0.9,
-    seed: Seed = 0,
-    time: TimeColumn = "time",
-    trajectory: TrajectoryColumn = None,
-    rename: Rename = None,
-    overwrite: Overwrite = False,
+    model: kinds.ModelFile,
+    record: kinds.RecordFile,
+    times: kinds.Times,
+    output: kinds.DataOutput,
+    level: kinds.Level = 0.9,
+    seed: kinds.Seed = 0,
+    time: kinds.TimeColumn = "time",
+    trajectory: kinds.TrajectoryColumn = None,
+    rename: kinds.Renames = None,
+    overwrite: kinds.Overwrite = False,
 ) -> None:
-    """Forecast records: the physics run on from the parameters at the last sample."""
+    """Forecast records beyond their last sample.
+
+    The physics runs on from the parameters estimated there.
+    """
     _check_data_output("--output", output, overwrite=overwrite)
     renames = parse_renames(rename or [])
     grid = parse_times(times)
@@ -285,19 +208,15 @@ def forecast(
 
 @app.command()
 def plot(
-    file: Annotated[Path, typer.Argument(help="What any other verb wrote, or trajectories.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Figure: .png, .pdf or .svg.")],
-    trajectory: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="Label of one; the first by default.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Records to draw with an estimate or forecast.")
-    ] = None,
-    time: TimeColumn = "time",
-    rename: Rename = None,
-    overwrite: Overwrite = False,
+    file: kinds.AnyFile,
+    output: kinds.FigureOutput,
+    trajectory: kinds.TrajectoryLabel = None,
+    data: kinds.MaybeData = None,
+    time: kinds.TimeColumn = "time",
+    rename: kinds.Renames = None,
+    overwrite: kinds.Overwrite = False,
 ) -> None:
-    """Draw what a file holds: records, estimates, forecasts or a training history."""
+    """Draw records, estimates, forecasts or a history."""
     renames = parse_renames(rename or [])
 
     from warp_phys._plot_figure import FIGURE_SUFFIXES, figure_of, save_figure
@@ -346,3 +265,13 @@ def _contents(data: xr.Dataset) -> str:
     )
     plural = "y" if trajectories == 1 else "ies"
     return f"{trajectories} trajector{plural} of {data.attrs['system']}, {samples} samples"
+
+
+def _training_words(history: xr.Dataset) -> str:
+    """Return in words how training went."""
+    judged = history["validation_loss"].fillna(float("inf")).values
+    best, last = history.isel(step=int(judged.argmin())), history.isel(step=-1)
+    return (
+        f"validation loss {best['validation_loss'].item():.4g} at step {best['step'].item()} of "
+        f"{last['step'].item()}, {last['seconds'].item():.0f} s"
+    )

@@ -20,10 +20,10 @@ from warp_phys._plot_data import (
     trajectory_labels,
     unit_of,
 )
-from warp_phys.systems._problem import Status
 from warp_phys.systems._registry import get_system, system_names
 
 if TYPE_CHECKING:
+    from warp_phys.systems._spec import Parameter
     from warp_phys.systems._system import System
 
 _MOST_SHOWN = 10
@@ -45,12 +45,14 @@ def systems_table() -> str:
     for name in system_names():
         system = get_system(name)
         states = ", ".join(f"{state.name} ({state.unit})" for state in system.states)
-        parameters = ", ".join(
-            f"{entry.name} ({entry.unit}{'' if entry.fixed is None else f', fixed {entry.fixed:g}'})"
-            for entry in system.parameters
-        )
+        parameters = ", ".join(map(_parameter_words, system.parameters))
         rows.append((name, states, parameters))
     return aligned(rows)
+
+
+def _parameter_words(parameter: Parameter) -> str:
+    known = "" if parameter.fixed is None else f", {parameter.fixed:g} unless freed"
+    return f"{parameter.name} ({parameter.unit}{known})"
 
 
 def estimates_table(found: xr.Dataset, system: System) -> str:
@@ -80,15 +82,17 @@ def warn_out_of_range(found: xr.Dataset) -> None:
 
 
 def warn_failed(data: xr.Dataset) -> None:
-    """Warn of simulated trajectories whose integration failed."""
-    status = data["status"].values
-    failed = status[status != 0]
-    if failed.size:
-        counts = [
-            f"{int((failed == code).sum())} {Status(int(code)).name.lower().replace('_', ' ')}"
-            for code in np.unique(failed)
+    """Warn of simulated trajectories whose integration failed, and say in which way."""
+    status = data["status"]
+    codes = np.atleast_1d(status.attrs["flag_values"]).tolist()
+    words = dict(zip(codes, status.attrs["flag_meanings"].split(), strict=True))
+    kinds, counts = np.unique(status.values[status.values != 0], return_counts=True)
+    if kinds.size:
+        listed = [
+            f"{count} {words[kind].replace('_', ' ')}"
+            for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
         ]
-        warn(f"{failed.size} of {status.size} trajectories failed: {', '.join(counts)}")
+        warn(f"{counts.sum()} of {status.size} trajectories failed: {', '.join(listed)}")
 
 
 def warn(text: str) -> None:

@@ -55,8 +55,8 @@ def estimate(
         `initial_state` (trajectory, time, state), the state at the first sample, and its band;
         `noise_sd` where the model learned the noise; `predicted` (trajectory, time, output), each
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
-        in unconstrained coordinates that `forecast` draws from; `out_of_range` (trajectory), whose bits
-        say in which way a record differs from the training data (0: it does not). The regression
+        in unconstrained coordinates that `forecast` draws from; `out_of_range` (trajectory), whose
+        bits say how a record differs from the training data (0: it does not). The regression
         head gives `parameters` (NaN where the data cannot tell), `coordinates` and `predicted`,
         and no bands.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from warp_phys.systems._labels import (
     trajectory_coords,
 )
 from warp_phys.systems._registry import get_system, system_names
-from warp_phys.systems._supports import to_physical
+from warp_phys.systems._spec import Parameter, State
+from warp_phys.systems._supports import Support, to_physical
 from warp_phys.systems._system import System
 
 _TOLERANCES = {"rtol": 1e-6, "atol": 1e-9}
@@ -36,12 +37,24 @@ _FLOWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True)
 class _Frozen:
-    """Unknowns of each trajectory at its last sample, and when its initial state held."""
+    """Unknowns of each trajectory at its last sample, and when its initial state held.
+
+    `spread` holds mean (N, Q) and a square root of the covariance (N, Q, Q), unconstrained.
+    """
 
     unknowns: Physical
     start: Tensor
-    mean: Tensor | None
-    root: Tensor | None
+    spread: tuple[Tensor, Tensor] | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How bands are drawn."""
+
+    level: float
+    draws: int
+    seed: int
+    progress: bool
 
 
 @torch.no_grad()
@@ -88,18 +101,20 @@ def forecast(
     estimated, known = _estimated(model_or_estimate, data, system, progress=progress)
     grid = torch.as_tensor(np.array(times, dtype=np.float64))
     check_times(grid.numpy())
-    frozen = _freeze(estimated, known, [str(name) for name in estimated["output"].values])
+    if known.inputs:
+        raise UsageError(
+            f"{known.name} is driven by {', '.join(known.input_names)}, whose future a forecast "
+            "does not know; integrate(...) runs it under inputs you give"
+        )
+    frozen = _freeze(estimated)
     _check_start(grid, frozen.start, estimated)
     names = [str(name) for name in estimated["output"].values]
-    columns = [known.output_names.index(name) for name in names]
-    if frozen.root is None:
-        outputs = _run(known, frozen.unknowns, grid, frozen.start)[..., columns]
-        values = {"predicted": outputs}
+    if frozen.spread is None:
+        columns = [known.output_names.index(name) for name in names]
+        values = {"predicted": _run(known, frozen.unknowns, grid, frozen.start)[..., columns]}
     else:
-        generator = torch.Generator().manual_seed(seed)
-        values = _with_bands(
-            known, estimated, frozen, grid, columns, level, draws, generator, progress=progress
-        )
+        options = _Options(level, draws, seed, progress)
+        values = _with_bands(known, estimated, frozen, grid, options)
     settings = {"level": level, "draws": draws}
     dataset = labelled(
         {name: value.numpy() for name, value in values.items()},
@@ -143,7 +158,7 @@ def _estimated(
     return given, system if system is not None else get_system(name)
 
 
-def _freeze(estimated: xr.Dataset, system: System, outputs: list[str]) -> _Frozen:
+def _freeze(estimated: xr.Dataset) -> _Frozen:
     """Take each trajectory's unknowns at its last sample."""
     times = estimated["time"].values
     count = estimated.sizes["trajectory"]
@@ -154,15 +169,17 @@ def _freeze(estimated: xr.Dataset, system: System, outputs: list[str]) -> _Froze
     def at_last(name: str) -> Tensor:
         return torch.as_tensor(estimated[name].values[rows, last])
 
-    noise = at_last("noise_sd") if "noise_sd" in estimated else torch.zeros(count, len(outputs))
-    unknowns = Physical(at_last("parameters"), at_last("initial_state"), noise.double())
+    outputs = estimated.sizes["output"]
+    quiet = torch.zeros(count, outputs, dtype=torch.float64)
+    noise = at_last("noise_sd") if "noise_sd" in estimated else quiet
+    unknowns = Physical(at_last("parameters"), at_last("initial_state"), noise)
     start = torch.as_tensor(grid[:, 0].copy())
     if "unknowns" not in estimated:
-        return _Frozen(unknowns, start, None, None)
+        return _Frozen(unknowns, start, None)
     values, vectors = torch.linalg.eigh(at_last("unknowns_covariance"))
     # Square root by eigenvalues: a tight combination leaves some of them at round-off.
     root = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
-    return _Frozen(unknowns, start, at_last("unknowns"), root)
+    return _Frozen(unknowns, start, (at_last("unknowns"), root))
 
 
 def _with_bands(
@@ -170,26 +187,36 @@ def _with_bands(
     estimated: xr.Dataset,
     frozen: _Frozen,
     grid: Tensor,
-    columns: list[int],
-    level: float,
-    draws: int,
-    generator: torch.Generator,
-    *,
-    progress: bool,
+    options: _Options,
 ) -> dict[str, Tensor]:
+    """Run the physics from many draws of the unknowns and take quantiles."""
+    outputs = [str(name) for name in estimated["output"].values]
+    columns = [system.output_names.index(name) for name in outputs]
+    entries = [
+        _where(system, str(kind), str(name), outputs)
+        for name, kind in zip(
+            estimated["unknown"].values, estimated["unknown_kind"].values, strict=True
+        )
+    ]
+    # All trajectories share the same standard draws, so none depends on its batch.
+    generator = torch.Generator().manual_seed(options.seed)
+    normal = torch.randn(options.draws, len(entries), dtype=torch.float64, generator=generator)
+    shape = (options.draws, len(grid), len(outputs))
+    noise = torch.randn(shape, dtype=torch.float64, generator=generator)
+    tail = 0.5 * (1.0 - options.level)
+    levels = torch.tensor([0.5, tail, 1.0 - tail], dtype=torch.float64)
     lognormal = estimated.attrs.get("distribution") == "lognormal"
-    tail = 0.5 * (1.0 - level)
-    quantiles = torch.tensor([0.5, tail, 1.0 - tail], dtype=torch.float64)
-    rows: list[tuple[Tensor, Tensor]] = []
-    for row in tqdm(range(len(frozen.start)), desc="forecast", delay=2.0, disable=not progress):
-        drawn = _draw(system, estimated, frozen, row, draws, generator)
-        start = frozen.start[row].expand(draws)
-        outputs = _run(system, drawn, grid, start)[..., columns]
-        noise = torch.randn(outputs.shape, dtype=torch.float64, generator=generator)
-        noise = noise * drawn.noise_sd.unsqueeze(1)
-        measured = outputs * noise.exp() if lognormal else outputs + noise
-        rows.append((outputs.nanquantile(quantiles, dim=0), measured.nanquantile(quantiles, dim=0)))
-    curve, measurement = (torch.stack([row[part] for row in rows], dim=1) for part in (0, 1))
+    found: list[Tensor] = []
+    together = max(1, _FLOWS_AT_ONCE // options.draws)
+    steps = range(0, len(frozen.start), together)
+    for low in tqdm(steps, desc="forecast", delay=2.0, disable=not options.progress):
+        drawn = _draw(frozen, entries, normal, slice(low, low + together))
+        start = frozen.start[low : low + together].repeat_interleave(options.draws)
+        curves = _run(system, drawn, grid, start)[..., columns].unflatten(0, (-1, options.draws))
+        spread = noise * drawn.noise_sd.unflatten(0, (-1, options.draws)).unsqueeze(2)
+        measured = curves * spread.exp() if lognormal else curves + spread
+        found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
+    curve, measurement = torch.cat(found, dim=2)
     return {
         "predicted": curve[0],
         "predicted_lower": curve[1],
@@ -200,37 +227,33 @@ def _with_bands(
 
 
 def _draw(
-    system: System,
-    estimated: xr.Dataset,
-    frozen: _Frozen,
-    row: int,
-    draws: int,
-    generator: torch.Generator,
+    frozen: _Frozen, entries: list[tuple[str, int, Support]], normal: Tensor, rows: slice
 ) -> Physical:
-    """Draw unknowns of one trajectory; constants keep their value."""
-    if frozen.mean is None or frozen.root is None:
+    """Draw unknowns, (trajectories x draws, ...), of some trajectories; constants stay."""
+    if frozen.spread is None:
         raise SchemaError("the estimate has no distribution to draw from")
-    normal = torch.randn(draws, frozen.mean.shape[1], dtype=torch.float64, generator=generator)
-    line = frozen.mean[row] + normal @ frozen.root[row].T
+    mean, root = (value[rows] for value in frozen.spread)
+    line = (mean.unsqueeze(1) + normal @ root.mT).flatten(0, 1)
+    repeats = len(normal)
     parts = {
-        "parameter": frozen.unknowns.parameters[row].repeat(draws, 1),
-        "initial_state": frozen.unknowns.initial_state[row].repeat(draws, 1),
-        "noise_sd": frozen.unknowns.noise_sd[row].repeat(draws, 1),
+        "parameter": frozen.unknowns.parameters[rows].repeat_interleave(repeats, dim=0),
+        "initial_state": frozen.unknowns.initial_state[rows].repeat_interleave(repeats, dim=0),
+        "noise_sd": frozen.unknowns.noise_sd[rows].repeat_interleave(repeats, dim=0),
     }
-    for place, (name, kind) in enumerate(
-        zip(estimated["unknown"].values, estimated["unknown_kind"].values, strict=True)
-    ):
-        index, support = _where(system, str(kind), str(name), estimated)
-        parts[str(kind)][:, index] = to_physical(line[:, place], support)
+    for place, (kind, index, support) in enumerate(entries):
+        parts[kind][:, index] = to_physical(line[:, place], support)
     return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
 
 
-def _where(system: System, kind: str, name: str, estimated: xr.Dataset) -> tuple[int, Any]:
+def _where(system: System, kind: str, name: str, outputs: list[str]) -> tuple[str, int, Support]:
+    """Return where an unknown belongs: its kind, its place there, and its support."""
     if kind == "noise_sd":
-        return list(estimated["output"].values).index(name), "positive"
-    specs = system.parameters if kind == "parameter" else system.states
+        return kind, outputs.index(name), "positive"
+    specs: Sequence[Parameter | State] = system.parameters
+    if kind == "initial_state":
+        specs = system.states
     index = [spec.name for spec in specs].index(name)
-    return index, specs[index].support
+    return kind, index, specs[index].support
 
 
 def _run(system: System, unknowns: Physical, grid: Tensor, start: Tensor) -> Tensor:

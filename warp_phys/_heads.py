@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, cast
 
 import torch
@@ -101,7 +102,7 @@ class WeightNetwork(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.shapes = [(out, into) for into, out in zip(widths, widths[1:], strict=False)]
+        self.shapes = [(out, into) for into, out in pairwise(widths)]
         self.size = sum(out * into + out for out, into in self.shapes)
 
     def draw(self, *, last_gain: float = 1.0) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from warp_phys._coordinates import Physical
@@ -12,9 +13,10 @@ from warp_phys._model import WarpPhys
 from warp_phys._records import Records
 from warp_phys._roots import predict, rollout
 
-# Beyond this many standard deviations the error counts linearly: early in training the physics
-# may run away, and one such record must not drown the rest.
-_FAR = 10.0
+# In standard deviations of the data: where the squared error bends into a logarithm, and beyond
+# what the predicted trajectory counts as lost.
+_BEND = 10.0
+_LOST = 1e4
 
 
 def supervised_loss(estimate: Gaussian, truth: Tensor, valid: Tensor) -> Tensor:
@@ -45,22 +47,38 @@ def reconstruction_loss(
         place: Sample at which a rollout takes theta.
     """
     network, _ = model.built()
-    system = model.system
-    if model.root == "solution":
-        predicted = predict(system, "solution", records, unknowns, method="solution")
-    else:
-        options = {"method": "rk4", "substeps": model.settings.substeps}
-        if model.root == "step":
-            predicted = predict(system, "step", records, unknowns, **options)
-        else:
-            frozen = Physical(
-                unknowns.parameters[:, place],
-                unknowns.initial_state[:, place],
-                unknowns.noise_sd[:, place],
-            )
-            predicted = rollout(system, records, frozen, **options)
+    with torch.no_grad():
+        residual = network.scaling.residual(
+            _predicted(model, records, unknowns, place), records.observed
+        )
+        tame = (residual.abs() < _LOST) | ~records.seen
+    # Where the flow runs away its gradient is useless or infinite, and infinity times zero is not
+    # zero: such samples take no part, which predict and rollout do for unknowns that are NaN.
+    rows = tame.all(dim=-1)
+    if model.root == "rollout":
+        rows = rows.all(dim=-1, keepdim=True).expand_as(rows)
+    kept = torch.where(rows.unsqueeze(-1), unknowns.parameters, torch.nan)
+    usable = Physical(kept, unknowns.initial_state, unknowns.noise_sd)
+    predicted = _predicted(model, records, usable, place)
     residual = network.scaling.residual(predicted, records.observed)
     used = records.seen & residual.isfinite()
     error = torch.where(used, residual, 0.0)
-    squared = 2.0 * F.huber_loss(error, torch.zeros_like(error), reduction="sum", delta=_FAR)
-    return squared / used.sum().clamp_min(1)
+    # The square, but beyond the bend the logarithm: a lost trajectory must not drown the rest.
+    robust = _BEND**2 * torch.log1p((error / _BEND).square())
+    lost = (records.seen & ~used).sum() * _BEND**2 * math.log1p((_LOST / _BEND) ** 2)
+    return (robust.sum() + lost) / records.seen.sum().clamp_min(1)
+
+
+def _predicted(model: WarpPhys, records: Records, unknowns: Physical, place: int) -> Tensor:
+    system, root = model.system, model.root
+    if root == "solution":
+        return predict(system, root, records, unknowns, method="solution")
+    options = {"method": "rk4", "substeps": model.settings.substeps}
+    if root == "step":
+        return predict(system, root, records, unknowns, **options)
+    frozen = Physical(
+        unknowns.parameters[:, place],
+        unknowns.initial_state[:, place],
+        unknowns.noise_sd[:, place],
+    )
+    return rollout(system, records, frozen, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +38,11 @@ def require_matplotlib() -> None:
 
 def given_or_new(ax: Axes | None) -> Axes:
     """Return the axes given, or one on a new figure of pyplot's."""
-    return new_axes(1)[0] if ax is None else given_axes([ax], 1)[0]
+    return new_axes(1)[0] if ax is None else given_axes(ax, 1)[0]
 
 
-def given_axes(axes: Sequence[Any], count: int) -> list[Axes]:
-    """Return as many matplotlib axes as needed, from what came.
+def given_axes(axes: Any, count: int) -> list[Axes]:
+    """Return as many matplotlib axes as needed: those in a list or array, or a lone one.
 
     Raises:
         UsageError: They are too few or too many, or something else.
@@ -53,7 +52,7 @@ def given_axes(axes: Sequence[Any], count: int) -> list[Axes]:
 
     flat = list(np.asarray(axes, dtype=object).ravel())
     if len(flat) != count:
-        raise UsageError(f"expected {count} axes, one for each parameter, got {len(flat)}")
+        raise UsageError(f"expected {count} axes, one for each panel, got {len(flat)}")
     for ax in flat:
         if not isinstance(ax, Axes):
             raise UsageError(f"expected matplotlib Axes, got {type(ax).__name__}")
@@ -62,7 +61,7 @@ def given_axes(axes: Sequence[Any], count: int) -> list[Axes]:
 
 def columns_for(count: int) -> int:
     """Return how many columns hold so many panels."""
-    return 1 if count == 1 else 2 if count <= 4 else 3
+    return 2 if count == 4 else min(count, 3)
 
 
 def new_axes(count: int) -> list[Axes]:
@@ -155,10 +154,18 @@ def add_key(ax: Axes, label: str, **style: Any) -> None:
         ax.plot([], [], label=label, **style)
 
 
-def refresh_legend(ax: Axes, *, columns: int = 1) -> None:
-    """Draw the legend, if there is anything to explain."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(frameon=False, fontsize="small", ncols=columns)
+def refresh_legend(ax: Axes, *, columns: int = 4) -> None:
+    """Draw the legend above the axes, where it hides nothing, in rows of equal length."""
+    count = len(ax.get_legend_handles_labels()[1])
+    if count:
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            borderaxespad=0.3,
+            ncols=-(-count // -(-count // columns)),
+            frameon=False,
+            fontsize="small",
+        )
 
 
 def mark_whole_numbers(ax: Axes, times: Floats) -> None:

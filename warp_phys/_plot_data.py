@@ -75,10 +75,18 @@ def chosen_names(dim: str, dataset: xr.Dataset, wanted: str | Sequence[str] | No
     known = [str(name) for name in dataset[dim].values]
     if wanted is None:
         return known
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    names = listed_names(dim, wanted)
     for name in names:
         if name not in known:
             raise unknown_name(dim, name, known)
+    return names
+
+
+def listed_names(dim: str, wanted: str | Sequence[str]) -> list[str]:
+    """Return one or several names as a list, which must not be empty."""
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not names:
+        raise UsageError(f"expected at least one {dim} to draw, got none")
     return names
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
 from warp_phys._plot_axes import add_panels, columns_for, require_matplotlib
-from warp_phys._plot_data import chosen_names, unit_of
+from warp_phys._plot_data import chosen_names, has_band, unit_of
 from warp_phys._plot_parameters import estimated_names
 from warp_phys.systems._errors import SchemaError
 from warp_phys.systems._files import write_atomic
@@ -45,14 +45,14 @@ def figure_of(
         figure, axes = _figure(1, 0)
         plot_history(dataset, ax=axes[0])
         return figure
-    if "predicted" not in dataset and "observed" not in dataset:
+    in_time = "parameters" in dataset and dataset["parameters"].ndim == 3
+    if not in_time and "predicted" not in dataset and "observed" not in dataset:
         present = ", ".join(map(str, dataset.data_vars)) or "none"
         raise SchemaError(
-            "expected a data set with 'observed', 'predicted' or 'training_loss' to draw, got the "
-            f"variables {present}"
+            "expected a data set with 'observed', 'predicted', 'parameters' in time or "
+            f"'training_loss' to draw, got the variables {present}"
         )
-    groups = _outputs_by_unit(dataset)
-    in_time = "parameters" in dataset and dataset["parameters"].ndim == 3
+    groups = _output_groups(dataset)
     names = estimated_names(dataset) if in_time else []
     figure, axes = _figure(len(groups), len(names))
     for ax, group in zip(axes[: len(groups)], groups, strict=True):
@@ -93,9 +93,14 @@ def _figure(wide: int, narrow: int) -> tuple[Figure, list[Axes]]:
     return figure, add_panels(figure, wide, narrow)
 
 
-def _outputs_by_unit(dataset: xr.Dataset) -> list[list[str]]:
-    """Return the outputs, those of one unit together, in the data set's order."""
+def _output_groups(dataset: xr.Dataset) -> list[list[str]]:
+    """Return which outputs share axes: those of one unit, unless their bands would overlap."""
+    if "predicted" not in dataset and "observed" not in dataset:
+        return []
+    names = chosen_names("output", dataset, None)
+    if has_band(dataset, "predicted"):
+        return [[name] for name in names]
     groups: dict[str, list[str]] = {}
-    for name in chosen_names("output", dataset, None):
+    for name in names:
         groups.setdefault(unit_of("output", dataset, name), []).append(name)
     return list(groups.values())

@@ -26,6 +26,7 @@ from warp_phys._plot_data import (
     band_words,
     chosen_names,
     has_band,
+    listed_names,
     position_of_label,
     quantity_label,
     sample_times,
@@ -51,14 +52,15 @@ def plot_parameters(
     trajectory: int | str = 0,
     parameters: str | Sequence[str] | None = None,
     truth: xr.Dataset | Mapping[str, Truth] | None = None,
-    axes: Sequence[Axes] | NDArray[Any] | None = None,
+    axes: Axes | Sequence[Axes] | NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Draw how the estimated parameters of a trajectory settle as the context grows.
 
     Args:
         estimate: From `estimate`: parameters at every sample, with bands where it has them.
         trajectory: Its position as a number, or its label as text.
-        parameters: One or several by name; None for all that were estimated.
+        parameters: One or several by name; None for all that were estimated. With the regression
+            head, also the coordinates that a record determines where it cannot tell parameters.
         truth: What to compare with: a data set with `true_parameters`, read from the trajectory
             of the same label; or name -> value, or -> (value, standard deviation).
         axes: Where to draw, one a parameter; None makes a new figure.
@@ -78,24 +80,28 @@ def plot_parameters(
             f"got ({', '.join(map(str, estimate['parameters'].dims))}); estimate(...) gives them"
         )
     position = trajectory_position(estimate, trajectory)
-    names = estimated_names(estimate) if parameters is None else parameters
-    names = chosen_names("parameter", estimate, names)
+    names = _chosen(estimate, parameters)
     known = _known_values(truth, estimate, position)
-    panels = new_axes(len(names)) if axes is None else given_axes(list(axes), len(names))
+    panels = new_axes(len(names)) if axes is None else given_axes(axes, len(names))
     times = sample_times(estimate, position)
     for ax, name in zip(panels, names, strict=True):
-        _draw_parameter(ax, estimate, position, name, times)
-        if name in known:
+        determined = _draw_parameter(ax, estimate, position, name, times)
+        if determined and name in known:
             _draw_truth(ax, known[name], "true" if isinstance(truth, xr.Dataset) else "reference")
         ax.set_xlabel(time_label(estimate))
-        ax.set_ylabel(quantity_label(name, unit_of("parameter", estimate, name)))
+        ax.set_ylabel(quantity_label(name, unit_of(_home(estimate, name)[1], estimate, name)))
         mark_whole_numbers(ax, times)
-    refresh_legend(panels[0])
+    refresh_legend(panels[0], columns=2)
     return np.array(panels, dtype=object)
 
 
 def estimated_names(estimate: xr.Dataset) -> list[str]:
-    """Return the parameters that were estimated: those known beforehand never change."""
+    """Return what was estimated: parameters known beforehand never change and are left out.
+
+    Where no record determines any parameter, the coordinates stand in for them.
+    """
+    if "coordinates" in estimate and not np.isfinite(estimate["parameters"].values).any():
+        return [str(name) for name in estimate["coordinate"].values]
     names = [str(name) for name in estimate["parameter"].values]
     values = _rows(estimate, "parameters")
     finite = np.isfinite(values)
@@ -109,6 +115,26 @@ def estimated_names(estimate: xr.Dataset) -> list[str]:
     return free or names
 
 
+def _chosen(estimate: xr.Dataset, wanted: str | Sequence[str] | None) -> list[str]:
+    if wanted is None:
+        return estimated_names(estimate)
+    names = listed_names("parameter", wanted)
+    known = chosen_names("parameter", estimate, None)
+    if "coordinates" in estimate:
+        known += [name for name in chosen_names("coordinate", estimate, None) if name not in known]
+    for name in names:
+        if name not in known:
+            raise unknown_name("parameter", name, known)
+    return names
+
+
+def _home(estimate: xr.Dataset, name: str) -> tuple[str, str]:
+    """Return the variable and the dimension that hold a parameter or a coordinate."""
+    if name in estimate["parameter"].values:
+        return "parameters", "parameter"
+    return "coordinates", "coordinate"
+
+
 def _rows(estimate: xr.Dataset, variable: str) -> Floats:
     values = np.asarray(estimate[variable].values, dtype=np.float64)
     return values.reshape(-1, values.shape[-1])
@@ -116,18 +142,22 @@ def _rows(estimate: xr.Dataset, variable: str) -> Floats:
 
 def _draw_parameter(
     ax: Axes, estimate: xr.Dataset, position: int, name: str, times: Floats
-) -> None:
-    values = series(estimate, "parameters", position, "parameter", name)
+) -> bool:
+    """Draw one parameter and its band; return whether there is anything to draw."""
+    variable, dim = _home(estimate, name)
+    values = series(estimate, variable, position, dim, name)
     if not np.isfinite(values).any():
         ax.text(0.5, 0.5, "not determined by the data", transform=ax.transAxes, ha="center")
-        return
-    if has_band(estimate, "parameters"):
-        ends = band_ends(estimate, "parameters", position, "parameter", name)
+        ax.set(xticks=[], yticks=[])
+        return False
+    if has_band(estimate, variable):
+        ends = band_ends(estimate, variable, position, dim, name)
         if np.isfinite(ends).any():
             draw_band(ax, times, ends, 0)
             key_band(ax, band_words(estimate), COLORS[0])
     draw_line(ax, times, values, 0)
     add_key(ax, "estimate", color=COLORS[0], linewidth=1.8)
+    return True
 
 
 def _draw_truth(ax: Axes, known: Truth, word: str) -> None:
@@ -142,7 +172,6 @@ def _draw_truth(ax: Axes, known: Truth, word: str) -> None:
 def _known_values(
     truth: xr.Dataset | Mapping[str, Truth] | None, estimate: xr.Dataset, position: int
 ) -> dict[str, Truth]:
-    names = [str(name) for name in estimate["parameter"].values]
     if truth is None:
         return {}
     if isinstance(truth, xr.Dataset):
@@ -151,9 +180,8 @@ def _known_values(
         row = truth["true_parameters"].isel(trajectory=place).values
         listed = [str(name) for name in truth["parameter"].values]
         return dict(zip(listed, map(float, row), strict=True))
-    for name in truth:
-        if name not in names:
-            raise unknown_name("parameter", name, names)
+    if truth:
+        _chosen(estimate, list(truth))
     return {name: _checked_truth(name, value) for name, value in truth.items()}
 
 

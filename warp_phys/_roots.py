@@ -152,4 +152,4 @@ def _parts(unknowns: Physical) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _flat(values: Tensor) -> Tensor:
-    return values.reshape(-1, values.shape[-1])
+    return values.flatten(0, -2)

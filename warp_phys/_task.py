@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, Protocol, get_args
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from warp_phys._calibration import FEWEST_RECORDS
 from warp_phys._coordinates import build_coordinates
 from warp_phys._core import blocks
 from warp_phys._gaussian import Gaussian
@@ -115,6 +117,12 @@ class PhysicsTask:
         held = self.validation
         if not (self.training.data.supervised and held.data.supervised):
             return
+        if len(held.data.records) < FEWEST_RECORDS:
+            warnings.warn(
+                f"the bands stay NaN: calibrating them takes at least {FEWEST_RECORDS} validation "
+                f"records, got {len(held.data.records)}; simulate more, or pass validation=",
+                stacklevel=4,
+            )
         pieces = [
             self._network(held.signals[piece], held.elapsed[piece])
             for piece in blocks(len(held.data.records), self.length())

@@ -17,9 +17,10 @@ from warp_phys._records import Records, read_records
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._system import System
 
-# Share of the data kept for validation where none is given, and how many are enough.
-_SHARE = 0.1
-_ENOUGH = 4000
+# Share of the data kept for validation where none is given, and how many are enough. Of a small
+# set up to a quarter is kept, for bands need a hundred or two.
+_SHARE, _LARGEST_SHARE = 0.1, 0.25
+_FEW, _ENOUGH = 200, 4000
 # Points along each range that stand for an unknown truth.
 _GRID = 201
 
@@ -67,11 +68,11 @@ def read_training_data(
 def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
     """Return training and validation trajectories, drawn from the seed."""
     count = dataset.sizes.get("trajectory", 0)
-    held_out = min(_ENOUGH, round(_SHARE * count))
+    held_out = min(_ENOUGH, max(round(_SHARE * count), min(_FEW, int(_LARGEST_SHARE * count))))
     if held_out < 1:
         raise UsageError(
-            f"expected at least {round(1 / _SHARE)} trajectories to keep some for validation, got "
-            f"{count}; simulate more, or pass validation="
+            f"expected at least {round(1 / _LARGEST_SHARE)} trajectories to keep some for "
+            f"validation, got {count}; simulate more, or pass validation="
         )
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(count)
     chosen, rest = np.sort(order[:held_out]), np.sort(order[held_out:])

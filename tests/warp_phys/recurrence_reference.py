@@ -27,9 +27,9 @@ def reference(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> np.ndarr
 
 
 def scale(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor, t: int) -> np.ndarray[Any, Any]:
-    """|A^t| |theta_0| + sum_k |A^(t-k)| |B u_k|, (N, D)."""
+    """|A^t| |theta_0| + sum_k |A^(t-k)| |B| |u_k|, (N, D): |B| |u|, for B u is rounded as well."""
     matrix = extended(A)
-    driven = np.abs(extended(inputs) @ extended(B).T)
+    driven = np.abs(extended(inputs)) @ np.abs(extended(B)).T
     power = np.eye(len(matrix), dtype=Extended)
     total = np.zeros((driven.shape[0], driven.shape[2]), Extended)
     for k in range(t, 0, -1):

@@ -93,7 +93,7 @@ class TransitionContract:
         assert repr(A).startswith(f"{type(A).__name__}(size=3")
         assert "tensor(" not in repr(A)
         with pytest.raises(FrozenInstanceError):
-            setattr(A, fields(A)[0].name, 0)  # type: ignore[arg-type]
+            setattr(A, fields(A)[0].name, 0)
         assert copy.deepcopy(A).size == 3
 
     def test_is_taken_as_it_is(self) -> None:
@@ -134,7 +134,7 @@ class TransitionContract:
             states = linear_recurrence(A, B, inputs, initial, mode)
             assert states.shape == (batch, length, size)
             dense = A.to_dense(torch.float64)
-            assert rounding(states, dense, B, inputs, initial, times) < 100 + length, mode
+            assert rounding(states, dense, B, inputs, initial, times) < 1000, mode
 
     @pytest.mark.parametrize("growth", [1.0, 1.002])
     def test_ten_thousand_steps(self, growth: float) -> None:

@@ -1,0 +1,57 @@
+# `make demo` and `make test` are all a newcomer needs; each sets up what it uses in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help setup demo test lint types docs bench check-long build clean
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## install the package, editable, and its tools into .venv
+
+demo: $(VENV)/.dev ## the main job on real data: hares and lynxes of Hudson Bay
+	$(BIN)/python examples/hudson_bay.py
+
+# One thread for each worker: more would fight over the same cores.
+test: $(VENV)/.dev ## the tests, the docstrings' examples, those of README and docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS)
+
+lint: $(VENV)/.dev ## style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev ## static types
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs ## these pages as HTML, in docs/_build
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo "open docs/_build/index.html"
+
+bench: $(VENV)/.dev ## every benchmark, see benchmarks/README.md
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+check-long: $(VENV)/.dev ## the checks that take too long for every change
+	$(BIN)/python -m pytest -m long
+
+build: $(VENV)/.dev ## source archive and wheel, in dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+clean: ## remove what these verbs made, the environment included
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made anew for what is declared now; a repeat is instant.
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
