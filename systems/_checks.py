@@ -107,7 +107,8 @@ def check_dataset(
     _check_names(dataset, system)
     if "time" in dataset.coords:
         labels = dataset["trajectory"].values.tolist() if "trajectory" in dataset.coords else ()
-        check_times(dataset["time"].values, name="time", labels=labels)
+        times = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
+        check_times(times.values, name="time", labels=labels)
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

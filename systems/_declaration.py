@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,7 @@ def complete_initial_state(
     return {state.name: declared.get(state.name, _usual_value(state)) for state in states}
 
 
-def _with_option(parameter: Parameter, value: float | tuple[float, float] | None) -> Parameter:
+def _with_option(parameter: Parameter, value: object) -> Parameter:
     if value is None and parameter.range is None:
         raise UsageError(
             f"parameter {parameter.name!r} has no range, which it needs once it is free; "
@@ -86,14 +87,14 @@ def _with_option(parameter: Parameter, value: float | tuple[float, float] | None
     if value is None:
         return dataclasses.replace(parameter, fixed=None)
     if isinstance(value, tuple | list):
-        return dataclasses.replace(parameter, range=(value[0], value[-1]), fixed=None)
-    try:
-        return dataclasses.replace(parameter, fixed=float(value))
-    except TypeError:
+        pair = check_range(f"parameter {parameter.name!r}", value, parameter.support)
+        return dataclasses.replace(parameter, range=pair, fixed=None)
+    if not isinstance(value, Real):
         raise UsageError(
             f"expected a number, None or (low, high) for parameter {parameter.name!r}; "
             f"received {value!r}"
-        ) from None
+        )
+    return dataclasses.replace(parameter, fixed=float(value))
 
 
 def _usual_value(state: State) -> float:

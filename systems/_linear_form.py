@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,13 +12,9 @@ from torch import Tensor
 from warp_phys.systems._assemble import assemble
 from warp_phys.systems._errors import UsageError, unknown_name
 from warp_phys.systems._namespace import Namespace
-from warp_phys.systems._supports import bounds
 
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
-
-_PROBES = 16
-_PROBE_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -60,21 +55,6 @@ class LinearForm:
             )
 
 
-def find_linear_form(system: System) -> LinearForm | None:
-    """Return the declared form, or q = free parameters where the rhs is affine in them."""
-    if system.linear_form is not None:
-        return system.linear_form
-    if not system.free_names:
-        return None
-    form = LinearForm(
-        names=system.free_names,
-        units=tuple(parameter.unit for parameter in system.free_parameters),
-        to_coordinates=partial(_pick, system.free_names),
-        from_coordinates=partial(_name, system.free_names),
-    )
-    return form if _is_affine(system, form) else None
-
-
 def affine_terms(
     system: System, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None
 ) -> tuple[Tensor, Tensor] | None:
@@ -82,10 +62,10 @@ def affine_terms(
     form = system.affine_form
     if form is None:
         return None
-    function = _rhs_of_coordinates(system, form, t, y, parameters, inputs)
+    function = rhs_of_coordinates(system, form, t, y, parameters, inputs)
     batch = torch.broadcast_shapes(y.shape[1:], parameters.shape[1:])
     origin = y.new_zeros((len(form.names), *batch))
-    return function(origin), _jacobian(function, origin)
+    return function(origin), jacobian(function, origin)
 
 
 def coordinates_from_parameters(system: System, parameters: Tensor) -> Tensor:
@@ -113,14 +93,6 @@ def parameters_from_coordinates(system: System, coordinates: Tensor, parameters:
     return assemble(rows, coordinates, system.parameter_names, f"{owner}.from_coordinates")
 
 
-def _pick(names: Sequence[str], p: Any) -> list[Tensor]:
-    return [getattr(p, name) for name in names]
-
-
-def _name(names: Sequence[str], q: Any, p: Any) -> dict[str, Tensor | None]:
-    return {name: getattr(q, name) for name in names}
-
-
 def _required(system: System) -> LinearForm:
     if system.affine_form is None:
         raise UsageError(
@@ -144,7 +116,7 @@ def _known(system: System, parameters: Tensor, inputs: Tensor | None) -> Namespa
     return Namespace(type(system).__name__, names, values)
 
 
-def _rhs_of_coordinates(
+def rhs_of_coordinates(
     system: System,
     form: LinearForm,
     t: Any,
@@ -152,6 +124,7 @@ def _rhs_of_coordinates(
     parameters: Tensor,
     inputs: Tensor | None,
 ) -> Callable[[Tensor], Tensor]:
+    """Return the right-hand side (S, *batch) as a function of the coordinates q (Q, *batch)."""
     if system.linear_form is None:
         fixed = [parameter.fixed is not None for parameter in system.parameters]
 
@@ -178,7 +151,7 @@ def _rhs_of_coordinates(
     return of_declared_coordinates
 
 
-def _jacobian(function: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
+def jacobian(function: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
     """Return dfunction/dq, (S, Q, *batch), where each batch member depends on its own q alone."""
     columns = []
     for index in range(q.shape[0]):
@@ -186,59 +159,3 @@ def _jacobian(function: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
         direction[index] = 1.0
         columns.append(torch.func.jvp(function, (q,), (direction,))[1])
     return torch.stack(columns, dim=1)
-
-
-def _is_affine(system: System, form: LinearForm) -> bool:
-    """Compare derivatives at the origin and at two random points, and values with the plane."""
-    generator = torch.Generator().manual_seed(0)
-    y = _random_states(system, generator)
-    t = _uniform(generator, 0.0, 1.0)
-    inputs = torch.stack([_uniform(generator, -1.0, 1.0) for _ in system.inputs] or [t])
-    points = [_random_parameters(system, generator) for _ in range(2)]
-    function = _rhs_of_coordinates(system, form, t, y, points[0], inputs if system.inputs else None)
-    origin = y.new_zeros((len(form.names), _PROBES))
-    value, slope = function(origin), _jacobian(function, origin)
-    if not (slope != 0.0).any(dim=2).any(dim=0).all():  # a parameter that the rhs ignores
-        return False
-    for parameters in points:
-        q = _free_rows(system, parameters)
-        plane = value + (slope * q).sum(dim=1)
-        scale = value.abs() + (slope * q).abs().sum(dim=1)
-        near = (function(q) - plane).abs() <= _PROBE_TOLERANCE * scale
-        same = (_jacobian(function, q) - slope).abs() <= _PROBE_TOLERANCE * slope.abs()
-        if not (near.all() and same.all()):
-            return False
-    return True
-
-
-def _free_rows(system: System, parameters: Tensor) -> Tensor:
-    """Return the rows of parameters (P, *batch) that are free."""
-    free = [index for index, entry in enumerate(system.parameters) if entry.fixed is None]
-    return parameters[free]
-
-
-def _random_parameters(system: System, generator: torch.Generator) -> Tensor:
-    rows = []
-    for parameter in system.parameters:
-        if parameter.fixed is not None:
-            rows.append(torch.full((_PROBES,), parameter.fixed, dtype=torch.float64))
-        elif parameter.range is not None:
-            rows.append(_uniform(generator, *parameter.range))
-    return torch.stack(rows)
-
-
-def _random_states(system: System, generator: torch.Generator) -> Tensor:
-    rows = []
-    for state in system.states:
-        initial = system.default_initial_state[state.name]
-        low, high = bounds(state.support)
-        middle = 0.5 * sum(initial) if isinstance(initial, tuple | list) else float(initial)
-        width = max(abs(middle), 1.0)
-        low = max(low, 0.1 * middle if low == 0.0 else middle - width)
-        rows.append(_uniform(generator, low, min(high, middle + width)))
-    return torch.stack(rows)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> Tensor:
-    unit = torch.rand(_PROBES, generator=generator, dtype=torch.float64)
-    return low + (high - low) * unit

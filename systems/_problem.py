@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
@@ -95,12 +96,18 @@ class Problem:
         return self.times.gather(1, self.counts[:, None] - 1)[:, 0]
 
     @property
-    def differentiable(self) -> bool:
-        """Whether somebody wants gradients."""
+    def backward_mode(self) -> bool:
+        """Whether gradients are wanted."""
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self._tensors())
+
+    @property
+    def forward_mode(self) -> bool:
+        """Whether derivatives are carried along, as by torch.func.jvp."""
+        return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in self._tensors())
+
+    def _tensors(self) -> list[Tensor]:
         tensors = [self.initial, self.parameters, self.times, self.start]
-        if self.inputs is not None:
-            tensors.append(self.inputs)
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        return tensors if self.inputs is None else [*tensors, self.inputs]
 
     def select(self, index: Tensor | slice) -> Problem:
         """Return the problem of some trajectories."""

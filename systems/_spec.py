@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import math
 from dataclasses import dataclass
 
 from warp_phys.systems._errors import UsageError
@@ -92,29 +91,28 @@ class Parameter:
             )
         if self.range is not None:
             check_range(f"parameter {self.name!r}", self.range, self.support)
-        if self.fixed is not None and not (
-            isinstance(self.fixed, int | float) and contains_number(self.fixed, self.support)
-        ):
+        if self.fixed is not None and not contains_number(self.fixed, self.support):
             raise UsageError(
                 f"parameter {self.name!r} is fixed at {self.fixed!r} {self.unit}, "
                 f"outside its support ({describe(self.support)})"
             )
 
 
-def check_range(owner: str, pair: object, support: Support) -> None:
-    """Raise UsageError unless `pair` is (low, high), finite, ascending and inside the support."""
-    numbers = list(pair) if isinstance(pair, tuple | list) else []
+def check_range(owner: str, pair: object, support: Support) -> tuple[float, float]:
+    """Return `pair` as (low, high); UsageError unless it ascends inside the support."""
+    ends = list(pair) if isinstance(pair, tuple | list) else []
     if (
-        len(numbers) != 2
-        or not all(isinstance(end, int | float) and math.isfinite(end) for end in numbers)
-        or not numbers[0] < numbers[1]
+        len(ends) != 2
+        or not all(contains_number(end, "real") for end in ends)
+        or ends[0] >= ends[1]
     ):
         raise UsageError(f"{owner} needs a range (low, high) with low < high; received {pair!r}")
-    if not all(contains_number(end, support) for end in numbers):
+    if not all(contains_number(end, support) for end in ends):
         raise UsageError(
             f"the range {pair!r} of {owner} leaves its support ({describe(support)}); "
             "narrow the range or widen the support"
         )
+    return float(ends[0]), float(ends[1])
 
 
 def _check_names(kind: str, name: object, unit: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from numbers import Real
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -68,8 +69,8 @@ def to_physical(value: Tensor, support: Support) -> Tensor:
 
     Example:
         >>> import torch
-        >>> to_physical(torch.tensor([0.0, 50.0]), (2.0, 4.0))
-        tensor([3., 4.])
+        >>> to_physical(torch.tensor([-50.0, 0.0]), (2.0, 4.0))
+        tensor([2., 3.])
     """
     return _bijection(support)(value)
 
@@ -79,13 +80,14 @@ def contains(value: Tensor, support: Support) -> Tensor:
     return value.isfinite() & constraint(support).check(value)
 
 
-def contains_number(value: float, support: Support) -> bool:
-    """Return whether one number is finite and on the support, by the rule of `contains`."""
+def contains_number(value: object, support: Support) -> bool:
+    """Return whether something is a finite number on the support, by the rule of `contains`."""
     low, high = bounds(support)
-    if not math.isfinite(value):
+    if not isinstance(value, Real) or not math.isfinite(value):
         return False
+    number = float(value)
     open_ended = support == "positive" or math.isinf(high) or math.isinf(low)
-    return low < value < high if open_ended else low <= value <= high
+    return low < number < high if open_ended else low <= number <= high
 
 
 def describe(support: Support) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from warp_phys.systems._affine_probe import find_linear_form
 from warp_phys.systems._assemble import assemble
 from warp_phys.systems._declaration import (
     check_declaration,
@@ -21,7 +22,6 @@ from warp_phys.systems._linear_form import (
     LinearForm,
     affine_terms,
     coordinates_from_parameters,
-    find_linear_form,
     parameters_from_coordinates,
 )
 from warp_phys.systems._namespace import Namespace

@@ -41,7 +41,7 @@ def solve_rk4(problem: Problem, substeps: int) -> Solution:
 
     solution = _chain(problem, interval)
     intact = solution.status == Status.CONVERGED
-    if not problem.differentiable or bool(intact.all()):
+    if bool(intact.all()) or not (problem.backward_mode or problem.forward_mode):
         return solution
     # One infinite state would turn the gradient of everything shared into NaN.
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]

@@ -92,6 +92,8 @@ def _like(name: str, value: Any, like: Tensor) -> Tensor:
 
 def _check_table(name: str, value: Tensor, count: int | None, columns: tuple[str, ...]) -> None:
     shape = tuple(value.shape)
+    if value.ndim == 2 and shape[0] == 0:
+        raise UsageError(f"{name} hold no trajectory: received shape {shape}")
     if value.ndim == 2 and shape[1] == len(columns) and count in (None, shape[0]):
         return
     rows = "N" if count is None else str(count)
@@ -134,8 +136,8 @@ def _check_increasing(grid: Tensor) -> None:
     if bool(broken.any()):
         index, sample = broken.nonzero()[0].tolist()
         raise UsageError(
-            f"times of trajectory {index} go on after NaN at sample {sample}; pad with NaN at the "
-            "end only"
+            f"times of trajectory {index} go on after NaN at sample {sample + 1}; "
+            "pad with NaN at the end only"
         )
     if bool(grid.isinf().any()):
         index, sample = grid.isinf().nonzero()[0].tolist()

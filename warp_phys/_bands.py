@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -29,17 +31,26 @@ def bands(
         level: Probability inside each unknown's own band.
 
     Returns:
-        Values (the medians of the emitted distribution on the supports), lower and upper ends,
-        in float64; the ends are NaN where the bands were never calibrated.
+        Values (the medians of the emitted distribution on the supports), lower and upper ends;
+        the ends are NaN where the bands were never calibrated.
     """
-    mean = estimate.mean.double()
+    mean = estimate.mean
     decode = network.coordinates.decode
     if not network.calibration.measured:
         value = decode(mean)
         unknown = decode(torch.full_like(mean, torch.nan))
         return value, unknown, unknown
-    scale = estimate.standard_deviation().double()
+    scale = estimate.standard_deviation()
     tail = 0.5 * (1.0 - level)
     low, high = (network.calibration.offsets(position, p) for p in (tail, 1.0 - tail))
-    # The bijections increase, so quantiles map onto quantiles.
-    return decode(mean), decode(mean + low * scale), decode(mean + high * scale)
+    # Quantiles map onto quantiles; that of a support with an upper bound alone decreases.
+    ends = decode(mean + low * scale), decode(mean + high * scale)
+    return decode(mean), _each(torch.minimum, *ends), _each(torch.maximum, *ends)
+
+
+def _each(choose: Callable[[Tensor, Tensor], Tensor], one: Physical, other: Physical) -> Physical:
+    return Physical(
+        choose(one.parameters, other.parameters),
+        choose(one.initial_state, other.initial_state),
+        choose(one.noise_sd, other.noise_sd),
+    )

@@ -238,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="warp-phys")
     except (WarpPhysError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        # A library's own message inside may have several lines.
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
 
 

@@ -168,7 +168,7 @@ def _varying(kind: Kind, specs: Sequence[Any], values: Tensor) -> list[Coordinat
     for index, spec in enumerate(specs):
         if getattr(spec, "fixed", None) is None and _spread(values[:, index]) > 0:
             line = to_unconstrained(values[:, index], spec.support)
-            if line.isfinite().all():
+            if line.isfinite().all() and _spread(line) > 0:
                 found.append(Coordinate(kind, spec.name, index, spec.support))
     return found
 

@@ -53,7 +53,7 @@ def estimate(
     Returns:
         `parameters`, `parameters_lower`, `parameters_upper` (trajectory, time, parameter);
         `initial_state` (trajectory, time, state), the state at the first sample, and its band;
-        `noise_sd` where the model learned the noise; `predicted` (trajectory, time, output), each
+        `noise_sd` where the training data had noise; `predicted` (trajectory, time, output), each
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
         in unconstrained coordinates that `forecast` draws from; `out_of_range` (trajectory), whose
         bits say how a record differs from the training data (0: it does not). The regression
@@ -83,7 +83,8 @@ def estimate(
     ):
         pieces.append(_block(model, records.select(piece), level))
     values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
-    noise_known = bool(network.coordinates.positions("noise_sd"))
+    constant = bool((network.coordinates.constant_noise > 0).any())
+    noise_known = constant or bool(network.coordinates.positions("noise_sd"))
     dataset = _labelled(
         model.system, records, values, noise=noise_known, extra=unknown_coords(network)
     )
@@ -102,9 +103,9 @@ def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]
     position = torch.arange(1, length + 1).expand(len(records), -1)
     value, lower, upper = bands(network, emitted, position, level)
     last = records.valid.sum(dim=1) - 1
-    final = emitted.mean[torch.arange(len(records)), last].double()
+    final = emitted.mean[torch.arange(len(records)), last]
     widening = network.calibration.widening(position)
-    covariance = emitted.covariance().double() * widening.unsqueeze(-1) * widening.unsqueeze(-2)
+    covariance = emitted.covariance() * widening.unsqueeze(-1) * widening.unsqueeze(-2)
     spread = network.coordinates.spread
     values = {
         "parameters": value.parameters,
@@ -115,7 +116,7 @@ def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]
         "initial_state_upper": upper.initial_state,
         "noise_sd": value.noise_sd,
         "predicted": predict(model.system, model.root, records, value, **_TOLERANCES),
-        "unknowns": network.coordinates.unscaled(emitted.mean.double()),
+        "unknowns": network.coordinates.unscaled(emitted.mean),
         "unknowns_covariance": covariance * spread.outer(spread),
     }
     padding = ~records.valid

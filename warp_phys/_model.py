@@ -207,6 +207,7 @@ class WarpPhys(nn.Module):
         facts = TrainingFacts.from_json(header["facts"])
         entries = [Coordinate.from_json(entry) for entry in header["coordinates"]]
         network = model.build(facts, Coordinates(known, entries, len(facts.outputs)), seed=0)
+        network.for_inference()
         network.load_state_dict(tensors)
         return model
 

@@ -41,7 +41,8 @@ def write_model(
         raise OutputExistsError(
             f"{target.name} exists already; choose another name or pass overwrite=True"
         )
-    text = json.dumps({"schema_version": MODEL_SCHEMA_VERSION} | dict(header))
+    # Options of a system may be NumPy's numbers, which JSON does not know.
+    text = json.dumps({"schema_version": MODEL_SCHEMA_VERSION} | dict(header), default=float)
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     write_atomic(to_bytes(plain, metadata={_KEY: text}), target, overwrite=overwrite)
 
@@ -69,9 +70,7 @@ def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tenso
             f"reads {MODEL_SCHEMA_VERSION}; train the model again"
         )
     if facts["kind"] != kind:
-        raise SchemaError(
-            f"{source.name} holds a {facts['kind']}, not a {kind}; use {facts['kind']}.load"
-        )
+        raise SchemaError(f"{source.name} holds a {facts['kind']}, expected a {kind}")
     return tensors, facts
 
 

@@ -154,7 +154,7 @@ def add_key(ax: Axes, label: str, **style: Any) -> None:
         ax.plot([], [], label=label, **style)
 
 
-def refresh_legend(ax: Axes, *, columns: int = 4) -> None:
+def refresh_legend(ax: Axes, *, columns: int = 2) -> None:
     """Draw the legend above the axes, where it hides nothing, in rows of equal length."""
     count = len(ax.get_legend_handles_labels()[1])
     if count:

@@ -84,21 +84,23 @@ def read_records(
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
-        UsageError: The times do not increase, or a trajectory has no valid sample.
+        UsageError: The times do not increase, a trajectory has no valid sample, or an input is
+            missing.
     """
+    dataset = as_batch(dataset)
     check_dataset(dataset, needs=("observed",), system=system)
-    dataset = _as_batch(dataset)
     names = tuple(str(name) for name in dataset["output"].values)
     wanted = names if outputs is None else outputs
     missing = [name for name in wanted if name not in names]
     if missing:
         raise SchemaError(
-            f"the model was trained on the outputs {', '.join(wanted)}, the data set has "
-            f"{', '.join(names)}; train a model on what is observed"
+            f"the model reads the outputs {', '.join(wanted)}, the data set has "
+            f"{', '.join(names)}; train a model with head='direct' on what is observed"
         )
     observed = _tensor(dataset["observed"].sel(output=list(wanted)))
     count, samples = observed.shape[:2]
-    times = torch.as_tensor(np.array(dataset["time"].values, dtype=np.float64))
+    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
+    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
     labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
     records = Records(
         observed=observed,
@@ -109,14 +111,19 @@ def read_records(
         own_grids="sample" in dataset.dims,
     )
     _check_seen(records)
+    _check_inputs(records)
     return records
 
 
-def _as_batch(dataset: xr.Dataset) -> xr.Dataset:
-    """Accept one trajectory picked out with `isel(trajectory=0)`."""
-    if "trajectory" in dataset["observed"].dims:
+def as_batch(dataset: xr.Dataset) -> xr.Dataset:
+    """Accept one trajectory picked out with `isel(trajectory=0)`; leave all else as it is."""
+    if not isinstance(dataset, xr.Dataset) or "trajectory" in dataset.dims:
         return dataset
-    return dataset.expand_dims("trajectory")
+    batch = dataset.expand_dims("trajectory")
+    time = dataset.coords.get("time")
+    if time is None or "sample" not in time.dims:
+        return batch
+    return batch.assign_coords(time=time.expand_dims("trajectory"))
 
 
 def _tensor(array: xr.DataArray) -> Tensor:
@@ -134,6 +141,16 @@ def _inputs(dataset: xr.Dataset, system: System | None, count: int, samples: int
             "variable 'inputs' (trajectory, time, input); simulate(..., inputs=...) writes it"
         )
     return _tensor(dataset["inputs"].sel(input=list(system.input_names)))
+
+
+def _check_inputs(records: Records) -> None:
+    unknown = ~records.inputs.isfinite().all(dim=-1) & records.valid
+    if unknown.any():
+        row, sample = unknown.nonzero()[0].tolist()
+        raise UsageError(
+            f"the inputs of trajectory {records.labels[row]} are missing at sample {sample}; they "
+            "must be known at every sample, so fill the gap or drop the sample"
+        )
 
 
 def _check_seen(records: Records) -> None:

@@ -39,6 +39,8 @@ _WEAKEST = 1e-13
 _UNDETERMINED = 1e-6
 # Residual variance relative to the data's below which round-off decides.
 _ROUND_OFF = 1e-14
+# A variance in place of zero whose inverse times a square is still finite.
+_LEAST_VARIANCE = 1e-200
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,15 @@ def drive_of_sums(phi: Tensor, target: Tensor) -> Tensor:
 def solve(sums: Sums) -> Tensor:
     """Return q (..., Q), NaN where the samples so far do not determine it."""
     scale = sums.square / sums.count.clamp_min(1.0)
-    tiny = torch.finfo(scale.dtype).tiny
-    first = _weighted_solution(sums, 1.0 / scale.clamp_min(tiny))
+    first = _weighted_solution(sums, 1.0 / scale.clamp_min(_LEAST_VARIANCE))
     residual = (
         sums.square
         - 2.0 * (sums.moment * first.unsqueeze(-2)).sum(dim=-1)
         + (first[..., None, None, :] @ sums.gram @ first[..., None, :, None])[..., 0, 0]
     )
-    floor = (_ROUND_OFF * sums.square).clamp_min(tiny)
+    floor = _ROUND_OFF * sums.square
     variance = torch.maximum(residual, floor) / sums.count.clamp_min(1.0)
-    return _weighted_solution(sums, 1.0 / variance)
+    return _weighted_solution(sums, 1.0 / variance.clamp_min(_LEAST_VARIANCE))
 
 
 def _weighted_solution(sums: Sums, weights: Tensor) -> Tensor:

@@ -69,28 +69,29 @@ def flow(
         inputs: (M, T, I).
         options: Passed on to `integrate`.
     """
-    dtype = unknowns.parameters.dtype
-    usable = times[:, 0].isfinite() & unknowns.parameters.isfinite().all(dim=-1)
-    usable = usable & unknowns.initial_state.isfinite().all(dim=-1)
+    # In double precision, whatever the model's weights are: times may start anywhere, and late
+    # ones lose the steps between them in float32.
+    parameters, states = unknowns.parameters.double(), unknowns.initial_state.double()
+    usable = times[:, 0].isfinite() & parameters.isfinite().all(dim=-1)
+    usable = usable & states.isfinite().all(dim=-1)
     for index, parameter in enumerate(system.parameters):
-        usable = usable & contains(unknowns.parameters[:, index], parameter.support)
-    outputs = torch.full((*times.shape, len(system.outputs)), torch.nan, dtype=dtype)
+        usable = usable & contains(parameters[:, index], parameter.support)
+    outputs = torch.full((*times.shape, len(system.outputs)), torch.nan, dtype=torch.float64)
     if not usable.any():
         return outputs
-    chosen_times = times[usable]
-    parameters = unknowns.parameters[usable]
-    known = None if inputs is None else inputs[usable].to(dtype)
+    grid, parameters = times[usable], parameters[usable]
+    known = None if inputs is None else inputs[usable]
     solution = integrate(
         system,
-        chosen_times.to(dtype),
-        unknowns.initial_state[usable],
+        grid,
+        states[usable],
         parameters,
         inputs=known,
-        initial_time=start[usable].to(dtype),
+        initial_time=start[usable],
         **options,
     )
     values = system.outputs_at(
-        chosen_times.to(dtype),
+        grid,
         solution.states.movedim(-1, 0),
         parameters.T.unsqueeze(-1).expand(-1, -1, times.shape[1]),
         None if known is None else known.movedim(-1, 0),
@@ -100,33 +101,33 @@ def flow(
 
 def _step(system: System, records: Records, unknowns: Physical, options: Any) -> Tensor:
     """Predict each sample from the last complete one before it."""
-    if not system.observes_all_states or records.outputs != system.output_names:
+    if not system.observes_all_states or set(records.outputs) != set(system.output_names):
         raise UsageError(
             f"root='step' needs every state of {system.name} observed, got "
             f"{', '.join(records.outputs)}; use root='rollout'"
         )
     count, length = records.times.shape
-    complete = records.seen.all(dim=-1)
-    place = torch.arange(length).expand(count, -1)
-    last = torch.where(complete, place, -1).cummax(dim=1).values
+    row, place = torch.arange(count).unsqueeze(1), torch.arange(length).expand(count, -1)
+    last = torch.where(records.seen.all(dim=-1), place, -1).cummax(dim=1).values
     before = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], dim=1)
     source = before.clamp_min(0)
-    states = records.observed.gather(1, source.unsqueeze(-1).expand(-1, -1, len(system.states)))
+    observed = records.observed[..., [records.outputs.index(n) for n in system.output_names]]
     known = (before >= 0).unsqueeze(-1)
-    dtype = unknowns.parameters.dtype
-    start_state = torch.where(known, states.to(dtype), unknowns.initial_state)
-    start_time = records.times.gather(1, source)
-    inputs = None
-    if system.inputs:
-        index = source.unsqueeze(-1).expand(-1, -1, records.inputs.shape[-1])
-        pair = torch.stack([records.inputs.gather(1, index), records.inputs], dim=2)
-        inputs = pair.flatten(0, 1)
-    grid = records.times.reshape(-1, 1)
-    if inputs is not None:
-        grid = torch.stack([start_time, records.times], dim=2).flatten(0, 1)
-    moved = Physical(_flat(unknowns.parameters), _flat(start_state), _flat(unknowns.noise_sd))
-    outputs = flow(system, moved, grid, start_time.reshape(-1), inputs, **options)
-    return outputs[:, -1].reshape(count, length, -1)
+    start = torch.where(known, observed[row, source], unknowns.initial_state.double())
+    moved = Physical(_flat(unknowns.parameters), _flat(start), _flat(unknowns.noise_sd))
+    start_time = records.times[row, source].flatten()
+    if not system.inputs:
+        outputs = flow(system, moved, records.times.reshape(-1, 1), start_time, None, **options)
+        return _chosen(outputs.reshape(count, length, -1), records, system)
+    # A driven flow passes every sample on its way, where the inputs are known.
+    way = source.unsqueeze(-1) + torch.arange(int((place - source).max()) + 1)
+    behind = way > place.unsqueeze(-1)
+    way = way.clamp_max(length - 1)
+    times = records.times[row.unsqueeze(1), way].masked_fill(behind, torch.nan)
+    inputs = records.inputs[row.unsqueeze(1), way]
+    passed = flow(system, moved, _flat(times), start_time, inputs.flatten(0, 1), **options)
+    outputs = passed[torch.arange(count * length), (place - source).flatten()]
+    return _chosen(outputs.reshape(count, length, -1), records, system)
 
 
 def _driven(system: System, records: Records, unknowns: Physical, options: Any) -> Tensor:

@@ -34,7 +34,7 @@ class Settings:
     structure: StructureName = "diagonal"
     rank: int = 4
     stable: bool = False
-    decay: float = 1.0
+    decay: float | None = None
     initial: InitialName = "first_sample"
     root: RootName = "auto"
     window: int = 20

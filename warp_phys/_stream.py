@@ -54,25 +54,13 @@ def stream_step(
     model: WarpPhys, stream: Stream, times: Any, observed: Any, inputs: Any
 ) -> tuple[Stream, StreamEstimate]:
     """Take in one sample of every sensor; see `WarpPhys.step`."""
-    if isinstance(stream, RegressionStream):
-        sensors, outputs = stream.first.shape
-    else:
-        sensors, outputs = stream.last.shape
-    times = _shaped("times", times, (sensors,))
-    observed = _shaped("observed", observed, (sensors, outputs))
-    observed = torch.where(observed.isfinite(), observed, torch.nan)
-    known = _shaped("inputs", [] if inputs is None else inputs, (sensors, len(model.system.inputs)))
+    times, observed = checked_sample(stream, times, observed)
+    known = _known_inputs(model, len(times), inputs)
     if isinstance(stream, RegressionStream):
         return _regression_step(model, stream, times, observed, known)
-    if stream.count and not (times - stream.start > stream.elapsed).all():
-        late = int((~(times - stream.start > stream.elapsed)).nonzero()[0])
-        raise UsageError(
-            f"expected times to increase, got {float(times[late]):g} for sensor {late} after "
-            f"{float(stream.start[late] + stream.elapsed[late]):g}"
-        )
     network, _ = model.built()
     memory, estimate = network.estimate_step(stream, times, observed, known)
-    position = torch.full((sensors,), memory.count)
+    position = torch.full((len(times),), memory.count)
     value, lower, upper = bands(network, estimate, position, BAND_LEVEL)
     return memory, StreamEstimate(
         value.parameters, lower.parameters, upper.parameters, value.initial_state
@@ -89,12 +77,56 @@ def _regression_step(
     return memory, StreamEstimate(parameters, unknown, unknown, memory.first)
 
 
+def checked_sample(stream: Stream, times: Any, observed: Any) -> tuple[Tensor, Tensor]:
+    """Return times (N,) and outputs (N, O), NaN where missing, of the sensors' next sample.
+
+    Raises:
+        UsageError: A shape or dtype is wrong, or a time does not come after the last.
+    """
+    memory = stream.first if isinstance(stream, RegressionStream) else stream.last
+    sensors, outputs = memory.shape
+    times = _shaped("times", times, (sensors,))
+    observed = _shaped("observed", observed, (sensors, outputs))
+    if not times.isfinite().all():
+        odd = int((~times.isfinite()).nonzero()[0])
+        raise UsageError(f"expected finite times, got {float(times[odd])} for sensor {odd}")
+    if isinstance(stream, RegressionStream):
+        last = stream.times[:, -1]
+        late = (stream.count > 0) & (times <= last)
+    else:
+        last = stream.start + stream.elapsed
+        late = (times - stream.start <= stream.elapsed) & (stream.count > 0)
+    if late.any():
+        first = int(late.nonzero()[0])
+        raise UsageError(
+            f"expected times to increase, got {float(times[first]):g} for sensor {first} after "
+            f"{float(last[first]):g}"
+        )
+    return times, torch.where(observed.isfinite(), observed, torch.nan)
+
+
+def _known_inputs(model: WarpPhys, sensors: int, inputs: Any) -> Tensor:
+    names = model.system.input_names
+    if not names:
+        return torch.zeros(sensors, 0, dtype=torch.float64)
+    if inputs is None:
+        raise UsageError(f"expected inputs of {model.system.name} ({', '.join(names)}), got none")
+    known = _shaped("inputs", inputs, (sensors, len(names)))
+    if not known.isfinite().all():
+        odd = int((~known.isfinite().all(dim=-1)).nonzero()[0])
+        raise UsageError(f"expected finite inputs, got {known[odd].tolist()} for sensor {odd}")
+    return known
+
+
 def _shaped(name: str, values: Any, shape: tuple[int, ...]) -> Tensor:
-    array = torch.as_tensor(np.asarray(values, dtype=np.float64))
-    if array.numel() == 0 and 0 in shape:
-        return torch.zeros(shape, dtype=torch.float64)
-    if array.ndim == 0 or (array.ndim < len(shape) and shape[0] == 1):
+    try:
+        array = torch.as_tensor(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"expected {name} as numbers of shape {shape}, got {values!r}") from None
+    if array.ndim == 0:
         array = array.expand(shape)
+    elif array.ndim == len(shape) - 1 and shape[0] == 1:
+        array = array.unsqueeze(0)
     if tuple(array.shape) != shape:
         raise UsageError(
             f"expected {name} of shape {shape} (one row a sensor), got {tuple(array.shape)}"

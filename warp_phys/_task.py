@@ -7,11 +7,11 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 
 from warp_phys._calibration import FEWEST_RECORDS
 from warp_phys._coordinates import build_coordinates
-from warp_phys._core import blocks
+from warp_phys._core import Core, blocks
 from warp_phys._gaussian import Gaussian
 from warp_phys._losses import reconstruction_loss, supervised_loss
 from warp_phys._model import WarpPhys
@@ -36,7 +36,7 @@ class Task(Protocol):
     count: int
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Core:
         """What is trained."""
 
     def loss(self, index: Tensor, place: int) -> Tensor:
@@ -123,14 +123,15 @@ class PhysicsTask:
                 f"records, got {len(held.data.records)}; simulate more, or pass validation=",
                 stacklevel=4,
             )
+        signals, elapsed = held.signals.double(), held.elapsed.double()
         pieces = [
-            self._network(held.signals[piece], held.elapsed[piece])
+            self._network(signals[piece], elapsed[piece])
             for piece in blocks(len(held.data.records), self.length())
         ]
         parts = ([getattr(p, name) for p in pieces] for name in ("mean", "log_scale", "coupling"))
-        self._network.calibration.measure(
-            Gaussian(*(torch.cat(part) for part in parts)), held.truth, held.data.records.valid
-        )
+        emitted = Gaussian(*(torch.cat(part) for part in parts))
+        truth = self._network.coordinates.encode(held.data.truth)
+        self._network.calibration.measure(emitted, truth, held.data.records.valid)
 
     def _loss(self, prepared: _Prepared, index: Tensor, place: int) -> Tensor:
         estimate = self._network(prepared.signals[index], prepared.elapsed[index])

@@ -89,7 +89,7 @@ def train(
         validation: Records kept out of training; None keeps a tenth (at most 4000) of `data`.
         loss: "supervised": likelihood of `true_parameters`. "reconstruction": squared error of
             the predicted outputs, as in the paper; gives no bands. "both": their sum. "auto":
-            supervised where the truth is known. `Warp` has no truth and ignores this.
+            supervised where the truth is known. `Warp` has no unknowns and ignores this.
         steps: Optimizer steps.
         batch_size: Records a step.
         learning_rate: At its highest; see the paper's 1e-5 for the dense weights head.
@@ -126,6 +126,7 @@ def train(
             "extreme values in the data"
         )
     task.network.load_state_dict(done.weights)
+    task.network.for_inference()
     task.finish()
     return _history(done, schedule, model, task)
 

@@ -13,7 +13,8 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys._coordinates import Physical
-from warp_phys._records import Records, read_records
+from warp_phys._records import Records, as_batch, read_records
+from warp_phys.systems._checks import check_dataset
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._system import System
 
@@ -48,12 +49,7 @@ def read_training_data(
     dataset: xr.Dataset, system: System, outputs: tuple[str, ...] | None = None
 ) -> TrainingData:
     """Return the records of a data set that can be learned from."""
-    usable = _usable(dataset)
-    if not usable.any():
-        raise UsageError(
-            f"all {usable.size} trajectories of the training data failed: see 'status'"
-        )
-    kept = dataset if usable.all() else dataset.isel(trajectory=usable.nonzero()[0])
+    kept = drop_failed(dataset, system)
     records = read_records(kept, system, outputs)
     supervised = "true_parameters" in kept
     return TrainingData(
@@ -61,13 +57,28 @@ def read_training_data(
         truth=_truth(kept, system, records) if supervised else _span(system, records),
         supervised=supervised,
         distribution=_distribution(kept, records),
-        left_out=int((~usable).sum()),
+        left_out=dataset.sizes.get("trajectory", 1) - len(records),
     )
+
+
+def drop_failed(dataset: xr.Dataset, system: System | None = None) -> xr.Dataset:
+    """Return the data set without failed simulations and without records that hold nothing."""
+    dataset = as_batch(dataset)
+    check_dataset(dataset, system=system)
+    usable = _usable(dataset)
+    if not usable.any():
+        raise UsageError(
+            "expected at least one trajectory with a valid sample and status 0 (see 'status'), "
+            f"got {usable.size} without"
+        )
+    return dataset if usable.all() else dataset.isel(trajectory=usable.nonzero()[0])
 
 
 def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
     """Return training and validation trajectories, drawn from the seed."""
-    count = dataset.sizes.get("trajectory", 0)
+    dataset = as_batch(dataset)
+    check_dataset(dataset)
+    count = dataset.sizes["trajectory"]
     held_out = min(_ENOUGH, max(round(_SHARE * count), min(_FEW, int(_LARGEST_SHARE * count))))
     if held_out < 1:
         raise UsageError(
@@ -80,17 +91,13 @@ def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def _usable(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if "trajectory" not in dataset.dims:
-        return np.ones(1, dtype=bool)
     usable = np.ones(dataset.sizes["trajectory"], dtype=bool)
     if "status" in dataset:
         usable &= dataset["status"].values == 0
     if "true_parameters" in dataset:
         usable &= np.isfinite(dataset["true_parameters"].values).all(axis=1)
-    if "observed" in dataset:
-        observed = dataset["observed"].transpose("trajectory", ...).values
-        usable &= np.isfinite(observed).reshape(len(usable), -1).any(axis=1)
-    return usable
+    observed = np.isfinite(dataset["observed"].values)
+    return usable & observed.any(axis=(1, 2))
 
 
 def _distribution(dataset: xr.Dataset, records: Records) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from warp_phys._core import Core, Stream
 from warp_phys._heads import WeightNetwork
 from warp_phys._model_file import read_model, write_model
 from warp_phys._settings import Settings, check_settings
+from warp_phys._stream import checked_sample
 from warp_phys.systems._errors import UsageError
 
 
@@ -110,14 +110,13 @@ class Warp(nn.Module):
 
         Args:
             state: From `init_state` or the last step.
-            times: (N,).
+            times: (N,) or a number.
             observed: (N, O), NaN where missing.
 
         Returns:
             The new memory and theta_t (N, D).
         """
-        values = torch.as_tensor(np.asarray(observed, dtype=np.float64))
-        clock = torch.as_tensor(np.asarray(times, dtype=np.float64)).expand(len(values))
+        clock, values = checked_sample(state, times, observed)
         memory, theta, _ = self.built().step(state, clock, values, values[:, :0])
         return memory, theta
 
@@ -132,7 +131,9 @@ class Warp(nn.Module):
         tensors, header = read_model(path, "Warp")
         names = ("structure", "rank", "initial", "drive", "width", "root_width", "dtype")
         model = cls(**{name: header["settings"][name] for name in names})
-        model.build(tuple(header["outputs"]), seed=0).load_state_dict(tensors)
+        network = model.build(tuple(header["outputs"]), seed=0)
+        network.for_inference()
+        network.load_state_dict(tensors)
         return model
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from warp_phys._core import blocks
 from warp_phys._records import Records, read_records
+from warp_phys._training_data import drop_failed
 from warp_phys._warp import Warp, WarpNetwork
 from warp_phys.systems._errors import UsageError
 
@@ -23,13 +24,15 @@ class WarpTask:
     """
 
     def __init__(self, model: Warp, data: xr.Dataset, validation: xr.Dataset, seed: int) -> None:
-        records = read_records(data, None)
+        records = read_records(drop_failed(data), None)
         if records.times.shape[1] < 2:
             raise UsageError("Warp predicts the next sample; expected at least two a record")
         self._network = model.build(records.outputs, seed=seed)
         self._network.scaling.measure(records)
         self.training = _Prepared(self._network, records)
-        self.validation = _Prepared(self._network, read_records(validation, None, records.outputs))
+        self.validation = _Prepared(
+            self._network, read_records(drop_failed(validation), None, records.outputs)
+        )
         self.count = len(records)
 
     @property

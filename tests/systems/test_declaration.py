@@ -100,7 +100,10 @@ def test_a_parameter_without_range_cannot_be_freed() -> None:
         ({"outputs": (Output("a", "1"), Output("b", "1"))}, "write observe"),
         ({"default_initial_state": {"amout": 1.0}}, "did you mean 'amount'"),
         (
-            {"states": (State("amount", "kg", "positive"),), "default_initial_state": {"amount": 0}},
+            {
+                "states": (State("amount", "kg", "positive"),),
+                "default_initial_state": {"amount": 0},
+            },
             "initial state 'amount' of Decay is 0, outside its support",
         ),
         ({"default_times": (0.0, 2.0, 1.0)}, "default_times should be ascending"),

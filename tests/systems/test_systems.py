@@ -155,7 +155,9 @@ def test_lotka_volterra_rests_at_its_equilibrium() -> None:
 def test_van_der_pol_ends_on_its_limit_cycle() -> None:
     """The amplitude for mu = 1 is 2.00862 (Urabe, J. Sci. Hiroshima Univ. A 18 (1954) 183)."""
     times = np.linspace(30.0, 37.0, 7_001)
-    position = integrate(VanDerPol(), times, [[0.5, 0.0]], [[1.0]], initial_time=0.0).states[0, :, 0]
+    position = integrate(VanDerPol(), times, [[0.5, 0.0]], [[1.0]], initial_time=0.0).states[
+        0, :, 0
+    ]
     assert float(position.max()) == pytest.approx(2.00862, abs=1e-5)
 
 

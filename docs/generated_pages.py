@@ -1,0 +1,49 @@
+"""Tables that the package itself knows best, written at every build of the documentation."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from warp_phys.systems import get_system, system_names
+from warp_phys.systems._schema import QUANTITIES, SCHEMA_VERSION
+
+_VERBS = ("systems", "simulate", "train", "estimate", "forecast", "plot")
+
+
+def write_pages(folder: Path) -> None:
+    """Write the generated parts of pages into a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "schema.md").write_text(_schema())
+    (folder / "systems.md").write_text(_systems())
+    (folder / "command_line.md").write_text(_command_line())
+
+
+def _schema() -> str:
+    lines = [
+        f"Schema version {SCHEMA_VERSION}.",
+        "",
+        "| variable | dimensions | what it is |",
+        "|---|---|---|",
+    ]
+    for name, quantity in QUANTITIES.items():
+        layouts = " or ".join(f"({', '.join(layout)})" for layout in quantity.layouts)
+        lines.append(f"| `{name}` | {layouts} | {quantity.long_name} |")
+    return "\n".join(lines) + "\n"
+
+
+def _systems() -> str:
+    return "\n".join(f"```text\n{get_system(name)!r}\n```\n" for name in system_names())
+
+
+def _command_line() -> str:
+    return "\n".join(
+        f"## {verb}\n\n```text\n{_help(verb)}\n```\n" if verb else f"```text\n{_help()}\n```\n"
+        for verb in ("", *_VERBS)
+    )
+
+
+def _help(*verb: str) -> str:
+    code = "from warp_phys._cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *verb, "--help"], check=True, capture_output=True, text=True
+    ).stdout.strip()

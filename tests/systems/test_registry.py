@@ -1,0 +1,86 @@
+"""Finding systems by name, and importing them only when they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import warp_phys.systems
+from warp_phys.systems import (
+    SIR,
+    LotkaVolterra,
+    System,
+    UnknownNameError,
+    UsageError,
+    VanDerPol,
+    get_system,
+    system_names,
+)
+
+
+def test_every_name_gives_its_system() -> None:
+    assert len(system_names()) == 7
+    for name in system_names():
+        system = get_system(name)
+        assert isinstance(system, System)
+        assert system.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("SIR", SIR),
+        ("LotkaVolterra", LotkaVolterra),
+        ("lotka-volterra", LotkaVolterra),
+        ("Van der Pol", VanDerPol),
+    ],
+)
+def test_other_spellings_are_understood(name: str, cls: type[System]) -> None:
+    assert type(get_system(name)) is cls
+
+
+def test_options_reach_the_system() -> None:
+    assert get_system("pendulum", length=1.0).free_names == ("damping",)
+
+
+def test_an_unknown_system_offers_close_names() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'lotka_volterra'"):
+        get_system("lotka_voltera")
+    with pytest.raises(UnknownNameError, match="known: sine, mass_spring_damper"):
+        get_system("xyz")
+    with pytest.raises(UsageError, match="name of a system as text"):
+        get_system(LotkaVolterra())  # type: ignore[arg-type]
+
+
+def test_all_public_names_can_be_had() -> None:
+    for name in warp_phys.systems.__all__:
+        assert getattr(warp_phys.systems, name) is not None
+        assert name in dir(warp_phys.systems)
+    with pytest.raises(AttributeError, match="it exports"):
+        _ = warp_phys.systems.Lorenz
+
+
+def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False
+    )
+
+
+def test_importing_the_package_does_not_import_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, warp_phys.systems as s; s.system_names(); "
+        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert run(code, tmp_path).returncode == 0
+
+
+def test_the_folder_cannot_be_imported_under_another_name() -> None:
+    root = Path(warp_phys.systems.__file__).resolve().parents[1]
+    if not (root / "systems").is_dir():
+        pytest.skip("installed without its checkout")
+    result = run("import systems", root)
+    assert result.returncode != 0
+    assert "expected import as 'warp_phys.systems', got 'systems'" in result.stderr

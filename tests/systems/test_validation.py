@@ -1,0 +1,172 @@
+"""Arguments that cannot be right: one clear message each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from warp_phys.systems import (
+    Input,
+    LotkaVolterra,
+    Parameter,
+    State,
+    System,
+    UnknownNameError,
+    UsageError,
+    integrate,
+)
+
+TIMES = np.arange(21.0)
+STATES = np.full((5, 2), 10.0)
+RATES = np.full((5, 4), 0.5)
+
+
+class Driven(System):
+    """y' = -rate y + push."""
+
+    states = (State("y", "1"),)
+    parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
+    inputs = (Input("push", "1"),)
+
+    def rhs(self, t, y, p):
+        return (p.push - p.rate * y[0],)
+
+
+def solve(times=TIMES, states=STATES, rates=RATES, **options):
+    return integrate(LotkaVolterra(), times, states, rates, **options)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (
+            np.zeros((21, 5)),
+            r"expected times of shape \(T,\) or \(5, T\).*received \(21, 5\); .*tra",
+        ),
+        (TIMES[:, None], r"received \(21, 1\); time runs along the last axis: transpose it"),
+        (3.0, r"received \(\)"),
+        (np.empty(0), r"received \(0,\)"),
+        (TIMES[::-1].copy(), "times should increase strictly.*trajectory 0 goes from 20 to 19"),
+        (np.array([0.0, 1.0, 1.0]), "from 1 to 1 at sample 2; sort the samples and drop repeats"),
+        (np.array([[0.0, 1.0]] * 4 + [[0.0, -1.0]]), "trajectory 4 goes from 0 to -1 at sample 1"),
+        (np.array([0.0, np.nan, 2.0]), "times of trajectory 0 go on after NaN at sample 2;"),
+        (np.array([[0.0, 1.0]] * 4 + [[np.nan, 1.0]]), "times of trajectory 4 start with NaN"),
+        (np.array([0.0, np.inf]), "times of trajectory 0 are infinite at sample 1"),
+        (np.arange(21), r"expected times in float64 \(or float32\), received int64"),
+        (np.array(["1900", "1901"]), "expected times in float64.*received <U4"),
+    ],
+)
+def test_times(times, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        solve(times=times)
+
+
+@pytest.mark.parametrize(
+    ("states", "rates", "message"),
+    [
+        (
+            STATES.T,
+            RATES,
+            r"initial_states of shape \(N, 2\).*prey, predator.*\(2, 5\); .*transpose",
+        ),
+        (STATES[0], RATES, r"received \(2,\); for one trajectory write initial_states\[None\]"),
+        (STATES, RATES[:, :3], r"parameters of shape \(5, 4\).*alpha, beta, gamma, delta; rec"),
+        (STATES, RATES.T, r"received \(4, 5\); trajectories come first: transpose it"),
+        (STATES, RATES[:3], "need one row for each trajectory"),
+        (STATES[:0], RATES[:0], "initial_states hold no trajectory"),
+        (STATES.astype(int), RATES, r"initial_states in float64.*int64; write np.asarray\(initial"),
+        (STATES.astype(complex), RATES, "received complex128"),
+        (STATES.astype(object), RATES, "received object"),
+        (torch.ones(5, 2, dtype=torch.int32), RATES, r"int32; write initial_states.double\(\)"),
+        (STATES, RATES.astype(np.float32), "in float64 like initial_states, received float32"),
+    ],
+)
+def test_states_and_parameters(states, rates, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        solve(states=states, rates=rates)
+
+
+def test_a_parameter_outside_its_support() -> None:
+    rates = RATES.copy()
+    rates[3, 1] = -0.03
+    with pytest.raises(
+        UsageError,
+        match=r"parameter 'beta' of trajectory 3 is -0.03 1/year, outside its support \(positive\)",
+    ):
+        solve(rates=rates)
+
+
+@pytest.mark.parametrize(
+    ("initial_time", "message"),
+    [
+        (
+            1.0,
+            "not come after the first sample; trajectory 0 has initial_time 1 and first sample 0",
+        ),
+        (np.zeros(4), r"as a number or of shape \(5,\); received \(4,\)"),
+        (np.nan, "should not come after the first sample"),
+    ],
+)
+def test_initial_time(initial_time, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        solve(initial_time=initial_time)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rtol": 0.0}, "expected rtol between 0 and 1, received 0.0"),
+        ({"atol": -1.0}, "expected atol between 0 and 1"),
+        ({"rtol": "small"}, "received 'small'"),
+        ({"method": "rk4", "substeps": 0}, "expected substeps as a whole number"),
+        ({"substeps": 2.5}, "received 2.5"),
+        ({"method": "solution"}, "LotkaVolterra has no closed form; use method='auto'"),
+        ({"inputs": np.zeros((5, 21, 1))}, "LotkaVolterra has no external inputs"),
+    ],
+)
+def test_options(options, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        solve(**options)
+
+
+def test_an_unknown_method_offers_close_names() -> None:
+    with pytest.raises(UnknownNameError, match="unknown method 'dopri853'; did you mean 'dop853'"):
+        solve(method="dopri853")
+
+
+@pytest.mark.parametrize("method", ["dop853", "rk45", "scipy", "scipy-stiff"])
+def test_gradients_cannot_come_from_methods_without(method: str) -> None:
+    rates = torch.full((5, 4), 0.5, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(UsageError, match=f"'{method}' gives no gradients.*'torchdiffeq' or 'rk4'"):
+        solve(rates=rates, method=method)
+    with torch.no_grad():
+        assert solve(rates=rates, method=method).converged.all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (None, r"Driven has external inputs \(push\); expected inputs of shape \(2, 3, 1\)"),
+        (
+            np.zeros((2, 3)),
+            r"\(N, T, I\) = \(2, 3, 1\), one column for each of push; received \(2, 3",
+        ),
+        (np.zeros((2, 3, 1), dtype=np.float32), "received float32"),
+    ],
+)
+def test_inputs(inputs, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        integrate(Driven(), [0.0, 1.0, 2.0], [[1.0]] * 2, [[0.5]] * 2, inputs=inputs)
+
+
+def test_a_missing_input_makes_its_trajectory_invalid() -> None:
+    inputs = np.zeros((2, 3, 1))
+    inputs[1, 1] = np.nan
+    solution = integrate(Driven(), [0.0, 1.0, 2.0], [[1.0]] * 2, [[0.5]] * 2, inputs=inputs)
+    assert solution.status.tolist() == [0, 3]
+
+
+def test_tolerances_below_rounding_are_raised() -> None:
+    solution = solve(rtol=1e-20, atol=1e-20)
+    assert solution.converged.all()
