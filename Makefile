@@ -28,26 +28,30 @@ lint: $(VENV)/.dev ## style and format
 types: $(VENV)/.dev ## static types
 	$(BIN)/mypy
 
-docs: $(VENV)/.docs ## these pages as HTML, in docs/_build
+docs: $(VENV)/.docs ## the documentation as HTML, in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
 	@echo "open docs/_build/index.html"
 
 bench: $(VENV)/.dev ## every benchmark, see benchmarks/README.md
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-check-long: $(VENV)/.dev ## the checks that take too long for every change
-	$(BIN)/python -m pytest -m long
+# pytest ends with 5 where no test is marked.
+check-long: $(VENV)/.dev ## what takes too long for every change: long tests, benchmarks
+	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
+	$(MAKE) bench
 
 build: $(VENV)/.dev ## source archive and wheel, in dist
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean: ## remove what these verbs made, the environment included
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist docs/_build docs/_generated
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment is made anew for what is declared now; a repeat is instant.
+# Brought up to date when what is declared has changed, else left alone.
 $(VENV)/.dev: pyproject.toml constraints.txt
+	@echo "setting up $(VENV); this takes a few minutes, once"
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[dev]'
 	@touch $@

@@ -21,6 +21,9 @@ exclude_patterns = ["_build", "_generated"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
+# Names between single backticks in docstrings.
+default_role = "literal"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

@@ -6,7 +6,7 @@ Stan, 2018), and then reads the real record: parameters at every year with bands
 the last five years from the first sixteen. Beside the estimates stand the means and standard
 deviations of the published posterior (posteriordb, hudson_lynx_hare).
 
-    python examples/hudson_bay.py [--quick] [--seed 0] [--output output]
+Usage: python examples/hudson_bay.py [--quick] [--seed 0] [--output output]
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status, difference
+from warp_phys.systems._problem import Problem, Solution, Status, difference
 from warp_phys.systems._runge_kutta import Step, evaluate, interpolant, largest, take_step
 from warp_phys.systems._tableaus import TABLEAUS, Tableau
 
@@ -24,7 +24,7 @@ _SAFETY, _SHRINK, _GROW = 0.7, 0.2, 5.0
 # A trajectory is given up as stiff after so many tries if, of late, this many more steps were at
 # the limit of stability than three times those that were not. A batch takes thousands of steps in
 # less time than an implicit method needs for one trajectory.
-_STIFF_AFTER, _STIFF_COUNT = 3000, 50
+_STIFF_AFTER, _STIFF_COUNT = 2000, 50
 # The batch is copied into a smaller one when less than this share of it is still running.
 _COMPACT_BELOW = 0.8
 # Samples interpolated together, which bounds the memory where there are many in one step.
@@ -228,7 +228,7 @@ def _retire(batch: _Batch, step: Step, accepted: Tensor, tableau: Tableau) -> No
     pressed = accepted & (step.stiffness > tableau.stability)
     batch.stiff = torch.where(pressed, batch.stiff + 1, (batch.stiff - 3).clamp(min=0))
     stiff = (batch.stiff >= _STIFF_COUNT) & (batch.tries >= _STIFF_AFTER)
-    too_many = batch.running & ((batch.tries >= MAX_STEPS) | stiff)
+    too_many = batch.running & ((batch.tries >= batch.problem.max_steps) | stiff)
     batch.status = torch.where(too_many, int(Status.TOO_MANY_STEPS), batch.status)
     vanishing = batch.h < 10.0 * torch.finfo(batch.t.dtype).eps * batch.t.abs().maximum(batch.brief)
     vanished = batch.running & ~accepted & vanishing

@@ -26,9 +26,12 @@ def table(system: System) -> str:
         _row("parameter", entry, describe(entry.support), _values(entry))
         for entry in system.parameters
     ]
-    title = f"{type(system).__name__}: {len(system.states)} states, "
-    title += f"{len(system.outputs)} outputs, {len(system.parameters)} parameters "
-    title += f"({len(system.free_names)} free); time in {system.time_unit}"
+    counts = [
+        _counted(len(system.states), "state"),
+        _counted(len(system.outputs), "output"),
+        _counted(len(system.parameters), "parameter") + f" ({len(system.free_names)} free)",
+    ]
+    title = f"{type(system).__name__}: {', '.join(counts)}; time in {system.time_unit}"
     return "\n".join([title, *_aligned(rows)])
 
 
@@ -38,6 +41,10 @@ def describe_system(system: System) -> str:
     if system.reference:
         parts.append(f"Reference: {system.reference}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _row(

@@ -13,7 +13,7 @@ from warp_phys.systems._problem import Problem, Solution, Status, scatter
 from warp_phys.systems._scipy import SCIPY_METHODS, solve_scipy
 from warp_phys.systems._tableaus import TABLEAUS
 from warp_phys.systems._torchdiffeq import solve_rk4, solve_torchdiffeq
-from warp_phys.systems._validation import build_problem, valid_trajectories
+from warp_phys.systems._validation import build_problem, check_whole, valid_trajectories
 
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
@@ -33,6 +33,7 @@ def integrate(
     atol: float = 1e-10,
     method: str = "auto",
     substeps: int = 4,
+    max_steps: int = 100_000,
 ) -> Solution:
     r"""Solve y' = rhs(t, y; p) for N trajectories at their sample times.
 
@@ -77,6 +78,7 @@ def integrate(
         atol: Absolute tolerance.
         method: See above.
         substeps: Steps from sample to sample of "rk4".
+        max_steps: Tries of a step after which an adaptive method gives a trajectory up.
 
     Returns:
         States (N, T, S), error estimate (N,) and status (N,). A trajectory that fails has NaN from
@@ -109,10 +111,10 @@ def integrate(
         initial_time=initial_time,
         rtol=rtol,
         atol=atol,
+        max_steps=max_steps,
     )
     chosen = _choose(problem, method)
-    if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
-        raise UsageError(f"expected substeps as a whole number, 1 or more; received {substeps!r}")
+    check_whole("substeps", substeps)
     valid = valid_trajectories(problem)
     if bool(valid.all()):
         return _solve(problem, chosen, substeps)

@@ -15,25 +15,20 @@ if TYPE_CHECKING:
     from warp_phys.systems._system import System
 
 
-# Steps after which a trajectory is given up.
-MAX_STEPS = 100_000
-
-
 class Status(IntEnum):
-    """How the integration of one trajectory ended."""
+    """How the integration of one trajectory ended.
+
+    Attributes:
+        CONVERGED: Every sample was reached within the tolerance.
+        DIVERGED: The solution left the finite numbers, or its step size fell to nothing.
+        TOO_MANY_STEPS: The step limit was reached, or the system proved stiff.
+        INVALID: An initial state, parameter or input is not a finite number.
+    """
 
     CONVERGED = 0
     DIVERGED = 1
     TOO_MANY_STEPS = 2
     INVALID = 3
-
-
-STATUS_MEANINGS = {
-    Status.CONVERGED: "every sample was reached within the tolerance",
-    Status.DIVERGED: "the solution left the finite numbers, or its step size fell to nothing",
-    Status.TOO_MANY_STEPS: "the step limit was reached, or the system proved stiff",
-    Status.INVALID: "an initial state, parameter or input is not a finite number",
-}
 
 
 @dataclass(frozen=True)
@@ -78,6 +73,7 @@ class Problem:
         inputs: (I, N, T) at the sample times, or None.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
+        max_steps: Steps after which a trajectory is given up.
     """
 
     system: System
@@ -89,6 +85,7 @@ class Problem:
     inputs: Tensor | None
     rtol: float
     atol: float
+    max_steps: int
 
     @property
     def end(self) -> Tensor:

@@ -10,7 +10,7 @@ from scipy.integrate import DOP853, Radau
 from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
-from warp_phys.systems._problem import MAX_STEPS, Problem, Solution, Status, difference
+from warp_phys.systems._problem import Problem, Solution, Status, difference
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
 # SciPy raises tighter tolerances to this one, with a warning.
@@ -97,7 +97,7 @@ class _Run:
             solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)
         else:
             solver = Radau(self._derivative, *span, rtol=rtol, atol=atol, jac=self._jacobian)
-        for _ in range(MAX_STEPS):
+        for _ in range(self.problem.max_steps):
             before = solver.t
             solver.step()
             if solver.status == "failed":

@@ -27,6 +27,7 @@ def build_problem(
     initial_time: Any,
     rtol: float,
     atol: float,
+    max_steps: int,
 ) -> Problem:
     """Check the arguments of `integrate` and bring them into the layout of right-hand sides."""
     initial = _floating("initial_states", initial_states)
@@ -47,6 +48,7 @@ def build_problem(
         inputs=_inputs(system, inputs, grid, initial),
         rtol=_tolerance("rtol", rtol, initial),
         atol=_tolerance("atol", atol, initial),
+        max_steps=check_whole("max_steps", max_steps),
     )
     _check_supports(problem)
     return problem
@@ -59,6 +61,13 @@ def valid_trajectories(problem: Problem) -> Tensor:
         given = problem.inputs.isfinite() | problem.times.isinf()
         valid = valid & given.all(dim=2).all(dim=0)
     return valid
+
+
+def check_whole(name: str, value: Any) -> int:
+    """Return a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"expected {name} as a whole number, 1 or more; received {value!r}")
+    return value
 
 
 def _floating(name: str, value: Any) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from warp_phys.systems._errors import UsageError
 from warp_phys.systems._supports import Support, to_physical, to_unconstrained
 from warp_phys.systems._system import System
 
@@ -71,6 +72,7 @@ class Coordinates(nn.Module):
 
     def __init__(self, system: System, entries: Sequence[Coordinate], outputs: int) -> None:
         super().__init__()
+        self.system = system
         self.entries = tuple(entries)
         for name, size in (
             ("center", len(self.entries)),
@@ -105,8 +107,14 @@ class Coordinates(nn.Module):
         """Return physical values of coordinates (..., Q), in their dtype."""
         line = self.unscaled(coordinates)
         batch = coordinates.shape[:-1]
-        kinds: tuple[Kind, ...] = ("parameter", "initial_state", "noise_sd")
-        return Physical(*(self._assembled(line, kind, batch) for kind in kinds))
+        parameters = self._assembled(line, "parameter", batch)
+        return Physical(
+            parameters=parameters,
+            initial_state=implied_initial_state(self.system, parameters)
+            if self.system.has_initial_state
+            else self._assembled(line, "initial_state", batch),
+            noise_sd=self._assembled(line, "noise_sd", batch),
+        )
 
     def unscaled(self, coordinates: Tensor) -> Tensor:
         """Return unconstrained values (..., Q) of standardized ones."""
@@ -136,15 +144,22 @@ class Coordinates(nn.Module):
         }[kind]
 
 
+def implied_initial_state(system: System, parameters: Tensor) -> Tensor:
+    """Return the initial states (..., S) that follow from parameters (..., P)."""
+    states = system.initial_state_at(parameters.movedim(-1, 0))
+    if states is None:
+        raise UsageError(f"{system.name}.initial_state returned None for some parameters")
+    return states.movedim(0, -1)
+
+
 def build_coordinates(system: System, physical: Physical, outputs: Sequence[str]) -> Coordinates:
     """Choose the unknowns and their scaling from true values (N, ...) of a training set.
 
     What does not vary over the set is a known constant. Fixed parameters are never unknowns.
     """
-    found = [
-        *_varying("parameter", system.parameters, physical.parameters),
-        *_varying("initial_state", system.states, physical.initial_state),
-    ]
+    found = _varying("parameter", system.parameters, physical.parameters)
+    if not system.has_initial_state:
+        found += _varying("initial_state", system.states, physical.initial_state)
     noise = physical.noise_sd
     for index, name in enumerate(outputs):
         if (noise[:, index] > 0).all() and _spread(noise[:, index].log()) > 0:

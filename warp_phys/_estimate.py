@@ -33,8 +33,9 @@ from warp_phys.systems._labels import (
 )
 from warp_phys.systems._system import System
 
-# A prediction is drawn to this: far below any band, and cheap.
-_TOLERANCES = {"rtol": 1e-6, "atol": 1e-9}
+# Far below any band, and cheap. A prediction that takes more steps from sample to sample starts
+# from a wild value, and stays NaN.
+_FLOW = {"rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
 
 
 @torch.no_grad()
@@ -115,7 +116,7 @@ def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]
         "initial_state_lower": lower.initial_state,
         "initial_state_upper": upper.initial_state,
         "noise_sd": value.noise_sd,
-        "predicted": predict(model.system, model.root, records, value, **_TOLERANCES),
+        "predicted": predict(model.system, model.root, records, value, **_FLOW),
         "unknowns": network.coordinates.unscaled(emitted.mean),
         "unknowns_covariance": covariance * spread.outer(spread),
     }
@@ -141,7 +142,7 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
     }
     unknowns = Physical(parameters, values["initial_state"], records.observed[..., :0])
     if parameters.isfinite().any():
-        values["predicted"] = predict(model.system, "step", records, unknowns, **_TOLERANCES)
+        values["predicted"] = predict(model.system, "step", records, unknowns, **_FLOW)
     for array in values.values():
         array[~records.valid] = torch.nan
     extra = named_coords("coordinate", head.names, head.units)
@@ -211,6 +212,6 @@ def _finish(
         settings=settings,
         references=model.system.reference,
         function="estimate",
-        rtol=_TOLERANCES["rtol"],
-        atol=_TOLERANCES["atol"],
+        rtol=_FLOW["rtol"],
+        atol=_FLOW["atol"],
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys._bands import check_level
-from warp_phys._coordinates import Physical
+from warp_phys._coordinates import Physical, implied_initial_state
 from warp_phys._estimate import estimate
 from warp_phys._model import WarpPhys
 from warp_phys._roots import flow
@@ -31,7 +31,7 @@ from warp_phys.systems._spec import Parameter, State
 from warp_phys.systems._supports import Support, to_physical
 from warp_phys.systems._system import System
 
-_TOLERANCES = {"rtol": 1e-6, "atol": 1e-9}
+_FLOW = {"rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
 _FLOWS_AT_ONCE = 20_000
 
 
@@ -133,8 +133,8 @@ def forecast(
         seed=seed,
         references=known.reference,
         function="forecast",
-        rtol=_TOLERANCES["rtol"],
-        atol=_TOLERANCES["atol"],
+        rtol=_FLOW["rtol"],
+        atol=_FLOW["atol"],
     ).assign_attrs(band_level=level)
 
 
@@ -210,7 +210,7 @@ def _with_bands(
     together = max(1, _FLOWS_AT_ONCE // options.draws)
     steps = range(0, len(frozen.start), together)
     for low in tqdm(steps, desc="forecast", delay=2.0, disable=not options.progress):
-        drawn = _draw(frozen, entries, normal, slice(low, low + together))
+        drawn = _draw(system, frozen, entries, normal, slice(low, low + together))
         start = frozen.start[low : low + together].repeat_interleave(options.draws)
         curves = _run(system, drawn, grid, start)[..., columns].unflatten(0, (-1, options.draws))
         spread = noise * drawn.noise_sd.unflatten(0, (-1, options.draws)).unsqueeze(2)
@@ -227,7 +227,11 @@ def _with_bands(
 
 
 def _draw(
-    frozen: _Frozen, entries: list[tuple[str, int, Support]], normal: Tensor, rows: slice
+    system: System,
+    frozen: _Frozen,
+    entries: list[tuple[str, int, Support]],
+    normal: Tensor,
+    rows: slice,
 ) -> Physical:
     """Draw unknowns, (trajectories x draws, ...), of some trajectories; constants stay."""
     if frozen.spread is None:
@@ -242,6 +246,8 @@ def _draw(
     }
     for place, (kind, index, support) in enumerate(entries):
         parts[kind][:, index] = to_physical(line[:, place], support)
+    if system.has_initial_state:
+        parts["initial_state"] = implied_initial_state(system, parts["parameter"])
     return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
 
 
@@ -265,7 +271,7 @@ def _run(system: System, unknowns: Physical, grid: Tensor, start: Tensor) -> Ten
             unknowns.parameters[piece], unknowns.initial_state[piece], unknowns.noise_sd[piece]
         )
         times = grid.expand(len(chosen.parameters), -1)
-        parts.append(flow(system, chosen, times, start[piece], None, **_TOLERANCES))
+        parts.append(flow(system, chosen, times, start[piece], None, **_FLOW))
     return torch.cat(parts)
 
 

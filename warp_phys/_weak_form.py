@@ -23,7 +23,7 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
 
     Example:
         >>> nodes = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
-        >>> 3 * integral_weights(nodes, nodes[0])
+        >>> (3 * integral_weights(nodes, nodes[0])).round(decimals=9)
         tensor([1., 4., 1.], dtype=torch.float64)
     """
     count = nodes.shape[-1]
@@ -112,8 +112,3 @@ def increasing(times: Tensor, count: Tensor) -> Tensor:
 def pad_window(window: Tensor, row: Tensor) -> Tensor:
     """Append a row (N, ...) to the last samples (N, m, ...), keeping at most four."""
     return torch.cat([window, row.unsqueeze(1)], dim=1)[:, -POINTS:]
-
-
-def outer(values: Tensor) -> Tensor:
-    """Return the outer product of (..., Q) with itself, (..., Q, Q)."""
-    return values.unsqueeze(-1) * values.unsqueeze(-2)

@@ -1,0 +1,22 @@
+"""Every script in examples/ runs with --quick."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_example_runs(
+    script: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))["main"](["--quick"])
+    assert capsys.readouterr().out
+    # What a script writes goes to the folder it says, and nowhere else.
+    assert {path.name for path in tmp_path.iterdir()} <= {"output"}
