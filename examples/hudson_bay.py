@@ -31,6 +31,7 @@ PUBLISHED = {  # mean and standard deviation of the reference posterior
     "delta": (0.0241, 0.0035),
 }
 CONTEXT = 16
+STEPS = 8_000
 
 
 def simulate_records(n: int, seed: int) -> xr.Dataset:
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     data = simulate_records(4_000 if chosen.quick else 380_000, seed=1)
     model = wp.WarpPhys(LotkaVolterra(), head="direct", drive="features")
-    wp.train(model, data, steps=150 if chosen.quick else 9_000, seed=chosen.seed, time_budget=115)
+    wp.train(model, data, steps=150 if chosen.quick else STEPS, seed=chosen.seed, time_budget=115)
 
     record = wp.read_trajectories(RECORD)
     estimated = wp.estimate(model, record)

@@ -16,6 +16,7 @@ from warp_phys.systems import (
     State,
     Status,
     System,
+    UsageError,
     VanDerPol,
     integrate,
 )
@@ -268,3 +269,17 @@ def test_a_solution_says_how_it_went() -> None:
     solution = integrate(LotkaVolterra(), [0.0, 1.0], [[30.0, 4.0]], [HARE])
     assert isinstance(solution, Solution)
     assert "Solution(states (1, 2, 2): 1 converged; largest error estimate" in repr(solution)
+
+
+def test_a_step_limit_gives_a_trajectory_up_and_leaves_the_others() -> None:
+    system = LotkaVolterra()
+    states = [[30.0, 4.0], [1e9, 1e9]]
+    parameters = [[0.55, 0.028, 0.8, 0.024]] * 2
+    times = [0.0, 10.0]
+    options = {"method": "dop853", "max_steps": 400}
+    limited = integrate(system, times, states, parameters, **options)
+    assert limited.status.tolist() == [Status.CONVERGED, Status.TOO_MANY_STEPS]
+    alone = integrate(system, times, states[:1], parameters[:1], method="dop853")
+    assert torch.equal(limited.states[0], alone.states[0])
+    with pytest.raises(UsageError, match="expected max_steps as a whole number, 1 or more"):
+        integrate(system, times, states, parameters, max_steps=0)

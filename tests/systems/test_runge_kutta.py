@@ -37,6 +37,7 @@ def pendulum() -> Problem:
         initial_time=None,
         rtol=1e-8,
         atol=1e-8,
+        max_steps=1000,
     )
 
 
@@ -92,6 +93,7 @@ def test_steps_of_dop853_have_order_eight() -> None:
         initial_time=None,
         rtol=1e-8,
         atol=1e-8,
+        max_steps=1000,
     )
     counts = [10, 13, 17, 22]
     errors = errors_of_equal_steps(problem, "dop853", counts, np.array([1.0 / 0.3]))

@@ -162,14 +162,14 @@ class TestSimulate:
 
     def test_failed_trajectories_are_told(self, run, tmp_path):
         status, _, err = run(
-            *("simulate", "lotka_volterra", "-n", 2, "--times", "0:20:10"),
-            *("--parameter", "alpha=0.001", "--parameter", "beta=5"),
-            *("--parameter", "gamma=0.01", "--parameter", "delta=0.5"),
+            *("simulate", "lotka_volterra", "-n", 2, "--times", "0:2:1"),
+            *("--parameter", "alpha=1000", "--parameter", "beta=1e-300"),
+            *("--parameter", "gamma=1", "--parameter", "delta=1e-300"),
             *("--initial-state", "prey=10", "--initial-state", "predator=10"),
             *("-o", tmp_path / "data.nc"),
         )
         assert status == 0
-        assert err == "warning: 2 of 2 trajectories failed: 2 not positive\n"
+        assert err == "warning: 2 of 2 trajectories failed: 2 diverged\n"
 
     @pytest.mark.parametrize(
         ("options", "message"),

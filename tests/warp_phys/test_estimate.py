@@ -172,6 +172,4 @@ def test_a_model_wants_the_outputs_it_was_trained_on(model: wp.WarpPhys) -> None
 def test_outputs_may_come_in_another_order(model: wp.WarpPhys) -> None:
     data = lotka_volterra(2, seed=9)
     swapped = wp.estimate(model, data.sel(output=["predator", "prey"]))
-    np.testing.assert_array_equal(
-        swapped["parameters"], wp.estimate(model, data)["parameters"]
-    )
+    np.testing.assert_array_equal(swapped["parameters"], wp.estimate(model, data)["parameters"])

@@ -70,7 +70,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     short(whole, data)
     path = tmp_path / "run.safetensors"
 
-    class Killed(RuntimeError):
+    class KilledError(RuntimeError):
         pass
 
     def kill_at(step: int) -> Any:
@@ -80,14 +80,14 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
         def one_step(task: Any, optimizer: Any, schedule: Any, state: Any) -> float | None:
             if state.step == step:
-                raise Killed
+                raise KilledError
             return original(task, optimizer, schedule, state)
 
         return one_step
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warp_phys._train._one_step", kill_at(23))
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             short(resumed, data, checkpoint=path)
     history = short(resumed, data, checkpoint=path)
     assert_same_weights(whole, resumed)
@@ -191,7 +191,7 @@ def test_data_without_variation_are_refused() -> None:
         LotkaVolterra(),
         n=40,
         times=TIMES,
-        parameters={name: 0.5 for name in LotkaVolterra().parameter_names},
+        parameters=dict.fromkeys(LotkaVolterra().parameter_names, 0.5),
         initial_states={"prey": 3.0, "predator": 2.0},
         seed=0,
     )

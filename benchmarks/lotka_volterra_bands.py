@@ -1,0 +1,93 @@
+"""How good estimates and bands are on Lotka-Volterra records: error and coverage by context.
+
+Trains models of examples/hudson_bay.py with several seeds, then prints how far the estimates from
+the Hudson Bay record lie from the published posterior, and on 2,000 simulated records that no
+training or calibration saw the share of log-parameter variance left unexplained and the coverage
+of the 90 % bands, by number of samples. Results are kept in benchmarks/README.md.
+
+Usage: python benchmarks/lotka_volterra_bands.py [--models direct weights readout] [--seeds 0 1 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+import warp_phys as wp
+from warp_phys.systems import LotkaVolterra
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "hudson_bay.py"
+CONTEXTS = (5, 10, 15, 21)
+TEST_RECORDS = 2_000
+MODELS: dict[str, dict[str, Any]] = {
+    "direct": {"head": "direct"},
+    "weights": {"head": "weights"},
+    "weights, features": {"head": "weights", "drive": "features"},
+    "readout": {"head": "readout"},
+}
+
+
+def accuracy(model: wp.WarpPhys, test: xr.Dataset) -> list[tuple[int, Any, Any]]:
+    """Return context, unexplained variance and coverage of each parameter."""
+    rows = []
+    truth = test["true_parameters"]
+    spread = np.log(truth).var("trajectory")
+    found = wp.estimate(model, test)
+    inside = (found["parameters_lower"] <= truth) & (truth <= found["parameters_upper"])
+    unexplained = (np.log(found["parameters"] / truth) ** 2).mean("trajectory") / spread
+    for context in CONTEXTS:
+        # An estimate sees the samples so far, so this is what the shorter record gives.
+        at = {"time": context - 1}
+        covered = inside.isel(at).mean("trajectory")
+        rows.append((context, unexplained.isel(at).values, covered.values))
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, test and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["direct"], choices=MODELS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--records", type=int, default=380_000)
+    parser.add_argument("--steps", type=int, default=None, help="the example's by default")
+    chosen = parser.parse_args(arguments)
+
+    example = runpy.run_path(str(EXAMPLE))
+    published = np.array(list(example["PUBLISHED"].values()))
+    data = example["simulate_records"](chosen.records, seed=1)
+    test = example["simulate_records"](TEST_RECORDS, seed=2)
+    test = test.isel(trajectory=np.flatnonzero(test["status"].values == 0))
+    record = wp.read_trajectories(example["RECORD"])
+    steps = example["STEPS"] if chosen.steps is None else chosen.steps
+    print(f"{torch.get_num_threads()} threads, {chosen.records} records, {steps} steps")
+    print("model, seed | train (s) | context | unexplained | coverage of 90 % bands")
+    for name in chosen.models:
+        for seed in chosen.seeds:
+            model = wp.WarpPhys(LotkaVolterra(), **MODELS[name])
+            started = time.perf_counter()
+            wp.train(model, data, steps=steps, seed=seed, progress=False)
+            seconds = time.perf_counter() - started
+            for context, unexplained, coverage in accuracy(model, test):
+                print(
+                    f"{name}, {seed} | {seconds:.0f} | {context} | "
+                    f"{' '.join(f'{value:.3f}' for value in unexplained)} | "
+                    f"{' '.join(f'{value:.3f}' for value in coverage)}"
+                )
+            estimate = wp.estimate(model, record)["parameters"].values[0, -1]
+            off = (estimate - published[:, 0]) / published[:, 1]
+            print(
+                f"{name}, {seed}: Hudson Bay {' '.join(f'{value:.4f}' for value in estimate)}, "
+                f"off by {' '.join(f'{value:+.2f}' for value in off)} published sd",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
