@@ -55,18 +55,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["direct"], choices=MODELS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--records", type=int, default=380_000)
-    parser.add_argument("--steps", type=int, default=None, help="the example's by default")
+    parser.add_argument("--quick", action="store_true", help="few records, short training")
     chosen = parser.parse_args(arguments)
 
     example = runpy.run_path(str(EXAMPLE))
     published = np.array(list(example["PUBLISHED"].values()))
-    data = example["simulate_records"](chosen.records, seed=1)
+    records, steps = (4_000, 150) if chosen.quick else (example["RECORDS"], example["STEPS"])
+    data = example["simulate_records"](records, seed=1)
     test = example["simulate_records"](TEST_RECORDS, seed=2)
     test = test.isel(trajectory=np.flatnonzero(test["status"].values == 0))
     record = wp.read_trajectories(example["RECORD"])
-    steps = example["STEPS"] if chosen.steps is None else chosen.steps
-    print(f"{torch.get_num_threads()} threads, {chosen.records} records, {steps} steps")
+    print(f"{torch.get_num_threads()} threads, {records} records, {steps} steps")
     print("model, seed | train (s) | context | unexplained | coverage of 90 % bands")
     for name in chosen.models:
         for seed in chosen.seeds:

@@ -33,7 +33,7 @@ from warp_phys.systems._labels import (
     time_coords,
     trajectory_coords,
 )
-from warp_phys.systems._registry import get_system
+from warp_phys.systems._registry import as_system
 from warp_phys.systems._system import System
 
 
@@ -104,7 +104,7 @@ def simulate(
         >>> dict(data.observed.sizes)
         {'trajectory': 3, 'time': 5, 'output': 2}
     """
-    system = _as_system(system)
+    system = as_system(system)
     n = _count(n)
     grid = _grid(times, n)
     names = _observed_names(system, observe)
@@ -166,18 +166,6 @@ def simulate(
             "method": method,
         },
     )
-
-
-def _as_system(system: Any) -> System:
-    if isinstance(system, str):
-        return get_system(system)
-    if not isinstance(system, System):
-        name = getattr(system, "__name__", "")
-        raise UsageError(
-            f"expected a System or the name of one, got {system!r}"
-            + (f"; write {name}() for an instance" if name else "")
-        )
-    return system
 
 
 def _count(n: int) -> int:

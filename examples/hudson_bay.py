@@ -31,6 +31,7 @@ PUBLISHED = {  # mean and standard deviation of the reference posterior
     "delta": (0.0241, 0.0035),
 }
 CONTEXT = 16
+RECORDS = 250_000
 STEPS = 8_000
 
 
@@ -108,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     chosen.output.mkdir(parents=True, exist_ok=True)
 
-    data = simulate_records(4_000 if chosen.quick else 380_000, seed=1)
+    data = simulate_records(4_000 if chosen.quick else RECORDS, seed=1)
     model = wp.WarpPhys(LotkaVolterra(), head="direct", drive="features")
     wp.train(model, data, steps=150 if chosen.quick else STEPS, seed=chosen.seed, time_budget=115)
 

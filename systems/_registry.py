@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warp_phys.systems._errors import UsageError, unknown_name
 
@@ -62,3 +62,23 @@ def get_system(name: str, **fixed: float | tuple[float, float] | None) -> System
             system: System = getattr(found, class_name)(**fixed)
             return system
     raise unknown_name("system", name, SHIPPED)
+
+
+def as_system(system: Any) -> System:
+    """Return a system as it is, or the shipped one of a name.
+
+    Raises:
+        UnknownNameError: No system has this name.
+        UsageError: It is neither a system nor text; a class, say.
+    """
+    from warp_phys.systems._system import System
+
+    if isinstance(system, str):
+        return get_system(system)
+    if not isinstance(system, System):
+        name = getattr(system, "__name__", "")
+        raise UsageError(
+            f"expected a System or the name of one, got {system!r}"
+            + (f"; write {name}() for an instance" if name else "")
+        )
+    return system

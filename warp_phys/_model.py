@@ -15,7 +15,7 @@ from warp_phys._settings import Settings, check_settings
 from warp_phys._stream import Stream, StreamEstimate, stream_start, stream_step
 from warp_phys._training_facts import TrainingFacts
 from warp_phys.systems._errors import UsageError
-from warp_phys.systems._registry import get_system
+from warp_phys.systems._registry import as_system
 from warp_phys.systems._system import System
 
 
@@ -82,7 +82,7 @@ class WarpPhys(nn.Module):
         dtype: str | None = None,
     ) -> None:
         super().__init__()
-        self.system = get_system(system) if isinstance(system, str) else system
+        self.system = as_system(system)
         self.settings = check_settings(
             head=head,
             drive=drive,

@@ -60,7 +60,7 @@ def drive_of_sums(phi: Tensor, target: Tensor) -> Tensor:
 def solve(sums: Sums) -> Tensor:
     """Return q (..., Q), NaN where the samples so far do not determine it."""
     scale = sums.square / sums.count.clamp_min(1.0)
-    first = _weighted_solution(sums, 1.0 / scale.clamp_min(_LEAST_VARIANCE))
+    first, _ = _weighted_solution(sums, 1.0 / scale.clamp_min(_LEAST_VARIANCE))
     residual = (
         sums.square
         - 2.0 * (sums.moment * first.unsqueeze(-2)).sum(dim=-1)
@@ -68,10 +68,12 @@ def solve(sums: Sums) -> Tensor:
     )
     floor = _ROUND_OFF * sums.square
     variance = torch.maximum(residual, floor) / sums.count.clamp_min(1.0)
-    return _weighted_solution(sums, 1.0 / variance.clamp_min(_LEAST_VARIANCE))
+    solution, determined = _weighted_solution(sums, 1.0 / variance.clamp_min(_LEAST_VARIANCE))
+    return torch.where(determined, solution, torch.nan)
 
 
-def _weighted_solution(sums: Sums, weights: Tensor) -> Tensor:
+def _weighted_solution(sums: Sums, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shortest solution (..., Q), and which of its entries are determined."""
     gram = (sums.gram * weights[..., None, None]).sum(dim=-3)
     moment = (sums.moment * weights[..., None]).sum(dim=-2)
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
@@ -84,7 +86,7 @@ def _weighted_solution(sums: Sums, weights: Tensor) -> Tensor:
     projected = (vectors.mT @ (moment * scale).unsqueeze(-1)).squeeze(-1)
     solution = (vectors @ (inverse * projected).unsqueeze(-1)).squeeze(-1) * scale
     lost = (vectors.square() * (~strong).unsqueeze(-2)).sum(dim=-1) > _UNDETERMINED
-    return torch.where(lost | ~finite.unsqueeze(-1), torch.nan, solution)
+    return solution, ~lost & finite.unsqueeze(-1)
 
 
 def _outer(values: Tensor) -> Tensor:

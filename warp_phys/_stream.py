@@ -120,7 +120,7 @@ def _known_inputs(model: WarpPhys, sensors: int, inputs: Any) -> Tensor:
 
 def _shaped(name: str, values: Any, shape: tuple[int, ...]) -> Tensor:
     try:
-        array = torch.as_tensor(np.asarray(values, dtype=np.float64))
+        array = torch.as_tensor(np.asarray(values, dtype=np.float64).copy())
     except (TypeError, ValueError):
         raise UsageError(f"expected {name} as numbers of shape {shape}, got {values!r}") from None
     if array.ndim == 0:

@@ -1,0 +1,90 @@
+"""The main job at full size: what the package promises of it. Run by `make check-long`."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import warp_phys as wp
+from warp_phys.data_gen import simulate
+from warp_phys.systems import LotkaVolterra
+
+pytestmark = pytest.mark.long
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def hudson_bay() -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / "hudson_bay.py"))
+
+
+@pytest.fixture(scope="module")
+def records(hudson_bay: dict[str, Any]) -> xr.Dataset:
+    return hudson_bay["simulate_records"](hudson_bay["RECORDS"], seed=1)
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def model(
+    request: pytest.FixtureRequest, hudson_bay: dict[str, Any], records: xr.Dataset
+) -> wp.WarpPhys:
+    chosen = wp.WarpPhys(LotkaVolterra())
+    wp.train(chosen, records, steps=hudson_bay["STEPS"], seed=request.param, progress=False)
+    return chosen
+
+
+def test_estimates_lie_within_a_published_standard_deviation(
+    model: wp.WarpPhys, hudson_bay: dict[str, Any]
+) -> None:
+    found = wp.estimate(model, wp.read_trajectories(hudson_bay["RECORD"]))
+    for name, (mean, sd) in hudson_bay["PUBLISHED"].items():
+        value = float(found["parameters"].isel(trajectory=0, time=-1).sel(parameter=name))
+        assert abs(value - mean) < sd, name
+
+
+def test_bands_cover_and_the_error_falls_with_context(
+    model: wp.WarpPhys, hudson_bay: dict[str, Any]
+) -> None:
+    test = hudson_bay["simulate_records"](2_000, seed=2)
+    test = test.isel(trajectory=np.flatnonzero(test["status"].values == 0))
+    found, truth = wp.estimate(model, test, progress=False), test["true_parameters"]
+    inside = (found["parameters_lower"] <= truth) & (truth <= found["parameters_upper"])
+    at = {"time": [4, 9, 14, 20]}
+    coverage = inside.isel(at).mean("trajectory")
+    assert ((coverage > 0.87) & (coverage < 0.93)).all()
+    error = (np.log(found["parameters"] / truth) ** 2).isel(at).mean("trajectory")
+    assert (error.diff("time") < 0.0).all()
+
+
+def test_a_pendulums_length_from_its_angle_alone() -> None:
+    options: dict[str, Any] = {
+        "times": np.linspace(0.0, 5.0, 51),
+        "noise": 0.02,
+        "observe": ["angle"],
+    }
+    chosen = wp.WarpPhys("pendulum")
+    wp.train(chosen, simulate("pendulum", n=20_000, seed=1, **options), steps=2_500, progress=False)
+    test = simulate("pendulum", n=1_000, seed=2, **options)
+    found = wp.estimate(chosen, test, progress=False)["parameters"].isel(time=-1)
+    error = abs(found / test["true_parameters"] - 1.0).sel(parameter="length")
+    assert float(error.median()) < 0.02
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_the_identifiable_combinations_of_a_mass_spring_damper(noise: float) -> None:
+    options: dict[str, Any] = {"times": np.linspace(0.0, 1.0, 65), "noise": noise}
+    name = "mass_spring_damper"
+    chosen = wp.WarpPhys(name)
+    wp.train(chosen, simulate(name, n=20_000, seed=1, **options), steps=2_000, progress=False)
+    test = simulate(name, n=1_000, seed=2, **options)
+    found = wp.estimate(chosen, test, progress=False)["parameters"].isel(time=-1).values
+    truth = test["true_parameters"].values
+    for numerator in (1, 2):
+        ratio = found[:, numerator] / found[:, 0]
+        error = abs(ratio / (truth[:, numerator] / truth[:, 0]) - 1.0)
+        assert np.median(error) < 0.02, chosen.system.parameter_names[numerator]

@@ -1,0 +1,438 @@
+"""Models: every head and drive as batch, as stream, alone and from a file."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from safetensors.torch import save_file
+
+import warp_phys as wp
+from tests.warp_phys.user_systems import DrivenOscillator
+from warp_phys.data_gen import log_normal, simulate
+from warp_phys.systems import (
+    LotkaVolterra,
+    OutputExistsError,
+    Pendulum,
+    SchemaError,
+    UnknownNameError,
+    UsageError,
+    VanDerPol,
+    get_system,
+)
+
+LENGTH = 10
+SMALL: dict[str, Any] = {"window": 4, "width": 8, "root_width": 4, "state_size": 6}
+CASES: list[dict[str, Any]] = [
+    *(
+        {"head": head, "drive": drive}
+        for head in ("direct", "weights", "readout")
+        for drive in ("difference", "raw", "features")
+    ),
+    *({"drive": "difference", "structure": name} for name in ("identity", "dense", "low_rank")),
+    {"initial": "learned", "dtype": "float64"},
+]
+
+
+def name_of(case: dict[str, Any]) -> str:
+    return "-".join(map(str, case.values()))
+
+
+def uneven(count: int, seed: int) -> np.ndarray:
+    random = np.random.Generator(np.random.Philox(key=seed))
+    return 1900.0 + np.cumsum(random.uniform(0.2, 1.8, (count, LENGTH)), axis=1)
+
+
+def records(count: int, seed: int, *, ragged: bool = False) -> xr.Dataset:
+    """Return Lotka-Volterra records at uneven times, with gaps and a noise of their own."""
+    times = uneven(count, seed)
+    if ragged:
+        times[::3, 6:] = np.nan
+    level = log_normal(0.1, 0.3)
+    data = simulate(
+        "lotka_volterra",
+        n=count,
+        times=times,
+        noise={"prey": level, "predator": level},
+        distribution="lognormal",
+        missing=0.2,
+        seed=seed,
+    )
+    data.observed[0, :2] = np.nan  # nothing yet at the first samples
+    data.observed[1, :, 0] = np.nan  # one output is never seen
+    return data
+
+
+@pytest.fixture(scope="module")
+def training() -> tuple[xr.Dataset, xr.Dataset]:
+    return records(200, 1, ragged=True), records(110, 2, ragged=True)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=name_of)
+def model(request: pytest.FixtureRequest, training: tuple[xr.Dataset, xr.Dataset]) -> wp.WarpPhys:
+    built = wp.WarpPhys("lotka_volterra", **SMALL | request.param)
+    wp.train(built, *training, steps=12, batch_size=64, progress=False)
+    return built
+
+
+@pytest.fixture(scope="module")
+def fresh() -> xr.Dataset:
+    return records(6, 3)
+
+
+@pytest.fixture(scope="module")
+def trained(training: tuple[xr.Dataset, xr.Dataset]) -> wp.WarpPhys:
+    """One model for what does not depend on its parts."""
+    built = wp.WarpPhys("lotka_volterra", **SMALL)
+    wp.train(built, *training, steps=5, progress=False)
+    return built
+
+
+@pytest.fixture(scope="module")
+def data() -> xr.Dataset:
+    """Return records of a user's own system with a known input."""
+    times = np.linspace(0.0, 3.0, 13)
+    force = {"force": np.sin(2.0 * times)}
+    return simulate(DrivenOscillator(), n=160, times=times, inputs=force, seed=0)
+
+
+@pytest.fixture(scope="module")
+def driven(data: xr.Dataset) -> wp.WarpPhys:
+    built = wp.WarpPhys(DrivenOscillator(), **SMALL)
+    wp.train(built, data, data, steps=8, loss="both", progress=False)
+    return built
+
+
+def streamed(model: wp.WarpPhys, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return what a streaming pass over the records gives, each (N, T, ...)."""
+    times = np.broadcast_to(data.time.values, data.observed.shape[:2])
+    inputs = data.inputs.values if "inputs" in data else None
+    state = model.init_state(len(times))
+    steps = []
+    for place in range(times.shape[1]):
+        known = None if inputs is None else inputs[:, place]
+        state, now = model.step(state, times[:, place], data.observed.values[:, place], known)
+        steps.append(vars(now))
+    return {key: torch.stack([step[key] for step in steps], dim=1).numpy() for key in steps[0]}
+
+
+BANDS = {"parameters": "parameters", "lower": "parameters_lower", "upper": "parameters_upper"}
+
+
+def assert_stream_equals_batch(model: wp.WarpPhys, data: xr.Dataset) -> None:
+    batch, stream = wp.estimate(model, data), streamed(model, data)
+    for key, name in {**BANDS, "initial_state": "initial_state"}.items():
+        assert np.isfinite(stream[key]).all()
+        np.testing.assert_allclose(stream[key], batch[name], rtol=1e-11, err_msg=name)
+
+
+class TestEveryModel:
+    def test_stream_equals_batch(self, model: wp.WarpPhys, fresh: xr.Dataset) -> None:
+        assert_stream_equals_batch(model, fresh)
+
+    def test_alone_equals_in_the_batch(self, model: wp.WarpPhys, fresh: xr.Dataset) -> None:
+        together = wp.estimate(model, fresh)
+        for row in range(len(fresh.trajectory)):
+            alone = wp.estimate(model, fresh.isel(trajectory=[row]))
+            for name in together.data_vars:
+                np.testing.assert_allclose(
+                    alone[name][0], together[name][row], rtol=1e-12, atol=1e-12, err_msg=str(name)
+                )
+
+    def test_a_hole_changes_nothing_before_it_or_beside_it(
+        self, model: wp.WarpPhys, fresh: xr.Dataset
+    ) -> None:
+        whole = wp.estimate(model, fresh)
+        holed = fresh.copy(deep=True)
+        row, place = 4, 5
+        assert np.isfinite(holed.observed[row, place, 0])
+        holed.observed[row, place, 0] = np.nan
+        found = wp.estimate(model, holed)
+        others = np.arange(6) != row
+        for name in (*BANDS.values(), "initial_state", "noise_sd", "predicted"):
+            old, new = whole[name].values, found[name].values
+            np.testing.assert_array_equal(new[others], old[others], err_msg=name)
+            np.testing.assert_array_equal(new[row, :place], old[row, :place], err_msg=name)
+        assert found.parameters.notnull().all()
+        assert (found.parameters[row, place:] != whole.parameters[row, place:]).any()
+
+    def test_times_may_start_anywhere(self, model: wp.WarpPhys, fresh: xr.Dataset) -> None:
+        # Steps of whole 1/1024, so that the shift rounds nothing.
+        times = np.round(fresh.time * 1024.0) / 1024.0
+        one = wp.estimate(model, fresh.assign_coords(time=times))
+        other = wp.estimate(model, fresh.assign_coords(time=times + 2.0**30))
+        for name in (*BANDS.values(), "initial_state", "noise_sd"):
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+    def test_a_file_gives_the_same_estimates(
+        self, model: wp.WarpPhys, fresh: xr.Dataset, tmp_path: Path
+    ) -> None:
+        model.save(tmp_path / "model.safetensors")
+        again = wp.WarpPhys.load(tmp_path / "model.safetensors")
+        assert repr(again) == repr(model)
+        assert again.settings == model.settings
+        one, other = wp.estimate(model, fresh), wp.estimate(again, fresh)
+        xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
+        assert_stream_equals_batch(again, fresh)
+
+
+class TestStreamOfSensors:
+    def test_memory_does_not_grow(self, trained: wp.WarpPhys) -> None:
+        state = trained.init_state(2)
+        sizes = []
+        for time in range(30):
+            state, _ = trained.step(state, time, [[10.0 + time, 5.0]] * 2)
+            tensors = (value for value in vars(state).values() if isinstance(value, torch.Tensor))
+            sizes.append(sum(value.numel() for value in tensors))
+        assert len(set(sizes)) == 1
+
+    def test_a_state_can_be_used_again(self, trained: wp.WarpPhys) -> None:
+        """Steps return a new memory and leave the old one as it is."""
+        state, _ = trained.step(trained.init_state(), 0.0, [[10.0, 5.0]])
+        one = trained.step(state, 1.0, [[12.0, 5.0]])[1]
+        trained.step(state, 1.0, [[90.0, 1.0]])
+        again = trained.step(state, 1.0, [[12.0, 5.0]])[1]
+        assert torch.equal(one.parameters, again.parameters)
+
+    def test_numbers_serve_for_one_sensor(self, trained: wp.WarpPhys) -> None:
+        plain = trained.step(trained.init_state(), 0, [10, 5])[1]
+        full = trained.step(trained.init_state(1), [0.0], [[10.0, 5.0]])[1]
+        assert torch.equal(plain.parameters, full.parameters)
+
+    def test_infinite_is_missing(self, trained: wp.WarpPhys) -> None:
+        one = trained.step(trained.init_state(), 0.0, [[np.inf, 5.0]])[1]
+        other = trained.step(trained.init_state(), 0.0, [[np.nan, 5.0]])[1]
+        assert torch.equal(one.parameters, other.parameters)
+
+    @pytest.mark.parametrize("head", ["direct", "regression"])
+    @pytest.mark.parametrize(
+        ("times", "observed", "message"),
+        [
+            (0.5, [[1.0, 2.0], [1.0, 2.0]], r"times to increase, got 0\.5 for sensor 0 after 1"),
+            ([2.0, 1.0], [[1.0, 2.0]] * 2, "times to increase, got 1 for sensor 1 after 1"),
+            ([2.0, np.nan], [[1.0, 2.0]] * 2, "finite times, got nan for sensor 1"),
+            (2.0, [[1.0, 2.0]], r"observed of shape \(2, 2\) \(one row a sensor\), got \(1, 2\)"),
+            ([[2.0, 2.0]], [[1.0, 2.0]] * 2, r"times of shape \(2,\)"),
+            (2.0, [["a", "b"]] * 2, "observed as numbers of shape"),
+        ],
+    )
+    def test_mistakes_are_named(
+        self, trained: wp.WarpPhys, head: str, times: Any, observed: Any, message: str
+    ) -> None:
+        model = trained if head == "direct" else wp.WarpPhys("lotka_volterra", head="regression")
+        state, _ = model.step(model.init_state(2), 1.0, [[1.0, 2.0]] * 2)
+        with pytest.raises(UsageError, match=message):
+            model.step(state, times, observed)
+
+    def test_there_is_at_least_one_sensor(self, trained: wp.WarpPhys) -> None:
+        with pytest.raises(UsageError, match="at least one sensor, got 0"):
+            trained.init_state(0)
+
+
+def test_long_records_of_a_narrow_state_stream_alike() -> None:
+    """Where the batch takes the scan rather than step after step."""
+    long = simulate("sine", n=130, times=np.linspace(0.0, 10.0, 200), noise=0.1, seed=0)
+    model = wp.WarpPhys("sine", **SMALL)
+    wp.train(model, long, long, steps=5, batch_size=32, progress=False)
+    assert model.built()[0].head.size <= 16
+    assert_stream_equals_batch(model, long.isel(trajectory=slice(3)))
+
+
+class TestDriven:
+    def test_stream_equals_batch(self, driven: wp.WarpPhys, data: xr.Dataset) -> None:
+        assert_stream_equals_batch(driven, data.isel(trajectory=slice(4)))
+
+    def test_the_input_matters(self, driven: wp.WarpPhys, data: xr.Dataset) -> None:
+        part = data.isel(trajectory=slice(4))
+        other = part.assign(inputs=part.inputs + 1.0)
+        one, two = (wp.estimate(driven, each).parameters for each in (part, other))
+        assert (one != two).any()
+
+    def test_loading_asks_for_the_class(self, driven: wp.WarpPhys, tmp_path: Path) -> None:
+        path = tmp_path / "driven.safetensors"
+        driven.save(path)
+        message = "'driven_oscillator', which this package does not ship; pass system=YourSystem()"
+        with pytest.raises(SchemaError, match=message.replace("(", r"\(").replace(")", r"\)")):
+            wp.WarpPhys.load(path)
+        again = wp.WarpPhys.load(path, system=DrivenOscillator())
+        assert again.system.name == "driven_oscillator"
+        with pytest.raises(SchemaError, match="belongs to driven_oscillator with parameters"):
+            wp.WarpPhys.load(path, system=VanDerPol())
+
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            (None, r"expected inputs of driven_oscillator \(force\), got none"),
+            ([[np.nan]], r"expected finite inputs, got \[nan\] for sensor 0"),
+            ([[1.0, 2.0]], "expected inputs of shape"),
+        ],
+    )
+    def test_an_input_is_needed(self, driven: wp.WarpPhys, inputs: Any, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            driven.step(driven.init_state(), 0.0, [[1.0, 0.0]], inputs)
+
+
+class TestFiles:
+    def test_options_of_the_system_come_back(self, tmp_path: Path) -> None:
+        system = Pendulum(g=np.float32(1.625), damping=(0.1, 0.2))
+        times = np.linspace(0.0, 1.0, 5)
+        data = simulate(system, n=120, times=times, observe=["angle"], seed=0)
+        model = wp.WarpPhys(system, **SMALL)
+        wp.train(model, data, data, steps=2, progress=False)
+        model.save(tmp_path / "moon.safetensors")
+        again = wp.WarpPhys.load(tmp_path / "moon.safetensors")
+        assert again.system.parameters == system.parameters
+        assert again.root == model.root == "rollout"
+        one, other = wp.estimate(model, data), wp.estimate(again, data)
+        np.testing.assert_array_equal(one.predicted, other.predicted)
+        assert (one.parameters.sel(parameter="g") == 1.625).all()
+
+    def test_an_existing_file_is_kept(self, trained: wp.WarpPhys, tmp_path: Path) -> None:
+        path = tmp_path / "model.safetensors"
+        path.write_text("precious")
+        with pytest.raises(OutputExistsError, match=r"model\.safetensors exists already"):
+            trained.save(path)
+        assert path.read_text() == "precious"
+        trained.save(path, overwrite=True)
+        assert wp.WarpPhys.load(path).trained
+        assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+    def test_nothing_is_executed(self, tmp_path: Path) -> None:
+        """A pickle under the right name is refused before it is unpickled."""
+        target = tmp_path / "executed"
+        path = tmp_path / "model.safetensors"
+
+        class Payload:
+            def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+                return (Path.touch, (target,))
+
+        path.write_bytes(pickle.dumps(Payload()))
+        with pytest.raises(SchemaError, match="not a readable safetensors file"):
+            wp.WarpPhys.load(path)
+        torch.save(Payload(), path)
+        with pytest.raises(SchemaError, match="not a readable safetensors file"):
+            wp.WarpPhys.load(path)
+        assert not target.exists()
+        pickle.loads(pickle.dumps(Payload()))  # the payload does work
+        assert target.exists()
+
+    def test_files_of_others_and_of_other_kinds(self, trained: wp.WarpPhys, tmp_path: Path) -> None:
+        foreign = tmp_path / "foreign.safetensors"
+        save_file({"weight": torch.zeros(2)}, foreign)
+        with pytest.raises(SchemaError, match=r"foreign\.safetensors was not written by this pack"):
+            wp.WarpPhys.load(foreign)
+        trained.save(tmp_path / "model.safetensors")
+        with pytest.raises(SchemaError, match="holds a WarpPhys, expected a Warp"):
+            wp.Warp.load(tmp_path / "model.safetensors")
+        header = {"schema_version": "0", "kind": "WarpPhys"}
+        save_file({"w": torch.zeros(2)}, foreign, metadata={"warp_phys": json.dumps(header)})
+        with pytest.raises(SchemaError, match="has model schema version 0, this package reads 1"):
+            wp.WarpPhys.load(foreign)
+
+    def test_names_and_folders(self, trained: wp.WarpPhys, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"ending in \.safetensors, got model\.pt"):
+            trained.save(tmp_path / "model.pt")
+        with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
+            trained.save(tmp_path / "nowhere" / "model.safetensors")
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            wp.WarpPhys.load(tmp_path / "nowhere.safetensors")
+
+
+class TestChoices:
+    @pytest.mark.parametrize(
+        ("system", "settings", "root"),
+        [
+            ("mass_spring_damper", {}, "solution"),
+            ("lotka_volterra", {}, "step"),
+            ("sine", {}, "solution"),
+            ("lotka_volterra", {"root": "rollout"}, "rollout"),
+        ],
+    )
+    def test_the_root_follows_from_the_system(
+        self, system: str, settings: dict[str, Any], root: str
+    ) -> None:
+        assert wp.WarpPhys(system, **settings).root == root
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (
+                {"head": "direct"},
+                "WarpPhys(pendulum, head=direct, drive=features, structure=diagonal, "
+                "not trained yet)",
+            ),
+            (
+                {"head": "weights", "structure": "dense"},
+                "WarpPhys(pendulum, head=weights, drive=difference, structure=dense, "
+                "not trained yet)",
+            ),
+            (
+                {"head": "readout"},
+                "WarpPhys(pendulum, head=readout, drive=features, structure=diagonal, "
+                "not trained yet)",
+            ),
+            (
+                {"head": "regression"},
+                "WarpPhys(pendulum, head=regression, drive=raw, structure=diagonal, "
+                "nothing to train)",
+            ),
+        ],
+    )
+    def test_reprs(self, arguments: dict[str, Any], expected: str) -> None:
+        assert repr(wp.WarpPhys("pendulum", **arguments)) == expected
+
+    def test_a_trained_model_says_on_how_many_records(self, trained: wp.WarpPhys) -> None:
+        assert "trained on 200 records" in repr(trained)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"head": "driect"}, "unknown head 'driect'; did you mean 'direct'?"),
+            ({"drive": "feature"}, "unknown drive 'feature'; did you mean 'features'?"),
+            ({"structure": "full"}, "unknown structure 'full'"),
+            ({"initial": "zero"}, "unknown initial 'zero'"),
+            ({"root": "steps"}, "unknown root 'steps'; did you mean 'step'?"),
+            ({"dtype": "float16"}, "unknown dtype 'float16'"),
+        ],
+    )
+    def test_unknown_choices(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(UnknownNameError, match=message.replace("?", r"\?")):
+            wp.WarpPhys(LotkaVolterra(), **arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"window": 0}, "window to be a positive whole number, got 0"),
+            ({"rank": 1.5}, r"rank to be a positive whole number, got 1\.5"),
+            ({"head": "regression", "forgetting": 1.5}, r"0 < forgetting <= 1, got 1\.5"),
+        ],
+    )
+    def test_numbers_out_of_range(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            wp.WarpPhys(LotkaVolterra(), **arguments)
+
+    @pytest.mark.parametrize(
+        ("system", "arguments", "message"),
+        [
+            ("sine", {"head": "regression"}, "sine is not: declare its linear_form, or use head="),
+            ("pendulum", {"root": "solution"}, "needs a closed form, which pendulum lacks"),
+            ("sine", {"root": "step"}, "sine does not observe its states; use root='rollout'"),
+        ],
+    )
+    def test_choices_that_do_not_fit_the_system(
+        self, system: str, arguments: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(UsageError, match=message):
+            wp.WarpPhys(get_system(system), **arguments)
+
+    def test_an_untrained_model_says_so(self) -> None:
+        model = wp.WarpPhys("pendulum")
+        assert not model.trained
+        assert wp.WarpPhys("pendulum", head="regression").trained
+        for action in (model.init_state, lambda: model.save("pendulum.safetensors")):
+            with pytest.raises(UsageError, match="the model of pendulum is not trained yet; call"):
+                action()

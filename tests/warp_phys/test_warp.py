@@ -1,0 +1,146 @@
+"""Warp, the data-driven variant over the same core."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import warp_phys as wp
+from warp_phys._records import read_records
+from warp_phys.data_gen import simulate
+from warp_phys.systems import OutputExistsError, UsageError
+
+TIMES = np.linspace(0.0, 1.0, 16)
+CASES: list[dict[str, Any]] = [
+    {},
+    {"drive": "features", "initial": "learned"},
+    {"drive": "raw", "structure": "dense", "dtype": "float64"},
+    {"structure": "identity"},
+]
+
+
+def sines(count: int, seed: int, **options: Any) -> xr.Dataset:
+    return simulate("sine", n=count, times=TIMES, seed=seed, **options)
+
+
+def trained(**settings: Any) -> wp.Warp:
+    model = wp.Warp(**{"root_width": 8, "width": 16} | settings)
+    data = sines(120, 0, noise=0.05, missing=0.1)
+    wp.train(model, data, sines(40, 1), steps=10, progress=False)
+    return model
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case.values()) or "usual")
+def model(request: pytest.FixtureRequest) -> wp.Warp:
+    return trained(**request.param)
+
+
+def batch_states(model: wp.Warp, data: xr.Dataset) -> torch.Tensor:
+    """Return theta at every sample, (N, T, D)."""
+    network = model.built()
+    return network.states(network.signals(read_records(data, None, model.outputs)))
+
+
+def test_it_learns_the_sine() -> None:
+    model = wp.Warp(root_width=16)
+    data, validation = sines(300, 0), sines(100, 1)
+    history = wp.train(model, data, validation, steps=200, batch_size=32, progress=False)
+    losses = history.validation_loss
+    assert losses[-1] < 0.1 * losses[0]
+    # A state frozen half-way predicts the rest of the record, in units of the data.
+    theta = batch_states(model, validation)
+    network = model.built()
+    elapsed = torch.as_tensor(TIMES).expand(100, -1)
+    frozen = theta[:, 8:9].expand(-1, 16, -1)
+    predicted = network.physical(network.decode(frozen, elapsed))
+    error = predicted[:, 8:].numpy() - validation.observed.values[:, 8:]
+    assert np.sqrt(np.mean(error**2)) < 0.3 * float(validation.observed.std())
+
+
+class TestEveryWarp:
+    def test_stream_equals_batch(self, model: wp.Warp) -> None:
+        random = np.random.Generator(np.random.Philox(key=0))
+        times = 50.0 + np.cumsum(random.uniform(0.01, 0.2, (5, 16)), axis=1)
+        data = simulate("sine", n=5, times=times, noise=0.1, missing=0.3, seed=3)
+        data.observed[0, :2] = np.nan
+        batch = batch_states(model, data)
+        state = model.init_state(5)
+        for place in range(16):
+            state, theta = model.step(state, times[:, place], data.observed.values[:, place])
+            torch.testing.assert_close(theta, batch[:, place], rtol=1e-11, atol=1e-11)
+
+    def test_alone_equals_in_the_batch(self, model: wp.Warp) -> None:
+        data = sines(6, 4, missing=0.2)
+        together = batch_states(model, data)
+        for row in range(6):
+            alone = batch_states(model, data.isel(trajectory=[row]))[0]
+            torch.testing.assert_close(alone, together[row], rtol=1e-12, atol=1e-12)
+
+    def test_a_file_gives_the_same_states(self, model: wp.Warp, tmp_path: Path) -> None:
+        path = tmp_path / "warp.safetensors"
+        model.save(path)
+        again = wp.Warp.load(path)
+        assert repr(again) == repr(model)
+        assert again.outputs == ("value",)
+        data = sines(6, 4, missing=0.2)
+        assert torch.equal(batch_states(again, data), batch_states(model, data))
+        with pytest.raises(OutputExistsError, match=r"warp\.safetensors exists already"):
+            model.save(path)
+
+
+def test_a_physics_model_is_not_a_warp(tmp_path: Path) -> None:
+    trained().save(tmp_path / "warp.safetensors")
+    with pytest.raises(UsageError, match="holds a Warp, expected a WarpPhys"):
+        wp.WarpPhys.load(tmp_path / "warp.safetensors")
+
+
+def test_failed_simulations_are_left_out() -> None:
+    data = sines(50, 0)
+    data.observed[3, 4:] = np.nan
+    data.observed[7] = np.nan
+    data.status[3], data.status[7] = 1, 1
+    data.observed[3, :4] = 1e30
+    model = wp.Warp(root_width=4, width=8)
+    history = wp.train(model, data, data, steps=3, progress=False)
+    assert history.validation_loss.max() < 10.0
+    assert model.built().scaling.center.abs() < 1.0
+
+
+def test_several_outputs_of_no_known_system() -> None:
+    random = np.random.Generator(np.random.Philox(key=0))
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), random.normal(size=(20, 9, 3)))},
+        coords={"time": np.arange(9.0), "output": ["a", "b", "c"]},
+    )
+    model = wp.Warp(root_width=4, width=8)
+    wp.train(model, data, steps=2, progress=False)
+    assert repr(model).endswith("trained on a, b, c)")
+
+
+class TestMessages:
+    def test_not_trained_yet(self) -> None:
+        for action in (wp.Warp().init_state, lambda: wp.Warp().save("warp.safetensors")):
+            with pytest.raises(UsageError, match="the Warp model is not trained yet"):
+                action()
+
+    def test_one_sample_has_no_next(self) -> None:
+        data = sines(20, 0).isel(time=[0])
+        with pytest.raises(UsageError, match="expected at least two a record"):
+            wp.train(wp.Warp(), data, progress=False)
+
+    @pytest.mark.parametrize(
+        ("times", "observed", "message"),
+        [
+            (0.0, [[1.0]] * 2, "expected times to increase, got 0 for sensor 0 after 0"),
+            (1.0, [[1.0, 2.0]] * 2, r"expected observed of shape \(2, 1\)"),
+            (np.nan, [[1.0]] * 2, "expected finite times, got nan for sensor 0"),
+        ],
+    )
+    def test_mistakes_in_a_stream(self, times: Any, observed: Any, message: str) -> None:
+        model = trained()
+        state, _ = model.step(model.init_state(2), 0.0, [[0.5], [0.1]])
+        with pytest.raises(UsageError, match=message):
+            model.step(state, times, observed)
