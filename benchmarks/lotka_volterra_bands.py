@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few records, short training")
     chosen = parser.parse_args(arguments)
 
+    torch.set_num_threads(1)  # as the example does
     example = runpy.run_path(str(EXAMPLE))
     published = np.array(list(example["PUBLISHED"].values()))
     records, steps = (4_000, 150) if chosen.quick else (example["RECORDS"], example["STEPS"])

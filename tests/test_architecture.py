@@ -1,6 +1,7 @@
 """The arrows between the folders, and the names under which they are imported."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,17 +109,13 @@ except SystemExit as end:
     assert ran.stdout.splitlines()[-1] == "0 []"
 
 
-@pytest.mark.parametrize("package", ["warp_phys", "warp_phys.systems", "warp_phys.data_gen"])
-def test_every_public_name_is_there(package: str, tmp_path: Path) -> None:
-    """Every name of `__all__` can be had, is listed by dir(), and a wrong one is an error."""
-    code = f"""
-import {package} as package
-for name in package.__all__:
-    getattr(package, name)
-print(sorted(set(package.__all__) - set(dir(package))), hasattr(package, "no_such_name"))
-"""
-    ran = in_new_process(code, tmp_path)
-    assert (ran.stdout, ran.stderr) == ("[] False\n", "")
+@pytest.mark.parametrize("name", ["warp_phys", "warp_phys.systems", "warp_phys.data_gen"])
+def test_every_public_name_is_there(name: str) -> None:
+    package = importlib.import_module(name)
+    for public in package.__all__:
+        assert getattr(package, public) is not None
+    assert set(package.__all__) <= set(dir(package))
+    assert not hasattr(package, "no_such_name")
 
 
 @pytest.mark.parametrize("name", ["systems", "data_gen"])

@@ -17,6 +17,8 @@ from warp_phys._coordinates import Physical, implied_initial_state
 from warp_phys._estimate import estimate
 from warp_phys._model import WarpPhys
 from warp_phys._roots import flow
+from warp_phys._warp import Warp
+from warp_phys._warp_forecast import forecast_warp
 from warp_phys.systems._errors import SchemaError, UsageError
 from warp_phys.systems._labels import (
     check_times,
@@ -59,7 +61,7 @@ class _Options:
 
 @torch.no_grad()
 def forecast(
-    model_or_estimate: WarpPhys | xr.Dataset,
+    model_or_estimate: WarpPhys | Warp | xr.Dataset,
     times: ArrayLike,
     *,
     data: xr.Dataset | None = None,
@@ -76,7 +78,8 @@ def forecast(
     the last noisy one does, and passes through the record into the future.
 
     Args:
-        model_or_estimate: A model, with the records as `data`; or what `estimate` returned.
+        model_or_estimate: A model, with the records as `data`; or what `estimate` returned. Of a
+            `Warp` the root network runs on from frozen weights, without bands.
         times: (M,) when to forecast, in the records' time, not before their first sample.
         data: Records, where a model is given.
         system: Needed for a system of the user's own, where an estimate is given.
@@ -98,9 +101,11 @@ def forecast(
     check_level(level)
     if draws < 2:
         raise UsageError(f"expected at least two draws, got {draws}")
-    estimated, known = _estimated(model_or_estimate, data, system, progress=progress)
     grid = torch.as_tensor(np.array(times, dtype=np.float64))
     check_times(grid.numpy())
+    if isinstance(model_or_estimate, Warp):
+        return forecast_warp(model_or_estimate, grid, data)
+    estimated, known = _estimated(model_or_estimate, data, system, progress=progress)
     if known.inputs:
         raise UsageError(
             f"{known.name} is driven by {', '.join(known.input_names)}, whose future a forecast "

@@ -132,6 +132,10 @@ class WarpPhys(nn.Module):
             )
         return self.network
 
+    def discard(self) -> None:
+        """Forget what was built and trained."""
+        self.network, self.facts = None, None
+
     def built(self) -> tuple[Network, TrainingFacts]:
         """Return network and facts, or say that there are none yet."""
         if self.network is None or self.facts is None:

@@ -31,9 +31,11 @@ class Task(Protocol):
 
     Attributes:
         count: Number of training records.
+        left_out: Number of records that had failed and are not among them.
     """
 
     count: int
+    left_out: int
 
     @property
     def network(self) -> Core:

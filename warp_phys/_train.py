@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from warp_phys._checkpoint import Progress, read_checkpoint, write_checkpoint
@@ -86,7 +86,8 @@ def train(
     Args:
         model: Trained in place; what it learned before is forgotten.
         data: Records, from `simulate` or measured.
-        validation: Records kept out of training; None keeps a tenth (at most 4000) of `data`.
+        validation: Records kept out of training; None keeps a tenth of `data`, at most 4000, of
+            few records up to a quarter.
         loss: "supervised": likelihood of `true_parameters`. "reconstruction": squared error of
             the predicted outputs, as in the paper; gives no bands. "both": their sum. "auto":
             supervised where the truth is known. `Warp` has no unknowns and ignores this.
@@ -118,17 +119,26 @@ def train(
     """
     schedule = Schedule(loss, steps, batch_size, learning_rate, seed, time_budget, patience)
     _check_schedule(schedule)
-    task = _task(model, data, validation, schedule)
-    done = _run(task, schedule, checkpoint, show=progress)
+    try:
+        task = _task(model, data, validation, schedule)
+        done = _run(task, schedule, checkpoint, show=progress)
+        task.network.load_state_dict(_best_weights(done))
+        task.network.for_inference()
+        task.finish()
+    except BaseException:
+        # A model must not pass for trained when training was broken off.
+        model.discard()
+        raise
+    return _history(done, schedule, model, task)
+
+
+def _best_weights(done: Progress) -> dict[str, Tensor]:
     if not done.weights:
         raise WarpPhysError(
             "training never reached a finite validation loss; lower learning_rate, or look for "
             "extreme values in the data"
         )
-    task.network.load_state_dict(done.weights)
-    task.network.for_inference()
-    task.finish()
-    return _history(done, schedule, model, task)
+    return done.weights
 
 
 def _task(
@@ -252,6 +262,7 @@ def _history(done: Progress, schedule: Schedule, model: WarpPhys | Warp, task: T
         "best_step": done.best_step,
         "skipped_steps": done.skipped,
         "training_records": task.count,
+        "failed_records_left_out": task.left_out,
     }
     return stamp(
         dataset,

@@ -94,6 +94,10 @@ class Warp(nn.Module):
             self.network = WarpNetwork(self.settings, len(outputs))
         return self.network
 
+    def discard(self) -> None:
+        """Forget what was built and trained."""
+        self.network, self.outputs = None, ()
+
     def built(self) -> WarpNetwork:
         """Return the network, or say that there is none yet."""
         if self.network is None:

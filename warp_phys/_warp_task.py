@@ -34,6 +34,7 @@ class WarpTask:
             self._network, read_records(drop_failed(validation), None, records.outputs)
         )
         self.count = len(records)
+        self.left_out = 0
 
     @property
     def network(self) -> WarpNetwork:

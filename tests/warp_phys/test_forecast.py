@@ -132,3 +132,19 @@ def test_a_users_own_system_is_asked_for() -> None:
         wp.forecast(found, [4.0])
     forecast = wp.forecast(found, [4.0], system=HalfSeen())
     assert list(forecast["output"]) == ["total"]
+
+
+def test_warp_forecasts_from_frozen_weights() -> None:
+    times = np.linspace(0.0, 1.0, 16)
+    data = simulate("sine", n=600, times=times, seed=1)
+    chosen = wp.Warp(root_width=12)
+    wp.train(chosen, data, steps=600, learning_rate=1e-2, progress=False)
+    test = simulate("sine", n=50, times=times, seed=2)
+    forecast = wp.forecast(chosen, times[8:], data=test.isel(time=slice(8)))
+    assert forecast["predicted"].dims == ("trajectory", "time", "output")
+    truth = test["observed"].isel(time=slice(8, None))
+    error = float(((forecast["predicted"] - truth) ** 2).mean())
+    held = test["observed"].isel(time=7, drop=True)
+    assert error < 0.1 * float(((held - truth) ** 2).mean())
+    with pytest.raises(UsageError, match="pass data="):
+        wp.forecast(chosen, [2.0])

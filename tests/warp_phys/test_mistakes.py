@@ -26,14 +26,21 @@ TIMES = np.arange(6.0)
 Door = Callable[[xr.Dataset], Any]
 
 
-def records(count: int = 5, **options: Any) -> xr.Dataset:
+def simulated(count: int = 5, **options: Any) -> xr.Dataset:
     return simulate("lotka_volterra", n=count, times=TIMES, noise=0.1, seed=0, **options)
+
+
+FIVE = simulated()
+
+
+def records() -> xr.Dataset:
+    return FIVE.copy(deep=True)
 
 
 @pytest.fixture(scope="module")
 def trained() -> wp.WarpPhys:
     model = wp.WarpPhys("lotka_volterra", window=3, width=8)
-    wp.train(model, records(110), records(110), steps=2, progress=False)
+    wp.train(model, simulated(110), simulated(110), steps=2, progress=False)
     return model
 
 
@@ -75,8 +82,12 @@ class TestRecords:
             "'output', ...)"
         )
         says(SchemaError, message, lambda: door(data))
-        door_is_open = data.transpose("trajectory", "time", "output", ...)
-        xr.testing.assert_identical(door_is_open, records().transpose(*door_is_open.dims))
+
+    def test_the_advice_helps(self, trained: wp.WarpPhys) -> None:
+        data = records().transpose("trajectory", "output", "time", ...)
+        turned = data.transpose("trajectory", "time", "output", ...)
+        one, other = (wp.estimate(trained, each).parameters for each in (turned, records()))
+        np.testing.assert_array_equal(one, other)
 
     @pytest.mark.parametrize("times", [[0.0, 1.0, 2.0, 2.0, 3.0, 4.0], [0.0, 1, 2, 1.5, 3, 4]])
     def test_times_that_do_not_increase(self, door: Door, times: list[float]) -> None:
@@ -116,7 +127,7 @@ class TestRecords:
             says(SchemaError, message, lambda dim=dim: door(data.isel({dim: slice(0)})))
 
     def test_no_data_set_at_all(self, door: Door) -> None:
-        says(SchemaError, "expected an xarray.Dataset, got ndarray", lambda: door(np.zeros(3)))  # type: ignore[arg-type]
+        says(SchemaError, "expected an xarray.Dataset, got ndarray", lambda: door(np.zeros(3)))
         message = "expected a data set with the variable 'observed', got observd; rename 'observd'"
         data = xr.Dataset({"observd": records().observed})
         says(SchemaError, message, lambda: door(data))
@@ -132,10 +143,10 @@ class TestNames:
         model = wp.WarpPhys("lotka_volterra")
         says(UnknownNameError, message, lambda: wp.train(model, data, data, progress=False))
         message = "unknown output of LotkaVolterra 'lynx'; known: prey, predator"
-        says(UnknownNameError, message, lambda: records(observe=["lynx"]))
+        says(UnknownNameError, message, lambda: simulated(observe=["lynx"]))
 
     def test_other_outputs_than_trained_on(self, trained: wp.WarpPhys) -> None:
-        data = records(observe=["prey"])
+        data = simulated(observe=["prey"])
         message = (
             "the model reads the outputs prey, predator, the data set has prey; train a model "
             "with head='direct' on what is observed"
@@ -161,7 +172,7 @@ class TestNames:
 class TestParameters:
     def test_out_of_bounds(self) -> None:
         message = "parameter 'alpha' of trajectory 0 is -0.5 1/year, outside its support (positive)"
-        says(UsageError, message, lambda: records(parameters={"alpha": -0.5}))
+        says(UsageError, message, lambda: simulated(parameters={"alpha": -0.5}))
         values = np.array([[-0.5, 0.03, 0.8, 0.02]])
         start = np.array([[30.0, 4.0]])
         says(UsageError, message, lambda: integrate(LotkaVolterra(), TIMES, start, values))

@@ -9,7 +9,6 @@ import xarray as xr
 
 import warp_phys as wp
 from tests.warp_phys.user_systems import DrivenOscillator
-from warp_phys._normal_equations import Sums, drive_of_sums, solve
 from warp_phys._records import read_records
 from warp_phys._regression import Regression
 from warp_phys.data_gen import simulate
@@ -73,7 +72,7 @@ class TestAccuracy:
     ) -> None:
         times = np.linspace(0.0, length, 1025)
         finest = simulate(
-            system, n=12, times=times, initial_states=initial, seed=0, method="dop853", rtol=1e-13
+            system, n=8, times=times, initial_states=initial, seed=0, method="dop853", rtol=1e-13
         )
         strides = np.array([16, 8, 4, 2, 1])
         errors = [relative_error(system, finest.isel(time=slice(None, None, k))) for k in strides]
@@ -83,8 +82,8 @@ class TestAccuracy:
 
     @pytest.mark.parametrize("system", [VanDerPol(), Pendulum(), DampedOscillator()])
     def test_other_affine_systems(self, system: System) -> None:
-        times = np.linspace(0.0, float(np.max(system.default_times)), 801)
-        data = simulate(system, n=4, times=times, seed=0, **TIGHT)
+        times = np.linspace(0.0, 0.5 * float(np.max(system.default_times)), 401)
+        data = simulate(system, n=2, times=times, seed=0, **TIGHT)
         found = estimate(system, data).parameters[:, -1]
         known = [p.name for p in system.free_parameters]
         error = found.sel(parameter=known) / data.true_parameters.sel(parameter=known) - 1.0
@@ -102,7 +101,7 @@ class TestAccuracy:
         assert np.isnan(found.parameters.values[2, 400:]).all()
 
     def test_known_inputs(self) -> None:
-        times = np.linspace(0.0, 5.0, 201)
+        times = np.linspace(0.0, 5.0, 101)
         force = {"force": np.sin(times)}
         data = simulate(DrivenOscillator(), n=4, times=times, inputs=force, seed=0)
         found = estimate(DrivenOscillator(), data).parameters[:, -1]
@@ -211,7 +210,7 @@ class TestStream:
     @pytest.mark.parametrize("forgetting", [1.0, 0.95])
     def test_equals_the_batch(self, forgetting: float) -> None:
         random = np.random.Generator(np.random.Philox(key=1))
-        times = np.cumsum(random.uniform(0.05, 0.3, (5, 60)), axis=1)
+        times = np.cumsum(random.uniform(0.05, 0.3, (5, 40)), axis=1)
         data = simulate("lotka_volterra", n=5, times=times, noise=0.02, missing=0.1, seed=2)
         data.observed[3, :4] = np.nan
         batch = coordinates(data, forgetting)
@@ -301,22 +300,3 @@ class TestMessages:
         model = wp.WarpPhys("lotka_volterra", head="regression")
         with pytest.raises(UsageError, match="nothing to train; call estimate directly"):
             wp.train(model, data, progress=False)
-
-
-def test_normal_equations_weight_each_state_by_its_residual() -> None:
-    """Against NumPy's least squares with the same weights."""
-    random = np.random.Generator(np.random.Philox(key=0))
-    phi = random.normal(size=(50, 2, 3))
-    truth = np.array([2.0, -1.0, 0.5])
-    target = phi @ truth + random.normal(size=(50, 2)) * [0.01, 1.0]
-    drive = drive_of_sums(torch.as_tensor(phi), torch.as_tensor(target))
-    found = solve(Sums.from_flat(drive.sum(dim=0), 2, 3)).numpy()
-
-    def weighted(scale: np.ndarray) -> np.ndarray:
-        rows, values = phi / scale[:, None], target / scale
-        return np.linalg.lstsq(rows.reshape(-1, 3), values.reshape(-1), rcond=None)[0]
-
-    rough = weighted(np.sqrt(np.mean(target**2, axis=0)))
-    expected = weighted(np.sqrt(np.mean((target - phi @ rough) ** 2, axis=0)))
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-    np.testing.assert_allclose(found, truth, atol=0.01)

@@ -9,7 +9,6 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import warp_phys as wp
-from tests.warp_phys.test_samples import records
 from tests.warp_phys.user_systems import DrivenOscillator
 from warp_phys._coordinates import Physical
 from warp_phys._losses import reconstruction_loss
@@ -211,14 +210,8 @@ class TestGradients:
     def test_against_differences(self, system: System, root: str) -> None:
         inputs = {"force": 0.3} if system.inputs else None
         part, guess = simulated(system, inputs=inputs).select(slice(1)), unknowns(system)
-        few = Records(
-            part.observed[:, :3],
-            part.times[:, :3],
-            part.inputs[:, :3],
-            part.outputs,
-            part.labels,
-            part.own_grids,
-        )
+        short = {name: vars(part)[name][:, :3] for name in ("observed", "times", "inputs")}
+        few = Records(**{**vars(part), **short})
         parameters = guess.parameters[:1, :3].requires_grad_()
         states = guess.initial_state[:1, :3].requires_grad_()
 
@@ -261,8 +254,7 @@ class TestGradients:
         guess = unknowns(system)
         single = Physical(*(value.float() for value in vars(guess).values()))
         plain = simulated(system)
-        late = records(plain.observed, plain.times + 2.0**30)
-        late = Records(**{**vars(late), "outputs": plain.outputs})
+        late = Records(**{**vars(plain), "times": plain.times + 2.0**30})
         one = predict(system, "step", plain, single, method="rk4")
         other = predict(system, "step", late, single, method="rk4")
         torch.testing.assert_close(one, other, rtol=1e-6, atol=0.0)

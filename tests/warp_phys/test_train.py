@@ -89,6 +89,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
         patch.setattr("warp_phys._train._one_step", kill_at(23))
         with pytest.raises(KilledError):
             short(resumed, data, checkpoint=path)
+    assert not resumed.trained
     history = short(resumed, data, checkpoint=path)
     assert_same_weights(whole, resumed)
     assert history["step"].values[-1] == 40
@@ -129,9 +130,10 @@ def test_failed_simulations_are_left_out() -> None:
     data["status"][:50] = 1
     data["observed"][:50] = np.nan
     model = small_model()
-    short(model, data, validation=records(200))
+    history = short(model, data, validation=records(200))
     assert model.facts is not None
     assert model.facts.trajectories == 430
+    assert json.loads(history.attrs["settings"])["failed_records_left_out"] == 50
 
 
 @pytest.mark.parametrize("loss", ["reconstruction", "both"])
