@@ -99,6 +99,7 @@ QUANTITIES: dict[str, Quantity] = {
     "noise_sd": _quantity(
         "standard deviation of the noise", "trajectory output", "trajectory time output"
     ),
+    "initial_time": _quantity("time at which the initial state holds", "trajectory"),
     "coordinates": _quantity(
         "coordinate in which the right-hand side is affine",
         "trajectory time coordinate",

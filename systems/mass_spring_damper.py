@@ -48,7 +48,7 @@ class MassSpringDamper(System):
 
     References:
         L. Meirovitch, Fundamentals of Vibrations, McGraw-Hill, 2001, sec. 2.2.
-        R. K. Nzoyem et al., arXiv:2506.01153 (data set MSD).
+        R. D. Nzoyem et al., arXiv:2506.01153 (data set MSD).
 
     Example:
         >>> import torch

@@ -25,7 +25,7 @@ class Sine(System):
     and times are those of the WARP paper's SINE data.
 
     References:
-        R. K. Nzoyem et al., arXiv:2506.01153 (data set SINE).
+        R. D. Nzoyem et al., arXiv:2506.01153 (data set SINE).
 
     Example:
         >>> import torch

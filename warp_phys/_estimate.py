@@ -58,8 +58,8 @@ def estimate(
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
         in unconstrained coordinates that `forecast` draws from; `out_of_range` (trajectory), whose
         bits say how a record differs from the training data (0: it does not). The regression
-        head gives `parameters` (NaN where the data cannot tell), `coordinates` and `predicted`,
-        and no bands.
+        head gives `parameters` (NaN where the data cannot tell), `coordinates`, `predicted` and
+        `initial_time`, when its `initial_state` holds, and no bands.
 
     Raises:
         UsageError: The model is not trained, or the records are not what it reads.
@@ -134,10 +134,10 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
     complete = records.seen.all(dim=-1)
     first = complete.long().argmax(dim=1)
     start = records.observed[torch.arange(len(records)), first]
-    length = records.times.shape[1]
+    known = complete.cummax(dim=1).values
     values = {
         "parameters": parameters,
-        "initial_state": start.unsqueeze(1).expand(-1, length, -1).clone(),
+        "initial_state": torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan),
         "coordinates": coordinates,
     }
     unknowns = Physical(parameters, values["initial_state"], records.observed[..., :0])
@@ -145,6 +145,8 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
         values["predicted"] = predict(model.system, "step", records, unknowns, **_FLOW)
     for array in values.values():
         array[~records.valid] = torch.nan
+    # The first complete sample is the first state known, and it may come late.
+    values["initial_time"] = records.times[torch.arange(len(records)), first]
     extra = named_coords("coordinate", head.names, head.units)
     dataset = _labelled(model.system, records, values, extra=extra)
     return _finish(dataset, model, data, {"model": repr(model)})

@@ -101,7 +101,7 @@ def forecast(
     check_level(level)
     if draws < 2:
         raise UsageError(f"expected at least two draws, got {draws}")
-    grid = torch.as_tensor(np.array(times, dtype=np.float64))
+    grid = torch.as_tensor(np.asarray(times, dtype=np.float64).copy())
     check_times(grid.numpy())
     if isinstance(model_or_estimate, Warp):
         return forecast_warp(model_or_estimate, grid, data)
@@ -178,7 +178,8 @@ def _freeze(estimated: xr.Dataset) -> _Frozen:
     quiet = torch.zeros(count, outputs, dtype=torch.float64)
     noise = at_last("noise_sd") if "noise_sd" in estimated else quiet
     unknowns = Physical(at_last("parameters"), at_last("initial_state"), noise)
-    start = torch.as_tensor(grid[:, 0].copy())
+    first = estimated["initial_time"].values if "initial_time" in estimated else grid[:, 0]
+    start = torch.as_tensor(first.copy())
     if "unknowns" not in estimated:
         return _Frozen(unknowns, start, None)
     values, vectors = torch.linalg.eigh(at_last("unknowns_covariance"))

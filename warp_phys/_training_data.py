@@ -12,10 +12,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from warp_phys._coordinates import Physical
+from warp_phys._coordinates import Physical, implied_initial_state
 from warp_phys._records import Records, as_batch, read_records
 from warp_phys.systems._checks import check_dataset
-from warp_phys.systems._errors import UsageError
+from warp_phys.systems._errors import SchemaError, UsageError
 from warp_phys.systems._system import System
 
 # Share of the data kept for validation where none is given, and how many are enough. Of a small
@@ -113,15 +113,32 @@ def _distribution(dataset: xr.Dataset, records: Records) -> str:
 
 def _truth(dataset: xr.Dataset, system: System, records: Records) -> Physical:
     parameters = dataset["true_parameters"].sel(parameter=list(system.parameter_names))
-    count = len(records)
-    if "true_initial_state" in dataset:
-        states = dataset["true_initial_state"].sel(state=list(system.state_names)).values
-    else:
-        states = _span(system, records).initial_state.numpy()
-    noise = np.zeros((count, len(records.outputs)))
+    states = _true_states(dataset, system, _double(parameters.values))
+    noise = np.zeros((len(records), len(records.outputs)))
     if "true_noise_sd" in dataset:
         noise = dataset["true_noise_sd"].sel(output=list(records.outputs)).values
-    return Physical(*(_double(values) for values in (parameters.values, states, noise)))
+    return Physical(_double(parameters.values), states, _double(noise))
+
+
+def _true_states(dataset: xr.Dataset, system: System, parameters: Tensor) -> Tensor:
+    """Return the true initial states (N, S); where parameters imply them, they must agree."""
+    given = None
+    if "true_initial_state" in dataset:
+        given = _double(dataset["true_initial_state"].sel(state=list(system.state_names)).values)
+    if not system.has_initial_state:
+        if given is None:
+            raise SchemaError(
+                "expected 'true_initial_state' (trajectory, state) beside 'true_parameters': a "
+                "model learns both; add it, or drop 'true_parameters' to learn by reconstruction"
+            )
+        return given
+    implied = implied_initial_state(system, parameters)
+    if given is not None and not torch.allclose(given, implied, rtol=1e-6, atol=1e-9):
+        raise UsageError(
+            f"the initial state of {system.name} follows from its parameters, and the data set has "
+            "other ones; simulate it without initial_states="
+        )
+    return implied
 
 
 def _span(system: System, records: Records) -> Physical:

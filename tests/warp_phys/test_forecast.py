@@ -44,6 +44,18 @@ def test_without_spread_it_is_the_flow_from_the_estimated_state() -> None:
     assert "predicted_lower" not in predicted
 
 
+def test_a_late_first_state_is_run_on_from_its_own_time() -> None:
+    data = simulate("lotka_volterra", n=2, times=np.linspace(0.0, 4.0, 81), seed=0)
+    gap = data["observed"].values.copy()
+    gap[:, :3, 0] = np.nan
+    late = data.assign(observed=(data["observed"].dims, gap))
+    found = wp.estimate(wp.WarpPhys("lotka_volterra", head="regression"), late)
+    assert np.isnan(found["initial_state"][:, :3]).all()
+    np.testing.assert_allclose(found["initial_time"], data["time"][3])
+    predicted = wp.forecast(found, [4.0])["predicted"]
+    np.testing.assert_allclose(predicted[:, 0], data["noiseless"][:, -1], rtol=0.02)
+
+
 def test_bands_cover_what_is_measured_later(model: wp.WarpPhys) -> None:
     data = records(400, seed=2)
     later = TIMES[CONTEXT:]

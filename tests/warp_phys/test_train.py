@@ -188,6 +188,17 @@ def test_the_regression_head_has_nothing_to_train() -> None:
         short(wp.WarpPhys(LotkaVolterra(), head="regression"), records())
 
 
+def test_initial_states_that_contradict_the_parameters_are_refused() -> None:
+    data = simulate("sine", n=100, times=TIMES, initial_states={"angle": 1.0}, seed=0)
+    with pytest.raises(UsageError, match="initial state of sine follows from its parameters"):
+        short(wp.WarpPhys("sine", window=2, width=8), data)
+
+
+def test_a_supervised_training_needs_the_initial_states_too() -> None:
+    with pytest.raises(SchemaError, match="expected 'true_initial_state'"):
+        short(small_model(), records().drop_vars("true_initial_state"))
+
+
 def test_data_without_variation_are_refused() -> None:
     data = simulate(
         LotkaVolterra(),
