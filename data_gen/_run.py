@@ -90,6 +90,7 @@ def run_system(
     rtol: float,
     atol: float,
     method: str,
+    progress: bool = True,
     block: int = BLOCK,
 ) -> Run:
     """Integrate block by block, with a progress bar on standard error where it takes long.
@@ -103,11 +104,18 @@ def run_system(
         rtol: Relative tolerance.
         atol: Absolute tolerance.
         method: See `integrate`.
+        progress: Show the bar.
         block: Trajectories integrated at a time; no result depends on it.
     """
     n, samples = len(starts), grid.shape[-1]
     run = Run(np.empty((n, samples, len(system.outputs))), np.empty(n), np.empty(n, np.int64))
-    with tqdm(total=n, delay=_PROGRESS_AFTER, unit=" trajectories", desc="simulate") as bar:
+    with tqdm(
+        total=n,
+        delay=_PROGRESS_AFTER,
+        unit=" trajectories",
+        desc="simulate",
+        disable=not progress,
+    ) as bar:
         for first in range(0, n, block):
             rows = slice(first, first + block)
             times = torch.from_numpy(grid if grid.ndim == 1 else grid[rows])

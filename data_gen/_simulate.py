@@ -52,6 +52,7 @@ def simulate(
     rtol: float = 1e-8,
     atol: float = 1e-10,
     method: str = "auto",
+    progress: bool = True,
 ) -> xr.Dataset:
     """Simulate n trajectories of a system and what an instrument would have seen of them.
 
@@ -82,6 +83,7 @@ def simulate(
         rtol: Relative tolerance of the integration.
         atol: Absolute tolerance of the integration.
         method: How to integrate, see `warp_phys.systems.integrate`.
+        progress: Show a progress bar on work over two seconds.
 
     Returns:
         A data set with `observed` and `noiseless` (trajectory, time, output), `true_parameters`,
@@ -111,7 +113,17 @@ def simulate(
     values = sample_parameters(system, n, parameters, streams)
     starts = sample_initial_states(system, n, initial_states, values, streams)
     driven = input_values(system, n, grid, inputs)
-    run = run_system(system, grid, starts, values, driven, rtol=rtol, atol=atol, method=method)
+    run = run_system(
+        system,
+        grid,
+        starts,
+        values,
+        driven,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        progress=progress,
+    )
 
     kept = [system.output_names.index(name) for name in names]
     noiseless = np.ascontiguousarray(run.outputs[:, :, kept])

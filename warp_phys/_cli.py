@@ -89,6 +89,7 @@ def simulate(
         missing=shares,
         observe=parse_names(observe),
         seed=seed,
+        progress=sys.stderr.isatty(),
     )
     warn_failed(data)
     wp.save(data, output, overwrite=overwrite)
