@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in chosen.seeds:
             model = wp.WarpPhys(LotkaVolterra(), **MODELS[name])
             started = time.perf_counter()
-            wp.train(model, data, steps=steps, seed=seed, progress=False)
+            rate = example["LEARNING_RATE"]
+            wp.train(model, data, steps=steps, learning_rate=rate, seed=seed, progress=False)
             seconds = time.perf_counter() - started
             for context, unexplained, coverage in accuracy(model, test):
                 print(

@@ -34,6 +34,7 @@ PUBLISHED = {  # mean and standard deviation of the reference posterior
 CONTEXT = 16
 RECORDS = 380_000
 STEPS = 6_500
+LEARNING_RATE = 8e-3
 
 
 def simulate_records(n: int, seed: int) -> xr.Dataset:
@@ -114,7 +115,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     data = simulate_records(4_000 if chosen.quick else RECORDS, seed=1)
     model = wp.WarpPhys(LotkaVolterra(), head="direct", drive="features")
-    wp.train(model, data, steps=150 if chosen.quick else STEPS, seed=chosen.seed, time_budget=115)
+    wp.train(
+        model,
+        data,
+        steps=150 if chosen.quick else STEPS,
+        learning_rate=LEARNING_RATE,
+        seed=chosen.seed,
+        time_budget=115,
+    )
 
     record = wp.read_trajectories(RECORD)
     estimated = wp.estimate(model, record)

@@ -34,7 +34,8 @@ def model(
     request: pytest.FixtureRequest, hudson_bay: dict[str, Any], records: xr.Dataset
 ) -> wp.WarpPhys:
     chosen = wp.WarpPhys(LotkaVolterra())
-    wp.train(chosen, records, steps=hudson_bay["STEPS"], seed=request.param, progress=False)
+    steps, rate = hudson_bay["STEPS"], hudson_bay["LEARNING_RATE"]
+    wp.train(chosen, records, steps=steps, learning_rate=rate, seed=request.param, progress=False)
     return chosen
 
 
