@@ -127,7 +127,7 @@ def test_records_outside_of_training_are_flagged(
     model: wp.WarpPhys, bit: int, change: object
 ) -> None:
     data = lotka_volterra(4, seed=7)
-    found = wp.estimate(model, change(data))  # type: ignore[operator]
+    found = wp.estimate(model, change(data))
     assert (found["out_of_range"].values & bit == bit).all()
 
 

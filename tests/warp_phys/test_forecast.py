@@ -126,11 +126,11 @@ class HalfSeen(System):
     outputs = (Output("total", "1", "positive"),)
     parameters = (Parameter("rate", "1/s", "positive", (0.5, 2.0)),)
 
-    def rhs(self, t, y, p):  # type: ignore[no-untyped-def]
+    def rhs(self, t, y, p):
         """Return the decays."""
         return -p.rate * y[0], -0.1 * p.rate * y[1]
 
-    def observe(self, t, y, p):  # type: ignore[no-untyped-def]
+    def observe(self, t, y, p):
         """Return the sum."""
         return (y[0] + y[1],)
 
