@@ -56,7 +56,8 @@ def estimate(
         `initial_state` (trajectory, time, state), the state at the first sample, and its band;
         `noise_sd` where the training data had noise; `predicted` (trajectory, time, output), each
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
-        in unconstrained coordinates that `forecast` draws from; `out_of_range` (trajectory), whose
+        in unconstrained coordinates that `forecast` draws from (not after training by
+        reconstruction alone); `out_of_range` (trajectory), whose
         bits say how a record differs from the training data (0: it does not). The regression
         head gives `parameters` (NaN where the data cannot tell), `coordinates`, `predicted` and
         `initial_time`, when its `initial_state` holds, and no bands.
@@ -84,10 +85,17 @@ def estimate(
     ):
         pieces.append(_block(model, records.select(piece), level))
     values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+    if not facts.supervised:
+        # Reconstruction trains the means alone: forecasts must not draw from untrained scales.
+        del values["unknowns"], values["unknowns_covariance"]
     constant = bool((network.coordinates.constant_noise > 0).any())
     noise_known = constant or bool(network.coordinates.positions("noise_sd"))
     dataset = _labelled(
-        model.system, records, values, noise=noise_known, extra=unknown_coords(network)
+        model.system,
+        records,
+        values,
+        noise=noise_known,
+        extra=unknown_coords(network) if facts.supervised else None,
     )
     calibrated = network.calibration.measured
     settings = {"model": repr(model), "level": level, "calibrated": calibrated}
@@ -180,7 +188,7 @@ def _labelled(
 
 
 def unknown_coords(network: Network) -> dict[str, xr.Variable]:
-    """Return the names of the unknowns, what each is, and the same again for the covariance."""
+    """Return the names of the unknowns and what each is."""
     entries = network.coordinates.entries
     names = np.array([entry.name for entry in entries], dtype=str)
     kinds = np.array([entry.kind for entry in entries], dtype=str)

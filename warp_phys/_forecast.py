@@ -92,7 +92,7 @@ def forecast(
         `predicted` (trajectory, time, output), the median; `predicted_lower` and
         `predicted_upper`, the band of the noiseless output; `observed_lower` and
         `observed_upper`, that of a measurement with its noise. An estimate without bands (the
-        regression head) gives `predicted` alone.
+        regression head, training by reconstruction alone) gives `predicted` alone.
 
     Raises:
         UsageError: The times lie before the records, or `data` is missing.

@@ -45,7 +45,7 @@ class Direct(Head):
         """Return the prior: mean 0, scale 1, no coupling, in standardized coordinates."""
         return torch.zeros(self.size)
 
-    def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002
+    def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002 (Head's own)
         """Read the unknowns off the state."""
         return Gaussian.from_state(theta, self.coordinates)
 
@@ -88,7 +88,7 @@ class Readout(Head):
         """Return zeros."""
         return torch.zeros(self.size)
 
-    def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002
+    def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002 (Head's own)
         """Read the state with the fixed network."""
         return Gaussian.from_state(self.network(theta), self.coordinates)
 

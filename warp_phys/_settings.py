@@ -16,7 +16,8 @@ RootName = Literal["auto", "solution", "step", "rollout"]
 InitialName = Literal["first_sample", "learned"]
 DtypeName = Literal["float32", "float64"]
 
-# Measured on Lotka-Volterra records: features for the direct head, differences for the weights.
+# Differences alone tell a state of a few physical unknowns too little; the paper's head is
+# driven by them.
 _USUAL_DRIVE: dict[str, DriveName] = {
     "direct": "features",
     "weights": "difference",

@@ -301,7 +301,7 @@ class TestImport:
         import warp_phys.data_gen
 
         with pytest.raises(AttributeError, match="has no attribute 'simulat'"):
-            warp_phys.data_gen.simulat  # noqa: B018
+            _ = warp_phys.data_gen.simulat
 
 
 def test_a_users_own_system_is_as_good_as_a_shipped_one():

@@ -52,7 +52,7 @@ def test_an_unknown_system_offers_close_names() -> None:
     with pytest.raises(UnknownNameError, match="known: sine, mass_spring_damper"):
         get_system("xyz")
     with pytest.raises(UsageError, match="name of a system as text"):
-        get_system(LotkaVolterra())  # type: ignore[arg-type]
+        get_system(LotkaVolterra())
 
 
 def test_all_public_names_can_be_had() -> None:

@@ -7,31 +7,16 @@ import pytest
 import xarray as xr
 
 import warp_phys as wp
+from tests.warp_phys.noisy_records import TIMES, noisy_records
 from warp_phys._estimate import OUT_OF_RANGE
-from warp_phys.data_gen import log_normal, simulate
-from warp_phys.systems import LotkaVolterra, Pendulum
+from warp_phys.data_gen import simulate
+from warp_phys.systems import Pendulum
 from warp_phys.systems._errors import SchemaError, UsageError
 
-TIMES = np.linspace(0.0, 8.0, 17)
-
-
-def lotka_volterra(n: int, seed: int, **options: object) -> xr.Dataset:
-    noise = {"prey": log_normal(0.1, 0.3), "predator": log_normal(0.1, 0.3)}
-    return simulate(
-        "lotka_volterra", n=n, times=TIMES, noise=noise, distribution="lognormal", seed=seed
-    )
-
 
 @pytest.fixture(scope="module")
-def model() -> wp.WarpPhys:
-    chosen = wp.WarpPhys(LotkaVolterra(), window=8, width=32)
-    wp.train(chosen, lotka_volterra(4000, seed=1), steps=400, progress=False)
-    return chosen
-
-
-@pytest.fixture(scope="module")
-def estimated(model: wp.WarpPhys) -> xr.Dataset:
-    return wp.estimate(model, lotka_volterra(600, seed=2))
+def estimated(noisy_model: wp.WarpPhys) -> xr.Dataset:
+    return wp.estimate(noisy_model, noisy_records(600, seed=2))
 
 
 def test_the_result_is_labelled_as_the_schema_says(estimated: xr.Dataset) -> None:
@@ -49,7 +34,7 @@ def test_the_result_is_labelled_as_the_schema_says(estimated: xr.Dataset) -> Non
 
 
 def test_the_bands_cover_and_narrow_with_context(estimated: xr.Dataset) -> None:
-    truth = lotka_volterra(600, seed=2)["true_parameters"]
+    truth = noisy_records(600, seed=2)["true_parameters"]
     inside = (estimated["parameters_lower"] <= truth) & (truth <= estimated["parameters_upper"])
     # 600 records: three standard deviations of the share itself, and of the calibration's.
     assert (abs(inside.mean("trajectory").isel(time=[4, 9, 16]) - 0.9) < 0.06).all()
@@ -57,48 +42,50 @@ def test_the_bands_cover_and_narrow_with_context(estimated: xr.Dataset) -> None:
     assert (error.isel(time=16) < error.isel(time=2)).all()
 
 
-def test_a_wider_level_gives_wider_bands(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(20, seed=4)
-    wide, narrow = (wp.estimate(model, data, level=level) for level in (0.95, 0.5))
+def test_a_wider_level_gives_wider_bands(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(20, seed=4)
+    wide, narrow = (wp.estimate(noisy_model, data, level=level) for level in (0.95, 0.5))
     assert (wide["parameters_lower"] < narrow["parameters_lower"]).all()
     assert (wide["parameters_upper"] > narrow["parameters_upper"]).all()
     with pytest.raises(UsageError, match="level between 0 and 1"):
-        wp.estimate(model, data, level=90)
+        wp.estimate(noisy_model, data, level=90)
     with pytest.raises(UsageError, match=r"up to 0\.99"):
-        wp.estimate(model, data, level=0.999)
+        wp.estimate(noisy_model, data, level=0.999)
 
 
 def test_a_trajectory_alone_equals_itself_in_the_batch(
-    model: wp.WarpPhys, estimated: xr.Dataset
+    noisy_model: wp.WarpPhys, estimated: xr.Dataset
 ) -> None:
-    data = lotka_volterra(600, seed=2)
+    data = noisy_records(600, seed=2)
     for place in (0, 17, 599):
-        alone = wp.estimate(model, data.isel(trajectory=[place]))
+        alone = wp.estimate(noisy_model, data.isel(trajectory=[place]))
         for name in ("parameters", "parameters_lower", "initial_state", "noise_sd"):
             np.testing.assert_allclose(
                 alone[name][0], estimated[name][place], rtol=1e-12, err_msg=name
             )
 
 
-def test_times_may_start_anywhere(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(5, seed=5)
+def test_times_may_start_anywhere(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(5, seed=5)
     shifted = data.assign_coords(time=data["time"] + 1900.0)
     np.testing.assert_allclose(
-        wp.estimate(model, shifted)["parameters"], wp.estimate(model, data)["parameters"], rtol=1e-9
+        wp.estimate(noisy_model, shifted)["parameters"],
+        wp.estimate(noisy_model, data)["parameters"],
+        rtol=1e-9,
     )
 
 
-def test_one_trajectory_without_its_dimension_is_accepted(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(3, seed=5)
-    alone = wp.estimate(model, data.isel(trajectory=1))
+def test_one_trajectory_without_its_dimension_is_accepted(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(3, seed=5)
+    alone = wp.estimate(noisy_model, data.isel(trajectory=1))
     assert alone.sizes["trajectory"] == 1
     np.testing.assert_allclose(
-        alone["parameters"][0], wp.estimate(model, data)["parameters"][1], rtol=1e-12
+        alone["parameters"][0], wp.estimate(noisy_model, data)["parameters"][1], rtol=1e-12
     )
 
 
-def test_own_grids_keep_their_layout_and_padding(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(2, seed=6)
+def test_own_grids_keep_their_layout_and_padding(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(2, seed=6)
     times = np.stack([TIMES, TIMES])
     times[1, 10:] = np.nan
     observed = data["observed"].values.copy()
@@ -107,8 +94,8 @@ def test_own_grids_keep_their_layout_and_padding(model: wp.WarpPhys) -> None:
         {"observed": (("trajectory", "sample", "output"), observed)},
         coords={"time": (("trajectory", "sample"), times), "output": ["prey", "predator"]},
     )
-    found = wp.estimate(model, ragged)
-    whole = wp.estimate(model, data)
+    found = wp.estimate(noisy_model, ragged)
+    whole = wp.estimate(noisy_model, data)
     assert found["parameters"].dims == ("trajectory", "sample", "parameter")
     np.testing.assert_allclose(found["parameters"][0], whole["parameters"][0], rtol=1e-12)
     np.testing.assert_allclose(found["parameters"][1, :10], whole["parameters"][1, :10], rtol=1e-12)
@@ -124,10 +111,10 @@ def test_own_grids_keep_their_layout_and_padding(model: wp.WarpPhys) -> None:
     ],
 )
 def test_records_outside_of_training_are_flagged(
-    model: wp.WarpPhys, bit: int, change: object
+    noisy_model: wp.WarpPhys, bit: int, change: object
 ) -> None:
-    data = lotka_volterra(4, seed=7)
-    found = wp.estimate(model, change(data))
+    data = noisy_records(4, seed=7)
+    found = wp.estimate(noisy_model, change(data))
     assert (found["out_of_range"].values & bit == bit).all()
 
 
@@ -135,12 +122,12 @@ def test_few_records_like_those_of_training_are_flagged(estimated: xr.Dataset) -
     assert float((estimated["out_of_range"] != 0).mean()) < 0.05
 
 
-def test_predictions_of_wild_records_end_and_disturb_no_other(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(3, seed=8)
+def test_predictions_of_wild_records_end_and_disturb_no_other(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(3, seed=8)
     wild = data["observed"].values.copy()
     wild[1, 3] = 1e12
-    found = wp.estimate(model, data.assign(observed=(data["observed"].dims, wild)))
-    calm = wp.estimate(model, data)
+    found = wp.estimate(noisy_model, data.assign(observed=(data["observed"].dims, wild)))
+    calm = wp.estimate(noisy_model, data)
     for place in (0, 2):
         np.testing.assert_allclose(found["predicted"][place], calm["predicted"][place], rtol=1e-9)
 
@@ -164,12 +151,14 @@ def test_estimates_round_trip_through_a_file(estimated: xr.Dataset, tmp_path: Pa
     xr.testing.assert_identical(wp.load(tmp_path / "estimate.nc"), estimated)
 
 
-def test_a_model_wants_the_outputs_it_was_trained_on(model: wp.WarpPhys) -> None:
+def test_a_model_wants_the_outputs_it_was_trained_on(noisy_model: wp.WarpPhys) -> None:
     with pytest.raises(SchemaError, match="reads the outputs prey, predator"):
-        wp.estimate(model, lotka_volterra(2, seed=9).sel(output=["prey"]))
+        wp.estimate(noisy_model, noisy_records(2, seed=9).sel(output=["prey"]))
 
 
-def test_outputs_may_come_in_another_order(model: wp.WarpPhys) -> None:
-    data = lotka_volterra(2, seed=9)
-    swapped = wp.estimate(model, data.sel(output=["predator", "prey"]))
-    np.testing.assert_array_equal(swapped["parameters"], wp.estimate(model, data)["parameters"])
+def test_outputs_may_come_in_another_order(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(2, seed=9)
+    swapped = wp.estimate(noisy_model, data.sel(output=["predator", "prey"]))
+    np.testing.assert_array_equal(
+        swapped["parameters"], wp.estimate(noisy_model, data)["parameters"]
+    )

@@ -2,29 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import warp_phys as wp
-from warp_phys.data_gen import log_normal, simulate
+from tests.warp_phys.noisy_records import TIMES, noisy_records
+from warp_phys.data_gen import simulate
 from warp_phys.systems import LotkaVolterra, Output, Parameter, State, System, integrate
 from warp_phys.systems._errors import SchemaError, UsageError
 
-TIMES = np.linspace(0.0, 8.0, 17)
 CONTEXT = 11
-
-
-def records(n: int, seed: int) -> xr.Dataset:
-    noise = {"prey": log_normal(0.1, 0.3), "predator": log_normal(0.1, 0.3)}
-    return simulate(
-        "lotka_volterra", n=n, times=TIMES, noise=noise, distribution="lognormal", seed=seed
-    )
-
-
-@pytest.fixture(scope="module")
-def model() -> wp.WarpPhys:
-    chosen = wp.WarpPhys(LotkaVolterra(), window=8, width=32)
-    wp.train(chosen, records(4000, seed=1), steps=400, progress=False)
-    return chosen
 
 
 def test_without_spread_it_is_the_flow_from_the_estimated_state() -> None:
@@ -56,10 +41,10 @@ def test_a_late_first_state_is_run_on_from_its_own_time() -> None:
     np.testing.assert_allclose(predicted[:, 0], data["noiseless"][:, -1], rtol=0.02)
 
 
-def test_bands_cover_what_is_measured_later(model: wp.WarpPhys) -> None:
-    data = records(400, seed=2)
+def test_bands_cover_what_is_measured_later(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(400, seed=2)
     later = TIMES[CONTEXT:]
-    forecast = wp.forecast(model, later, data=data.isel(time=slice(CONTEXT)), draws=100)
+    forecast = wp.forecast(noisy_model, later, data=data.isel(time=slice(CONTEXT)), draws=100)
     observed = data["observed"].sel(time=later)
     inside = (forecast["observed_lower"] <= observed) & (observed <= forecast["observed_upper"])
     # A short training: the bands are honest to a few percent, not exact.
@@ -67,25 +52,27 @@ def test_bands_cover_what_is_measured_later(model: wp.WarpPhys) -> None:
     assert (forecast["predicted_lower"] <= forecast["predicted_upper"]).all()
 
 
-def test_an_estimate_and_its_model_forecast_alike_alone_and_in_a_batch(model: wp.WarpPhys) -> None:
-    data = records(5, seed=3)
-    by_model = wp.forecast(model, [9.0, 10.0], data=data, draws=30)
-    by_estimate = wp.forecast(wp.estimate(model, data), [9.0, 10.0], draws=30)
-    alone = wp.forecast(model, [9.0, 10.0], data=data.isel(trajectory=[3]), draws=30)
+def test_an_estimate_and_its_model_forecast_alike_alone_and_in_a_batch(
+    noisy_model: wp.WarpPhys,
+) -> None:
+    data = noisy_records(5, seed=3)
+    by_model = wp.forecast(noisy_model, [9.0, 10.0], data=data, draws=30)
+    by_estimate = wp.forecast(wp.estimate(noisy_model, data), [9.0, 10.0], draws=30)
+    alone = wp.forecast(noisy_model, [9.0, 10.0], data=data.isel(trajectory=[3]), draws=30)
     for name in by_model.data_vars:
         np.testing.assert_array_equal(by_model[name], by_estimate[name])
         np.testing.assert_allclose(alone[name][0], by_model[name][3], rtol=1e-7)
 
 
-def test_the_seed_decides_the_draws(model: wp.WarpPhys) -> None:
-    found = wp.estimate(model, records(2, seed=3))
+def test_the_seed_decides_the_draws(noisy_model: wp.WarpPhys) -> None:
+    found = wp.estimate(noisy_model, noisy_records(2, seed=3))
     first, second, other = (wp.forecast(found, [9.0], draws=20, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first["predicted_lower"], second["predicted_lower"])
     assert (first["predicted_lower"] != other["predicted_lower"]).all()
 
 
-def test_bands_widen_with_the_level(model: wp.WarpPhys) -> None:
-    found = wp.estimate(model, records(2, seed=3))
+def test_bands_widen_with_the_level(noisy_model: wp.WarpPhys) -> None:
+    found = wp.estimate(noisy_model, noisy_records(2, seed=3))
     wide, narrow = (wp.forecast(found, [9.0], level=level) for level in (0.95, 0.5))
     assert (wide["predicted_upper"] > narrow["predicted_upper"]).all()
 
@@ -101,15 +88,15 @@ def test_constant_noise_widens_the_band_of_a_measurement() -> None:
     assert (forecast["observed_upper"] / forecast["predicted_upper"] != 1.0).all()
 
 
-def test_mistakes_are_named(model: wp.WarpPhys) -> None:
-    data = records(2, seed=3)
-    found = wp.estimate(model, data.assign_coords(time=data["time"] + 1900.0))
+def test_mistakes_are_named(noisy_model: wp.WarpPhys) -> None:
+    data = noisy_records(2, seed=3)
+    found = wp.estimate(noisy_model, data.assign_coords(time=data["time"] + 1900.0))
     with pytest.raises(UsageError, match="from 1900 on, the first sample of trajectory 0"):
         wp.forecast(found, [1899.0, 1901.0])
     with pytest.raises(UsageError, match="to increase"):
         wp.forecast(found, [1910.0, 1909.0])
     with pytest.raises(UsageError, match="needs the records: pass data="):
-        wp.forecast(model, [1.0])
+        wp.forecast(noisy_model, [1.0])
     with pytest.raises(UsageError, match="with a model only"):
         wp.forecast(found, [1910.0], data=data)
     with pytest.raises(SchemaError, match="'parameters' from estimate"):

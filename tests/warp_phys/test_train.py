@@ -156,6 +156,9 @@ def test_reconstruction_needs_no_truth_and_finds_identifiable_parameters() -> No
     error = abs(found["parameters"][:, -1] - truth).sel(parameter="phase")
     assert float(error.median()) < 0.02
     assert np.isnan(found["parameters_lower"].sel(parameter="phase")).all()
+    # Nobody trained its scales, so a forecast has no bands either.
+    forecast = wp.forecast(found.isel(trajectory=[0]), [1.5])
+    assert set(forecast.data_vars) == {"predicted"}
 
 
 def test_a_supervised_loss_needs_the_truth() -> None:

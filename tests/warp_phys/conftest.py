@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+import warp_phys as wp
+from tests.warp_phys.noisy_records import noisy_records
+from warp_phys.systems import LotkaVolterra
+
+
+@pytest.fixture(scope="session")
+def noisy_model() -> wp.WarpPhys:
+    """Return a model trained briefly on `noisy_records`; tests must leave it as it is."""
+    chosen = wp.WarpPhys(LotkaVolterra(), window=8, width=32)
+    wp.train(chosen, noisy_records(4000, seed=1), steps=400, progress=False)
+    return chosen
