@@ -83,10 +83,16 @@ QUANTITIES: dict[str, Quantity] = {
         "estimated initial state", "trajectory state", "trajectory time state", units="state"
     ),
     "initial_state_lower": _quantity(
-        "lower end of the initial state's band", "trajectory time state", units="state"
+        "lower end of the initial state's band",
+        "trajectory state",
+        "trajectory time state",
+        units="state",
     ),
     "initial_state_upper": _quantity(
-        "upper end of the initial state's band", "trajectory time state", units="state"
+        "upper end of the initial state's band",
+        "trajectory state",
+        "trajectory time state",
+        units="state",
     ),
     "initial_state_standard_errors": _quantity(
         "standard error of the initial state", "trajectory state", units="state"
@@ -110,6 +116,32 @@ QUANTITIES: dict[str, Quantity] = {
         "covariance of the unknowns in their unconstrained coordinates",
         "trajectory time unknown unknown_",
     ),
+    "information": _quantity(
+        "Fisher information of the estimated in unconstrained coordinates",
+        "trajectory estimated estimated_",
+    ),
+    "fixed": _quantity("whether the parameter was known", "parameter", units="1"),
+    "on_bound": _quantity(
+        "whether the parameter ran to the end of its support", _PER_PARAMETER, units="1"
+    ),
+    "profiled": _quantity(
+        "whether the interval comes from the profile likelihood", _PER_PARAMETER, units="1"
+    ),
+    "value_count": _quantity("measured values that count", "trajectory", units="1"),
+    "degrees_of_freedom": _quantity(
+        "degrees of freedom of the noise level", "trajectory", units="1"
+    ),
+    "reduced_chi_square": _quantity(
+        "weighted sum of squares for each degree of freedom", "trajectory", units="1"
+    ),
+    "autocorrelation": _quantity(
+        "correlation of successive residuals", "trajectory output", units="1"
+    ),
+    "misfit": _quantity("how the residuals differ from noise", "trajectory", units="1"),
+    "starts": _quantity("starts tried", "trajectory", units="1"),
+    "starts_agreeing": _quantity("starts that led to the best optimum", "trajectory", units="1"),
+    "optima": _quantity("different optima found", "trajectory", units="1"),
+    "group": _quantity("group that shares parameters", "trajectory", units="1"),
     "sum_of_squares": _quantity("sum of squared residuals", "trajectory"),
     "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
     "iterations": _quantity("iterations used", "trajectory", units="1"),

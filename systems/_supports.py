@@ -7,6 +7,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
@@ -73,6 +74,21 @@ def to_physical(value: Tensor, support: Support) -> Tensor:
         tensor([2., 3.])
     """
     return _bijection(support)(value)
+
+
+def slope_of_physical(value: Tensor, support: Support) -> Tensor:
+    """Return the derivative of `to_physical` at real numbers, same shape.
+
+    Example:
+        >>> import torch
+        >>> slope_of_physical(torch.tensor([0.0, 1.0]), "positive")
+        tensor([1.0000, 2.7183])
+    """
+    if constraint(support) is constraints.real:
+        return torch.ones_like(value)
+    bijection = _bijection(support)
+    size: Tensor = bijection.log_abs_det_jacobian(value, bijection(value)).exp()
+    return bijection.sign * size
 
 
 def contains(value: Tensor, support: Support) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warp_phys._estimate import estimate
+    from warp_phys._fit import fit
     from warp_phys._forecast import forecast
     from warp_phys._model import WarpPhys
     from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
@@ -31,6 +32,7 @@ _HOMES = {
     "Warp": "_warp",
     "WarpPhys": "_model",
     "estimate": "_estimate",
+    "fit": "_fit",
     "forecast": "_forecast",
     "linear_recurrence": "_recurrence",
     "load": "systems._files",
@@ -51,6 +53,7 @@ __all__ = [
     "Warp",
     "WarpPhys",
     "estimate",
+    "fit",
     "forecast",
     "linear_recurrence",
     "load",

@@ -73,7 +73,11 @@ class Records:
 
 
 def read_records(
-    dataset: xr.Dataset, system: System | None, outputs: tuple[str, ...] | None = None
+    dataset: xr.Dataset,
+    system: System | None,
+    outputs: tuple[str, ...] | None = None,
+    *,
+    empty: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -81,6 +85,7 @@ def read_records(
         dataset: `observed` on a shared or on own time grids, see the data schema.
         system: Whose outputs and inputs they are; None takes any outputs.
         outputs: The outputs a model was trained on, in its order; None takes what is there.
+        empty: Whether a trajectory may be without a single value.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
@@ -110,7 +115,8 @@ def read_records(
         labels=labels or tuple(range(count)),
         own_grids="sample" in dataset.dims,
     )
-    _check_seen(records)
+    if not empty:
+        _check_seen(records)
     _check_inputs(records)
     return records
 

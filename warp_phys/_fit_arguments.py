@@ -1,0 +1,303 @@
+"""From what the caller of `fit` gives to a checked `FitProblem`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys._fit_noise import noise_of
+from warp_phys._fit_problem import FitProblem
+from warp_phys._records import Records
+from warp_phys._unknowns import Unknown, Unknowns
+from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._spec import Parameter, State
+from warp_phys.systems._supports import Support, bounds, contains, describe
+from warp_phys.systems._system import System
+
+# Of a bounded support, the usual range leaves this share free at either end.
+_INNER = 0.05
+
+
+def build_fit(
+    system: System,
+    records: Records,
+    data: xr.Dataset,
+    *,
+    initial_state: Any,
+    initial_time: Any,
+    fixed: Mapping[str, Any] | None,
+    limits: Mapping[str, Any] | None,
+    shared: Sequence[str] | None,
+    group: Any,
+    distribution: str,
+    noise_sd: Any,
+    loss: str,
+    rtol: float,
+) -> FitProblem:
+    """Check the arguments of `fit` and return the problem they describe."""
+    if distribution not in ("normal", "lognormal"):
+        raise unknown_name("distribution", distribution, ("normal", "lognormal"))
+    if loss not in ("linear", "huber"):
+        raise unknown_name("loss", loss, ("linear", "huber"))
+    parameters, known = _known_parameters(system, records, fixed)
+    states, given = _known_states(system, records, data, initial_state)
+    ranges = _checked_limits(system, limits)
+    common = _shared_names(system, shared, known)
+    entries = [
+        _unknown("parameter", place, parameter, ranges, shared=parameter.name in common)
+        for place, parameter in enumerate(system.parameters)
+        if parameter.name not in known
+    ]
+    entries.sort(key=lambda entry: not entry.shared)
+    if not system.has_initial_state:
+        entries += [
+            _unknown("initial_state", place, state, ranges, _default(system, state))
+            for place, state in enumerate(system.states)
+            if state.name not in given
+        ]
+    if not entries:
+        raise UsageError(
+            f"nothing is left to fit: every parameter and initial state of {system.name} is known"
+        )
+    kind, weights = noise_of(records, noise_sd)
+    return FitProblem(
+        system=system,
+        records=records,
+        start=_initial_times(records, initial_time),
+        unknowns=Unknowns(tuple(entries), parameters, states),
+        group=_groups(records, data, common, group),
+        noise=kind,
+        weights=weights,
+        logarithmic=distribution == "lognormal",
+        robust=loss == "huber",
+        rtol=rtol,
+    )
+
+
+def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
+    """Return a number, or one for each trajectory, as (N,)."""
+    if isinstance(value, xr.DataArray):
+        value = value.values
+    try:
+        numbers = torch.as_tensor(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"expected {name} as a number or an array, got {value!r}") from None
+    count = len(records)
+    if numbers.shape not in ((), (count,)):
+        raise UsageError(
+            f"expected {name} as one number or {count}, one for each trajectory; "
+            f"got shape {tuple(numbers.shape)}"
+        )
+    return numbers.expand(count)
+
+
+def _known_parameters(
+    system: System, records: Records, fixed: Mapping[str, Any] | None
+) -> tuple[Tensor, set[str]]:
+    values = torch.ones(len(records), len(system.parameters), dtype=torch.float64)
+    known = set()
+    given = _mapping("fixed", fixed)
+    for name in given:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+    for place, parameter in enumerate(system.parameters):
+        value = given.get(parameter.name, parameter.fixed)
+        if value is None:
+            continue
+        numbers = per_trajectory(f"fixed[{parameter.name!r}]", value, records)
+        outside = ~contains(numbers, parameter.support)
+        if outside.any():
+            row = int(outside.nonzero()[0])
+            raise UsageError(
+                f"fixed[{parameter.name!r}] of trajectory {records.labels[row]} is "
+                f"{float(numbers[row]):g} {parameter.unit}, outside its support "
+                f"({describe(parameter.support)})"
+            )
+        values[:, place] = numbers
+        known.add(parameter.name)
+    return values, known
+
+
+def _known_states(
+    system: System, records: Records, data: xr.Dataset, initial_state: Any
+) -> tuple[Tensor, set[str]]:
+    """Return initial states (N, S) and the names of those that are known."""
+    values = torch.ones(len(records), len(system.states), dtype=torch.float64)
+    given: Mapping[str, Any] = {}
+    if isinstance(initial_state, Mapping):
+        given = initial_state
+    elif initial_state == "auto":
+        if "known_initial_state" in data:
+            table = data["known_initial_state"].transpose("trajectory", "state")
+            given = {str(name): table.sel(state=name).values for name in table["state"].values}
+    elif initial_state == "first_sample":
+        given = _first_sample(system, records)
+    elif initial_state != "estimate":
+        raise UsageError(
+            'expected initial_state as "auto", "first_sample", "estimate" or a mapping from state '
+            f"to number or array, got {initial_state!r}"
+        )
+    if given and system.has_initial_state:
+        raise UsageError(
+            f"the initial state of {system.name} follows from its parameters; leave out "
+            "initial_state"
+        )
+    for name, value in given.items():
+        if name not in system.state_names:
+            raise unknown_name(f"state of {system.name}", name, system.state_names)
+        numbers = per_trajectory(f"initial_state[{name!r}]", value, records)
+        # What a trajectory does not know is NaN, and its fit ends with a status.
+        values[:, system.state_names.index(name)] = numbers
+    return values, set(given)
+
+
+def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
+    missing = [name for name in system.output_names if name not in records.outputs]
+    if not system.observes_all_states or missing:
+        raise UsageError(
+            f'initial_state="first_sample" needs every state of {system.name} observed'
+            + (f", {', '.join(missing)} is not" if missing else "")
+            + '; use "estimate", or give the states that are known: {"state": value}'
+        )
+    first = records.observed[:, 0]
+    return {
+        state: first[:, records.outputs.index(output)]
+        for state, output in zip(system.state_names, system.output_names, strict=True)
+    }
+
+
+def _checked_limits(
+    system: System, limits: Mapping[str, Any] | None
+) -> dict[str, tuple[float, float]]:
+    names = (*system.parameter_names, *system.state_names)
+    supports = {item.name: item.support for item in (*system.states, *system.parameters)}
+    found = {}
+    for name, pair in _mapping("bounds", limits).items():
+        if name not in names:
+            raise unknown_name(f"parameter or state of {system.name}", name, names)
+        try:
+            low, high = (
+                default if end is None else float(end)
+                for end, default in zip(pair, (-math.inf, math.inf), strict=True)
+            )
+        except (TypeError, ValueError):
+            low, high = math.nan, math.nan
+        widest = bounds(supports[name])
+        low, high = max(low, widest[0]), min(high, widest[1])
+        if not low < high:
+            raise UsageError(
+                f"expected bounds[{name!r}] as (low, high) with low < high inside the support "
+                f"({describe(supports[name])}), got {pair!r}"
+            )
+        found[name] = (low, high)
+    return found
+
+
+def _unknown(
+    kind: Any,
+    place: int,
+    spec: Parameter | State,
+    limits: Mapping[str, tuple[float, float]],
+    usual: tuple[float, float] | None = None,
+    *,
+    shared: bool = False,
+) -> Unknown:
+    support: Support = spec.support
+    if spec.name in limits:
+        low, high = limits[spec.name]
+        support = "positive" if (low, high) == (0.0, math.inf) else (low, high)
+        support = "real" if (low, high) == (-math.inf, math.inf) else support
+    if usual is None:
+        declared = getattr(spec, "range", None)
+        value = getattr(spec, "fixed", None)
+        usual = declared if declared is not None else _around(0.0 if value is None else value)
+    low, high = _inside(support, usual)
+    return Unknown(kind, spec.name, spec.unit, place, support, (low, high), shared)
+
+
+def _default(system: System, state: State) -> tuple[float, float]:
+    value = system.default_initial_state[state.name]
+    if isinstance(value, tuple | list):
+        return float(value[0]), float(value[1])
+    return _around(float(value))
+
+
+def _around(value: float) -> tuple[float, float]:
+    reach = abs(value) if value else 1.0
+    return value - 0.5 * reach, value + 0.5 * reach
+
+
+def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
+    """Return the usual range, or what of it lies well inside the support."""
+    low, high = bounds(support)
+    if math.isfinite(low) and math.isfinite(high):
+        margin = _INNER * (high - low)
+        low, high = low + margin, high - margin
+    first, last = max(low, usual[0]), min(high, usual[1])
+    if first < last and not (first == low == 0.0 and support == "positive"):
+        return first, last
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    if math.isfinite(low):
+        reach = abs(usual[1] - usual[0]) or 1.0
+        return low + 0.1 * reach, low + reach
+    return high - (abs(usual[1] - usual[0]) or 1.0), high - 0.1 * (abs(usual[1] - usual[0]) or 1.0)
+
+
+def _shared_names(system: System, shared: Sequence[str] | None, known: set[str]) -> set[str]:
+    names = [shared] if isinstance(shared, str) else list(shared or ())
+    for name in names:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+        if name in known:
+            raise UsageError(f"parameter {name!r} is fixed and cannot be shared; leave out one")
+    return set(names)
+
+
+def _groups(records: Records, data: xr.Dataset, shared: set[str], group: Any) -> Tensor:
+    count = len(records)
+    if group is None:
+        return torch.zeros(count, dtype=torch.int64) if shared else torch.arange(count)
+    if not shared:
+        raise UsageError("group= says who shares parameters; name them: shared=['...']")
+    if isinstance(group, str):
+        if group not in data.variables:
+            raise unknown_name("coordinate of the data set", group, map(str, data.coords))
+        group = data[group]
+    labels = np.asarray(group.values if isinstance(group, xr.DataArray) else group)
+    if labels.shape != (count,):
+        raise UsageError(
+            f"expected group as a coordinate of the data set or {count} labels, one for each "
+            f"trajectory; got shape {labels.shape}"
+        )
+    return torch.as_tensor(np.unique(labels, return_inverse=True)[1].reshape(-1))
+
+
+def _initial_times(records: Records, initial_time: Any) -> Tensor:
+    first = records.times[:, 0]
+    if initial_time is None:
+        return first.clone()
+    start = per_trajectory("initial_time", initial_time, records)
+    late = ~(start <= first)
+    if late.any():
+        row = int(late.nonzero()[0])
+        raise UsageError(
+            f"expected initial_time at or before the first sample; trajectory "
+            f"{records.labels[row]} has its first sample at {float(first[row]):g}, got "
+            f"{float(start[row]):g}"
+        )
+    return start.clone()
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"expected {name} as a mapping from name to value, got {value!r}")
+    return value

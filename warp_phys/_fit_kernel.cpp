@@ -1,0 +1,470 @@
+// Residuals, their sums of squares and normal equations of many trajectories, in one pass.
+//
+// The functions of the system (rhs, observe, solution, ...) and their Jacobians stand above, made
+// by the package from the system's own code, and with them:
+//   W                          lanes of a vector; each lane is a trajectory
+//   N_DIRECTIONS, DIRECTION[]  what is differentiated by: parameter j as j, initial state s as -1 - s
+//   N_SEEN, SEEN[]             the outputs that are observed
+//   STAGE_A, STAGE_C, WEIGHTS, ERRORS   the embedded Runge-Kutta pair, its last stage at the end
+//
+// A lane never reads another lane's numbers, and every lane goes through the same operations, so
+// a trajectory's result does not depend on its neighbours.
+
+#include <cstdint>
+
+namespace {
+
+constexpr int S = N_STATES, P = N_PARAMETERS, I = N_INPUTS, O = N_SEEN, D = N_DIRECTIONS;
+constexpr int PACKED = D * (D + 1) / 2;
+constexpr int ROOM_S = S, ROOM_P = P > 0 ? P : 1, ROOM_I = I > 0 ? I : 1, ROOM_D = D > 0 ? D : 1;
+
+// How the steps of an interval follow from the error they made, see `next_count`.
+constexpr double SAFETY = 1.15, SLACK = 1.0 / 128.0;
+constexpr int MOST_IN_INTERVAL = 1 << 16;
+// Of a state that passes through zero, the share of its greatest value that counts as its size.
+constexpr double FLOOR = 1e-2;
+
+enum Status : int32_t { GOOD = 0, NOT_FINITE = 1, TOO_MANY_STEPS = 2 };
+
+struct Trajectories {
+    int64_t n_times, time_stride;
+    const double *times, *start;          // (N, T) or (T,), and (N,)
+    const double *observed, *weights;     // (N, T, O); weights may be null
+    const double *inputs;                 // (N, T, I) or null
+};
+
+struct Lanes {
+    const int64_t *row, *limit;           // trajectory of a lane, and how many samples it uses
+    const double *parameters, *initial;   // (L, P), (L, S)
+    const double *huber;                  // (L, O) weighted residual where the loss turns linear
+    int32_t *plan;                        // (L, T) steps in the interval before each sample
+    double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
+    double *squares, *counted;            // (L, O)
+    double *predicted;                    // (L, T, O) or null
+    int32_t *status, *steps;              // (L,)
+};
+
+struct Options {
+    double rtol;
+    int64_t max_steps;
+    int32_t logarithmic;
+};
+
+template <bool SENS> struct Point {
+    V y[ROOM_S];
+    V s[SENS ? ROOM_D : 1][ROOM_S];
+};
+
+template <bool SENS> struct Slope {
+    V f[ROOM_S];
+    V g[SENS ? ROOM_D : 1][ROOM_S];
+};
+
+inline M both(M a, M b) { return a & b; }
+inline bool any(M m) {
+    for (int l = 0; l < W; ++l)
+        if (m[l]) return true;
+    return false;
+}
+inline M finite(V x) { return vabs(x) < splat(INFINITY); }
+inline V larger(V a, V b) { return select(a > b, a, b); }  // b where a is not a number
+
+// The inputs of W trajectories between two samples: linear in time.
+struct Drive {
+    V first[ROOM_I], change[ROOM_I], t0, inverse;
+    void at(V t, V *u) const {
+        const V part = (t - t0) * inverse;
+        for (int i = 0; i < I; ++i) u[i] = first[i] + part * change[i];
+    }
+};
+
+template <bool SENS> inline void slope_at(V t, const Point<SENS> &point, const V *p,
+                                          const Drive &drive, Slope<SENS> &out) {
+    V u[ROOM_I];
+    drive.at(t, u);
+    if constexpr (!SENS) {
+        rhs(t, point.y, p, u, out.f);
+    } else {
+        V jy[S * S], jp[S * ROOM_P];
+        rhs_jacobian(t, point.y, p, u, out.f, jy, jp);
+#pragma GCC unroll 16
+        for (int d = 0; d < D; ++d)
+#pragma GCC unroll 16
+            for (int i = 0; i < S; ++i) {
+                V total = splat(0.0);
+#pragma GCC unroll 16
+                for (int j = 0; j < S; ++j)
+                    if (RHS_Y[i * S + j]) total += jy[i * S + j] * point.s[d][j];
+                if (DIRECTION[d] >= 0 && RHS_P[i * P + DIRECTION[d]])
+                    total += jp[i * P + DIRECTION[d]];
+                out.g[d][i] = total;
+            }
+    }
+}
+
+template <bool SENS> inline void axpy(Point<SENS> &to, const Point<SENS> &from, V h,
+                                      const double *weights, const Slope<SENS> *k, int count) {
+    auto row = [&](V start, auto part) {
+        V total = splat(0.0);
+#pragma GCC unroll 8
+        for (int j = 0; j < count; ++j) total += weights[j] * part(k[j]);
+        return start + h * total;
+    };
+    for (int i = 0; i < S; ++i)
+        to.y[i] = row(from.y[i], [&](const Slope<SENS> &one) { return one.f[i]; });
+    if constexpr (SENS)
+        for (int d = 0; d < D; ++d)
+            for (int i = 0; i < S; ++i)
+                to.s[d][i] = row(from.s[d][i], [&](const Slope<SENS> &one) { return one.g[d][i]; });
+}
+
+template <int STAGE, bool SENS>
+inline void stages(V t, V h, const Point<SENS> &from, Point<SENS> &to, const V *p,
+                   const Drive &drive, Slope<SENS> *k) {
+    if constexpr (STAGE < N_STAGES) {
+        axpy<SENS>(to, from, h, STAGE_A[STAGE], k, STAGE);
+        slope_at<SENS>(t + STAGE_C[STAGE] * h, to, p, drive, k[STAGE]);
+        stages<STAGE + 1, SENS>(t, h, from, to, p, drive, k);
+    } else {
+        axpy<SENS>(to, from, h, WEIGHTS, k, N_STAGES);
+        slope_at<SENS>(t + h, to, p, drive, k[N_STAGES]);
+    }
+}
+
+// One step; k[0] is the slope at `from` and k[N_STAGES] becomes that at `to`. Returns the largest
+// local error of a state over what is tolerated, and brings `greatest` up to date.
+template <bool SENS>
+inline V step(V t, V h, const Point<SENS> &from, Point<SENS> &to, const V *p, const Drive &drive,
+              Slope<SENS> *k, V *greatest, double rtol) {
+    stages<1, SENS>(t, h, from, to, p, drive, k);
+    V worst = splat(0.0);
+    for (int i = 0; i < S; ++i) {
+        V error = splat(0.0);
+        for (int j = 0; j <= N_STAGES; ++j) error += ERRORS[j] * k[j].f[i];
+        error = vabs(h * error);
+        const V size = larger(vabs(from.y[i]), vabs(to.y[i]));
+        greatest[i] = larger(size, greatest[i]);
+        const V ratio = error / (rtol * (size + FLOOR * greatest[i]));
+        // Zero over zero is no error; what is not finite is an infinite one.
+        V checked = select(error == splat(0.0), splat(0.0), ratio);
+        checked = select(both(finite(to.y[i]), finite(checked)), checked, splat(INFINITY));
+        worst = larger(checked, worst);
+    }
+    return worst;
+}
+
+// Steps for an interval whose `count` steps made `error` (1 is what is tolerated). Fewer only where
+// half as many would do by far, so that the count stays as it is while a fit converges.
+inline int32_t next_count(int32_t count, double error) {
+    if (error <= SLACK && count > 1) return count / 2;
+    if (error <= 1.0) return count;
+    double factor = error < INFINITY ? SAFETY * pow(error, 0.2) : 4.0;
+    factor = factor > 8.0 ? 8.0 : factor;
+    const double wanted = ceil(count * factor);
+    return wanted > MOST_IN_INTERVAL ? MOST_IN_INTERVAL : (int32_t)wanted;
+}
+
+template <bool SENS> struct Group {
+    const Trajectories &data;
+    const Lanes &lanes;
+    const Options &options;
+    int64_t id[W];
+    V p[ROOM_P];
+    V initial[ROOM_S];
+    Point<SENS> now;
+    Slope<SENS> k[N_STAGES + 1];
+    V greatest[ROOM_S];
+    V t;
+    bool alive[W];
+    int64_t steps[W];
+    V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_D : 1];
+    V squares[O], counted[O];
+
+    Group(const Trajectories &d, const Lanes &l, const Options &o) : data(d), lanes(l), options(o) {}
+
+    double time_of(int lane, int64_t sample) const {
+        return data.times[lanes.row[id[lane]] * data.time_stride + sample];
+    }
+
+    void begin(const int64_t *chosen, int64_t left) {
+        for (int l = 0; l < W; ++l) {
+            id[l] = chosen[l < left ? l : left - 1];
+            alive[l] = true;
+            steps[l] = 0;
+            for (int j = 0; j < P; ++j) p[j][l] = lanes.parameters[id[l] * P + j];
+            for (int i = 0; i < S; ++i) initial[i][l] = lanes.initial[id[l] * S + i];
+            t[l] = data.start[lanes.row[id[l]]];
+        }
+        V jp[S * ROOM_P];
+        if constexpr (HAS_INITIAL_STATE) {
+            if constexpr (SENS) initial_state_jacobian(p, initial, jp);
+            else initial_state(p, initial);
+        }
+        for (int i = 0; i < S; ++i) {
+            now.y[i] = initial[i];
+            greatest[i] = vabs(initial[i]);
+            if constexpr (SENS)
+                for (int d = 0; d < D; ++d) {
+                    now.s[d][i] = splat(DIRECTION[d] == -1 - i ? 1.0 : 0.0);
+                    if (HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[i * P + DIRECTION[d]])
+                        now.s[d][i] = jp[i * P + DIRECTION[d]];
+                }
+        }
+        for (int o = 0; o < O; ++o) {
+            squares[o] = counted[o] = splat(0.0);
+            if constexpr (SENS) {
+                for (int j = 0; j < PACKED; ++j) hessian[o][j] = splat(0.0);
+                for (int d = 0; d < D; ++d) gradient[o][d] = splat(0.0);
+            }
+        }
+    }
+
+    Drive drive_to(int64_t sample, V end) const {
+        Drive drive;
+        drive.t0 = t;
+        drive.inverse = splat(0.0);
+        for (int i = 0; i < I; ++i)
+            for (int l = 0; l < W; ++l) {
+                const int64_t at = lanes.row[id[l]] * data.n_times + sample;
+                const double after = data.inputs[at * I + i];
+                // Before the first sample the input is held.
+                const double before = sample > 0 ? data.inputs[(at - 1) * I + i] : after;
+                drive.first[i][l] = before;
+                drive.change[i][l] = after - before;
+            }
+        if (I > 0)
+            for (int l = 0; l < W; ++l) drive.inverse[l] = end[l] > t[l] ? 1.0 / (end[l] - t[l]) : 0.0;
+        return drive;
+    }
+
+    // Go from t to `end` in as many equal steps as keep every step's error small.
+    void advance(int64_t sample, V end, const bool *moving) {
+        const Drive drive = drive_to(sample, end);
+        const Point<SENS> before = now;
+        const Slope<SENS> slope_before = k[0];
+        V greatest_before[ROOM_S];
+        for (int i = 0; i < S; ++i) greatest_before[i] = greatest[i];
+        int32_t count[W], settled[W];
+        for (int l = 0; l < W; ++l) {
+            const int32_t planned = lanes.plan[id[l] * data.n_times + sample];
+            count[l] = settled[l] = moving[l] ? (planned > 0 ? planned : 1) : 0;
+        }
+        while (true) {
+            now = before;
+            k[0] = slope_before;
+            for (int i = 0; i < S; ++i) greatest[i] = greatest_before[i];
+            const V error = march(end, drive, count);
+            bool again = false;
+            for (int l = 0; l < W; ++l) {
+                if (!moving[l] || !alive[l]) continue;
+                settled[l] = next_count(count[l], error[l]);
+                if (error[l] <= 1.0) continue;
+                if (settled[l] <= count[l] || steps[l] + settled[l] > options.max_steps ||
+                    (!(error[l] < INFINITY) && count[l] >= 4096)) {
+                    alive[l] = false;
+                    lanes.status[id[l]] = error[l] < INFINITY ? TOO_MANY_STEPS : NOT_FINITE;
+                    count[l] = 0;
+                    continue;
+                }
+                count[l] = settled[l];
+                again = true;
+            }
+            if (!again) break;
+        }
+        for (int l = 0; l < W; ++l) {
+            if (!moving[l]) continue;
+            steps[l] += count[l];
+            if (alive[l]) lanes.plan[id[l] * data.n_times + sample] = settled[l];
+        }
+        for (int l = 0; l < W; ++l)
+            if (moving[l]) t[l] = end[l];
+    }
+
+    V march(V end, const Drive &drive, const int32_t *count) {
+        int32_t most = 0;
+        V h = splat(0.0), worst = splat(0.0);
+        for (int l = 0; l < W; ++l) {
+            if (count[l] > 0) h[l] = (end[l] - t[l]) / count[l];
+            most = count[l] > most ? count[l] : most;
+        }
+        for (int32_t q = 0; q < most; ++q) {
+            M going = {};
+            for (int l = 0; l < W; ++l) going[l] = q < count[l] ? -1 : 0;
+            Point<SENS> next;
+            V size[ROOM_S];
+            for (int i = 0; i < S; ++i) size[i] = greatest[i];
+            const V error = step<SENS>(t + (double)q * h, select(going, h, splat(0.0)), now, next, p,
+                                       drive, k, size, options.rtol);
+            worst = larger(select(going, error, splat(0.0)), worst);
+            for (int i = 0; i < S; ++i) {
+                greatest[i] = select(going, size[i], greatest[i]);
+                now.y[i] = select(going, next.y[i], now.y[i]);
+                k[0].f[i] = select(going, k[N_STAGES].f[i], k[0].f[i]);
+                if constexpr (SENS)
+                    for (int d = 0; d < D; ++d) {
+                        now.s[d][i] = select(going, next.s[d][i], now.s[d][i]);
+                        k[0].g[d][i] = select(going, k[N_STAGES].g[d][i], k[0].g[d][i]);
+                    }
+            }
+        }
+        return worst;
+    }
+
+    void move_by_solution(V end) {
+        V jy[S * S], jp[S * ROOM_P];
+        const V elapsed = end - t;  // t stays at the initial time
+        if constexpr (!SENS) {
+            solution(elapsed, initial, p, now.y);
+            return;
+        } else {
+            V ip[S * ROOM_P], scratch[ROOM_S];
+            if constexpr (HAS_INITIAL_STATE) initial_state_jacobian(p, scratch, ip);
+            solution_jacobian(elapsed, initial, p, now.y, jy, jp);
+            for (int d = 0; d < D; ++d)
+                for (int i = 0; i < S; ++i) {
+                    V total = splat(0.0);
+                    for (int j = 0; j < S; ++j) {
+                        if (!SOL_Y[i * S + j]) continue;
+                        if (DIRECTION[d] == -1 - j) total += jy[i * S + j];
+                        if (HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[j * P + DIRECTION[d]])
+                            total += jy[i * S + j] * ip[j * P + DIRECTION[d]];
+                    }
+                    if (DIRECTION[d] >= 0 && SOL_P[i * P + DIRECTION[d]])
+                        total += jp[i * P + DIRECTION[d]];
+                    now.s[d][i] = total;
+                }
+        }
+    }
+
+    void observe_sample(int64_t sample, V at, const bool *here) {
+        V u[ROOM_I], out[N_OUTPUTS], jy[N_OUTPUTS * S], jp[N_OUTPUTS * ROOM_P];
+        for (int i = 0; i < I; ++i)
+            for (int l = 0; l < W; ++l)
+                u[i][l] = data.inputs[(lanes.row[id[l]] * data.n_times + sample) * I + i];
+        if constexpr (SENS) observe_jacobian(at, now.y, p, u, out, jy, jp);
+        else observe(at, now.y, p, u, out);
+        for (int o = 0; o < O; ++o) {
+            const int q = SEEN[o];
+            V seen = splat(NAN), weight = splat(1.0), bend = splat(INFINITY);
+            for (int l = 0; l < W; ++l) {
+                const int64_t at_sample = (lanes.row[id[l]] * data.n_times + sample) * O + o;
+                if (here[l] && alive[l]) seen[l] = data.observed[at_sample];
+                if (data.weights) weight[l] = data.weights[at_sample];
+                if (lanes.huber) bend[l] = lanes.huber[id[l] * O + o];
+                if (lanes.predicted && here[l] && alive[l])
+                    lanes.predicted[(id[l] * data.n_times + sample) * O + o] = out[q][l];
+            }
+            const M used = seen == seen;
+            V residual = seen - out[q], stretch = splat(1.0);
+            if (options.logarithmic) {
+                residual = vlog(seen) - vlog(out[q]);
+                stretch = 1.0 / out[q];
+            }
+            V jacobian[ROOM_D], any_slope = splat(0.0);
+            if constexpr (SENS)
+                for (int d = 0; d < D; ++d) {
+                    V total = splat(0.0);
+                    for (int i = 0; i < S; ++i)
+                        if (OBS_Y[q * S + i]) total += jy[q * S + i] * now.s[d][i];
+                    if (DIRECTION[d] >= 0 && OBS_P[q * P + DIRECTION[d]])
+                        total += jp[q * P + DIRECTION[d]];
+                    jacobian[d] = total * stretch;
+                    any_slope = larger(vabs(jacobian[d]), any_slope);
+                }
+            // Huber's loss: square up to the bend, then linear.
+            const V size = vabs(residual) * vsqrt(weight);
+            const M outside = size > bend;
+            const V square = select(outside, bend * (2.0 * size - bend), size * size);
+            const V pull = select(outside, weight * bend / size, weight);
+            squares[o] += select(used, square, splat(0.0));
+            if constexpr (SENS) {
+                // A sample that a known initial state fixes exactly says nothing.
+                const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
+                counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
+                int packed = 0;
+                for (int d = 0; d < D; ++d) {
+                    const V pulled = select(used, pull * jacobian[d], splat(0.0));
+                    gradient[o][d] += select(used, pulled * residual, splat(0.0));
+                    for (int e = 0; e <= d; ++e, ++packed)
+                        hessian[o][packed] += select(used, pulled * jacobian[e], splat(0.0));
+                }
+            }
+        }
+    }
+
+    void run() {
+        int64_t last = 0;
+        for (int l = 0; l < W; ++l) {
+            const int64_t limit = lanes.limit[id[l]];
+            last = limit > last ? limit : last;
+            lanes.status[id[l]] = GOOD;
+        }
+        if constexpr (!HAS_SOLUTION) {
+            V first = t;
+            for (int l = 0; l < W; ++l) first[l] = time_of(l, 0);
+            slope_at<SENS>(t, now, p, drive_to(0, first), k[0]);
+        }
+        for (int64_t sample = 0; sample < last; ++sample) {
+            V end = t;
+            bool here[W], moving[W], running = false;
+            for (int l = 0; l < W; ++l) {
+                here[l] = sample < lanes.limit[id[l]];
+                if (here[l]) end[l] = time_of(l, sample);
+                moving[l] = here[l] && alive[l] && end[l] > t[l];
+                running = running || (here[l] && alive[l]);
+            }
+            if (!running) break;
+            if constexpr (HAS_SOLUTION) {
+                if (any(end > t)) move_by_solution(end);
+            } else {
+                advance(sample, end, moving);
+            }
+            observe_sample(sample, end, here);
+        }
+        finish();
+    }
+
+    void finish() {
+        for (int l = 0; l < W; ++l) {
+            const int64_t lane = id[l];
+            bool good = lanes.status[lane] == GOOD;
+            for (int o = 0; o < O; ++o) good = good && squares[o][l] < INFINITY;
+            if (!good && lanes.status[lane] == GOOD) lanes.status[lane] = NOT_FINITE;
+            lanes.steps[lane] = (int32_t)steps[l];
+            for (int o = 0; o < O; ++o) {
+                lanes.squares[lane * O + o] = good ? squares[o][l] : INFINITY;
+                if constexpr (SENS) {
+                    lanes.counted[lane * O + o] = counted[o][l];
+                    for (int j = 0; j < PACKED; ++j)
+                        lanes.hessian[(lane * O + o) * PACKED + j] = hessian[o][j][l];
+                    for (int d = 0; d < D; ++d)
+                        lanes.gradient[(lane * O + o) * D + d] = gradient[o][d][l];
+                }
+            }
+        }
+    }
+};
+
+template <bool SENS>
+void evaluate(int64_t n, const int64_t *chosen, const Trajectories &data, const Lanes &lanes,
+              const Options &options, int threads) {
+    const int64_t groups = (n + W - 1) / W;
+    (void)threads;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t g = 0; g < groups; ++g) {
+        Group<SENS> group(data, lanes, options);
+        group.begin(chosen + g * W, n - g * W);
+        group.run();
+    }
+}
+
+}  // namespace
+
+extern "C" void fit_evaluate(int64_t n, const int64_t *chosen, const Trajectories *data,
+                             const Lanes *lanes, const Options *options, int32_t sensitivities,
+                             int32_t threads) {
+    if (sensitivities)
+        evaluate<true>(n, chosen, *data, *lanes, *options, threads);
+    else
+        evaluate<false>(n, chosen, *data, *lanes, *options, threads);
+}

@@ -1,0 +1,68 @@
+"""What is to be fitted: records, unknowns and noise, checked and as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from warp_phys._records import Records
+from warp_phys._unknowns import Unknowns
+from warp_phys.systems._system import System
+
+NoiseKind = Literal["each", "common", "known"]
+
+
+@dataclass(frozen=True)
+class FitProblem:
+    """Records of N trajectories and what is asked of them.
+
+    Attributes:
+        system: The model.
+        records: What was measured: O outputs at T samples.
+        start: (N,), when the initial states hold.
+        unknowns: What is estimated.
+        group: (N,), numbers of the groups in which shared unknowns and noise levels are the same;
+            without shared unknowns each trajectory is a group of its own.
+        noise: "each" output or all in "common" have an unknown level, or it is "known".
+        weights: (N, T, O), one over the known variance of each value, or None.
+        logarithmic: Whether residuals are differences of logarithms.
+        robust: Whether the loss is Huber's.
+        rtol: Relative tolerance of the integration.
+        max_steps: Steps after which an integration is given up.
+    """
+
+    system: System
+    records: Records
+    start: Tensor
+    unknowns: Unknowns
+    group: Tensor
+    noise: NoiseKind
+    weights: Tensor | None
+    logarithmic: bool
+    robust: bool
+    rtol: float
+    max_steps: int = 100_000
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def counts(self) -> Tensor:
+        """(N,) how many samples each trajectory has."""
+        return self.records.valid.sum(dim=1)
+
+    @property
+    def seen(self) -> list[int]:
+        """Places of the observed outputs among the system's."""
+        return [self.system.output_names.index(name) for name in self.records.outputs]
+
+    def residuals(self, predicted: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return observed - predicted (M, T, O) of some trajectories, in logarithms if so asked."""
+        observed = self.records.observed[rows]
+        if not self.logarithmic:
+            return observed - predicted
+        positive = torch.where(predicted > 0.0, predicted, torch.nan)
+        return observed.log() - positive.log()

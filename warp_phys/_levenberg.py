@@ -1,0 +1,316 @@
+r"""Batched Levenberg-Marquardt: every group of lanes is a problem of its own.
+
+Each iteration solves (A + lambda diag A) step = b for all groups that are not finished, tries the
+step, and takes it where the objective falls. Groups that are finished leave; what one does never
+enters the arithmetic of another.
+
+References:
+    D. W. Marquardt, J. SIAM 11 (1963) 431-441, doi:10.1137/0111030.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from warp_phys._damped_step import Normal, damped_step, unpack
+from warp_phys._fit_engine import Engine, Sums
+from warp_phys._noise_levels import NoiseLevels
+from warp_phys._unknowns import Unknowns
+
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e10
+# A step counts as undamped below this; only such a one may tell that a fit has converged.
+_FREE = 1e-4
+# Longest step along a coordinate: a factor of e^2 for what is positive.
+_LONGEST = 2.0
+# Nats for each value by which an objective may rise: the steps of the integration may have changed.
+_SLACK = 1e-8
+
+
+class Outcome(IntEnum):
+    """How the minimization of one group ended."""
+
+    CONVERGED = 0
+    RUNNING = 1
+    DIVERGED = 2
+    STALLED = 3
+    OUT_OF_TIME = 4
+    OUT_OF_ITERATIONS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """When to stop.
+
+    Attributes:
+        tolerance: Relative step at which a fit has converged.
+        max_iterations: Steps tried at most.
+        out_of_time: Says whether the time is up; asked before every iteration.
+        report: Told how many groups have finished since the last call.
+    """
+
+    tolerance: float
+    max_iterations: int
+    out_of_time: Callable[[], bool] = lambda: False
+    report: Callable[[int], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the groups ended.
+
+    Attributes:
+        z: (L, D), coordinates.
+        objective: (G,), negative log likelihood up to a constant.
+        outcome: (G,), of `Outcome`.
+        iterations: (G,).
+        frozen: (L, D), coordinates that ran to the end of their support, or were held.
+        excluded: (L,), lanes of shared groups that could not be integrated and were left out.
+    """
+
+    z: Tensor
+    objective: Tensor
+    outcome: Tensor
+    iterations: Tensor
+    frozen: Tensor
+    excluded: Tensor
+
+
+class Minimizer:
+    """Minimizes the objective of lanes from given coordinates.
+
+    Args:
+        engine: Evaluates them.
+        unknowns: What the coordinates mean.
+        rows: (L,) trajectory of each lane.
+        group: (L,) group of each lane.
+        levels: Objective and weights of the groups.
+        huber: (L, O) where Huber's loss becomes linear, or None.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        unknowns: Unknowns,
+        rows: Tensor,
+        group: Tensor,
+        levels: NoiseLevels,
+        huber: Tensor | None = None,
+    ) -> None:
+        self.engine = engine
+        self.unknowns = unknowns
+        self.rows = rows
+        self.group = group
+        self.levels = levels
+        self.huber = huber
+        self.sums = Sums.empty(len(rows), levels.floor.shape[1], len(unknowns))
+        self.parameters = unknowns.parameters[rows]
+        self.initial = unknowns.initial_state[rows]
+
+    def evaluate(
+        self,
+        z: Tensor,
+        lanes: Tensor,
+        *,
+        sensitivities: bool = True,
+        predicted: Tensor | None = None,
+    ) -> None:
+        """Bring the sums of some lanes up to date at their coordinates z (n, D)."""
+        parameters, initial = self.unknowns.physical(z, self.rows[lanes])
+        self.parameters[lanes], self.initial[lanes] = parameters, initial
+        self.engine.evaluate(
+            lanes,
+            self.parameters,
+            self.initial,
+            self.sums,
+            sensitivities=sensitivities,
+            huber=self.huber,
+            predicted=predicted,
+        )
+
+    def pooled(self, lanes: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+        """Return squares and counted (G, O) of lanes whose groups are numbered 0 to groups - 1."""
+        squares, counted = self.sums.squares[lanes], self.sums.counted[lanes]
+        if groups == len(lanes):
+            return squares, counted  # each lane is a group, in order
+        empty = squares.new_zeros(groups, squares.shape[1])
+        return empty.index_add(0, group, squares), empty.index_add(0, group, counted)
+
+    def equations(
+        self, z: Tensor, lanes: Tensor, group: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return A packed (n, K) and b (n, D) in coordinates, weighted (G, O) by the noise."""
+        slopes = self.unknowns.slopes(z)
+        rows, columns = torch.tril_indices(len(self.unknowns), len(self.unknowns))
+        factor = weights[group].unsqueeze(2)
+        matrix = (factor * self.sums.hessian[lanes]).sum(dim=1)
+        vector = (factor * self.sums.gradient[lanes]).sum(dim=1)
+        return matrix * slopes[:, rows] * slopes[:, columns], vector * slopes
+
+    def minimize(self, z: Tensor, options: Options, frozen: Tensor | None = None) -> Optimum:
+        """Return the optimum that is reached from z (L, D); what is frozen stays."""
+        return _Descent(self, z, options, frozen).run()
+
+
+class _Descent:
+    """The state of one minimization."""
+
+    def __init__(
+        self, minimizer: Minimizer, z: Tensor, options: Options, frozen: Tensor | None
+    ) -> None:
+        self.m = minimizer
+        self.options = options
+        count, size = z.shape
+        groups = len(minimizer.levels)
+        self.z = z.clone()
+        self.frozen = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
+        self.outcome = torch.full((groups,), int(Outcome.RUNNING))
+        self.iterations = torch.zeros(groups, dtype=torch.int64)
+        self.damping = torch.full((groups,), _FIRST_DAMPING, dtype=torch.float64)
+        self.matrix = z.new_zeros(count, size * (size + 1) // 2)
+        self.vector = torch.zeros_like(z)
+        entries = minimizer.unknowns.entries
+        # Values on the whole line have no natural size but that of their usual range.
+        self.reach = torch.tensor(
+            [entry.spread() if entry.support == "real" else 0.0 for entry in entries]
+        ).to(z)
+        self.excluded = torch.zeros(count, dtype=torch.bool)
+        self.objective, self.values = self._begin()
+
+    def run(self) -> Optimum:
+        """Iterate until no group is running."""
+        while True:
+            active = (self.outcome == Outcome.RUNNING).nonzero()[:, 0]
+            if active.numel() == 0:
+                break
+            if self.options.out_of_time():
+                self.outcome[active] = int(Outcome.OUT_OF_TIME)
+                self.options.report(active.numel())
+                break
+            self._iterate(active)
+            running = int((self.outcome[active] == Outcome.RUNNING).sum())
+            self.options.report(active.numel() - running)
+        return Optimum(
+            self.z, self.objective, self.outcome, self.iterations, self.frozen, self.excluded
+        )
+
+    def _begin(self) -> tuple[Tensor, Tensor]:
+        """Evaluate the start; return objective and number of values of each group."""
+        lanes, group, groups = torch.arange(len(self.z)), self.m.group, len(self.outcome)
+        self.m.evaluate(self.z, lanes)
+        if self.m.unknowns.shared:
+            # One trajectory that cannot be integrated must not hold up those it shares with.
+            self.excluded = self.m.sums.status != 0
+            for name in ("hessian", "gradient", "squares", "counted"):
+                getattr(self.m.sums, name)[self.excluded] = 0.0
+        squares, counted = self.m.pooled(lanes, group, groups)
+        objective, values = self.m.levels.objective(squares, counted), counted.sum(dim=1)
+        self.outcome[~objective.isfinite() | (values == 0)] = int(Outcome.DIVERGED)
+        self.options.report(int((self.outcome != Outcome.RUNNING).sum()))
+        weights = self.m.levels.weights(squares, counted)
+        self.matrix, self.vector = self.m.equations(self.z, lanes, group, weights)
+        return objective, values
+
+    def _iterate(self, active: Tensor) -> None:
+        if self.m.unknowns.shared:
+            compact = torch.full((len(self.outcome),), -1)
+            compact[active] = torch.arange(active.numel())
+            lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
+            group = compact[self.m.group[lanes]]
+        else:
+            lanes, group = active, torch.arange(active.numel())
+        matrix = unpack(self.matrix[lanes], self.z.shape[1])
+        vector = self.vector[lanes]
+        normal = Normal(matrix, vector, group, active.numel(), self.m.unknowns.shared)
+        step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
+        sizes = self.m.unknowns.sizes(self.z[lanes])
+        longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
+        excess = normal.maximum(longest)
+        cut = excess > 1.0
+        step = step / excess.clamp_min(1.0)[group].unsqueeze(1)
+        downhill = (vector * step).sum(dim=1)
+        curvature = ((matrix @ step.unsqueeze(2)).squeeze(2) * step).sum(dim=1)
+        gained = normal.pooled(downhill - 0.5 * curvature)
+        self.iterations[active] += 1
+        relative = normal.maximum((step.abs() / sizes).amax(dim=1))
+        done = self._converged(relative, gained, active) & fine & ~cut
+        trial = self.z[lanes] + step
+        ending = done[group]
+        # The last step is below the tolerance; taking it unseen saves an evaluation.
+        self.z[lanes[ending]] = trial[ending]
+        self.outcome[active[done]] = int(Outcome.CONVERGED)
+        if bool(done.all()):
+            return
+        going = (~done).nonzero()[:, 0]
+        number = torch.full((active.numel(),), -1)
+        number[going] = torch.arange(going.numel())
+        kept = ~ending
+        self._try(
+            _Trial(
+                lanes=lanes[kept],
+                z=trial[kept],
+                group=number[group[kept]],
+                active=active[going],
+                gained=gained[going],
+                fine=fine[going],
+                cut=cut[going],
+            )
+        )
+
+    def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
+        """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
+        tolerance = self.options.tolerance
+        errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
+        nothing = (relative <= tolerance) | (errors <= tolerance)
+        return nothing & (self.damping[active] <= _FREE)
+
+    def _try(self, trial: _Trial) -> None:
+        """Evaluate a step of every running group, and take it where the objective falls."""
+        active = trial.active
+        self.m.evaluate(trial.z, trial.lanes)
+        squares, counted = self.m.pooled(trial.lanes, trial.group, active.numel())
+        levels = self.m.levels.of(active)
+        reached = levels.objective(squares, counted)
+        before = self.objective[active]
+        slack = _SLACK * self.values[active]
+        better = trial.fine & (reached <= before + slack)
+        gain = (before - reached) / trial.gained.clamp_min(1e-300)
+        self._damp(trial, better, (gain > 0.5) | (trial.gained < 10.0 * slack), gain < 0.2)
+        self.objective[active] = torch.where(better, reached, before)
+        taken = better[trial.group]
+        kept = trial.lanes[taken]
+        self.z[kept] = trial.z[taken]
+        self.matrix[kept], self.vector[kept] = self.m.equations(
+            trial.z[taken], kept, trial.group[taken], levels.weights(squares, counted)
+        )
+        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
+        late = self.iterations[active] >= self.options.max_iterations
+        self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
+        stuck = ~better & (self.damping[active] >= _MOST_DAMPING)
+        self.outcome[active[stuck]] = int(Outcome.STALLED)
+
+    def _damp(self, trial: _Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
+        """Less damping where the step did what it promised, more where it did not."""
+        # Where even the damped step was cut short, damping is not what holds the fit back.
+        eased = torch.where(trial.cut, 0.3, 0.1).to(self.damping)
+        factor = torch.where(good, eased, torch.where(poor, 3.0, 1.0))
+        damping = self.damping[trial.active] * torch.where(better, factor, 10.0)
+        damping = torch.where(better, damping, damping.clamp_min(_FREE))
+        self.damping[trial.active] = damping.clamp_min(_LEAST_DAMPING)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A step of the running groups: lanes (n,) with coordinates z, the rest (G,)."""
+
+    lanes: Tensor
+    z: Tensor
+    group: Tensor
+    active: Tensor
+    gained: Tensor
+    fine: Tensor
+    cut: Tensor

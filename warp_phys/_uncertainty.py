@@ -1,0 +1,198 @@
+r"""Uncertainty of a fit: noise levels, Fisher information, covariance and what is undetermined.
+
+At the optimum the Fisher information of the unknowns in their real coordinates is
+F = sum_o J_o^T W J_o / s_o^2 with the residual variance s_o^2 = (Q_o / n_o) n / (n - p); the
+covariance is its inverse, in physical units by the slopes of the supports' bijections. Directions
+along which F is nothing beside its other directions, or a standard error would be a factor of
+e^10, are undetermined: no unknown that takes part in one gets a standard error.
+
+References:
+    D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley, 1988,
+    ch. 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warp_phys._damped_step import unpack
+from warp_phys._fit_checks import negligible
+from warp_phys._fit_problem import FitProblem
+from warp_phys._fit_run import Solved
+from warp_phys._huber import BEND
+
+# Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
+_ROUNDING = 1e-11
+# Standard deviation, in units of the logarithm or of the usual range, that says nothing any more.
+_USELESS = 10.0
+# Least share of an undetermined direction that counts as taking part in it.
+_PART = 0.05
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What is known about the unknowns of N trajectories.
+
+    Attributes:
+        information: (N, D, D), Fisher information in the real coordinates, what was held at the
+            end of its support left out.
+        covariance: (N, D, D), in physical units; NaN where undetermined.
+        line_covariance: (N, D, D), in real coordinates, undetermined directions left out.
+        determined: (N, D), whether the data determine each unknown.
+        directions: (N, D, D), undetermined directions as columns, in sizes of the coordinates;
+            zero columns for the rest.
+        noise_variance: (N, O), with n - p degrees of freedom.
+        freedom: (N,), degrees of freedom of the noise level; infinite where it is known.
+        values: (N,), how many values count, over a group where unknowns are shared.
+        estimated: (N,), how many unknowns were estimated from them.
+    """
+
+    information: Tensor
+    covariance: Tensor
+    line_covariance: Tensor
+    determined: Tensor
+    directions: Tensor
+    noise_variance: Tensor
+    freedom: Tensor
+    values: Tensor
+    estimated: Tensor
+
+    def line_errors(self) -> Tensor:
+        """Return the standard errors in real coordinates, (N, D), NaN where undetermined."""
+        variance = self.line_covariance.diagonal(dim1=1, dim2=2)
+        return torch.where(self.determined, variance.clamp_min(0.0).sqrt(), torch.nan)
+
+
+def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
+    """Return the uncertainty of fits."""
+    unknowns = problem.unknowns
+    values, estimated = _counts(problem, solved)
+    variance, factor = _noise(problem, solved, values, estimated)
+    slopes = unknowns.slopes(solved.z)
+    blocks = unpack(solved.sums.hessian, len(unknowns)) / (variance * factor)[:, :, None, None]
+    information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    moving = (~solved.frozen).to(information.dtype)
+    information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
+    information = _joint(problem, information)
+    covariance, determined, directions = _inverse(problem, solved, information)
+    determined = determined & ~solved.frozen
+    physical = covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    both = determined.unsqueeze(1) & determined.unsqueeze(2)
+    freedom = torch.full_like(values, torch.inf)
+    if problem.noise != "known":
+        freedom = values - estimated
+    return Uncertainty(
+        information=information,
+        covariance=torch.where(both, physical, torch.nan),
+        line_covariance=covariance,
+        determined=determined,
+        directions=directions,
+        noise_variance=variance,
+        freedom=freedom,
+        values=values,
+        estimated=estimated,
+    )
+
+
+def _pooled(problem: FitProblem, values: Tensor) -> Tensor:
+    """Return sums over each trajectory's group, at every trajectory."""
+    if not problem.unknowns.shared:
+        return values
+    out = values.new_zeros((int(problem.group.max()) + 1, *values.shape[1:]))
+    return out.index_add_(0, problem.group, values)[problem.group]
+
+
+def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
+    shared = problem.unknowns.shared
+    usable = (solved.sums.status == 0).double()
+    moving = (~solved.frozen).double()
+    own = moving[:, shared:].sum(dim=1) * usable
+    estimated = _pooled(problem, own) + moving[:, :shared].sum(dim=1)
+    return _pooled(problem, solved.sums.counted.sum(dim=1)), estimated
+
+
+def _noise(
+    problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return noise variances (N, O), NaN without freedom, and what Huber's loss makes of them."""
+    ones = torch.ones_like(solved.sums.squares)
+    if problem.robust:
+        variance = torch.where(solved.variance.isfinite(), solved.variance, 1.0)
+        return variance, _robust_factor(problem, solved, variance)
+    if problem.noise == "known":
+        return ones, ones
+    squares, counted = (
+        _pooled(problem, part.nan_to_num(0.0, posinf=0.0))
+        for part in (solved.sums.squares, solved.sums.counted)
+    )
+    if problem.noise == "common":
+        squares = squares.sum(dim=1, keepdim=True).expand_as(squares)
+        counted = counted.sum(dim=1, keepdim=True).expand_as(counted)
+    freedom = (values - estimated).unsqueeze(1)
+    spread = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan)
+    variance = squares / counted.clamp_min(1.0) * spread
+    # Exact data leave a level of zero; the information then has no finite value.
+    return variance.clamp_min(torch.finfo(torch.float64).tiny), ones
+
+
+def _robust_factor(problem: FitProblem, solved: Solved, variance: Tensor) -> Tensor:
+    """Return E psi^2 / (E psi')^2 over the residuals of each output, (N, O)."""
+    residuals = problem.residuals(solved.predicted, slice(None))
+    if problem.weights is not None:
+        residuals = residuals * problem.weights.sqrt()
+    scaled = residuals / variance.sqrt().unsqueeze(1)
+    known = scaled.isfinite()
+    count = known.sum(dim=1).clamp_min(1)
+    inside = (scaled.abs() <= BEND) & known
+    pull = torch.where(known, scaled.clamp(-BEND, BEND), 0.0)
+    share = inside.sum(dim=1) / count
+    return pull.square().sum(dim=1) / count / share.clamp_min(0.1).square()
+
+
+def _joint(problem: FitProblem, information: Tensor) -> Tensor:
+    """Return the information (N, D, D) whose inverse is the joint covariance of a trajectory.
+
+    Other trajectories of the group add to what is known of shared unknowns: their own unknowns
+    eliminated, by Schur complements.
+    """
+    shared = problem.unknowns.shared
+    if not shared:
+        return information
+    own, border = information[:, shared:, shared:], information[:, shared:, :shared]
+    lost = border.mT @ torch.linalg.pinv(own, hermitian=True) @ border
+    joint = information.clone()
+    joint[:, :shared, :shared] = _pooled(problem, joint[:, :shared, :shared] - lost) + lost
+    return joint
+
+
+def _inverse(
+    problem: FitProblem, solved: Solved, information: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pseudo-inverses, which unknowns are determined, and undetermined directions."""
+    usable = information.isfinite().all(dim=2).all(dim=1)
+    safe = torch.where(usable[:, None, None], information, 0.0)
+    diagonal = safe.diagonal(dim1=1, dim2=2)
+    scale = torch.where(diagonal > 0.0, diagonal, 1.0).rsqrt()
+    values, vectors = torch.linalg.eigh(safe * scale.unsqueeze(1) * scale.unsqueeze(2))
+    # Held unknowns leave a zero behind that says nothing about the data.
+    held = (solved.frozen.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
+    line = vectors * scale.unsqueeze(2)
+    units = problem.unknowns.sizes(solved.z).clamp_min(1e-300)
+    length = (line / units.unsqueeze(2)).norm(dim=1)
+    # A combination fixed to less than `_USELESS` of its size, were the others known.
+    wide = length * values.clamp_min(1e-300).rsqrt() > _USELESS
+    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
+    wide = wide & ~exact.all(dim=1, keepdim=True)
+    lost = ((values <= _ROUNDING) | wide) & ~held
+    inverse = torch.where(lost | held | (values <= 0.0), 0.0, 1.0 / values.clamp_min(1e-300))
+    covariance = (line * inverse.unsqueeze(1)) @ line.mT
+    relative = line / units.unsqueeze(2)
+    unit = relative / relative.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+    takes_part = unit.abs() > _PART
+    determined = ~(takes_part & lost.unsqueeze(1)).any(dim=2) & usable.unsqueeze(1)
+    directions = torch.where(lost.unsqueeze(1), unit, 0.0)
+    covariance = torch.where(usable[:, None, None], covariance, torch.nan)
+    return covariance, determined, directions
