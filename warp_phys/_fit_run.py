@@ -42,7 +42,7 @@ class Solved:
         variance: (N, O), level of Huber's loss squared; NaN where the loss is square.
         tried: (N,), starts that were tried.
         agreeing: (N,), how many of them came to the best optimum.
-        optima: (N,), how many different optima they came to.
+        optima: (N,), how many different optima they came to, at least.
     """
 
     z: Tensor
@@ -78,8 +78,7 @@ def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
 def run_block(problem: FitProblem, starts: Sequence[Tensor], options: Options) -> Solved:
     """Fit a block of trajectories from one or several starts (n, D) each."""
     best = _best_of(problem, torch.stack(list(starts)), options, gradual=len(starts) > 1)
-    if len(starts) == 1:
-        best = _look_again(problem, best, starts[0], options)
+    best = _look_again(problem, best, starts, options)
     if problem.robust:
         best = _settle_huber(problem, best, options)
     return best
@@ -203,21 +202,25 @@ def evaluate_at(problem: FitProblem, z: Tensor) -> tuple[Sums, Tensor]:
     return minimizer.sums, predicted
 
 
-def _look_again(problem: FitProblem, first: Solved, start: Tensor, options: Options) -> Solved:
-    """Fit anew, from several starts and gradually, what one start left in the wrong place."""
-    doubtful = looks_wrong(problem, first.predicted) | (first.outcome == Outcome.DIVERGED)
+def _look_again(
+    problem: FitProblem, first: Solved, starts: Sequence[Tensor], options: Options
+) -> Solved:
+    """Fit anew, gradually and from more starts, what the starts left in the wrong place."""
+    doubtful = looks_wrong(problem, first.predicted) | (first.outcome != Outcome.CONVERGED)
     groups = torch.zeros(int(problem.group.max()) + 1, dtype=torch.bool)
     groups[problem.group[doubtful]] = True
     rows = groups[problem.group].nonzero()[:, 0]
     if rows.numel() == 0 or options.out_of_time():
         return first
     part = select(problem, rows)
-    starts = torch.stack([start[rows], middle_start(part), *spread_starts(part, _SECOND_LOOK)])
-    setting = _setting(part, len(starts))
+    fresh = spread_starts(part, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
+    again = [starts[0][rows], middle_start(part)] if len(starts) == 1 else []
+    trials = torch.stack([*again, *fresh])
+    setting = _setting(part, len(trials))
     rough = replace(options, report=lambda _: None, **_ROUGH)
-    z = _gradually(part, setting, starts.flatten(0, 1), options)
+    z = _gradually(part, setting, trials.flatten(0, 1), options)
     tried = _minimize(part, setting, z, rough, part.counts[setting.rows])
-    chosen = _choose(part, tried, len(starts))
+    chosen = _choose(part, tried, len(trials))
     # Only the best of them is worth every digit.
     exact = _best_of(
         part, chosen.z.unsqueeze(0), replace(rough, **_exact(options)), gradual=False
@@ -256,11 +259,13 @@ def _better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) ->
     same = (after <= before + _SAME * values)[part.group]
     take = lower | (failed & same)
     merged = _merge(first, second, rows[take], take)
-    # The first start counts, too.
-    tried, agreeing, optima = merged.tried.clone(), merged.agreeing.clone(), merged.optima.clone()
-    tried[rows] = second.tried + 1
-    agreeing[rows] = torch.where(lower, second.agreeing, torch.where(same, second.agreeing + 1, 1))
-    optima[rows] = torch.where(same & ~lower, second.optima, second.optima + 1)
+    level = same & ~lower
+    tried, agreeing, optima = first.tried.clone(), first.agreeing.clone(), first.optima.clone()
+    tried[rows] += second.tried
+    joined = first.agreeing[rows] + torch.where(level, second.agreeing, 0)
+    agreeing[rows] = torch.where(lower, second.agreeing, joined)
+    # The best of one side may be among the others of the other side: at least so many.
+    optima[rows] = torch.maximum(first.optima[rows] + lower, second.optima + (~level & ~lower))
     return replace(merged, tried=tried, agreeing=agreeing, optima=optima)
 
 

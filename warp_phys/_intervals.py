@@ -20,6 +20,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from warp_phys._fit_checks import negligible
 from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_run import Solved
@@ -30,7 +31,7 @@ from warp_phys._uncertainty import Uncertainty
 # How far tau may be from what the quadratic approximation says.
 _OFF = 0.1
 # Rounds of the secant method, and when an end is found.
-_ROUNDS, _FOUND = 12, 1e-3
+_ROUNDS, _FOUND = 8, 2e-2
 # An interval that reaches so many half widths out, or powers of e, is open.
 _WIDEST, _OPEN = 30.0, 10.0
 _LANES = 16_384
@@ -67,7 +68,11 @@ def intervals(
     half = quantile.unsqueeze(1) * errors
     ends = torch.stack([solved.z - half, solved.z + half])
     profiled = torch.zeros_like(half, dtype=torch.bool)
-    usable = (solved.outcome == Outcome.CONVERGED).unsqueeze(1) & half.isfinite() & (half > 0.0)
+    # Residuals of nothing but rounding have no likelihood to speak of.
+    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
+    sound = (solved.outcome == Outcome.CONVERGED) & ~exact.all(dim=1)
+    is_parameter = torch.tensor([entry.kind == "parameter" for entry in problem.unknowns.entries])
+    usable = sound.unsqueeze(1) & is_parameter & half.isfinite() & (half > 0.0)
     if not problem.unknowns.shared and not problem.robust and usable.any() and not over():
         profile = _Profile(problem, solved, known, quantile, half)
         doubtful = usable & profile.misleading(usable)
@@ -146,36 +151,42 @@ class _Profile:
         self, rows: Tensor, columns: Tensor, sides: Tensor, over: Callable[[], bool]
     ) -> Tensor:
         """Find where tau reaches the quantile, by the secant method in the held unknown."""
-        target, half = self.quantile[rows], self.half[rows, columns]
-        held = self._minimizer(rows)
-        frozen = self.solved.frozen[rows].clone()
-        frozen[torch.arange(len(rows)), columns] = True
-        at = half.clone()
-        before, tau_before = torch.zeros_like(half), torch.zeros_like(half)
-        z = self._along(rows, columns, sides * at)
-        found = torch.full_like(half, torch.nan)
+        place = torch.arange(len(rows))
+        half, target = self.half[rows, columns], self.quantile[rows]
+        at, before, tau_before = half.clone(), torch.zeros_like(half), torch.zeros_like(half)
         most = torch.minimum(_WIDEST * half, half + _OPEN * self._size(rows, columns))
+        center = self.solved.z[rows, columns]
+        z = self._along(rows, columns, sides * at)
+        frozen = self.solved.frozen[rows].clone()
+        frozen[place, columns] = True
+        found = torch.full_like(half, torch.nan)
+        left = place
         for _ in range(_ROUNDS):
-            z, tau = held.profile(z, frozen, self.least[rows], over)
-            near = (tau / target - 1.0).abs() <= _FOUND
-            found = torch.where(near, at, found)
-            slope = ((tau - tau_before) / (at - before)).clamp_min(0.0)
-            wanted = at + (target - tau) / slope
+            held = self._minimizer(rows[left])
+            z[left], tau = held.profile(z[left], frozen[left], self.least[rows[left]], over)
+            x, x_before, goal = at[left], before[left], target[left]
+            slope = (tau - tau_before[left]) / (x - x_before)
+            wanted = x + (goal - tau) / slope.clamp_min(0.0)
             # Where nothing can be read off, in or out by a factor.
-            fallback = torch.where(tau < target, 2.0 * at, 0.5 * (at + before))
-            usable = wanted.isfinite() & (wanted > 0.0) & (wanted < 4.0 * at)
-            following = torch.where(usable, wanted, fallback)
-            open_end = (tau < target) & (at >= most)
-            found = torch.where(open_end & found.isnan(), torch.inf, found)
-            if bool(found.isfinite().logical_or(found.isinf()).all()) or over():
+            fallback = torch.where(tau < goal, 2.0 * x, 0.5 * (x + x_before))
+            usable = wanted.isfinite() & (wanted > 0.0) & (wanted < 4.0 * x)
+            following = torch.where(usable, wanted, fallback).minimum(most[left])
+            near = (tau / goal - 1.0).abs() <= _FOUND
+            # The last step of the secant is worth taking: its error is the square of this one's.
+            found[left] = torch.where(near, following, torch.nan)
+            open_end = ~near & (tau < goal) & (x >= most[left])
+            found[left] = torch.where(open_end, torch.inf, found[left])
+            finite = tau.isfinite()
+            before[left] = torch.where(finite, x, x_before)
+            tau_before[left] = torch.where(finite, tau, tau_before[left])
+            at[left] = following
+            left = found.isnan().nonzero()[:, 0]
+            if left.numel() == 0 or over():
                 break
-            before = torch.where(tau.isfinite(), at, before)
-            tau_before = torch.where(tau.isfinite(), tau, tau_before)
-            at = torch.where(found.isnan(), following.minimum(most), at)
-            z = torch.where(z.isfinite(), z, self.solved.z[rows])
-            z[torch.arange(len(rows)), columns] = self.solved.z[rows, columns] + sides * at
-        start = self.solved.z[rows, columns]
-        return torch.where(found.isnan(), torch.nan, start + sides * found)
+            lost = ~z[left].isfinite().all(dim=1)
+            z[left[lost]] = self.solved.z[rows[left[lost]]]
+            z[left, columns[left]] = center[left] + sides[left] * at[left]
+        return center + sides * found
 
     def _size(self, rows: Tensor, columns: Tensor) -> Tensor:
         sizes = self.problem.unknowns.sizes(self.solved.z[rows])
@@ -203,7 +214,7 @@ class _Held:
         self, z: Tensor, frozen: Tensor, least: Tensor, over: Callable[[], bool]
     ) -> tuple[Tensor, Tensor]:
         """Minimize over what is not frozen; return where, and tau there."""
-        options = Options(tolerance=1e-5, max_iterations=30, out_of_time=over)
+        options = Options(tolerance=1e-3, max_iterations=12, out_of_time=over)
         optimum = self.minimizer.minimize(z, options, frozen)
         return optimum.z, self._root(optimum.objective, least)
 
