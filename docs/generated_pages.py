@@ -7,7 +7,7 @@ from pathlib import Path
 from warp_phys.systems import get_system, system_names
 from warp_phys.systems._schema import QUANTITIES, SCHEMA_VERSION
 
-_VERBS = ("systems", "simulate", "train", "estimate", "forecast", "plot")
+_VERBS = ("systems", "simulate", "train", "estimate", "fit", "forecast", "plot")
 
 
 def write_pages(folder: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
     from warp_phys._read import read_trajectories
     from warp_phys._recurrence import linear_recurrence
+    from warp_phys._summary import summary
     from warp_phys._train import train
     from warp_phys._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
     from warp_phys._warp import Warp
@@ -42,6 +43,7 @@ _HOMES = {
     "plot_predicted": "_plot",
     "read_trajectories": "_read",
     "save": "systems._files",
+    "summary": "_summary",
     "train": "_train",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "plot_predicted",
     "read_trajectories",
     "save",
+    "summary",
     "train",
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,7 +76,7 @@ def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
 
 def run_block(problem: FitProblem, starts: Sequence[Tensor], options: Options) -> Solved:
     """Fit a block of trajectories from one or several starts (n, D) each."""
-    best = _best_of(problem, torch.stack(list(starts)), options, gradual=len(starts) > 1)
+    best = _best_of(problem, torch.stack(list(starts)), options)
     best = _look_again(problem, best, starts, options)
     if problem.robust:
         best = _settle_huber(problem, best, options)
@@ -101,25 +100,35 @@ def _setting(problem: FitProblem, starts: int) -> _Setting:
     return _Setting(rows, group, noise_levels(problem, rows, group))
 
 
-def _best_of(problem: FitProblem, z: Tensor, options: Options, *, gradual: bool) -> Solved:
-    """Fit from starts (K, n, D) and return the best for each group.
-
-    Gradually: to ever longer beginnings of the records first.
-    """
+def _best_of(problem: FitProblem, z: Tensor, options: Options) -> Solved:
+    """Fit from starts (K, n, D), all but the first gradually, and return each group's best."""
+    lanes = _gradually(problem, z, options)
     setting = _setting(problem, len(z))
-    lanes = z.flatten(0, 1)
-    if gradual:
-        lanes = _gradually(problem, setting, lanes, options)
     optimum = _minimize(problem, setting, lanes, options, problem.counts[setting.rows])
     return _choose(problem, optimum, len(z))
 
 
-def _gradually(problem: FitProblem, setting: _Setting, z: Tensor, options: Options) -> Tensor:
-    """Fit roughly to ever longer beginnings of the records."""
+def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
+    """Fit roughly to ever longer beginnings of the records, from all starts but the first.
+
+    Args:
+        problem: What is fitted.
+        z: (K, n, D).
+        options: Of the fit.
+
+    Returns:
+        Where that led, (K n, D).
+    """
+    first, later = z[0], z[1:].flatten(0, 1)
+    if len(later) == 0:
+        return first
+    setting = _setting(problem, len(z) - 1)
     quiet = replace(options, report=lambda _: None, **_ROUGH)
     for limit in shortened(problem, setting.rows):
-        z = _minimize(problem, setting, z, quiet, limit).z
-    return z
+        later = _minimize(problem, setting, later, quiet, limit).z
+        # A beginning may leave a parameter open; it must not carry it away from what is usual.
+        later = problem.unknowns.near_usual(later)
+    return torch.cat([first, later])
 
 
 def _minimize(
@@ -214,17 +223,15 @@ def _look_again(
         return first
     part = select(problem, rows)
     fresh = spread_starts(part, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
-    again = [starts[0][rows], middle_start(part)] if len(starts) == 1 else []
+    again = [middle_start(part), starts[0][rows]] if len(starts) == 1 else [starts[1][rows]]
     trials = torch.stack([*again, *fresh])
     setting = _setting(part, len(trials))
     rough = replace(options, report=lambda _: None, **_ROUGH)
-    z = _gradually(part, setting, trials.flatten(0, 1), options)
+    z = _gradually(part, trials, options)
     tried = _minimize(part, setting, z, rough, part.counts[setting.rows])
     chosen = _choose(part, tried, len(trials))
     # Only the best of them is worth every digit.
-    exact = _best_of(
-        part, chosen.z.unsqueeze(0), replace(rough, **_exact(options)), gradual=False
-    )
+    exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
     second = replace(
         exact,
         tried=chosen.tried,
@@ -233,10 +240,6 @@ def _look_again(
         iterations=chosen.iterations + exact.iterations,
     )
     return _better(problem, first, second, rows)
-
-
-def _exact(options: Options) -> dict[str, Any]:
-    return {"tolerance": options.tolerance, "max_iterations": options.max_iterations}
 
 
 def _better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> Solved:
