@@ -5,16 +5,16 @@ Nothing heavy is imported before a verb runs, so that help answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 import warp_phys as wp
 from warp_phys import _cli_options as kinds
+from warp_phys._cli_files import any_file, check_data_output, contents
+from warp_phys._cli_fit import fit, forecast
 from warp_phys._cli_values import (
     check_outputs,
     check_suffix,
@@ -24,7 +24,7 @@ from warp_phys._cli_values import (
     parse_renames,
     parse_times,
 )
-from warp_phys.systems._errors import SchemaError, WarpPhysError
+from warp_phys.systems._errors import WarpPhysError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,7 +71,7 @@ def simulate(
     levels = parse_levels("--noise", noise or [])
     shares = parse_levels("--missing", missing or [])
     grid = None if times is None else parse_times(times)
-    _check_data_output("--output", output, overwrite=overwrite)
+    check_data_output("--output", output, overwrite=overwrite)
 
     from warp_phys._cli_report import warn_failed
     from warp_phys.data_gen import simulate as simulate_data
@@ -93,7 +93,7 @@ def simulate(
     )
     warn_failed(data)
     wp.save(data, output, overwrite=overwrite)
-    typer.echo(f"wrote {output}: {_contents(data)}, seed {data.attrs['seed']}")
+    typer.echo(f"wrote {output}: {contents(data)}, seed {data.attrs['seed']}")
 
 
 @app.command()
@@ -121,7 +121,7 @@ def train(
     # A checkpoint may exist: training goes on from it.
     check_outputs(outputs | {"--checkpoint": checkpoint}, overwrite=True)
     if history is not None:
-        _check_data_output("--history", history, overwrite=overwrite)
+        check_data_output("--history", history, overwrite=overwrite)
 
     model = wp.WarpPhys(system, head=head, drive=drive)
     losses = wp.train(
@@ -159,7 +159,7 @@ def estimate(
     They are estimated at every sample; those at the last one are printed.
     """
     if output is not None:
-        _check_data_output("--output", output, overwrite=overwrite)
+        check_data_output("--output", output, overwrite=overwrite)
     renames = parse_renames(rename or [])
 
     from warp_phys._cli_report import estimates_table, warn_out_of_range
@@ -171,40 +171,11 @@ def estimate(
     warn_out_of_range(found)
     if output is not None:
         wp.save(found, output, overwrite=overwrite)
-        typer.echo(f"\nwrote {output}: {_contents(found)}")
+        typer.echo(f"\nwrote {output}: {contents(found)}")
 
 
-@app.command()
-def forecast(
-    model: kinds.ModelFile,
-    record: kinds.RecordFile,
-    times: kinds.Times,
-    output: kinds.DataOutput,
-    level: kinds.Level = 0.9,
-    seed: kinds.Seed = 0,
-    time: kinds.TimeColumn = "time",
-    trajectory: kinds.TrajectoryColumn = None,
-    rename: kinds.Renames = None,
-    overwrite: kinds.Overwrite = False,
-) -> None:
-    """Forecast records beyond their last sample.
-
-    The physics runs on from the parameters estimated there.
-    """
-    _check_data_output("--output", output, overwrite=overwrite)
-    renames = parse_renames(rename or [])
-    grid = parse_times(times)
-
-    from warp_phys._cli_report import warn_out_of_range
-
-    trained = wp.WarpPhys.load(model)
-    data = wp.read_trajectories(record, time=time, trajectory=trajectory, rename=renames)
-    show = sys.stderr.isatty()
-    found = wp.estimate(trained, data, level=level, progress=show)
-    warn_out_of_range(found)
-    ahead = wp.forecast(found, grid, system=trained.system, level=level, seed=seed, progress=show)
-    wp.save(ahead, output, overwrite=overwrite)
-    typer.echo(f"wrote {output}: {_contents(ahead)}, {100 * level:g} % bands")
+app.command()(fit)
+app.command()(forecast)
 
 
 @app.command()
@@ -217,7 +188,7 @@ def plot(
     rename: kinds.Renames = None,
     overwrite: kinds.Overwrite = False,
 ) -> None:
-    """Draw records, estimates, forecasts or a history."""
+    """Draw records, estimates, fits, forecasts or a history."""
     renames = parse_renames(rename or [])
 
     from warp_phys._plot_figure import FIGURE_SUFFIXES, figure_of, save_figure
@@ -226,7 +197,7 @@ def plot(
     check_outputs({"--output": output}, overwrite=overwrite)
     options: dict[str, Any] = {"time": time, "rename": renames}
     figure = figure_of(
-        _any_file(file, options),
+        any_file(file, options),
         trajectory=0 if trajectory is None else trajectory,
         data=None if data is None else wp.read_trajectories(data, **options),
     )
@@ -242,31 +213,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A library's own message inside may have several lines.
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-
-
-def _any_file(path: Path, options: dict[str, Any]) -> xr.Dataset:
-    """Return a file of this package as it is; anything else is read as trajectories."""
-    if path.suffix.lower() != ".csv":
-        with contextlib.suppress(SchemaError):
-            return wp.load(path)
-    return wp.read_trajectories(path, **options)
-
-
-def _check_data_output(option: str, path: Path, *, overwrite: bool) -> None:
-    from warp_phys.systems._files import SUFFIXES
-
-    check_suffix(option, path, SUFFIXES)
-    check_outputs({option: path}, overwrite=overwrite)
-
-
-def _contents(data: xr.Dataset) -> str:
-    """Return in words how many trajectories and samples a data set holds."""
-    trajectories, samples = (
-        data.sizes["trajectory"],
-        data.sizes.get("time", data.sizes.get("sample")),
-    )
-    plural = "y" if trajectories == 1 else "ies"
-    return f"{trajectories} trajector{plural} of {data.attrs['system']}, {samples} samples"
 
 
 def _training_words(history: xr.Dataset) -> str:

@@ -106,7 +106,71 @@ HistoryOutput = Annotated[
     Path | None, option("FILE", "NetCDF file for the losses over the steps (.nc).")
 ]
 
+# Of `fit`.
+InitialFile = Annotated[
+    Path | None, option("FILE", "Start from this estimate or earlier fit (.nc).", "--initial")
+]
+StartValues = Annotated[
+    list[str] | None,
+    option("NAME=NUMBER", "Start of a parameter or initial state. Repeatable.", "--start"),
+]
+KnownStates = Annotated[
+    list[str] | None,
+    option(
+        "KIND",
+        "auto (what the data set knows, else estimated; the default), first_sample or estimate; "
+        "or STATE=NUMBER for those that are known, repeatable.",
+        "--initial-state",
+    ),
+]
+InitialTime = Annotated[
+    float | None,
+    option("TIME", "When the initial state holds; at the first sample by default."),
+]
+FixedValues = Annotated[
+    list[str] | None, option("NAME=NUMBER", "A known parameter. Repeatable.", "--fix")
+]
+Bounds = Annotated[
+    list[str] | None,
+    option("NAME=LOW:HIGH", "Ends of a parameter or state, empty where open. Repeatable."),
+]
+Shared = Annotated[
+    list[str] | None,
+    option("NAME", "A parameter that all trajectories have in common. Repeatable.", "--share"),
+]
+Group = Annotated[
+    str | None,
+    option("NAME", "Coordinate of RECORD (.nc): only trajectories of one group share."),
+]
+NoiseLevels = Annotated[
+    list[str] | None,
+    option(
+        "LEVEL",
+        "each (an unknown level for each output; the default) or common; or OUTPUT=NUMBER for "
+        "known levels, repeatable.",
+        "--noise-sd",
+    ),
+]
+Loss = Annotated[str, option("NAME", "linear, or huber, for which outliers count less.")]
+Starts = Annotated[
+    int | None, option("NUMBER", "Starts; 5 by default, 1 with --initial or --start.")
+]
+Tolerance = Annotated[float, option("SHARE", "Relative step at which a fit has converged.")]
+MaxIterations = Annotated[int, option("NUMBER", "Steps tried for each start.")]
+Rtol = Annotated[float, option("SHARE", "Relative tolerance of the integration.")]
+IntervalLevel = Annotated[float, option("SHARE", "Probability inside the confidence intervals.")]
+ShownLabel = Annotated[
+    str | None,
+    option("LABEL", "Print this trajectory; of several, an overview by default.", "--show"),
+]
+
 # Of `forecast` and `plot`.
+ModelOrFit = Annotated[
+    Path, argument("MODEL", "A trained model (.safetensors), or a file from `fit` (.nc).")
+]
+MaybeRecordFile = Annotated[
+    Path | None, argument("RECORD", "Trajectories, with a trained model: .csv, .nc or .h5.")
+]
 Times = Annotated[str, option("TIMES", f"When to forecast: {_GRID}.")]
 AnyFile = Annotated[Path, argument("FILE", "What any other verb wrote, or trajectories.")]
 FigureOutput = Annotated[
@@ -117,5 +181,5 @@ TrajectoryLabel = Annotated[
 ]
 MaybeData = Annotated[
     Path | None,
-    option("FILE", "Records (and their truth) to draw with an estimate or forecast."),
+    option("FILE", "Records (and their truth) to draw with an estimate, fit or forecast."),
 ]

@@ -67,6 +67,55 @@ def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
+def parse_numbers(option: str, texts: Iterable[str]) -> dict[str, float] | None:
+    """Return NAME=NUMBER texts as a mapping; None where there are none.
+
+    Raises:
+        UsageError: A value is no number.
+    """
+    return {
+        name: _number(value, f"expected {option} {name} as a number, got {value!r}")
+        for name, value in parse_pairs(option, texts).items()
+    } or None
+
+
+def parse_word_or_numbers(
+    option: str, texts: Sequence[str], default: str
+) -> str | dict[str, float]:
+    """Return one word, or NAME=NUMBER texts as a mapping.
+
+    Raises:
+        UsageError: Both are mixed, or there are several words.
+    """
+    if not texts:
+        return default
+    if len(texts) == 1 and "=" not in texts[0]:
+        return texts[0].strip()
+    return parse_numbers(option, texts) or default
+
+
+def parse_bounds(
+    option: str, texts: Iterable[str]
+) -> dict[str, tuple[float | None, float | None]] | None:
+    """Return NAME=LOW:HIGH texts as a mapping, None for an end left empty.
+
+    Raises:
+        UsageError: An end is no number.
+
+    Example:
+        >>> parse_bounds("--bounds", ["alpha=0.1:2", "beta=:1"])
+        {'alpha': (0.1, 2.0), 'beta': (None, 1.0)}
+    """
+    found = {}
+    for name, value in parse_pairs(option, texts).items():
+        wanted = f"expected {option} {name} as LOW:HIGH, either end empty where open, got {value!r}"
+        ends = [_number(end, wanted) if end.strip() else None for end in value.split(":")]
+        if len(ends) != 2:
+            raise UsageError(wanted)
+        found[name] = (ends[0], ends[1])
+    return found or None
+
+
 def parse_recipes(option: str, texts: Iterable[str]) -> dict[str, Any] | None:
     """Return NAME=RECIPE texts as what `simulate` takes; None where there are none.
 

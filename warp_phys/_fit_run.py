@@ -13,7 +13,7 @@ from warp_phys._fit_engine import Sums, build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_starts import middle_start, shortened, spread_starts
 from warp_phys._huber import BEND, scales
-from warp_phys._levenberg import Minimizer, Optimum, Options, Outcome
+from warp_phys._levenberg import Anchor, Minimizer, Optimum, Options, Outcome
 from warp_phys._noise_levels import NoiseLevels, noise_levels
 
 # Lanes in a block: bounds the memory, and is enough to keep every core busy.
@@ -125,18 +125,27 @@ def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
     setting = _setting(problem, len(z) - 1)
     quiet = replace(options, report=lambda _: None, **_ROUGH)
     for limit in shortened(problem, setting.rows):
-        later = _minimize(problem, setting, later, quiet, limit).z
-        # A beginning may leave a parameter open; it must not carry it away from what is usual.
-        later = problem.unknowns.near_usual(later)
+        # A beginning may leave a parameter open; it must not carry it anywhere.
+        later = _minimize(problem, setting, later, quiet, limit, anchored=True).z
     return torch.cat([first, later])
 
 
 def _minimize(
-    problem: FitProblem, setting: _Setting, z: Tensor, options: Options, limit: Tensor
+    problem: FitProblem,
+    setting: _Setting,
+    z: Tensor,
+    options: Options,
+    limit: Tensor,
+    *,
+    anchored: bool = False,
 ) -> Optimum:
     engine = build_engine(problem, setting.rows, limit)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
-    return minimizer.minimize(z, options)
+    anchor = None
+    if anchored:
+        width = torch.tensor([entry.wide() for entry in problem.unknowns.entries])
+        anchor = Anchor(z, width.to(z).square().reciprocal())
+    return minimizer.minimize(z, options, anchor=anchor)
 
 
 def _choose(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:

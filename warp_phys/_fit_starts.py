@@ -8,6 +8,7 @@ from torch import Tensor
 from warp_phys._fit_problem import FitProblem
 from warp_phys._regression import Regression
 from warp_phys._unknowns import Unknown
+from warp_phys.systems._system import System
 
 # Least values for each unknown that a shortened record must hold.
 _VALUES_PER_UNKNOWN = 2
@@ -62,11 +63,11 @@ def regression_start(problem: FitProblem) -> Tensor | None:
         records.labels,
         records.own_grids,
     )
-    head = Regression(system, forgetting=1.0)
+    head = Regression(_as_fitted(problem), forgetting=1.0)
     last = (problem.counts - 1).view(-1, 1, 1)
     coordinates = head.estimate(ordered)
     found = coordinates.gather(1, last.expand(-1, 1, coordinates.shape[2])).squeeze(1)
-    parameters = head.parameters(found)
+    parameters = head.system.parameters_from_coordinates(found.T, problem.unknowns.parameters.T).T
     z = middle_start(problem)
     for place, entry in enumerate(problem.unknowns.entries):
         if entry.kind == "parameter":
@@ -74,6 +75,18 @@ def regression_start(problem: FitProblem) -> Tensor | None:
             usable = value.isfinite() & (entry.inside(value) == value)
             z[:, place] = torch.where(usable, entry.coordinate(value.nan_to_num(1.0)), z[:, place])
     return z
+
+
+def _as_fitted(problem: FitProblem) -> System:
+    """Return the system with what the fit holds fixed declared as known."""
+    system = problem.system
+    free = {entry.index for entry in problem.unknowns.entries if entry.kind == "parameter"}
+    known = {
+        name: float(problem.unknowns.parameters[:, place].mean())
+        for place, name in enumerate(system.parameter_names)
+        if place not in free
+    }
+    return type(system)(**(system.options | known))
 
 
 def spread_starts(problem: FitProblem, count: int) -> Tensor:

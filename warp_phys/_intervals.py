@@ -215,7 +215,7 @@ class _Held:
     ) -> tuple[Tensor, Tensor]:
         """Minimize over what is not frozen; return where, and tau there."""
         options = Options(tolerance=1e-3, max_iterations=12, out_of_time=over)
-        optimum = self.minimizer.minimize(z, options, frozen)
+        optimum = self.minimizer.minimize(z, options, frozen=frozen)
         return optimum.z, self._root(optimum.objective, least)
 
     def _root(self, objective: Tensor, least: Tensor) -> Tensor:

@@ -60,6 +60,30 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """A weak pull towards a start, for unknowns that the data leave open.
+
+    Attributes:
+        center: (L, D), coordinates.
+        precision: (D,), one over the variance.
+    """
+
+    center: Tensor
+    precision: Tensor
+
+    def penalty(self, z: Tensor, lanes: Tensor) -> Tensor:
+        """Return what it adds to the objective (n,) of lanes at z (n, D)."""
+        return 0.5 * ((z - self.center[lanes]).square() * self.precision).sum(dim=1)
+
+    def add(self, z: Tensor, lanes: Tensor, matrix: Tensor, vector: Tensor) -> None:
+        """Add its share to packed matrices (n, K) and vectors (n, D) of normal equations."""
+        size = z.shape[1]
+        diagonal = torch.arange(size) * (torch.arange(size) + 3) // 2
+        matrix[:, diagonal] += self.precision
+        vector += (self.center[lanes] - z) * self.precision
+
+
+@dataclass(frozen=True)
 class Optimum:
     """Where the groups ended.
 
@@ -151,19 +175,32 @@ class Minimizer:
         vector = (factor * self.sums.gradient[lanes]).sum(dim=1)
         return matrix * slopes[:, rows] * slopes[:, columns], vector * slopes
 
-    def minimize(self, z: Tensor, options: Options, frozen: Tensor | None = None) -> Optimum:
+    def minimize(
+        self,
+        z: Tensor,
+        options: Options,
+        *,
+        frozen: Tensor | None = None,
+        anchor: Anchor | None = None,
+    ) -> Optimum:
         """Return the optimum that is reached from z (L, D); what is frozen stays."""
-        return _Descent(self, z, options, frozen).run()
+        return _Descent(self, z, options, frozen, anchor).run()
 
 
 class _Descent:
     """The state of one minimization."""
 
     def __init__(
-        self, minimizer: Minimizer, z: Tensor, options: Options, frozen: Tensor | None
+        self,
+        minimizer: Minimizer,
+        z: Tensor,
+        options: Options,
+        frozen: Tensor | None,
+        anchor: Anchor | None,
     ) -> None:
         self.m = minimizer
         self.options = options
+        self.anchor = anchor
         count, size = z.shape
         groups = len(minimizer.levels)
         self.z = z.clone()
@@ -209,11 +246,24 @@ class _Descent:
                 getattr(self.m.sums, name)[self.excluded] = 0.0
         squares, counted = self.m.pooled(lanes, group, groups)
         objective, values = self.m.levels.objective(squares, counted), counted.sum(dim=1)
+        objective = objective + self._penalty(self.z, lanes, group, groups)
         self.outcome[~objective.isfinite() | (values == 0)] = int(Outcome.DIVERGED)
         self.options.report(int((self.outcome != Outcome.RUNNING).sum()))
         weights = self.m.levels.weights(squares, counted)
-        self.matrix, self.vector = self.m.equations(self.z, lanes, group, weights)
+        self._renew(self.z, lanes, group, weights)
         return objective, values
+
+    def _penalty(self, z: Tensor, lanes: Tensor, group: Tensor, groups: int) -> Tensor:
+        if self.anchor is None:
+            return torch.zeros(groups, dtype=z.dtype)
+        return z.new_zeros(groups).index_add(0, group, self.anchor.penalty(z, lanes))
+
+    def _renew(self, z: Tensor, lanes: Tensor, group: Tensor, weights: Tensor) -> None:
+        """Bring the normal equations of lanes up to date."""
+        matrix, vector = self.m.equations(z, lanes, group, weights)
+        if self.anchor is not None:
+            self.anchor.add(z, lanes, matrix, vector)
+        self.matrix[lanes], self.vector[lanes] = matrix, vector
 
     def _iterate(self, active: Tensor) -> None:
         if self.m.unknowns.shared:
@@ -275,6 +325,7 @@ class _Descent:
         squares, counted = self.m.pooled(trial.lanes, trial.group, active.numel())
         levels = self.m.levels.of(active)
         reached = levels.objective(squares, counted)
+        reached = reached + self._penalty(trial.z, trial.lanes, trial.group, active.numel())
         before = self.objective[active]
         slack = _SLACK * self.values[active]
         better = trial.fine & (reached <= before + slack)
@@ -284,9 +335,8 @@ class _Descent:
         taken = better[trial.group]
         kept = trial.lanes[taken]
         self.z[kept] = trial.z[taken]
-        self.matrix[kept], self.vector[kept] = self.m.equations(
-            trial.z[taken], kept, trial.group[taken], levels.weights(squares, counted)
-        )
+        weights = levels.weights(squares, counted)
+        self._renew(trial.z[taken], kept, trial.group[taken], weights)
         self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from warp_phys._fit_reading import as_fit, is_fit
 from warp_phys._plot_axes import (
     COLORS,
     MARKERS,
@@ -99,7 +100,7 @@ def plot_observed(
 
 
 def plot_predicted(
-    estimate_or_forecast: xr.Dataset,
+    result: xr.Dataset,
     data: xr.Dataset | None = None,
     *,
     trajectory: int | str = 0,
@@ -111,11 +112,11 @@ def plot_predicted(
     The inner band holds the model's output, the outer one what would be measured with noise.
 
     Args:
-        estimate_or_forecast: From `estimate` or `forecast`.
+        result: From `estimate`, `fit` or `forecast`.
         data: Records whose observed values to draw, from the trajectory of the same label.
         trajectory: Its position as a number, or its label as text.
         output: One or several outputs by name; None for all.
-        ax: Where to draw; None makes a new figure. Drawing an estimate and then a forecast on the
+        ax: Where to draw; None makes a new figure. Drawing a fit and then a forecast on the
             same axes shows how the one continues the other.
 
     Returns:
@@ -126,7 +127,7 @@ def plot_predicted(
         SchemaError: A data set does not follow the schema.
         MissingExtraError: matplotlib is not installed.
     """
-    predicted = estimate_or_forecast
+    predicted = as_fit(result) if is_fit(result) else result
     check_dataset(predicted, ["predicted"])
     if data is not None:
         check_dataset(data, ["observed"])

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from warp_phys._fit_reading import as_fit, is_fit
 from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
 from warp_phys._plot_axes import add_panels, columns_for, require_matplotlib
 from warp_phys._plot_data import chosen_names, has_band, unit_of
+from warp_phys._plot_fit import fitted_names
 from warp_phys._plot_parameters import estimated_names
 from warp_phys.systems._errors import SchemaError
 from warp_phys.systems._files import write_atomic
@@ -28,13 +30,15 @@ _DPI = 150
 def figure_of(
     dataset: xr.Dataset, *, trajectory: int | str = 0, data: xr.Dataset | None = None
 ) -> Figure:
-    """Return a figure of a training history, an estimate, a forecast, or observed trajectories.
+    """Return a figure of a history, an estimate, a fit, a forecast, or observed trajectories.
+
+    Of several fits, the parameters of all are drawn beside the curve of one.
 
     Args:
         dataset: What `load` or `read_trajectories` returned.
         trajectory: Its position as a number, or its label as text.
-        data: Records to draw with an estimate or forecast; where they hold the true parameters,
-            those are drawn too.
+        data: Records to draw with an estimate, fit or forecast; where they hold the true
+            parameters, those are drawn too.
 
     Raises:
         SchemaError: The data set holds nothing that can be drawn.
@@ -45,6 +49,8 @@ def figure_of(
         figure, axes = _figure(1, 0)
         plot_history(dataset, ax=axes[0])
         return figure
+    if is_fit(dataset):
+        dataset = as_fit(dataset)
     in_time = "parameters" in dataset and dataset["parameters"].ndim == 3
     if not in_time and "predicted" not in dataset and "observed" not in dataset:
         present = ", ".join(map(str, dataset.data_vars)) or "none"
@@ -54,6 +60,8 @@ def figure_of(
         )
     groups = _output_groups(dataset)
     names = estimated_names(dataset) if in_time else []
+    if is_fit(dataset) and dataset.sizes["trajectory"] > 1:
+        names = fitted_names(dataset)
     figure, axes = _figure(len(groups), len(names))
     for ax, group in zip(axes[: len(groups)], groups, strict=True):
         if "predicted" in dataset:

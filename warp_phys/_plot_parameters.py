@@ -1,4 +1,4 @@
-"""Plot of the estimated parameters, in physical units, as the context grows."""
+"""Plot of parameters, in physical units: estimates as the context grows, fits side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from warp_phys._fit_reading import as_fit, is_fit
 from warp_phys._plot_axes import (
     COLORS,
     add_key,
@@ -36,6 +37,7 @@ from warp_phys._plot_data import (
     trajectory_position,
     unit_of,
 )
+from warp_phys._plot_fit import draw_fitted, fitted_names
 from warp_phys.systems._checks import check_dataset
 from warp_phys.systems._errors import SchemaError, UsageError, unknown_name
 
@@ -47,20 +49,23 @@ Truth = float | tuple[float, float]
 
 
 def plot_parameters(
-    estimate: xr.Dataset,
+    estimate_or_fit: xr.Dataset,
     *,
     trajectory: int | str = 0,
     parameters: str | Sequence[str] | None = None,
     truth: xr.Dataset | Mapping[str, Truth] | None = None,
     axes: Axes | Sequence[Axes] | NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Draw how the estimated parameters of a trajectory settle as the context grows.
+    """Draw how a trajectory's estimated parameters settle, or the fitted ones of all side by side.
 
     Args:
-        estimate: From `estimate`: parameters at every sample, with bands where it has them.
-        trajectory: Its position as a number, or its label as text.
-        parameters: One or several by name; None for all that were estimated. With the regression
-            head, also the coordinates that a record determines where it cannot tell parameters.
+        estimate_or_fit: From `estimate`: parameters at every sample, with bands where it has them.
+            From `fit`: one value with its confidence interval for each trajectory; what the data
+            do not determine is marked and has none.
+        trajectory: Of an estimate, its position as a number, or its label as text.
+        parameters: One or several by name; None for all that were estimated or fitted. With the
+            regression head, also the coordinates that a record determines where it cannot tell
+            parameters.
         truth: What to compare with: a data set with `true_parameters`, read from the trajectory
             of the same label; or name -> value, or -> (value, standard deviation).
         axes: Where to draw, one a parameter; None makes a new figure.
@@ -70,14 +75,18 @@ def plot_parameters(
 
     Raises:
         UnknownNameError: The trajectory or a parameter does not exist.
-        SchemaError: The data set does not hold parameters at every sample.
+        SchemaError: The data set is not from `estimate` or `fit`.
         MissingExtraError: matplotlib is not installed.
     """
+    if is_fit(estimate_or_fit):
+        return _plot_fit(as_fit(estimate_or_fit), parameters, truth, axes)
+    estimate = estimate_or_fit
     check_dataset(estimate, ["parameters"])
     if estimate["parameters"].ndim != 3:
         raise SchemaError(
             "expected parameters at every sample, with dimensions (trajectory, time, parameter), "
-            f"got ({', '.join(map(str, estimate['parameters'].dims))}); estimate(...) gives them"
+            f"got ({', '.join(map(str, estimate['parameters'].dims))}); estimate(...) gives them, "
+            "and fit(...) one for each trajectory"
         )
     position = trajectory_position(estimate, trajectory)
     names = _chosen(estimate, parameters)
@@ -92,6 +101,34 @@ def plot_parameters(
         ax.set_ylabel(quantity_label(name, unit_of(_home(estimate, name)[1], estimate, name)))
         mark_whole_numbers(ax, times)
     refresh_legend(panels[0], columns=2)
+    return np.array(panels, dtype=object)
+
+
+def _plot_fit(
+    fitted: xr.Dataset,
+    parameters: str | Sequence[str] | None,
+    truth: xr.Dataset | Mapping[str, Truth] | None,
+    axes: Axes | Sequence[Axes] | NDArray[Any] | None,
+) -> NDArray[Any]:
+    """Draw the fitted parameters of all trajectories, a panel each."""
+    names = fitted_names(fitted) if parameters is None else _chosen(fitted, parameters)
+    labels = trajectory_labels(fitted)
+    known = [_known_values(truth, fitted, position) for position in range(len(labels))]
+    panels = new_axes(len(names)) if axes is None else given_axes(axes, len(names))
+    for ax, name in zip(panels, names, strict=True):
+        own = None
+        if isinstance(truth, xr.Dataset):
+            own = np.array([row.get(name, np.nan) for row in known], dtype=np.float64)
+        draw_fitted(ax, fitted, name, own)
+        if own is None and name in known[0]:
+            _draw_truth(ax, known[0][name], "reference")
+    explained: set[str] = set()
+    for ax in panels:
+        # A panel gets a legend of its own only where it shows what none before it does.
+        shown = set(ax.get_legend_handles_labels()[1])
+        if shown - explained:
+            refresh_legend(ax, columns=2)
+        explained |= shown
     return np.array(panels, dtype=object)
 
 

@@ -53,20 +53,24 @@ def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
         return overview(fitted)
     position = trajectory_position(fitted, 0 if trajectory is None else trajectory)
     one = fitted.isel(trajectory=position)
-    level = 100.0 * float(fitted.attrs["band_level"])
     name, label = fitted.attrs["system"], trajectory_labels(fitted)[position]
-    parts = [
+    level = f"{100.0 * float(fitted.attrs['band_level']):g} %"
+    notes = {
+        "Variables": f" value +/- standard error (relative)  [{level} interval]",
+        "Correlations": f" (unreported correlations are < {_CORRELATED:g})",
+    }
+    parts: list[tuple[str, list[str]]] = [
         (f"Fit of {name}, trajectory {label}", []),
         ("Fit statistics", _statistics(one)),
-        ("Variables", variables(one, f"{level:g} % interval")),
-        (f"Correlations, those above {_CORRELATED:g}", correlations(one, _CORRELATED)),
+        ("Variables", variables(one)),
+        ("Correlations", correlations(one, _CORRELATED)),
         ("Warnings", warnings_of(one)),
     ]
     return "\n".join(
         line
         for place, (title, lines) in enumerate(parts)
         if lines or not place
-        for line in (f"[[{title}]]", *(f"    {line}" for line in lines))
+        for line in (f"[[{title}]]{notes.get(title, '')}", *(f"    {line}" for line in lines))
     )
 
 

@@ -62,7 +62,7 @@ def _listed(chosen: NDArray[np.bool_], labels: list[Any]) -> str:
     places = np.flatnonzero(chosen).tolist()
     names = ", ".join(str(labels[place]) for place in places[:_LISTED])
     more = ", ..." if len(places) > _LISTED else ""
-    return f"{len(places)}: {names}{more}"
+    return f"{len(places)} (trajector{'y' if len(places) == 1 else 'ies'} {names}{more})"
 
 
 def _parameters(fitted: xr.Dataset) -> list[tuple[str, ...]]:

@@ -25,18 +25,18 @@ class _Variable:
     marks: tuple[str, ...]
 
 
-def variables(one: xr.Dataset, interval: str) -> list[str]:
+def variables(one: xr.Dataset) -> list[str]:
     """Return a line for each parameter and initial state of one trajectory of a fit."""
     found = [*_parameters(one), *_states(one)]
     width = max(len(variable.label) for variable in found) + 1
-    return [f"{variable.label + ':':{width}}  {_numbers(variable, interval)}" for variable in found]
+    return [f"{variable.label + ':':{width}}  {_numbers(variable)}" for variable in found]
 
 
 def correlations(one: xr.Dataset, least: float) -> list[str]:
     """Return a line for each correlation above `least`, the largest first."""
     covariance = one["covariance"].values
     deviation = np.sqrt(np.clip(np.diagonal(covariance), 0.0, None))
-    if not int(one["status"]) == 0:
+    if int(one["status"]) != 0:
         return []
     with np.errstate(divide="ignore", invalid="ignore"):
         table = covariance / np.outer(deviation, deviation)
@@ -51,15 +51,17 @@ def correlations(one: xr.Dataset, least: float) -> list[str]:
     return [f"{name:{width}} = {value:+.4f}" for name, value in pairs]
 
 
-def _numbers(variable: _Variable, interval: str) -> str:
+def _numbers(variable: _Variable) -> str:
     marks = "".join(f" ({mark})" for mark in variable.marks)
+    if math.isnan(variable.value):
+        return marks.lstrip()
     if not math.isfinite(variable.error):
         return with_unit(f"{variable.value:.4g}", variable.unit) + marks
     value, error = (rounded(number, variable.error) for number in (variable.value, variable.error))
     size = f" ({percent(variable.error / variable.value)})" if variable.value else ""
     low, high = (rounded(end, variable.error, dropped=1) for end in variable.ends)
     text = with_unit(f"{value} +/- {error}", variable.unit)
-    return f"{text}{size}  {interval} [{low}, {high}]{marks}"
+    return f"{text}{size}  [{low}, {high}]{marks}"
 
 
 def _parameters(one: xr.Dataset) -> Iterator[_Variable]:

@@ -26,7 +26,7 @@ from warp_phys._huber import BEND
 
 # Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
 _ROUNDING = 1e-11
-# Standard deviation, in units of the logarithm or of the usual range, that says nothing any more.
+# Standard deviation of a logarithm (or of a logit) that says nothing any more.
 _USELESS = 10.0
 # Least share of an undetermined direction that counts as taking part in it.
 _PART = 0.05
@@ -179,20 +179,43 @@ def _inverse(
     values, vectors = torch.linalg.eigh(safe * scale.unsqueeze(1) * scale.unsqueeze(2))
     # Held unknowns leave a zero behind that says nothing about the data.
     held = (solved.frozen.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
+    lost = (values <= _ROUNDING) & ~held
+    inverse = torch.where(lost | held, 0.0, 1.0 / values.clamp_min(_ROUNDING))
     line = vectors * scale.unsqueeze(2)
-    units = problem.unknowns.sizes(solved.z).clamp_min(1e-300)
-    length = (line / units.unsqueeze(2)).norm(dim=1)
-    # A combination fixed to less than `_USELESS` of its size, were the others known.
-    wide = length * values.clamp_min(1e-300).rsqrt() > _USELESS
-    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
-    wide = wide & ~exact.all(dim=1, keepdim=True)
-    lost = ((values <= _ROUNDING) | wide) & ~held
-    inverse = torch.where(lost | held | (values <= 0.0), 0.0, 1.0 / values.clamp_min(1e-300))
     covariance = (line * inverse.unsqueeze(1)) @ line.mT
-    relative = line / units.unsqueeze(2)
-    unit = relative / relative.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
-    takes_part = unit.abs() > _PART
-    determined = ~(takes_part & lost.unsqueeze(1)).any(dim=2) & usable.unsqueeze(1)
+    relative = line / problem.unknowns.sizes(solved.z).unsqueeze(2)
+    unit = _to_unit(relative)
+    determined = ~((unit.abs() > _PART) & lost.unsqueeze(1)).any(dim=2) & usable.unsqueeze(1)
     directions = torch.where(lost.unsqueeze(1), unit, 0.0)
+    vague = _vague(problem, solved, covariance) & usable.unsqueeze(1)
+    directions = _with_vague(directions, vague & determined, covariance)
     covariance = torch.where(usable[:, None, None], covariance, torch.nan)
-    return covariance, determined, directions
+    return covariance, determined & ~vague, directions
+
+
+def _vague(problem: FitProblem, solved: Solved, covariance: Tensor) -> Tensor:
+    """Return (N, D): known to within a factor so large that it says nothing."""
+    bounded = torch.tensor([entry.support != "real" for entry in problem.unknowns.entries])
+    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
+    errors = covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
+    return bounded & (errors > _USELESS) & ~exact.all(dim=1, keepdim=True)
+
+
+def _with_vague(directions: Tensor, vague: Tensor, covariance: Tensor) -> Tensor:
+    """Add the direction in which the vague unknowns vary most, (N, D, D)."""
+    rows = vague.any(dim=1).nonzero()[:, 0]
+    if rows.numel() == 0:
+        return directions
+    chosen = vague[rows].to(covariance.dtype)
+    part = covariance[rows] * chosen.unsqueeze(1) * chosen.unsqueeze(2)
+    widest = torch.linalg.eigh(part).eigenvectors[:, :, -1:]
+    free = (directions[rows] == 0.0).all(dim=1).long().argmax(dim=1)
+    place = torch.nn.functional.one_hot(free, directions.shape[2]).unsqueeze(1)
+    added = directions.clone()
+    added[rows] = directions[rows] + _to_unit(widest) * place
+    return added
+
+
+def _to_unit(columns: Tensor) -> Tensor:
+    """Scale columns to a largest entry of 1."""
+    return columns / columns.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)

@@ -6,7 +6,6 @@ real line by the bijection of that support, so that no step leaves it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +22,8 @@ from warp_phys.systems._supports import (
 
 # An unknown further out on the line than this beyond its usual range is at the end of its support.
 _FAR = 14.0
-# Powers of e around the usual range where a parameter is still looked for first.
-_NEAR = 1.5
+# Powers of e by which a parameter may well lie outside its usual range.
+_WIDE = 2.0
 # Least distance from the ends of a support at which a start is put, as a share of what is usual.
 _INSIDE = 1e-6
 
@@ -100,11 +99,9 @@ class Unknown:
             return coordinate.abs().clamp_min(1e-3 * self.spread())
         return torch.ones_like(coordinate)
 
-    def near_usual(self, coordinate: Tensor) -> Tensor:
-        """Return coordinates, those far from the usual range moved to its surroundings."""
-        center, spread = self.middle(), self.spread()
-        reach = 4.0 * spread if self.support == "real" else spread + _NEAR
-        return coordinate.clamp(center - reach, center + reach)
+    def wide(self) -> float:
+        """Return the standard deviation on the line of a guess that hardly says anything."""
+        return 4.0 * self.spread() if self.support == "real" else self.spread() + _WIDE
 
     def far_out(self, coordinate: Tensor) -> Tensor:
         """Return whether a coordinate has run to an end of the support."""
@@ -178,21 +175,9 @@ class Unknowns:
         columns = [entry.far_out(z[:, place]) for place, entry in enumerate(self.entries)]
         return torch.stack(columns, dim=1) if columns else torch.zeros_like(z, dtype=torch.bool)
 
-    def near_usual(self, z: Tensor) -> Tensor:
-        """Move parameters (L, D) that are far from their usual range back to its surroundings."""
-        columns = [
-            entry.near_usual(z[:, place]) if entry.kind == "parameter" else z[:, place]
-            for place, entry in enumerate(self.entries)
-        ]
-        return torch.stack(columns, dim=1)
-
     def directions(self) -> tuple[int, ...]:
         """Return what the entries are as the engine numbers them: parameter j, state -1 - s."""
         return tuple(
             entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
         )
 
-
-def spread_of(entries: Sequence[Unknown]) -> Tensor:
-    """Return half the widths of the usual ranges on the line, (D,)."""
-    return torch.tensor([entry.spread() for entry in entries], dtype=torch.float64)
