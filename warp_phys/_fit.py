@@ -16,8 +16,8 @@ from warp_phys._bands import check_level
 from warp_phys._fit_arguments import build_fit
 from warp_phys._fit_initial import given_start
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_result import FitStatus, Fits, fit_dataset
-from warp_phys._fit_run import blocks_of, run_block, select
+from warp_phys._fit_result import Fits, FitStatus, fit_dataset
+from warp_phys._fit_run import blocks_of, run_block
 from warp_phys._fit_starts import middle_start, regression_start, spread_starts
 from warp_phys._intervals import intervals
 from warp_phys._levenberg import Options
@@ -151,7 +151,7 @@ def fit(
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
     if usable.numel():
-        chosen = select(problem, usable)
+        chosen = problem.select(usable)
         with tqdm(
             total=len(usable), desc="fit", unit=" trajectories", delay=2.0, disable=not progress
         ) as bar:
@@ -161,7 +161,7 @@ def fit(
                 if clock.over():
                     fits.status[rows] = int(FitStatus.OUT_OF_TIME)
                     continue
-                part = select(problem, rows)
+                part = problem.select(rows)
                 options = Options(tolerance, max_iterations, clock.over, _progress(bar, asked))
                 given = None if beginning is None else beginning[rows]
                 solved = run_block(part, _starts(part, given, asked), options)
@@ -257,7 +257,5 @@ def _check_numbers(
     for name, value in (("tolerance", tolerance), ("rtol", rtol)):
         if not isinstance(value, int | float) or not 1e-15 < value < 0.1:
             raise UsageError(f"expected {name} between 1e-15 and 0.1, got {value!r}")
-    if time_budget is not None and not (
-        isinstance(time_budget, int | float) and time_budget > 0.0
-    ):
+    if time_budget is not None and not (isinstance(time_budget, int | float) and time_budget > 0.0):
         raise UsageError(f"expected time_budget in seconds, above 0, got {time_budget!r}")

@@ -176,7 +176,8 @@ def _checked_limits(
     system: System, limits: Mapping[str, Any] | None
 ) -> dict[str, tuple[float, float]]:
     names = (*system.parameter_names, *system.state_names)
-    supports = {item.name: item.support for item in (*system.states, *system.parameters)}
+    supports = {state.name: state.support for state in system.states}
+    supports |= {parameter.name: parameter.support for parameter in system.parameters}
     found = {}
     for name, pair in _mapping("bounds", limits).items():
         if name not in names:

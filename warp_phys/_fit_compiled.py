@@ -59,7 +59,7 @@ class _Options(Structure):
 
 
 def library_of(problem: FitProblem) -> CompiledLibrary | None:
-    """Return the compiled kernel of a problem's system and unknowns, or None where there is none."""
+    """Return the compiled kernel of a problem's system and unknowns, or None without one."""
     if compiler() is None:
         return None
     code = _translated(problem.system)
@@ -118,7 +118,9 @@ def _listed(values: Sequence[float]) -> str:
 
 @lru_cache(maxsize=1)
 def _kernel() -> str:
-    return files("warp_phys").joinpath("_fit_kernel.cpp").read_text(encoding="utf-8")
+    folder = files("warp_phys")
+    names = ("_kernel_steps.cpp", "_kernel_lanes.cpp")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 class CompiledEngine:

@@ -1,7 +1,7 @@
 """The engine of a fit: sums of squares and normal equations of many trajectories at once.
 
 Where there is a C++ compiler the system's own code is translated, differentiated and compiled with
-`_fit_kernel.cpp` (about a second, once for each system and choice of unknowns, kept on disk);
+`_kernel_steps.cpp` (about a second, once for each system and choice of unknowns, kept on disk);
 elsewhere, or where a system cannot be translated, PyTorch computes the same.
 """
 

@@ -98,9 +98,7 @@ def _from_table(problem: FitProblem, initial: xr.DataArray) -> dict[tuple[str, s
     }
 
 
-def _from_mapping(
-    problem: FitProblem, initial: Mapping[str, Any]
-) -> dict[tuple[str, str], Tensor]:
+def _from_mapping(problem: FitProblem, initial: Mapping[str, Any]) -> dict[tuple[str, str], Tensor]:
     _check_names(problem, list(initial))
     states = problem.system.state_names
     return {

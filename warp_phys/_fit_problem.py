@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -58,6 +58,22 @@ class FitProblem:
     def seen(self) -> list[int]:
         """Places of the observed outputs among the system's."""
         return [self.system.output_names.index(name) for name in self.records.outputs]
+
+    def select(self, rows: Tensor) -> FitProblem:
+        """Return the problem of some trajectories, groups numbered anew."""
+        unknowns = replace(
+            self.unknowns,
+            parameters=self.unknowns.parameters[rows],
+            initial_state=self.unknowns.initial_state[rows],
+        )
+        return replace(
+            self,
+            records=self.records.select(rows),
+            start=self.start[rows],
+            unknowns=unknowns,
+            group=torch.unique(self.group[rows], return_inverse=True)[1],
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
     def residuals(self, predicted: Tensor, rows: Tensor | slice) -> Tensor:
         """Return observed - predicted (M, T, O) of some trajectories, in logarithms if so asked."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from warp_phys._coordinates import implied_initial_state
 from warp_phys._fit_checks import MISFIT, autocorrelation, misfit
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_run import Solved
+from warp_phys._fit_solved import Solved
 from warp_phys._identifiability import undetermined_words
 from warp_phys._intervals import Intervals
 from warp_phys._levenberg import Outcome
@@ -162,16 +162,16 @@ def _values(
         "value_count": solved.sums.counted.sum(dim=1),
         "degrees_of_freedom": known.freedom,
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
-        "log_likelihood": _log_likelihood(problem, solved, known, residuals),
+        "log_likelihood": _log_likelihood(problem, known, residuals),
         "autocorrelation": autocorrelation(residuals)[0],
-        "misfit": misfit(problem, residuals, *_chi_square(problem, solved, known)),
+        "misfit": misfit(problem, residuals, *_chi_square(problem, solved)),
         "iterations": solved.iterations,
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,
         "optima": solved.optima,
     }
     if problem.noise == "known":
-        total, free = _chi_square(problem, solved, known)
+        total, free = _chi_square(problem, solved)
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
         table = parameters if kind == "parameter" else states
@@ -212,9 +212,7 @@ def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
     return (total / seen.sum(dim=1).clamp_min(1)).sqrt()
 
 
-def _chi_square(
-    problem: FitProblem, solved: Solved, known: Uncertainty
-) -> tuple[Tensor, Tensor]:
+def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
     """Return the weighted sum of squares (N,), NaN where the noise is unknown, and its freedom."""
     total = solved.sums.squares.sum(dim=1)
     if problem.noise != "known":
@@ -223,9 +221,7 @@ def _chi_square(
     return total, own
 
 
-def _log_likelihood(
-    problem: FitProblem, solved: Solved, known: Uncertainty, residuals: Tensor
-) -> Tensor:
+def _log_likelihood(problem: FitProblem, known: Uncertainty, residuals: Tensor) -> Tensor:
     """Return the log likelihood (N,) at the noise levels of maximum likelihood."""
     seen = residuals.isfinite()
     if problem.weights is not None:

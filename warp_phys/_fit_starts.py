@@ -1,4 +1,4 @@
-"""Where fits start: the middle of the usual ranges, the regression head, points spread over both."""
+"""Where fits start: the middle of the usual ranges, the regression head, spread points."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
 
 
 def regression_start(problem: FitProblem) -> Tensor | None:
-    """Return (N, D) from the regression head, the middle where it tells nothing; None without one."""
+    """Return (N, D) from the regression head, None where the system has none."""
     system, records = problem.system, problem.records
     complete = set(records.outputs) == set(system.output_names) and system.observes_all_states
     if system.affine_form is None or not complete or problem.unknowns.shared:

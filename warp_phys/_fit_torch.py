@@ -12,9 +12,11 @@ from torch import Tensor
 
 from warp_phys._fit_engine import Sums
 from warp_phys._fit_problem import FitProblem
+from warp_phys.systems._errors import UsageError
+from warp_phys.systems._system import System
 from warp_phys.systems._tableaus import RK45_TABLEAU
 
-# The constants of `_fit_kernel.cpp`, which says what they mean.
+# The constants of `_kernel_steps.cpp`, which says what they mean.
 _SAFETY, _SLACK, _FLOOR = 1.15, 1.0 / 128.0, 1e-2
 _MOST_IN_INTERVAL, _HOPELESS = 1 << 16, 4096
 _NOT_FINITE, _TOO_MANY_STEPS = 1, 2
@@ -62,7 +64,7 @@ class TorchEngine:
 
 
 class _Run:
-    """One pass of n lanes along their records. Points are (1 + D, S, n): state, then derivatives."""
+    """One pass of n lanes along their records; points (1 + D, S, n) are states and derivatives."""
 
     def __init__(
         self,
@@ -114,15 +116,14 @@ class _Run:
         """Return values and derivatives (1 + D, ..., n) of a function of state and parameters."""
         if not self.directions:
             return function(y, self.p).unsqueeze(0)
-        value, rows = None, []
+        value, rows = y, []
         for place, direction in enumerate(self.directions):
             along = torch.zeros_like(self.p)
             if direction >= 0:
                 along[direction] = 1.0
-            value, row = torch.func.jvp(
-                function, (y, self.p), (tangents[place].contiguous(), along)
-            )
-            rows.append(row)
+            pair = torch.func.jvp(function, (y, self.p), (tangents[place].contiguous(), along))
+            value = pair[0]
+            rows.append(pair[1])
         return torch.stack([value, *rows])
 
     def _begin(self, initial: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class _Run:
                 tangents[place, -1 - direction] = 1.0
         system = self.problem.system
         if system.has_initial_state:
-            return self._along(lambda _, p: system.initial_state_at(p), initial, tangents)
+            return self._along(lambda _, p: _implied(system, p), initial, tangents)
         return torch.cat([initial.unsqueeze(0), tangents])
 
     def _solution(self, end: Tensor) -> Tensor:
@@ -244,6 +245,13 @@ class _Run:
             rows, columns = torch.tril_indices(len(self.directions), len(self.directions))
             product = pulled[:, rows] * slopes[:, columns]
             self.hessian += torch.where(used.unsqueeze(1), product, 0.0)
+
+
+def _implied(system: System, parameters: Tensor) -> Tensor:
+    states = system.initial_state_at(parameters)
+    if states is None:
+        raise UsageError(f"{system.name}.initial_state returned None for some parameters")
+    return states
 
 
 def _weighted(weights: tuple[float, ...], stages: list[Tensor]) -> Tensor:

@@ -9,14 +9,60 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
+from warp_phys._fit_solved import Solved, evaluate_at, evaluated, setting_of
+from warp_phys._levenberg import Optimum, Options, minimize
+from warp_phys._minimizer import Minimizer
 
 # 95 % efficiency where the noise is normal after all.
 BEND = 1.345
 _MAD = 1.482602218505602
+_ROUNDS, _SETTLED = 20, 1e-6
+
+
+def settle_huber(problem: FitProblem, solved: Solved, options: Options) -> Solved:
+    """Alternate between the level of the bulk of the residuals and the fit with Huber's loss."""
+    setting = setting_of(problem, 1)
+    z, predicted = solved.z, solved.predicted
+    previous: Tensor | None = None
+    quiet = replace(options, report=lambda _: None)
+    optimum: Optimum | None = None
+    for _ in range(_ROUNDS):
+        scale = scales(problem, predicted, len(problem.unknowns))
+        if previous is not None and bool(
+            ((scale / previous - 1.0).abs() < _SETTLED).all() or options.out_of_time()
+        ):
+            break
+        previous = scale
+        squared = torch.zeros(len(setting.levels), scale.shape[1], dtype=scale.dtype)
+        squared[problem.group] = scale**2
+        levels = setting.levels.held(squared)
+        engine = build_engine(problem, setting.rows, problem.counts)
+        minimizer = Minimizer(
+            engine, problem.unknowns, setting.rows, setting.group, levels, BEND * scale
+        )
+        optimum = minimize(minimizer, z, quiet)
+        z = optimum.z
+        _, predicted = evaluate_at(problem, z)
+    if optimum is None or previous is None:
+        return solved
+    mine = problem.group
+    settled = evaluated(
+        problem,
+        z=z,
+        outcome=optimum.outcome[mine],
+        iterations=solved.iterations + optimum.iterations[mine],
+        frozen=optimum.frozen,
+        excluded=optimum.excluded,
+        found=(solved.tried, solved.agreeing, solved.optima),
+    )
+    return replace(settled, variance=previous**2)
 
 
 def scales(problem: FitProblem, predicted: Tensor, unknowns: int) -> Tensor:

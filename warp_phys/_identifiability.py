@@ -16,9 +16,7 @@ _NONE = 0.02
 _NEAR = 0.01
 
 
-def undetermined_words(
-    entries: Sequence[Unknown], directions: Tensor, frozen: Tensor
-) -> list[str]:
+def undetermined_words(entries: Sequence[Unknown], directions: Tensor, frozen: Tensor) -> list[str]:
     """Return a sentence for each trajectory, empty where everything is determined.
 
     Args:

@@ -23,8 +23,9 @@ from torch import Tensor
 from warp_phys._fit_checks import negligible
 from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_run import Solved
-from warp_phys._levenberg import Minimizer, Options, Outcome
+from warp_phys._fit_solved import Solved
+from warp_phys._levenberg import Options, Outcome, minimize
+from warp_phys._minimizer import Minimizer
 from warp_phys._noise_levels import noise_levels
 from warp_phys._uncertainty import Uncertainty
 
@@ -101,9 +102,9 @@ class _Profile:
         self.covariance = known.line_covariance
         self.quantile = quantile
         self.half = half
-        levels = noise_levels(
-            problem, torch.arange(len(problem)), torch.arange(len(problem))
-        ).held(self.variance)
+        levels = noise_levels(problem, torch.arange(len(problem)), torch.arange(len(problem))).held(
+            self.variance
+        )
         self.least = levels.objective(solved.sums.squares, solved.sums.counted)
 
     def misleading(self, usable: Tensor) -> Tensor:
@@ -215,7 +216,7 @@ class _Held:
     ) -> tuple[Tensor, Tensor]:
         """Minimize over what is not frozen; return where, and tau there."""
         options = Options(tolerance=1e-3, max_iterations=12, out_of_time=over)
-        optimum = self.minimizer.minimize(z, options, frozen=frozen)
+        optimum = minimize(self.minimizer, z, options, frozen=frozen)
         return optimum.z, self._root(optimum.objective, least)
 
     def _root(self, objective: Tensor, least: Tensor) -> Tensor:

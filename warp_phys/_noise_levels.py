@@ -74,7 +74,7 @@ class NoiseLevels:
 
 
 def noise_levels(problem: FitProblem, rows: Tensor, group: Tensor) -> NoiseLevels:
-    """Return the noise levels of lanes, rows (L,) their trajectories and group (L,) their groups."""
+    """Return the noise levels of lanes of trajectories rows (L,) in groups (L,)."""
     groups = int(group.max()) + 1
     observed = problem.records.observed
     if problem.logarithmic:

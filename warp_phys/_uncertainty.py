@@ -21,7 +21,7 @@ from torch import Tensor
 from warp_phys._damped_step import unpack
 from warp_phys._fit_checks import negligible
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_run import Solved
+from warp_phys._fit_solved import Solved
 from warp_phys._huber import BEND
 
 # Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.

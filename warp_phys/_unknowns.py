@@ -94,7 +94,7 @@ class Unknown:
         return max(0.5 * abs(float(ends[1] - ends[0])), 0.1)
 
     def size(self, coordinate: Tensor) -> Tensor:
-        """Return what a change of the coordinate is compared with: 1, or the value if it is real."""
+        """Return what a change of the coordinate is compared with: 1, or the value itself."""
         if self.support == "real":
             return coordinate.abs().clamp_min(1e-3 * self.spread())
         return torch.ones_like(coordinate)
@@ -180,4 +180,3 @@ class Unknowns:
         return tuple(
             entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
         )
-

@@ -12,7 +12,7 @@ import warp_phys as wp
 from warp_phys import _cli
 from warp_phys.data_gen import simulate
 
-VERBS = ["systems", "simulate", "train", "estimate", "forecast", "plot"]
+VERBS = ["systems", "simulate", "train", "estimate", "fit", "forecast", "plot"]
 RECORD = "sec,reading,remark\n0,0.3,a\n0.1,0.7,b\n0.2,,c\n0.3,0.99,d\n0.4,0.8,e\n"
 
 

@@ -122,7 +122,7 @@ def test_lognormal_noise_multiplies_and_bounds_hold() -> None:
     data = simulate(
         "lotka_volterra", n=1, times=np.arange(15.0), noise=0.2, distribution="lognormal", seed=0
     )
-    top = float(data.true_parameters.sel(parameter="alpha")) * 1.1
+    top = data.true_parameters.sel(parameter="alpha").item() * 1.1
     fit = wp.fit(
         "lotka_volterra",
         data,
