@@ -49,8 +49,7 @@ from warp_phys.systems import LotkaVolterra
 TIMES = np.linspace(0.0, 10.0, 100)
 RANGES = {"alpha": (0.5, 1.5), "beta": (0.3, 1.0), "gamma": (0.5, 1.5), "delta": (0.3, 1.0)}
 STARTS_OFF = 0.3  # of the logarithm of every parameter, up or down
-SAME_MINIMUM = 0.01
-AGREEMENT = 1e-6
+SAME_MINIMUM, AGREEMENT = 0.01, 1e-6
 PEERS = {"numba": ("numba",), "optimistix": ("jax", "diffrax", "optimistix")}
 
 

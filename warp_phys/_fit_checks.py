@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from scipy import stats
 from torch import Tensor
@@ -24,57 +26,62 @@ _UNEXPLAINED = 0.3
 _EXACT = 1e-5
 
 
-def autocorrelation(residuals: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the correlation of successive residuals (N, O), and how many pairs there were.
+@dataclass(frozen=True)
+class ResidualCheck:
+    """What the residuals of N trajectories look like.
 
-    Args:
-        residuals: (N, T, O), NaN where missing; pairs with a gap between them do not count.
+    Attributes:
+        correlation: (N, O), of successive residuals; pairs with a gap between them do not count.
+        patterned: (N,), whether those of some output are more alike than by chance.
+        exact: (N,), whether all residuals are nothing beside the data.
+        wrong: (N,), whether a fit should be looked at again: they follow a pattern, or much of the
+            variance is left.
     """
+
+    correlation: Tensor
+    patterned: Tensor
+    exact: Tensor
+    wrong: Tensor
+
+
+def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
+    """Look at the residuals of predictions (N, T, O)."""
+    residuals = problem.residuals(predicted)
     known = residuals.isfinite()
-    values = residuals.nan_to_num(0.0)
-    pairs = known[:, 1:] & known[:, :-1]
-    count = pairs.sum(dim=1)
-    product = (values[:, 1:] * values[:, :-1] * pairs).sum(dim=1)
-    mean_square = values.square().sum(dim=1) / known.sum(dim=1).clamp_min(1)
-    correlation = product / (count * mean_square)
-    return torch.where((count > 1) & (mean_square > 0.0), correlation, torch.nan), count
+    values = torch.where(known, residuals, 0.0)
+    count = known.sum(dim=1)
+    mean_square = values.square().sum(dim=1) / count.clamp_min(1)
+    pairs = (known[:, 1:] & known[:, :-1]).sum(dim=1)
+    correlation = (values[:, 1:] * values[:, :-1]).sum(dim=1) / (pairs * mean_square)
+    correlation = torch.where((pairs > 1) & (mean_square > 0.0), correlation, torch.nan)
+    size, around = _of_data(problem)
+    exact = (mean_square <= _EXACT**2 * size).all(dim=1) & (count > 0).any(dim=1)
+    patterned = (correlation.nan_to_num(0.0) * pairs.sqrt() > _CORRELATED).any(dim=1) & ~exact
+    unexplained = ((mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
+    return ResidualCheck(correlation, patterned, exact, patterned | unexplained)
 
 
-def correlated(residuals: Tensor) -> Tensor:
-    """Return (N,) whether successive residuals of some output are more alike than by chance."""
-    correlation, pairs = autocorrelation(residuals)
-    return (correlation.nan_to_num(0.0) * pairs.sqrt() > _CORRELATED).any(dim=1)
-
-
-def negligible(problem: FitProblem, residuals: Tensor, rows: Tensor | slice) -> Tensor:
-    """Return (N, O), whether residuals are nothing beside the data."""
-    observed = problem.records.observed[rows]
-    size = torch.ones_like(observed) if problem.logarithmic else observed
-    return residuals.square().nanmean(dim=1) <= _EXACT**2 * size.square().nanmean(dim=1)
-
-
-def looks_wrong(problem: FitProblem, predicted: Tensor) -> Tensor:
-    """Return (N,): residuals follow a pattern, or much of the variance is left."""
-    residuals = problem.residuals(predicted, slice(None))
+def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
+    """Return the mean square (N, O) of the data, 1 for logarithms, and their variance."""
     observed = problem.records.observed
     values = observed.log() if problem.logarithmic else observed
-    around = (values - values.nanmean(dim=1, keepdim=True)).square().nanmean(dim=1)
-    left = residuals.square().nanmean(dim=1)
-    unexplained = ((left > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1)
-    suspicious = correlated(residuals) | unexplained
-    return suspicious & ~negligible(problem, residuals, slice(None)).all(dim=1)
+    seen = values.isfinite()
+    count = seen.sum(dim=1).clamp_min(1)
+    values = torch.where(seen, values, 0.0)
+    mean = values.sum(dim=1) / count
+    around = (torch.where(seen, values - mean.unsqueeze(1), 0.0)).square().sum(dim=1) / count
+    size = torch.ones_like(mean) if problem.logarithmic else around + mean.square()
+    return size, around
 
 
-def misfit(problem: FitProblem, residuals: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
+def misfit(patterned: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
     """Return (N,) the bits of `MISFIT` that hold.
 
     Args:
-        problem: What was fitted.
-        residuals: (N, T, O).
+        patterned: (N,), whether the residuals follow a pattern.
         chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
         freedom: (N,), its degrees of freedom.
     """
-    pattern = correlated(residuals) & ~negligible(problem, residuals, slice(None)).all(dim=1)
     tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
     excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
-    return 1 * pattern.long() + 2 * excess.long()
+    return 1 * patterned.long() + 2 * excess.long()

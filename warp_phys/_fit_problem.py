@@ -75,9 +75,9 @@ class FitProblem:
             weights=None if self.weights is None else self.weights[rows],
         )
 
-    def residuals(self, predicted: Tensor, rows: Tensor | slice) -> Tensor:
-        """Return observed - predicted (M, T, O) of some trajectories, in logarithms if so asked."""
-        observed = self.records.observed[rows]
+    def residuals(self, predicted: Tensor) -> Tensor:
+        """Return observed - predicted (N, T, O), in logarithms if so asked."""
+        observed = self.records.observed
         if not self.logarithmic:
             return observed - predicted
         positive = torch.where(predicted > 0.0, predicted, torch.nan)

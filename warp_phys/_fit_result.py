@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys._coordinates import implied_initial_state
-from warp_phys._fit_checks import MISFIT, autocorrelation, misfit
+from warp_phys._fit_checks import MISFIT, misfit
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Solved
 from warp_phys._identifiability import undetermined_words
@@ -150,7 +150,7 @@ def _values(
     if problem.system.has_initial_state:
         states = implied_initial_state(problem.system, parameters)
     errors = known.covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
-    residuals = problem.residuals(solved.predicted, slice(None))
+    residuals = problem.residuals(solved.predicted)
     failed = solved.outcome == Outcome.DIVERGED
     values = {
         "parameters": parameters,
@@ -163,8 +163,8 @@ def _values(
         "degrees_of_freedom": known.freedom,
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
         "log_likelihood": _log_likelihood(problem, known, residuals),
-        "autocorrelation": autocorrelation(residuals)[0],
-        "misfit": misfit(problem, residuals, *_chi_square(problem, solved)),
+        "autocorrelation": solved.correlation,
+        "misfit": misfit(solved.patterned, *_chi_square(problem, solved)),
         "iterations": solved.iterations,
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys._fit_checks import looks_wrong
 from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Setting, Solved, best_start, better, setting_of
@@ -22,7 +21,7 @@ _LANES = 16_384
 # Points tried anew where a fit looks wrong, beside its own start and the middle.
 _SECOND_LOOK = 4
 # On shortened records a fit need not be exact.
-_ROUGH_TOLERANCE, _ROUGH_ITERATIONS = 1e-3, 12
+_ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL = 1e-3, 12, 1e-5
 
 
 def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
@@ -91,6 +90,9 @@ def _minimize(
     *,
     anchored: bool = False,
 ) -> Optimum:
+    if options.tolerance >= _ROUGH_TOLERANCE:
+        # Far from the optimum a coarse integration leads there as well.
+        problem = replace(problem, rtol=max(problem.rtol, _ROUGH_RTOL))
     engine = build_engine(problem, setting.rows, limit)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     anchor = None
@@ -101,23 +103,29 @@ def _minimize(
 
 
 def _look_again(
-    problem: FitProblem, first: Solved, starts: Sequence[Tensor], options: Options
+    problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
 ) -> Solved:
     """Fit anew, gradually and from more starts, what the starts left in the wrong place."""
-    doubtful = looks_wrong(problem, first.predicted) | (first.outcome != Outcome.CONVERGED)
+    if len(starts) == 1:
+        found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
+    fresh = spread_starts(problem, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
+    return _try_also(problem, found, [middle_start(problem), *fresh], options)
+
+
+def _try_also(
+    problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
+) -> Solved:
+    """Try more starts (n, D) where a fit looks wrong, and keep what is better."""
     groups = torch.zeros(int(problem.group.max()) + 1, dtype=torch.bool)
-    groups[problem.group[doubtful]] = True
+    groups[problem.group[found.wrong | (found.outcome != Outcome.CONVERGED)]] = True
     rows = groups[problem.group].nonzero()[:, 0]
     if rows.numel() == 0 or options.out_of_time():
-        return first
+        return found
     part = problem.select(rows)
-    fresh = spread_starts(part, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
-    again = [middle_start(part), starts[0][rows]] if len(starts) == 1 else [starts[1][rows]]
-    trials = torch.stack([*again, *fresh])
+    trials = torch.stack([start[rows] for start in starts])
     setting = setting_of(part, len(trials))
-    rough = _rough(options)
     z = _gradually(part, trials, options)
-    tried = _minimize(part, setting, z, rough, part.counts[setting.rows])
+    tried = _minimize(part, setting, z, _rough(options), part.counts[setting.rows])
     chosen = best_start(part, tried, len(trials))
     # Only the best of them is worth every digit.
     exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
@@ -128,7 +136,7 @@ def _look_again(
         optima=chosen.optima,
         iterations=chosen.iterations + exact.iterations,
     )
-    return better(problem, first, second, rows)
+    return better(problem, found, second, rows)
 
 
 def _rough(options: Options) -> Options:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from warp_phys._fit_checks import check_residuals
 from warp_phys._fit_engine import Sums, build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._levenberg import Optimum, Outcome
@@ -28,6 +29,10 @@ class Solved:
         frozen: (N, D), unknowns that ran to the end of their support.
         sums: Sums at the optimum, of whole records.
         predicted: (N, T, O).
+        correlation: (N, O), see `ResidualCheck`; and so the next three.
+        patterned: (N,).
+        exact: (N,).
+        wrong: (N,).
         variance: (N, O), level of Huber's loss squared; NaN where the loss is square.
         tried: (N,), starts that were tried.
         agreeing: (N,), how many of them came to the best optimum.
@@ -40,6 +45,10 @@ class Solved:
     frozen: Tensor
     sums: Sums
     predicted: Tensor
+    correlation: Tensor
+    patterned: Tensor
+    exact: Tensor
+    wrong: Tensor
     variance: Tensor
     tried: Tensor
     agreeing: Tensor
@@ -118,6 +127,7 @@ def evaluated(
         frozen=frozen,
         sums=sums,
         predicted=predicted,
+        **vars(check_residuals(problem, predicted)),
         variance=torch.full_like(sums.squares, torch.nan),
         tried=found[0],
         agreeing=found[1],

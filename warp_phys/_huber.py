@@ -19,6 +19,7 @@ from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Solved, evaluate_at, evaluated, setting_of
 from warp_phys._levenberg import Optimum, Options, minimize
 from warp_phys._minimizer import Minimizer
+from warp_phys._noise_levels import held_levels
 
 # 95 % efficiency where the noise is normal after all.
 BEND = 1.345
@@ -42,7 +43,7 @@ def settle_huber(problem: FitProblem, solved: Solved, options: Options) -> Solve
         previous = scale
         squared = torch.zeros(len(setting.levels), scale.shape[1], dtype=scale.dtype)
         squared[problem.group] = scale**2
-        levels = setting.levels.held(squared)
+        levels = held_levels(squared)
         engine = build_engine(problem, setting.rows, problem.counts)
         minimizer = Minimizer(
             engine, problem.unknowns, setting.rows, setting.group, levels, BEND * scale
@@ -70,7 +71,7 @@ def scales(problem: FitProblem, predicted: Tensor, unknowns: int) -> Tensor:
 
     Lanes of a group with shared unknowns, and outputs with a common level, are taken together.
     """
-    residuals = problem.residuals(predicted, slice(None))
+    residuals = problem.residuals(predicted)
     count, _, outputs = residuals.shape
     if problem.noise == "known":
         return torch.ones(count, outputs, dtype=residuals.dtype)

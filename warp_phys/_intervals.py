@@ -20,13 +20,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from warp_phys._fit_checks import negligible
 from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Solved
 from warp_phys._levenberg import Options, Outcome, minimize
 from warp_phys._minimizer import Minimizer
-from warp_phys._noise_levels import noise_levels
+from warp_phys._noise_levels import held_levels
 from warp_phys._uncertainty import Uncertainty
 
 # How far tau may be from what the quadratic approximation says.
@@ -70,8 +69,7 @@ def intervals(
     ends = torch.stack([solved.z - half, solved.z + half])
     profiled = torch.zeros_like(half, dtype=torch.bool)
     # Residuals of nothing but rounding have no likelihood to speak of.
-    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
-    sound = (solved.outcome == Outcome.CONVERGED) & ~exact.all(dim=1)
+    sound = (solved.outcome == Outcome.CONVERGED) & ~solved.exact
     is_parameter = torch.tensor([entry.kind == "parameter" for entry in problem.unknowns.entries])
     usable = sound.unsqueeze(1) & is_parameter & half.isfinite() & (half > 0.0)
     if not problem.unknowns.shared and not problem.robust and usable.any() and not over():
@@ -102,9 +100,7 @@ class _Profile:
         self.covariance = known.line_covariance
         self.quantile = quantile
         self.half = half
-        levels = noise_levels(problem, torch.arange(len(problem)), torch.arange(len(problem))).held(
-            self.variance
-        )
+        levels = held_levels(self.variance)
         self.least = levels.objective(solved.sums.squares, solved.sums.counted)
 
     def misleading(self, usable: Tensor) -> Tensor:
@@ -199,7 +195,7 @@ class _Held:
 
     def __init__(self, problem: FitProblem, rows: Tensor, variance: Tensor) -> None:
         every = torch.arange(len(rows))
-        levels = noise_levels(problem, rows, every).held(variance)
+        levels = held_levels(variance)
         engine = build_engine(problem, rows, problem.counts[rows])
         self.minimizer = Minimizer(engine, problem.unknowns, rows, every, levels)
         self.every = every

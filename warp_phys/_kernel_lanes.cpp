@@ -218,12 +218,15 @@ template <bool SENS> struct Group {
                 // A sample that a known initial state fixes exactly says nothing.
                 const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
                 counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
+                // Where nothing was seen there is no slope, either; not even one that is not finite.
+                const V seen_residual = select(used, residual, splat(0.0));
+                for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
                 int packed = 0;
                 for (int d = 0; d < D; ++d) {
-                    const V pulled = select(used, pull * jacobian[d], splat(0.0));
-                    gradient[o][d] += select(used, pulled * residual, splat(0.0));
+                    const V pulled = pull * jacobian[d];
+                    gradient[o][d] += pulled * seen_residual;
                     for (int e = 0; e <= d; ++e, ++packed)
-                        hessian[o][packed] += select(used, pulled * jacobian[e], splat(0.0));
+                        hessian[o][packed] += pulled * jacobian[e];
                 }
             }
         }

@@ -41,10 +41,6 @@ class NoiseLevels:
     def __len__(self) -> int:
         return len(self.floor)
 
-    def held(self, variance: Tensor) -> NoiseLevels:
-        """Return the same with levels held at variances (G, O)."""
-        return replace(self, kind="known", variance=variance)
-
     def of(self, groups: Tensor) -> NoiseLevels:
         """Return the levels of some groups."""
         variance = None if self.variance is None else self.variance[groups]
@@ -71,6 +67,11 @@ class NoiseLevels:
         if self.kind == "known":
             return torch.ones_like(squares) if self.variance is None else 1.0 / self.variance
         return 1.0 / self.mean_squares(squares, counted)
+
+
+def held_levels(variance: Tensor) -> NoiseLevels:
+    """Return levels held at variances (G, O), while something else is done."""
+    return NoiseLevels("known", torch.zeros_like(variance), variance)
 
 
 def noise_levels(problem: FitProblem, rows: Tensor, group: Tensor) -> NoiseLevels:

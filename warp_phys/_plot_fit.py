@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -52,7 +52,12 @@ def draw_fitted(ax: Axes, fitted: xr.Dataset, name: str, truth: Floats | None) -
         _bottom(ax, good & ~determined & ~at_end, "not determined", "x")
     _bottom(ax, ~good, "not converged", "|")
     if truth is not None and np.isfinite(truth).any():
-        style = {"color": "black", "linestyle": "none", "marker": "_", "markersize": 12}
+        style: dict[str, Any] = {
+            "color": "black",
+            "linestyle": "none",
+            "marker": "_",
+            "markersize": 12,
+        }
         ax.plot(np.arange(len(truth)), truth, zorder=1.5, **style)
         add_key(ax, "true", **style)
     ax.set_xlabel("trajectory")
@@ -100,6 +105,6 @@ def _bottom(ax: Axes, chosen: NDArray[np.bool_], label: str, marker: str) -> Non
 
 def _label_trajectories(ax: Axes, labels: Sequence[object]) -> None:
     step = -(-len(labels) // _MOST_LABELS)
-    places = np.arange(0, len(labels), step)
+    places = list(range(0, len(labels), step))
     ax.set_xticks(places, [str(labels[place]) for place in places])
     ax.set_xlim(-0.5, len(labels) - 0.5)

@@ -95,7 +95,7 @@ def _statistics(one: xr.Dataset) -> list[str]:
         rows += _criteria(one, count, unknowns)
     if "reduced_chi_square" in one:
         rows.append(("reduced chi-square", f"{float(one['reduced_chi_square']):.6g}"))
-    return _aligned(rows)
+    return _aligned([row for row in rows if not row[1].startswith("nan")])
 
 
 def _starts(one: xr.Dataset) -> str:

@@ -6,8 +6,8 @@ import math
 
 # Digits of a standard error, and of a value whose error nobody knows.
 _OF_ERROR, _OF_VALUE = 3, 4
-# Longest numbers that are written out, and most decimals.
-_LARGEST, _DECIMALS = 1e7, 7
+# Numbers that are written out: below that size, with so many decimals, and more if not tiny.
+_LARGEST, _DECIMALS, _TINY, _DIGITS = 1e7, 7, 1e-4, 15
 
 
 def rounded(value: float, error: float, dropped: int = 0) -> str:
@@ -27,7 +27,8 @@ def rounded(value: float, error: float, dropped: int = 0) -> str:
     if not (math.isfinite(value) and math.isfinite(error) and error > 0.0):
         return f"{value:.{_OF_VALUE}g}"
     decimals = _OF_ERROR - 1 - math.floor(math.log10(error)) - dropped
-    if decimals <= _DECIMALS and max(abs(value), error) < _LARGEST:
+    longest = _DIGITS if abs(value) >= _TINY else _DECIMALS
+    if decimals <= longest and max(abs(value), error) < _LARGEST:
         return f"{value:.{max(decimals, 0)}f}"
     size = math.floor(math.log10(max(abs(value), error)))
     return f"{value:.{max(size + decimals, 0)}e}"

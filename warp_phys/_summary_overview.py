@@ -30,7 +30,8 @@ def overview(fitted: xr.Dataset) -> str:
         + "  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip()
         for row in table
     ]
-    lines.append(f"[[One of them: summary(fit, {str(labels[0])!r}), by its label]]")
+    first = str(labels[0])
+    lines.append(f"[[One of them: summary(fit, {first!r}), in the shell --show {first}]]")
     return "\n".join(lines)
 
 
@@ -80,7 +81,7 @@ def _parameters(fitted: xr.Dataset) -> list[tuple[str, ...]]:
         determined = good & (column["identifiable"].values == 1) & (column["on_bound"].values == 0)
         count = f"{int(determined.sum())} of {int(good.sum())}"
         if not determined.any():
-            rows.append((f"{name}:", "", "(not determined)", "", count))
+            rows.append((f"{name}:", "", "(not determined)" if good.any() else "(none)", "", count))
             continue
         low, middle, high = np.quantile(values[determined], [0.25, 0.5, 0.75])
         errors = column["standard_errors"].values[determined]

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from warp_phys._damped_step import unpack
-from warp_phys._fit_checks import negligible
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Solved
 from warp_phys._huber import BEND
@@ -140,7 +139,7 @@ def _noise(
 
 def _robust_factor(problem: FitProblem, solved: Solved, variance: Tensor) -> Tensor:
     """Return E psi^2 / (E psi')^2 over the residuals of each output, (N, O)."""
-    residuals = problem.residuals(solved.predicted, slice(None))
+    residuals = problem.residuals(solved.predicted)
     if problem.weights is not None:
         residuals = residuals * problem.weights.sqrt()
     scaled = residuals / variance.sqrt().unsqueeze(1)
@@ -196,9 +195,8 @@ def _inverse(
 def _vague(problem: FitProblem, solved: Solved, covariance: Tensor) -> Tensor:
     """Return (N, D): known to within a factor so large that it says nothing."""
     bounded = torch.tensor([entry.support != "real" for entry in problem.unknowns.entries])
-    exact = negligible(problem, problem.residuals(solved.predicted, slice(None)), slice(None))
     errors = covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
-    return bounded & (errors > _USELESS) & ~exact.all(dim=1, keepdim=True)
+    return bounded & (errors > _USELESS) & ~solved.exact.unsqueeze(1)
 
 
 def _with_vague(directions: Tensor, vague: Tensor, covariance: Tensor) -> Tensor:

@@ -147,10 +147,14 @@ class TestOne:
     def test_no_freedom_for_errors(self, hares):
         exact = hares.assign(
             degrees_of_freedom=("trajectory", [0.0]),
+            log_likelihood=("trajectory", [np.nan]),
             standard_errors=xr.full_like(hares.standard_errors, np.nan),
             initial_state_standard_errors=xr.full_like(hares.initial_state, np.nan),
         )
-        found = entries(wp.summary(exact), "Variables", ":")
+        text = wp.summary(exact)
+        assert "likelihood" not in text
+        assert "nan" not in text
+        found = entries(text, "Variables", ":")
         assert found["alpha"] == "0.54 1/year (no degrees of freedom for an error)"
         assert found["prey(0)"] == "34.6 (no degrees of freedom for an error)"
 
@@ -183,7 +187,7 @@ class TestMany:
         assert found["invalid data"] == "1 (trajectory b)"
         assert found["not determined"] == "2 (trajectories a, c)"
         assert text.count("(not determined)") == 3
-        assert text.splitlines()[-1] == "[[One of them: summary(fit, 'a'), by its label]]"
+        assert text.splitlines()[-1] == "[[One of them: summary(fit, 'a'), in the shell --show a]]"
 
     def test_medians_and_quartiles(self, swings):
         rows = section(
@@ -222,5 +226,7 @@ def test_numbers_have_the_digits_their_errors_leave_them():
     assert rounded(12345678901.0, 120.0) == "1.2345678901e+10"
     assert rounded(0.0, 0.012) == "0.0000"
     assert rounded(np.inf, 0.01) == "inf"
+    assert rounded(1.5578281766912, 2.12e-10) == "1.557828176691"
+    assert rounded(2.12e-10, 2.12e-10) == "2.12e-10"
     assert rounded(3.14159265, np.nan) == "3.142"
     assert percent(-0.5) == "50.0%"
