@@ -7,7 +7,7 @@ own blocks leaves one small system for each group, so that the cost stays linear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ class Normal:
     """Normal equations of lanes: A (n, D, D) and b (n, D), shared unknowns first.
 
     Attributes:
-        matrix: (n, D, D).
+        matrix: (n, D, D), A, or what stands for the Hessian.
+        scale: (n, D), the diagonal of A, by which unknowns are scaled and damped.
         vector: (n, D).
         group: (n,) numbers of groups, 0 to groups - 1; without shared unknowns 0, 1, 2, ...
         groups: How many there are.
@@ -26,6 +27,7 @@ class Normal:
     """
 
     matrix: Tensor
+    scale: Tensor
     vector: Tensor
     group: Tensor
     groups: int
@@ -67,7 +69,7 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
         damping: (G,), added to the diagonal of the equations scaled to a unit diagonal.
         frozen: (n, D), unknowns that stay where they are.
     """
-    diagonal = normal.matrix.diagonal(dim1=1, dim2=2)
+    diagonal = normal.scale
     if normal.shared:
         pooled = normal.pooled(diagonal[:, : normal.shared])
         diagonal = torch.cat([pooled[normal.group], diagonal[:, normal.shared :]], dim=1)
@@ -77,7 +79,7 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
     matrix = normal.matrix * moving.unsqueeze(2) * moving.unsqueeze(1)
     vector = normal.vector * moving
     identity = torch.diag_embed(still.to(scale.dtype))
-    scaled = Normal(matrix, vector, normal.group, normal.groups, normal.shared)
+    scaled = replace(normal, matrix=matrix, vector=vector)
     if normal.shared == 0:
         size = matrix.shape[-1]
         added = damping[normal.group, None, None] * torch.eye(size, dtype=matrix.dtype)

@@ -17,12 +17,15 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from warp_phys._curvature import updated_curvature
 from warp_phys._damped_step import Normal, damped_step, unpack
 from warp_phys._minimizer import Minimizer
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e10
 # A step counts as undamped below this; only such a one may tell that a fit has converged.
 _FREE = 1e-4
+# From this share of the last step on, after so many, steps hardly get shorter.
+_CRAWLING, _PATIENCE = 0.3, 5
 # Longest step along a coordinate: a factor of e^2 for what is positive.
 _LONGEST = 2.0
 # Nats for each value by which an objective may rise: the steps of the integration may have changed.
@@ -143,6 +146,9 @@ class _Descent:
             [entry.spread() if entry.support == "real" else 0.0 for entry in entries]
         ).to(z)
         self.excluded = torch.zeros(count, dtype=torch.bool)
+        self.curvature = z.new_zeros(count, size, size)
+        self.crawling = torch.zeros(groups, dtype=torch.bool)
+        self.length = torch.full((groups,), torch.inf, dtype=z.dtype)
         self.objective, self.values = self._begin()
 
     def run(self) -> Optimum:
@@ -200,9 +206,13 @@ class _Descent:
             group = compact[self.m.group[lanes]]
         else:
             lanes, group = active, torch.arange(active.numel())
-        matrix = unpack(self.matrix[lanes], self.z.shape[1])
-        vector = self.vector[lanes]
-        normal = Normal(matrix, vector, group, active.numel(), self.m.unknowns.shared)
+        gauss, vector = unpack(self.matrix[lanes], self.z.shape[1]), self.vector[lanes]
+        crawling = self.crawling[active][group]
+        matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
+        diagonal = gauss.diagonal(dim1=1, dim2=2)
+        normal = Normal(
+            matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared
+        )
         step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
         sizes = self.m.unknowns.sizes(self.z[lanes])
         longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
@@ -214,6 +224,7 @@ class _Descent:
         gained = normal.pooled(downhill - 0.5 * curvature)
         self.iterations[active] += 1
         relative = normal.maximum((step.abs() / sizes).amax(dim=1))
+        self._judge(active, relative)
         done = self._converged(relative, gained, active) & fine & ~cut
         trial = self.z[lanes] + step
         ending = done[group]
@@ -238,6 +249,13 @@ class _Descent:
             )
         )
 
+    def _judge(self, active: Tensor, relative: Tensor) -> None:
+        """Mark groups whose steps hardly get shorter: Gauss-Newton alone takes them too long."""
+        slow = (relative > _CRAWLING * self.length[active]) & (relative < _LONGEST)
+        slow &= self.iterations[active] > _PATIENCE
+        self.crawling[active] |= slow
+        self.length[active] = relative
+
     def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
         """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
         tolerance = self.options.tolerance
@@ -261,9 +279,16 @@ class _Descent:
         self.objective[active] = torch.where(better, reached, before)
         taken = better[trial.group]
         kept = trial.lanes[taken]
+        step, gradient = trial.z[taken] - self.z[kept], self.vector[kept]
         self.z[kept] = trial.z[taken]
         weights = levels.weights(squares, counted)
         self._renew(trial.z[taken], kept, trial.group[taken], weights)
+        self.curvature[kept] = updated_curvature(
+            self.curvature[kept],
+            unpack(self.matrix[kept], self.z.shape[1]),
+            step,
+            gradient - self.vector[kept],
+        )
         self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)

@@ -1,0 +1,53 @@
+r"""What Gauss-Newton leaves out of the Hessian, learned from how the gradient changes.
+
+The Hessian of a sum of squares is J^T J + sum r_i H_i. Where residuals are large the second part
+counts and Gauss-Newton crawls. S stands in for it: the symmetric secant update
+
+    S+ = t S + ((y - A s - t S s) y^T + y (y - A s - t S s)^T) / y^T s
+         - ((y - A s - t S s)^T s) y y^T / (y^T s)^2
+
+of the step s, the change y of the gradient, A = J^T J behind the step, and the sizing
+t = min(1, abs(s^T (y - A s)) / abs(s^T S s)).
+
+References:
+    J. E. Dennis, D. M. Gay, R. E. Welsch, ACM Trans. Math. Softw. 7 (1981) 348-368,
+    doi:10.1145/355958.355965.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def updated_curvature(
+    curvature: Tensor, matrix: Tensor, step: Tensor, change: Tensor
+) -> Tensor:
+    """Return S (n, D, D) after a step.
+
+    Args:
+        curvature: S before it, (n, D, D).
+        matrix: A behind it, (n, D, D).
+        step: s, (n, D).
+        change: y, (n, D).
+    """
+    wanted = change - _times(matrix, step)
+    known = _times(curvature, step)
+    along = (known * step).sum(dim=1)
+    ratio = (wanted * step).sum(dim=1).abs() / along.abs()
+    size = torch.where(along != 0.0, ratio.clamp(max=1.0), 1.0).view(-1, 1, 1)
+    missing = wanted - size[:, 0] * known
+    slope = (change * step).sum(dim=1)
+    # Uphill, or too flat to divide by: nothing is learned.
+    steep = slope > 1e-12 * change.norm(dim=1) * step.norm(dim=1)
+    inverse = torch.where(steep, 1.0 / slope, 0.0).view(-1, 1, 1)
+    mixed = missing.unsqueeze(2) * change.unsqueeze(1) * inverse
+    square = change.unsqueeze(2) * change.unsqueeze(1) * inverse.square()
+    twice = (missing * step).sum(dim=1).view(-1, 1, 1) * square
+    found = size * curvature + mixed + mixed.mT - twice
+    usable = steep & found.isfinite().all(dim=2).all(dim=1)
+    return torch.where(usable.view(-1, 1, 1), found, curvature)
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector.unsqueeze(2)).squeeze(2)
