@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 
 
-def updated_curvature(
-    curvature: Tensor, matrix: Tensor, step: Tensor, change: Tensor
-) -> Tensor:
+def updated_curvature(curvature: Tensor, matrix: Tensor, step: Tensor, change: Tensor) -> Tensor:
     """Return S (n, D, D) after a step.
 
     Args:

@@ -8,21 +8,18 @@ from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from importlib.resources import files
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from warp_phys._fit_engine import Sums
 from warp_phys._fit_problem import FitProblem
+from warp_phys._translation import translated
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._cpp import PRELUDE, system_source
-from warp_phys.systems._system import System
 from warp_phys.systems._tableaus import RK45_TABLEAU
-from warp_phys.systems._tracing import TracingError, trace_system
 
 _LANES = 8
-_CODE: WeakKeyDictionary[System, str | None] = WeakKeyDictionary()
 
 
 class _Trajectories(Structure):
@@ -62,25 +59,15 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
     """Return the compiled kernel of a problem's system and unknowns, or None without one."""
     if compiler() is None:
         return None
-    code = _translated(problem.system)
-    if code is None:
+    graph = translated(problem.system)
+    if graph is None:
         return None
     directions = problem.unknowns.directions()
     try:
-        return compile_library(_source(code, directions, tuple(problem.seen)))
+        return compile_library(_source(system_source(graph), directions, tuple(problem.seen)))
     except CompileError as error:
         warnings.warn(f"fitting without compiled code, which is slower: {error}", stacklevel=2)
         return None
-
-
-def _translated(system: System) -> str | None:
-    """Return a system's functions in C++, or None where they cannot be translated."""
-    if system not in _CODE:
-        try:
-            _CODE[system] = system_source(trace_system(system))
-        except TracingError:
-            _CODE[system] = None
-    return _CODE[system]
 
 
 def _source(code: str, directions: Sequence[int], seen: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
-"""The engine in PyTorch: the same steps and sums as the compiled one, for where there is none.
+"""The engine without a compiler: the same steps and sums as the compiled one.
 
-It is some ten to a hundred times slower, for it goes through PyTorch's derivatives call by call.
+Systems that can be traced are computed by NumPy, the others by PyTorch with its forward
+derivatives, call by call, which is slower again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from warp_phys._fit_engine import Sums
 from warp_phys._fit_problem import FitProblem
+from warp_phys._translation import translated
 from warp_phys.systems._errors import UsageError
+from warp_phys.systems._numeric import NumericFunction
 from warp_phys.systems._system import System
 from warp_phys.systems._tableaus import RK45_TABLEAU
+from warp_phys.systems._tracing import TracedFunction
 
 # The constants of `_kernel_steps.cpp`, which says what they mean.
 _SAFETY, _SLACK, _FLOOR = 1.15, 1.0 / 128.0, 1e-2
@@ -34,6 +38,13 @@ class TorchEngine:
         self.limit = limit
         length = problem.records.times.shape[1]
         self.plan = torch.ones(len(rows), length, dtype=torch.int64)
+        graph = translated(problem.system)
+        self.functions = {
+            (name, size): NumericFunction(traced, problem.unknowns.directions()[:size])
+            for name, traced in (vars(graph).items() if graph is not None else ())
+            if isinstance(traced, TracedFunction)
+            for size in {0, len(problem.unknowns)}
+        }
 
     def evaluate(
         self,
@@ -76,6 +87,7 @@ class _Run:
         sensitivities: bool,
     ) -> None:
         self.problem, self.plan, self.chosen = engine.problem, engine.plan, chosen
+        self.functions = engine.functions
         self.rows, self.limit = engine.rows[chosen], engine.limit[chosen]
         records = self.problem.records
         self.times, self.observed = records.times[self.rows], records.observed[self.rows]
@@ -111,9 +123,26 @@ class _Run:
                 break
 
     def _along(
-        self, function: Callable[[Tensor, Tensor], Tensor], y: Tensor, tangents: Tensor
+        self,
+        name: str,
+        function: Callable[[Tensor, Tensor], Tensor],
+        t: Tensor,
+        point: Tensor,
+        u: Tensor | None = None,
     ) -> Tensor:
-        """Return values and derivatives (1 + D, ..., n) of a function of state and parameters."""
+        """Return values and derivatives (1 + D, ..., n) of a function of state and parameters.
+
+        Args:
+            name: Of the traced function, see `SystemGraph`.
+            function: The same in PyTorch, for what cannot be traced.
+            t: (n,).
+            point: (1 + D, S, n).
+            u: (I, n).
+        """
+        y, tangents = point[0], point[1:]
+        traced = self.functions.get((name, len(self.directions)))
+        if traced is not None:
+            return traced(t, y, self.p, u, tangents)
         if not self.directions:
             return function(y, self.p).unsqueeze(0)
         value, rows = y, []
@@ -133,15 +162,15 @@ class _Run:
                 tangents[place, -1 - direction] = 1.0
         system = self.problem.system
         if system.has_initial_state:
-            return self._along(lambda _, p: _implied(system, p), initial, tangents)
+            point = torch.cat([initial.unsqueeze(0), tangents])
+            return self._along("initial_state", lambda _, p: _implied(system, p), self.t, point)
         return torch.cat([initial.unsqueeze(0), tangents])
 
     def _solution(self, end: Tensor) -> Tensor:
         elapsed = end - self.start
+        system = self.problem.system
         return self._along(
-            lambda y, p: self.problem.system.solution_at(elapsed, y, p),
-            self.initial[0],
-            self.initial[1:],
+            "solution", lambda y, p: system.solution_at(elapsed, y, p), elapsed, self.initial
         )
 
     def _input_at(self, sample: int, t: Tensor, end: Tensor) -> Tensor | None:
@@ -156,7 +185,7 @@ class _Run:
     def _slope(self, sample: int, t: Tensor, end: Tensor, point: Tensor) -> Tensor:
         u = self._input_at(sample, t, end)
         system = self.problem.system
-        return self._along(lambda y, p: system.derivative(t, y, p, u), point[0], point[1:])
+        return self._along("rhs", lambda y, p: system.derivative(t, y, p, u), t, point, u)
 
     def _advance(self, sample: int, end: Tensor, moving: Tensor) -> None:
         planned = self.plan[self.chosen, sample].clamp_min(1)
@@ -220,7 +249,7 @@ class _Run:
         u = None if self.inputs is None else self.inputs[:, sample].T
         system = self.problem.system
         out = self._along(
-            lambda y, p: system.outputs_at(at, y, p, u), self.point[0], self.point[1:]
+            "observe", lambda y, p: system.outputs_at(at, y, p, u), at, self.point, u
         )[:, self.problem.seen]
         value, slopes = out[0], out[1:].transpose(0, 1)  # (O, n), (O, D, n)
         self.predicted[here, sample] = value.T[here]

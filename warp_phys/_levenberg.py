@@ -210,9 +210,7 @@ class _Descent:
         crawling = self.crawling[active][group]
         matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
         diagonal = gauss.diagonal(dim1=1, dim2=2)
-        normal = Normal(
-            matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared
-        )
+        normal = Normal(matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared)
         step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
         sizes = self.m.unknowns.sizes(self.z[lanes])
         longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
