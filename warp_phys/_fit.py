@@ -16,9 +16,10 @@ from warp_phys._bands import check_level
 from warp_phys._fit_arguments import build_fit
 from warp_phys._fit_initial import given_start
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_result import Fits, FitStatus, fit_dataset
+from warp_phys._fit_result import fit_dataset
 from warp_phys._fit_run import blocks_of, run_block
 from warp_phys._fit_starts import middle_start, regression_start, spread_starts
+from warp_phys._fit_values import Fits, FitStatus
 from warp_phys._intervals import intervals
 from warp_phys._levenberg import Options
 from warp_phys._records import read_records
@@ -82,13 +83,15 @@ def fit(
             number or one for each trajectory.
         fixed: Parameter -> number, or one for each trajectory: known values.
         bounds: Parameter or state -> (low, high), None where open; overrides the support.
-        shared: Parameters that all trajectories of a group have in common.
+        shared: Parameters that all trajectories of a group have in common. Unknown noise levels
+            are then those of the group, too.
         group: Who shares: a coordinate of the data set, or one label for each trajectory; all
             trajectories by default.
         distribution: Of the noise: "normal" or "lognormal".
-        noise_sd: "each" output its own unknown level, "common" one level for all (plain least
-            squares), or known levels: a mapping from output to number, (N,) or (N, T), or an
-            array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
+        noise_sd: "each" output its own unknown level (with few values for each, one output may be
+            fitted almost exactly at the cost of the others; `misfit` then says so), "common" one
+            level for all (plain least squares), or known levels: a mapping from output to number,
+            (N,) or (N, T), or an array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
         loss: "linear" (squares) or "huber", for which outliers count less.
         starts: How many starts, `initial` the first of them; by default 1 where `initial` is given
             and 5 where it is not. Starts but the only one are fitted to short beginnings of the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,15 +12,12 @@ from torch import Tensor
 
 from warp_phys._fit_noise import noise_of
 from warp_phys._fit_problem import FitProblem
+from warp_phys._fit_unknowns import as_mapping, choose_unknowns
 from warp_phys._records import Records
-from warp_phys._unknowns import Unknown, Unknowns
+from warp_phys._unknowns import Unknowns
 from warp_phys.systems._errors import UsageError, unknown_name
-from warp_phys.systems._spec import Parameter, State
-from warp_phys.systems._supports import Support, bounds, contains, describe
+from warp_phys.systems._supports import contains, describe
 from warp_phys.systems._system import System
-
-# Of a bounded support, the usual range leaves this share free at either end.
-_INNER = 0.05
 
 
 def build_fit(
@@ -47,20 +43,8 @@ def build_fit(
         raise unknown_name("loss", loss, ("linear", "huber"))
     parameters, known = _known_parameters(system, records, fixed)
     states, given = _known_states(system, records, data, initial_state)
-    ranges = _checked_limits(system, limits)
     common = _shared_names(system, shared, known)
-    entries = [
-        _unknown("parameter", place, parameter, ranges, shared=parameter.name in common)
-        for place, parameter in enumerate(system.parameters)
-        if parameter.name not in known
-    ]
-    entries.sort(key=lambda entry: not entry.shared)
-    if not system.has_initial_state:
-        entries += [
-            _unknown("initial_state", place, state, ranges, _default(system, state))
-            for place, state in enumerate(system.states)
-            if state.name not in given
-        ]
+    entries = choose_unknowns(system, known, given, common, limits)
     if not entries:
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
@@ -70,7 +54,7 @@ def build_fit(
         system=system,
         records=records,
         start=_initial_times(records, initial_time),
-        unknowns=Unknowns(tuple(entries), parameters, states),
+        unknowns=Unknowns(entries, parameters, states),
         group=_groups(records, data, common, group),
         noise=kind,
         weights=weights,
@@ -102,7 +86,7 @@ def _known_parameters(
 ) -> tuple[Tensor, set[str]]:
     values = torch.ones(len(records), len(system.parameters), dtype=torch.float64)
     known = set()
-    given = _mapping("fixed", fixed)
+    given = as_mapping("fixed", fixed)
     for name in given:
         if name not in system.parameter_names:
             raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
@@ -172,85 +156,6 @@ def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
     }
 
 
-def _checked_limits(
-    system: System, limits: Mapping[str, Any] | None
-) -> dict[str, tuple[float, float]]:
-    names = (*system.parameter_names, *system.state_names)
-    supports = {state.name: state.support for state in system.states}
-    supports |= {parameter.name: parameter.support for parameter in system.parameters}
-    found = {}
-    for name, pair in _mapping("bounds", limits).items():
-        if name not in names:
-            raise unknown_name(f"parameter or state of {system.name}", name, names)
-        try:
-            low, high = (
-                default if end is None else float(end)
-                for end, default in zip(pair, (-math.inf, math.inf), strict=True)
-            )
-        except (TypeError, ValueError):
-            low, high = math.nan, math.nan
-        widest = bounds(supports[name])
-        low, high = max(low, widest[0]), min(high, widest[1])
-        if not low < high:
-            raise UsageError(
-                f"expected bounds[{name!r}] as (low, high) with low < high inside the support "
-                f"({describe(supports[name])}), got {pair!r}"
-            )
-        found[name] = (low, high)
-    return found
-
-
-def _unknown(
-    kind: Any,
-    place: int,
-    spec: Parameter | State,
-    limits: Mapping[str, tuple[float, float]],
-    usual: tuple[float, float] | None = None,
-    *,
-    shared: bool = False,
-) -> Unknown:
-    support: Support = spec.support
-    if spec.name in limits:
-        low, high = limits[spec.name]
-        support = "positive" if (low, high) == (0.0, math.inf) else (low, high)
-        support = "real" if (low, high) == (-math.inf, math.inf) else support
-    if usual is None:
-        declared = getattr(spec, "range", None)
-        value = getattr(spec, "fixed", None)
-        usual = declared if declared is not None else _around(0.0 if value is None else value)
-    low, high = _inside(support, usual)
-    return Unknown(kind, spec.name, spec.unit, place, support, (low, high), shared)
-
-
-def _default(system: System, state: State) -> tuple[float, float]:
-    value = system.default_initial_state[state.name]
-    if isinstance(value, tuple | list):
-        return float(value[0]), float(value[1])
-    return _around(float(value))
-
-
-def _around(value: float) -> tuple[float, float]:
-    reach = abs(value) if value else 1.0
-    return value - 0.5 * reach, value + 0.5 * reach
-
-
-def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
-    """Return the usual range, or what of it lies well inside the support."""
-    low, high = bounds(support)
-    if math.isfinite(low) and math.isfinite(high):
-        margin = _INNER * (high - low)
-        low, high = low + margin, high - margin
-    first, last = max(low, usual[0]), min(high, usual[1])
-    if first < last and not (first == low == 0.0 and support == "positive"):
-        return first, last
-    if math.isfinite(low) and math.isfinite(high):
-        return low, high
-    if math.isfinite(low):
-        reach = abs(usual[1] - usual[0]) or 1.0
-        return low + 0.1 * reach, low + reach
-    return high - (abs(usual[1] - usual[0]) or 1.0), high - 0.1 * (abs(usual[1] - usual[0]) or 1.0)
-
-
 def _shared_names(system: System, shared: Sequence[str] | None, known: set[str]) -> set[str]:
     names = [shared] if isinstance(shared, str) else list(shared or ())
     for name in names:
@@ -294,11 +199,3 @@ def _initial_times(records: Records, initial_time: Any) -> Tensor:
             f"{float(start[row]):g}"
         )
     return start.clone()
-
-
-def _mapping(name: str, value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise UsageError(f"expected {name} as a mapping from name to value, got {value!r}")
-    return value

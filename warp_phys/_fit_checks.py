@@ -13,6 +13,7 @@ from warp_phys._fit_problem import FitProblem
 MISFIT = {
     1: "successive residuals are alike",
     2: "residuals are larger than the known noise",
+    4: "the noise level of an output rests on few values",
 }
 """How a fit's residuals differ from noise, by bit."""
 
@@ -74,14 +75,15 @@ def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
     return size, around
 
 
-def misfit(patterned: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
+def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
     """Return (N,) the bits of `MISFIT` that hold.
 
     Args:
         patterned: (N,), whether the residuals follow a pattern.
+        scarce: (N,), whether an output has hardly more values than there are unknowns.
         chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
         freedom: (N,), its degrees of freedom.
     """
     tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
     excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
-    return 1 * patterned.long() + 2 * excess.long()
+    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long()

@@ -12,8 +12,8 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
-from warp_phys._fit_engine import Sums
 from warp_phys._fit_problem import FitProblem
+from warp_phys._sums import Sums
 from warp_phys._translation import translated
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._cpp import PRELUDE, system_source
@@ -113,12 +113,9 @@ def _kernel() -> str:
 class CompiledEngine:
     """See `Engine`; the plan of steps of every lane is kept between calls."""
 
-    name = "compiled"
-
     def __init__(
         self, problem: FitProblem, rows: Tensor, limit: Tensor, library: CompiledLibrary
     ) -> None:
-        self.seconds = library.seconds
         self.function = library.handle.fit_evaluate
         self.function.restype = None
         self.function.argtypes = [

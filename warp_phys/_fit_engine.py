@@ -1,91 +1,20 @@
-"""The engine of a fit: sums of squares and normal equations of many trajectories at once.
+"""The engine of a fit: the fastest there is for a system on this machine.
 
 Where there is a C++ compiler the system's own code is translated, differentiated and compiled with
-`_kernel_steps.cpp` (about a second, once for each system and choice of unknowns, kept on disk);
-elsewhere, or where a system cannot be translated, PyTorch computes the same.
+`_kernel_steps.cpp` and `_kernel_lanes.cpp` (about a second, once for each system and choice of
+unknowns, kept on disk); elsewhere, or where a system cannot be translated, NumPy or PyTorch compute
+the same, more slowly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
-import torch
 from torch import Tensor
 
+from warp_phys._fit_compiled import CompiledEngine, library_of
 from warp_phys._fit_problem import FitProblem
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What the engine computes for each of L lanes; a lane is one trajectory with one start.
-
-    Packed matrices hold the lower triangle, row by row. Derivatives are by the physical values of
-    the unknowns.
-
-    Attributes:
-        hessian: (L, O, D (D + 1) / 2), J^T W J of each output.
-        gradient: (L, O, D), J^T W r.
-        squares: (L, O), r^T W r, of Huber's loss where it is robust; infinite where the model has
-            no finite prediction.
-        counted: (L, O), values that say something.
-        status: (L,), 0 where the integration reached every sample, 1 where it left the finite
-            numbers, 2 where it took too many steps.
-    """
-
-    hessian: Tensor
-    gradient: Tensor
-    squares: Tensor
-    counted: Tensor
-    status: Tensor
-
-    @classmethod
-    def empty(cls, lanes: int, outputs: int, unknowns: int) -> Sums:
-        """Return room for the sums of `lanes` lanes."""
-        packed = unknowns * (unknowns + 1) // 2
-        zeros = torch.zeros
-        return cls(
-            hessian=zeros(lanes, outputs, packed, dtype=torch.float64),
-            gradient=zeros(lanes, outputs, unknowns, dtype=torch.float64),
-            squares=zeros(lanes, outputs, dtype=torch.float64),
-            counted=zeros(lanes, outputs, dtype=torch.float64),
-            status=zeros(lanes, dtype=torch.int32),
-        )
-
-
-class Engine(Protocol):
-    """Evaluates lanes of a problem; the plan of steps is kept between calls.
-
-    Attributes:
-        name: "compiled" or "torch".
-        seconds: What building it took.
-    """
-
-    name: str
-    seconds: float
-
-    def evaluate(
-        self,
-        chosen: Tensor,
-        parameters: Tensor,
-        initial: Tensor,
-        sums: Sums,
-        *,
-        sensitivities: bool = True,
-        huber: Tensor | None = None,
-        predicted: Tensor | None = None,
-    ) -> None:
-        """Compute the chosen lanes, and write into their places.
-
-        Args:
-            chosen: (n,) lanes to compute.
-            parameters: (L, P) of all lanes.
-            initial: (L, S) of all lanes.
-            sums: Where to write; without sensitivities only squares and status.
-            sensitivities: Whether the normal equations are wanted.
-            huber: (L, O), where Huber's loss becomes linear.
-            predicted: (L, T, O), where predictions are wanted; untouched where there are none.
-        """
+from warp_phys._fit_torch import TorchEngine
+from warp_phys._sums import Engine
+from warp_phys._translation import translated
 
 
 def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
@@ -96,10 +25,14 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         rows: (L,) the trajectory of each lane.
         limit: (L,) how many samples of it the lane uses.
     """
-    from warp_phys._fit_compiled import CompiledEngine, library_of
-    from warp_phys._fit_torch import TorchEngine
-
     library = library_of(problem)
     if library is None:
         return TorchEngine(problem, rows, limit)
     return CompiledEngine(problem, rows, limit, library)
+
+
+def engine_name(problem: FitProblem) -> str:
+    """Return what evaluates a problem: "compiled" code, else "numpy", else "torch"."""
+    if library_of(problem) is not None:
+        return "compiled"
+    return "torch" if translated(problem.system) is None else "numpy"

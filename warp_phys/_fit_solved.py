@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from warp_phys._fit_checks import check_residuals
-from warp_phys._fit_engine import Sums, build_engine
+from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
 from warp_phys._levenberg import Optimum, Outcome
 from warp_phys._minimizer import Minimizer
 from warp_phys._noise_levels import NoiseLevels, noise_levels
+from warp_phys._sums import Sums
 
 # Nats for each value by which two optima differ at most if they are the same.
 _SAME = 1e-5
@@ -80,6 +81,11 @@ def best_start(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:
     outcome = optimum.outcome.view(starts, groups)
     objective = torch.where(outcome == Outcome.DIVERGED, torch.inf, objective)
     best = objective.argmin(dim=0)
+    setting = setting_of(problem, 1)
+    # Below residuals of rounding one optimum is as good as another.
+    seen = torch.zeros_like(setting.levels.floor)
+    seen.index_add_(0, problem.group, problem.records.seen.sum(dim=1).to(seen.dtype))
+    objective = objective.maximum(setting.levels.least(seen))
     mine = problem.group
     pick = best[mine] * count + torch.arange(count)
     values = torch.zeros(groups, dtype=torch.float64)

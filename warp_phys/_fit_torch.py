@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from warp_phys._fit_engine import Sums
 from warp_phys._fit_problem import FitProblem
+from warp_phys._sums import Sums
 from warp_phys._translation import translated
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._numeric import NumericFunction
@@ -28,9 +28,6 @@ _NOT_FINITE, _TOO_MANY_STEPS = 1, 2
 
 class TorchEngine:
     """See `Engine`."""
-
-    name = "torch"
-    seconds = 0.0
 
     def __init__(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> None:
         self.problem = problem

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from warp_phys._fit_engine import Engine, Sums
 from warp_phys._noise_levels import NoiseLevels
+from warp_phys._sums import Engine, Sums
 from warp_phys._unknowns import Unknowns
 
 

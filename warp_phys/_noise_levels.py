@@ -22,6 +22,8 @@ from warp_phys._fit_problem import FitProblem
 # Residuals this small beside the data are as good as none; without a floor their logarithm would
 # ask for more digits than there are.
 _FLOOR = 1e-9
+# Mean squares in floors that still are nothing beside the data: 1e-5 of their size.
+_NOTHING = 1e8
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class NoiseLevels:
         if self.kind == "known":
             return 0.5 * (squares * self.weights(squares, counted)).sum(dim=1)
         return 0.5 * (counted * self.mean_squares(squares, counted).log()).sum(dim=1)
+
+    def least(self, counted: Tensor) -> Tensor:
+        """Return the objective (G,) of residuals that are nothing beside the data."""
+        if self.kind == "known":
+            return torch.full((len(self),), -torch.inf, dtype=counted.dtype)
+        return self.objective(counted * self.floor * _NOTHING, counted)
 
     def weights(self, squares: Tensor, counted: Tensor) -> Tensor:
         """Return v (G, O)."""

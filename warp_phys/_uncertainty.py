@@ -71,21 +71,24 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     values, estimated = _counts(problem, solved)
     variance, factor = _noise(problem, solved, values, estimated)
     slopes = unknowns.slopes(solved.z)
-    blocks = unpack(solved.sums.hessian, len(unknowns)) / (variance * factor)[:, :, None, None]
+    # Without freedom the level is unknown, but not what the data determine.
+    known_level = torch.where(variance.isfinite(), variance * factor, 1.0)
+    blocks = unpack(solved.sums.hessian, len(unknowns)) / known_level[:, :, None, None]
     information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
     moving = (~solved.frozen).to(information.dtype)
     information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
     information = _joint(problem, information)
-    covariance, determined, directions = _inverse(problem, solved, information)
+    covariance, determined, directions = _inverse(problem, solved, information, variance)
     determined = determined & ~solved.frozen
     physical = covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
     both = determined.unsqueeze(1) & determined.unsqueeze(2)
     freedom = torch.full_like(values, torch.inf)
     if problem.noise != "known":
         freedom = values - estimated
+    measured = (freedom > 0.0).view(-1, 1, 1)
     return Uncertainty(
-        information=information,
-        covariance=torch.where(both, physical, torch.nan),
+        information=torch.where(measured, information, torch.nan),
+        covariance=torch.where(both & measured, physical, torch.nan),
         line_covariance=covariance,
         determined=determined,
         directions=directions,
@@ -168,7 +171,7 @@ def _joint(problem: FitProblem, information: Tensor) -> Tensor:
 
 
 def _inverse(
-    problem: FitProblem, solved: Solved, information: Tensor
+    problem: FitProblem, solved: Solved, information: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return pseudo-inverses, which unknowns are determined, and undetermined directions."""
     usable = information.isfinite().all(dim=2).all(dim=1)
@@ -186,17 +189,18 @@ def _inverse(
     unit = _to_unit(relative)
     determined = ~((unit.abs() > _PART) & lost.unsqueeze(1)).any(dim=2) & usable.unsqueeze(1)
     directions = torch.where(lost.unsqueeze(1), unit, 0.0)
-    vague = _vague(problem, solved, covariance) & usable.unsqueeze(1)
+    vague = _vague(problem, solved, covariance, variance) & usable.unsqueeze(1)
     directions = _with_vague(directions, vague & determined, covariance)
     covariance = torch.where(usable[:, None, None], covariance, torch.nan)
     return covariance, determined & ~vague, directions
 
 
-def _vague(problem: FitProblem, solved: Solved, covariance: Tensor) -> Tensor:
+def _vague(problem: FitProblem, solved: Solved, covariance: Tensor, known_noise: Tensor) -> Tensor:
     """Return (N, D): known to within a factor so large that it says nothing."""
     bounded = torch.tensor([entry.support != "real" for entry in problem.unknowns.entries])
     errors = covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
-    return bounded & (errors > _USELESS) & ~solved.exact.unsqueeze(1)
+    measured = known_noise.isfinite().all(dim=1) & ~solved.exact
+    return bounded & (errors > _USELESS) & measured.unsqueeze(1)
 
 
 def _with_vague(directions: Tensor, vague: Tensor, covariance: Tensor) -> Tensor:
