@@ -89,7 +89,7 @@ def print_fit(fitted: xr.Dataset) -> None:
             for key in ("parameters", "standard_errors", "parameters_lower", "parameters_upper")
         )
         print(
-            f"{name:<9}  {value:<#8.4g}   {error:<14.4f}   {lower:.4f} to {upper:.4f}    "
+            f"{name:<9}  {value:<#8.4g}   {error:<#14.3g}   {lower:.4f} to {upper:.4f}    "
             f"{published:#.4g}"
         )
 

@@ -97,8 +97,7 @@ def _minimize(
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     anchor = None
     if anchored:
-        width = torch.tensor([entry.wide() for entry in problem.unknowns.entries])
-        anchor = Anchor(z, width.to(z).square().reciprocal())
+        anchor = Anchor(z, problem.unknowns.wide.square().reciprocal())
     return minimize(minimizer, z, options, anchor=anchor)
 
 

@@ -140,11 +140,9 @@ class _Descent:
         self.damping = torch.full((groups,), _FIRST_DAMPING, dtype=torch.float64)
         self.matrix = z.new_zeros(count, size * (size + 1) // 2)
         self.vector = torch.zeros_like(z)
-        entries = minimizer.unknowns.entries
+        unknowns = minimizer.unknowns
         # Values on the whole line have no natural size but that of their usual range.
-        self.reach = torch.tensor(
-            [entry.spread() if entry.support == "real" else 0.0 for entry in entries]
-        ).to(z)
+        self.reach = torch.where(unknowns.real, unknowns.spreads, 0.0)
         self.excluded = torch.zeros(count, dtype=torch.bool)
         self.curvature = z.new_zeros(count, size, size)
         self.crawling = torch.zeros(groups, dtype=torch.bool)

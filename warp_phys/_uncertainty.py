@@ -197,10 +197,9 @@ def _inverse(
 
 def _vague(problem: FitProblem, solved: Solved, covariance: Tensor, known_noise: Tensor) -> Tensor:
     """Return (N, D): known to within a factor so large that it says nothing."""
-    bounded = torch.tensor([entry.support != "real" for entry in problem.unknowns.entries])
     errors = covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
     measured = known_noise.isfinite().all(dim=1) & ~solved.exact
-    return bounded & (errors > _USELESS) & measured.unsqueeze(1)
+    return ~problem.unknowns.real & (errors > _USELESS) & measured.unsqueeze(1)
 
 
 def _with_vague(directions: Tensor, vague: Tensor, covariance: Tensor) -> Tensor:

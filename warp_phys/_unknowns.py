@@ -6,7 +6,9 @@ real line by the bijection of that support, so that no step leaves it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -79,10 +81,6 @@ class Unknown:
         """Return the physical value of a real coordinate."""
         return to_physical(coordinate, self.support)
 
-    def slope(self, coordinate: Tensor) -> Tensor:
-        """Return the derivative of the value by the coordinate."""
-        return slope_of_physical(coordinate, self.support)
-
     def middle(self) -> float:
         """Return the coordinate of the middle of the usual range."""
         ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
@@ -92,23 +90,6 @@ class Unknown:
         """Return half the width of the usual range on the line, by which a start may be off."""
         ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
         return max(0.5 * abs(float(ends[1] - ends[0])), 0.1)
-
-    def size(self, coordinate: Tensor) -> Tensor:
-        """Return what a change of the coordinate is compared with: 1, or the value itself."""
-        if self.support == "real":
-            return coordinate.abs().clamp_min(1e-3 * self.spread())
-        return torch.ones_like(coordinate)
-
-    def wide(self) -> float:
-        """Return the standard deviation on the line of a guess that hardly says anything."""
-        return 4.0 * self.spread() if self.support == "real" else self.spread() + _WIDE
-
-    def far_out(self, coordinate: Tensor) -> Tensor:
-        """Return whether a coordinate has run to an end of the support."""
-        if self.support == "real":
-            return torch.zeros_like(coordinate, dtype=torch.bool)
-        center, reach = self.middle(), self.spread() + _FAR
-        return (coordinate - center).abs() > reach
 
 
 @dataclass(frozen=True)
@@ -138,6 +119,44 @@ class Unknowns:
         """Names of the unknowns, initial states marked."""
         return [entry.label for entry in self.entries]
 
+    @cached_property
+    def blocks(self) -> list[tuple[Support, Tensor]]:
+        """The supports there are, each with the places of its unknowns."""
+        places: dict[Support, list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            places.setdefault(entry.support, []).append(place)
+        return [(support, torch.tensor(listed)) for support, listed in places.items()]
+
+    @cached_property
+    def real(self) -> Tensor:
+        """(D,), whether the support is the whole line."""
+        return torch.tensor([entry.support == "real" for entry in self.entries])
+
+    @cached_property
+    def middles(self) -> Tensor:
+        """(D,), coordinates of the middles of the usual ranges."""
+        return torch.tensor([entry.middle() for entry in self.entries], dtype=torch.float64)
+
+    @cached_property
+    def spreads(self) -> Tensor:
+        """(D,), half the widths of the usual ranges on the line."""
+        return torch.tensor([entry.spread() for entry in self.entries], dtype=torch.float64)
+
+    @cached_property
+    def wide(self) -> Tensor:
+        """(D,), the standard deviations on the line of guesses that hardly say anything."""
+        return torch.where(self.real, 4.0 * self.spreads, self.spreads + _WIDE)
+
+    @cached_property
+    def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Where parameters and where initial states stand: among the unknowns, in the system."""
+        parts = []
+        for kind in ("parameter", "initial_state"):
+            chosen = [place for place, entry in enumerate(self.entries) if entry.kind == kind]
+            targets = [self.entries[place].index for place in chosen]
+            parts.append((torch.tensor(chosen).long(), torch.tensor(targets).long()))
+        return parts[0], parts[1]
+
     def physical(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return parameters (L, P) and initial states (L, S) at coordinates z (L, D).
 
@@ -145,35 +164,33 @@ class Unknowns:
             z: Coordinates of L lanes.
             rows: (L,) the trajectory of each.
         """
-        values = {"parameter": self.parameters[rows], "initial_state": self.initial_state[rows]}
-        for place, entry in enumerate(self.entries):
-            values[entry.kind][:, entry.index] = entry.value(z[:, place])
-        return values["parameter"], values["initial_state"]
+        parameters, initial = self.parameters[rows], self.initial_state[rows]
+        values = self.values(z)
+        for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
+            table[:, targets] = values[:, places]
+        return parameters, initial
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return the derivatives (L, D) of the physical values by the coordinates."""
-        columns = [entry.slope(z[:, place]) for place, entry in enumerate(self.entries)]
-        return torch.stack(columns, dim=1) if columns else torch.zeros_like(z)
+        return self._by_support(slope_of_physical, z)
 
     def values(self, z: Tensor) -> Tensor:
         """Return the physical values (L, D)."""
-        columns = [entry.value(z[:, place]) for place, entry in enumerate(self.entries)]
-        return torch.stack(columns, dim=1) if columns else torch.zeros_like(z)
+        return self._by_support(to_physical, z)
 
-    def coordinates(self, values: Tensor) -> Tensor:
-        """Return the coordinates (L, D) of physical values (L, D)."""
-        columns = [entry.coordinate(values[:, place]) for place, entry in enumerate(self.entries)]
-        return torch.stack(columns, dim=1) if columns else torch.zeros_like(values)
+    def _by_support(self, function: Callable[[Tensor, Support], Tensor], z: Tensor) -> Tensor:
+        out = torch.empty_like(z)
+        for support, places in self.blocks:
+            out[:, places] = function(z[:, places], support)
+        return out
 
     def sizes(self, z: Tensor) -> Tensor:
-        """Return what changes of the coordinates are compared with, (L, D)."""
-        columns = [entry.size(z[:, place]) for place, entry in enumerate(self.entries)]
-        return torch.stack(columns, dim=1) if columns else torch.ones_like(z)
+        """Return what changes of coordinates are compared with, (L, D): 1, or the value if real."""
+        return torch.where(self.real, z.abs().maximum(1e-3 * self.spreads), 1.0)
 
     def far_out(self, z: Tensor) -> Tensor:
         """Return which coordinates have run to an end of their support, (L, D)."""
-        columns = [entry.far_out(z[:, place]) for place, entry in enumerate(self.entries)]
-        return torch.stack(columns, dim=1) if columns else torch.zeros_like(z, dtype=torch.bool)
+        return ((z - self.middles).abs() > self.spreads + _FAR) & ~self.real
 
     def directions(self) -> tuple[int, ...]:
         """Return what the entries are as the engine numbers them: parameter j, state -1 - s."""
