@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,19 @@ def _check_main_job(folder: Path) -> None:
     model.save(folder / "model.safetensors")
     loaded = wp.WarpPhys.load(folder / "model.safetensors")
     found = wp.estimate(loaded, data.isel(trajectory=slice(0, 3)))
+    fitted = wp.fit(
+        system,
+        data.isel(trajectory=slice(0, 3)),
+        initial=found,
+        distribution="lognormal",
+        progress=False,
+    )
+    _expect(bool((fitted["status"] == 0).all()), f"three fits, got {fitted['status'].values}")
+    _expect(
+        fitted.attrs["engine"] == ("compiled" if shutil.which("c++") else "numpy"),
+        f"compiled code where there is a compiler, got {fitted.attrs['engine']}",
+    )
+    _expect("alpha" in wp.summary(fitted, 0), "the parameters in the summary")
     ahead = wp.forecast(found, times=np.arange(21.0, 26.0), draws=20, progress=False)
     wp.save(found, folder / "found.nc")
     _expect(wp.load(folder / "found.nc").identical(found), "a file that reads back identically")

@@ -118,5 +118,5 @@ def shortened(problem: FitProblem, rows: Tensor) -> list[Tensor]:
     values = problem.records.seen.sum(dim=2)
     needed = _VALUES_PER_UNKNOWN * len(problem.unknowns)
     enough = (values.cumsum(dim=1) < needed).sum(dim=1)[rows] + 1
-    limits = [(counts * part).ceil().long().maximum(enough).minimum(counts) for part in _PARTS]
-    return [limit for limit in limits if bool((limit < counts).any())]
+    # All of them for every lane, so that what a trajectory goes through is its own affair.
+    return [(counts * part).ceil().long().maximum(enough).minimum(counts) for part in _PARTS]

@@ -124,16 +124,14 @@ class TestOwnUnknowns:
     def test_not_positive_definite(self, entry: float) -> None:
         """Such a system is flagged, does not move, and leaves the others bit-identical."""
         normal, damping = own_only()
-        before, _ = damped_step(normal, damping, nothing_frozen(normal))
+        expected, _ = damped_step(normal, damping, nothing_frozen(normal))
         normal.matrix[3, 1, 1] = entry
         scale = normal.matrix.diagonal(dim1=1, dim2=2).abs()
         broken = Normal(normal.matrix, scale, normal.vector, normal.group, normal.groups, 0)
-        step, fine = damped_step(broken, damping.clamp(max=0.1), nothing_frozen(normal))
-        again, _ = damped_step(own_only()[0], damping.clamp(max=0.1), nothing_frozen(normal))
+        step, fine = damped_step(broken, damping, nothing_frozen(normal))
         others = torch.arange(7) != 3
         assert fine.tolist() == others.tolist()
-        assert torch.equal(step[others], again[others])
-        assert not torch.equal(before, again)
+        assert torch.equal(step[others], expected[others])
 
     def test_an_unknown_that_nothing_depends_on_stays(self) -> None:
         normal, damping = own_only()
