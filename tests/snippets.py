@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Enough records for calibrated bands.
-_RECORDS = 1000
+# Enough records for calibrated bands, and for fits alone.
+_TRAINED, _FITTED = 1000, 100
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -15,9 +15,9 @@ def python_blocks(page: Path) -> list[str]:
     return _BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
-def quick(code: str) -> str:
+def quick(code: str, records: int = _TRAINED) -> str:
     """Return the code with fewer records, training steps and draws, otherwise as printed."""
-    code = re.sub(r"\b[1-9]\d?_?000\b", str(_RECORDS), code)
+    code = re.sub(r"\b[1-9]\d?_?000\b", str(records), code)
     code = re.sub(r"(wp\.train\(.*)\)$", r"\1, steps=10, progress=False)", code, flags=re.MULTILINE)
     return re.sub(
         r"(wp\.forecast\(.*)\)$", r"\1, draws=20, progress=False)", code, flags=re.MULTILINE
@@ -27,6 +27,7 @@ def quick(code: str) -> str:
 def run(page: Path, blocks: list[str]) -> None:
     """Run code blocks one after the other, as a reader of the page would."""
     names = {"__name__": "__main__"}
+    records = _TRAINED if any("wp.train(" in block for block in blocks) else _FITTED
     for number, block in enumerate(blocks):
-        code = compile(quick(block), f"{page.name}, block {number}", "exec")
+        code = compile(quick(block, records), f"{page.name}, block {number}", "exec")
         exec(code, names)

@@ -63,11 +63,17 @@ def test_wheel_is_typed_and_licensed(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_wheel_holds_what_is_compiled(wheel: Path) -> None:
+    kernels = {f"warp_phys/{path.name}" for path in (ROOT / "warp_phys").glob("*.cpp")}
+    assert kernels
+    assert kernels <= set(files(wheel))
+
+
 def test_wheel_holds_nothing_but_the_package(wheel: Path) -> None:
     foreign = [
         name
         for name in files(wheel)
-        if not name.endswith((".py", "py.typed")) and ".dist-info/" not in name
+        if not name.endswith((".py", ".cpp", "py.typed")) and ".dist-info/" not in name
     ]
     assert foreign == []
 

@@ -94,8 +94,8 @@ def fit(
             (N,) or (N, T), or an array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
         loss: "linear" (squares) or "huber", for which outliers count less.
         starts: How many starts, `initial` the first of them; by default 1 where `initial` is given
-            and 5 where it is not. Starts but the only one are fitted to short beginnings of the
-            records first; a fit that then looks wrong is tried again from more.
+            and 5 where it is not. All but the first are fitted to short beginnings of the records
+            first; a fit that then looks wrong is tried again from more.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start.
         time_budget: Seconds after which what is there is returned; None for no limit.

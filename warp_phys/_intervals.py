@@ -65,11 +65,12 @@ def intervals(
         np.asarray(stats.t.ppf(0.5 + 0.5 * level, known.freedom.clamp_min(1e-9).numpy()))
     )
     quantile = torch.where(known.freedom > 0.0, quantile, torch.nan)
-    half = quantile.unsqueeze(1) * errors
+    converged = solved.outcome == Outcome.CONVERGED
+    half = torch.where(converged.unsqueeze(1), quantile.unsqueeze(1) * errors, torch.nan)
     ends = torch.stack([solved.z - half, solved.z + half])
     profiled = torch.zeros_like(half, dtype=torch.bool)
     # Residuals of nothing but rounding have no likelihood to speak of.
-    sound = (solved.outcome == Outcome.CONVERGED) & ~solved.exact
+    sound = converged & ~solved.exact
     is_parameter = torch.tensor([entry.kind == "parameter" for entry in problem.unknowns.entries])
     usable = sound.unsqueeze(1) & is_parameter & half.isfinite() & (half > 0.0)
     if not problem.unknowns.shared and not problem.robust and usable.any() and not over():

@@ -13,7 +13,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from warp_phys._damped_step import unpack
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_solved import Solved
 from warp_phys._huber import BEND
+from warp_phys._levenberg import Outcome
 
 # Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
 _ROUNDING = 1e-11
@@ -66,32 +67,40 @@ class Uncertainty:
 
 
 def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
-    """Return the uncertainty of fits."""
+    """Return the uncertainty of fits; only those that converged have a covariance."""
     unknowns = problem.unknowns
     values, estimated = _counts(problem, solved)
     variance, factor = _noise(problem, solved, values, estimated)
-    slopes = unknowns.slopes(solved.z)
     # Without freedom the level is unknown, but not what the data determine.
-    known_level = torch.where(variance.isfinite(), variance * factor, 1.0)
-    blocks = unpack(solved.sums.hessian, len(unknowns)) / known_level[:, :, None, None]
+    level = torch.where(variance.isfinite(), variance * factor, 1.0)
+    slopes = unknowns.slopes(solved.z)
+    blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
     information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
     moving = (~solved.frozen).to(information.dtype)
     information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
     information = _joint(problem, information)
-    covariance, determined, directions = _inverse(problem, solved, information, variance)
-    determined = determined & ~solved.frozen
-    physical = covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    inverse = _inverse(problem, solved, information, variance)
+    if problem.noise != "known" and not problem.robust and not unknowns.shared:
+        # What the data do not determine takes no freedom from the noise.
+        fewer = estimated - inverse.lost
+        ratio = ((values - estimated) / (values - fewer)).clamp_min(0.0)
+        ratio = torch.where(variance.isfinite().all(dim=1) & (ratio > 0.0), ratio, 1.0)
+        variance, estimated = variance * ratio.unsqueeze(1), fewer
+        information = information / ratio.view(-1, 1, 1)
+        inverse = replace(inverse, covariance=inverse.covariance * ratio.view(-1, 1, 1))
+    determined = inverse.determined & ~solved.frozen
+    physical = inverse.covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
     both = determined.unsqueeze(1) & determined.unsqueeze(2)
     freedom = torch.full_like(values, torch.inf)
     if problem.noise != "known":
         freedom = values - estimated
-    measured = (freedom > 0.0).view(-1, 1, 1)
+    sound = ((freedom > 0.0) & (solved.outcome == Outcome.CONVERGED)).view(-1, 1, 1)
     return Uncertainty(
-        information=torch.where(measured, information, torch.nan),
-        covariance=torch.where(both & measured, physical, torch.nan),
-        line_covariance=covariance,
+        information=torch.where(sound, information, torch.nan),
+        covariance=torch.where(both & sound, physical, torch.nan),
+        line_covariance=inverse.covariance,
         determined=determined,
-        directions=directions,
+        directions=inverse.directions,
         noise_variance=variance,
         freedom=freedom,
         values=values,
@@ -170,10 +179,26 @@ def _joint(problem: FitProblem, information: Tensor) -> Tensor:
     return joint
 
 
+@dataclass(frozen=True)
+class _Inverse:
+    """Pseudo-inverse of information and what it leaves out.
+
+    Attributes:
+        covariance: (N, D, D).
+        determined: (N, D).
+        directions: (N, D, D), see `Uncertainty`.
+        lost: (N,), how many directions the data say nothing about.
+    """
+
+    covariance: Tensor
+    determined: Tensor
+    directions: Tensor
+    lost: Tensor
+
+
 def _inverse(
     problem: FitProblem, solved: Solved, information: Tensor, variance: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pseudo-inverses, which unknowns are determined, and undetermined directions."""
+) -> _Inverse:
     usable = information.isfinite().all(dim=2).all(dim=1)
     safe = torch.where(usable[:, None, None], information, 0.0)
     diagonal = safe.diagonal(dim1=1, dim2=2)
@@ -192,7 +217,7 @@ def _inverse(
     vague = _vague(problem, solved, covariance, variance) & usable.unsqueeze(1)
     directions = _with_vague(directions, vague & determined, covariance)
     covariance = torch.where(usable[:, None, None], covariance, torch.nan)
-    return covariance, determined & ~vague, directions
+    return _Inverse(covariance, determined & ~vague, directions, lost.sum(dim=1))
 
 
 def _vague(problem: FitProblem, solved: Solved, covariance: Tensor, known_noise: Tensor) -> Tensor:

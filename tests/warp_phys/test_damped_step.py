@@ -161,7 +161,7 @@ class TestSharedUnknowns:
         normal = arrow()
         step, _ = damped_step(normal, DAMPING, nothing_frozen(normal))
         for group in range(3):
-            mine = step[GROUPS == group, :SHARED]
+            mine = step[group == GROUPS, :SHARED]
             assert torch.equal(mine, mine[:1].expand_as(mine))
 
     def test_what_is_frozen_stays(self) -> None:

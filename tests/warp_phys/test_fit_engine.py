@@ -35,7 +35,7 @@ from warp_phys.systems import (
 from warp_phys.systems._compiler import compiler
 
 COUNT, LANES = 5, 21
-SAMPLES = (9, 6, 9, 4, 8)
+SAMPLES = (7, 5, 7, 4, 6)
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
 
 
@@ -82,8 +82,7 @@ class EngineContract:
     end: float
     distribution: Any = "normal"
     initial_state: Any = "estimate"
-    substeps = 60
-    lane_rtol = 1e-10
+    substeps = 40
 
     # What is evaluated
 
@@ -104,7 +103,7 @@ class EngineContract:
             "distribution": self.distribution,
             "noise_sd": {name: 0.1 + 0.05 * np.arange(COUNT) for name in names},
             "loss": "linear",
-            "rtol": self.lane_rtol,
+            "rtol": 1e-8,
         }
         return build_fit(system, read_records(data, system), data, **{**known, **options})
 
@@ -115,7 +114,7 @@ class EngineContract:
         parameters = torch.tensor(data["true_parameters"].values)[rows] * spread
         initial = torch.tensor(data["true_initial_state"].values)[rows] / spread
         limit = torch.tensor(SAMPLES)[rows]
-        limit[15:] -= 2
+        limit[15:] -= 1
         return rows, limit, parameters, initial
 
     def evaluated(
@@ -261,10 +260,11 @@ class EngineContract:
         assert engine_name(problem) == "numpy"
         self.close(self.evaluated(problem), reached, rtol=1e-10)
 
-    def test_torch_gives_the_same(self, reached: tuple[Sums, Tensor]) -> None:
-        problem = self.problem(untraceable(self.system))
+    def test_torch_gives_the_same(self) -> None:
+        problem = self.problem(untraceable(self.system), rtol=1e-5)
         assert engine_name(problem) == "torch"
-        self.close(self.evaluated(problem), reached, rtol=1e-10)
+        fastest = self.evaluated(self.problem(rtol=1e-5))
+        self.close(self.evaluated(problem), fastest, rtol=1e-10)
 
     def test_without_sensitivities_the_squares_are_the_same(
         self, reached: tuple[Sums, Tensor]
@@ -287,12 +287,14 @@ class EngineContract:
         self.evaluated(problem, engine)
         self.close(self.evaluated(problem, engine), reached, rtol=1e-6)
 
-    @pytest.mark.parametrize("engine", ["compiled", "numpy", "torch"])
+    @pytest.mark.parametrize("engine", ["fastest", "numpy"])
     def test_a_lane_without_numbers(self, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is flagged and leaves its neighbours bit-identical."""
         if engine == "numpy":
             monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
-        problem = self.problem(untraceable(self.system) if engine == "torch" else None)
+        self.leaves_its_neighbors_alone(self.problem(rtol=1e-6))
+
+    def leaves_its_neighbors_alone(self, problem: FitProblem) -> None:
+        """A lane that is not finite is flagged; the others have the same bits as without it."""
         problem = replace(problem, max_steps=200)
         good, _ = self.evaluated(problem)
         sums, _ = self.evaluated(problem, changed={10: torch.nan})
@@ -305,19 +307,30 @@ class EngineContract:
 
 class TestLotkaVolterra(EngineContract):
     system = LotkaVolterra()
-    end = 10.0
+    end = 1.0
+
+    def test_a_lane_without_numbers_in_torch(self) -> None:
+        self.leaves_its_neighbors_alone(self.problem(untraceable(self.system), rtol=1e-4))
+
+    def test_a_lane_that_diverges(self) -> None:
+        """Predators that nothing stops leave the numbers before the first sample."""
+        sums, predicted = self.evaluated(self.problem(), changed={3: 1e9})
+        assert sums.status[3] == 1
+        assert (sums.squares[3] == torch.inf).all()
+        assert predicted[3].isnan().all()
+        assert (sums.status[torch.arange(LANES) != 3] == 0).all()
 
 
 class TestLogNormalLotkaVolterra(EngineContract):
     system = LotkaVolterra()
-    end = 10.0
+    end = 1.0
     distribution = "lognormal"
 
 
 class TestPendulumAngle(EngineContract):
     system = Pendulum(g=9.81)
     observe = ("angle",)
-    end = 4.0
+    end = 1.0
 
 
 class TestDampedOscillator(EngineContract):
@@ -333,7 +346,7 @@ class TestSine(EngineContract):
 class TestDrivenOscillator(EngineContract):
     system = DrivenOscillator()
     initial_state = {"velocity": 0.0}
-    end = 5.0
+    end = 1.5
 
 
 class TestForced(EngineContract):
@@ -341,4 +354,4 @@ class TestForced(EngineContract):
 
     system = Forced()
     observe = ("x", "power")
-    end = 3.0
+    end = 1.0
