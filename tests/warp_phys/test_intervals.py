@@ -101,7 +101,7 @@ def test_nearly_linear_ones_are_not_profiled(level: float) -> None:
     data = simulate(Growth(), 2, times, noise={"size": 0.002}, seed=0)
     fitted = wp.fit(Growth(), data, initial_state={"size": 0.0}, level=level, progress=False)
     assert (fitted["profiled"] == 0).all()
-    t = stats.t.ppf(0.5 + 0.5 * level, 79 - 3)
+    t = stats.t.ppf(0.5 + 0.5 * level, 80 - 3)
     value, error, low, high = (
         fitted[name].values
         for name in ("parameters", "standard_errors", "parameters_lower", "parameters_upper")

@@ -127,7 +127,9 @@ class TestUndetermined:
         assert np.isnan(fitted["standard_errors"]).all()
         assert (fitted["identifiable"] == 0).all()
         ratios = fitted["parameters"] / fitted["parameters"].sel(parameter="m")
-        oscillator = fit(DampedOscillator(), vibration, initial_state=KNOWN)["parameters"]
+        oscillator = fit(DampedOscillator(), vibration[["observed"]], initial_state=KNOWN)[
+            "parameters"
+        ]
         squared = oscillator.sel(parameter="natural_frequency") ** 2
         np.testing.assert_allclose(ratios.sel(parameter="k"), squared, rtol=1e-6)
         np.testing.assert_allclose(
@@ -141,7 +143,7 @@ class TestUndetermined:
         assert (fitted["identifiable"] == 1).all()
         error = abs(fitted["parameters"] - vibration["true_parameters"])
         assert (error <= 5.0 * fitted["standard_errors"]).all()
-        oscillator = fit(DampedOscillator(), vibration, initial_state=KNOWN)
+        oscillator = fit(DampedOscillator(), vibration[["observed"]], initial_state=KNOWN)
         relative = fitted["standard_errors"] / fitted["parameters"]
         same = 2.0 * oscillator["standard_errors"] / oscillator["parameters"]
         np.testing.assert_allclose(relative[:, 1], same[:, 0], rtol=1e-5)
