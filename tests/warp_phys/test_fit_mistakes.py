@@ -26,7 +26,7 @@ from warp_phys.systems import (
 
 SYSTEM = LotkaVolterra()
 DATA = simulate(SYSTEM, 3, np.arange(2.0, 8.0), noise=0.1, seed=0)
-EVERYTHING = {name: 0.5 for name in SYSTEM.parameter_names}
+EVERYTHING = dict.fromkeys(SYSTEM.parameter_names, 0.5)
 
 
 def records() -> xr.Dataset:
@@ -224,7 +224,8 @@ class TestNoise:
             "or an array; got 'all'"
         )
         refuses(UsageError, message, noise_sd="all")
-        refuses(UsageError, "expected standard deviations as numbers", noise_sd=None)
+        message = "expected standard deviations as numbers, got 'small'"
+        refuses(UsageError, message, noise_sd={"prey": "small", "predator": 1.0})
 
 
 class TestGroups:
@@ -266,7 +267,7 @@ class TestStarts:
 
     def test_other_trajectories(self) -> None:
         start = records()["true_parameters"]
-        message = "unknown trajectory in initial '2'"
+        message = "unknown trajectory in initial 2; known: 0, 1"
         refuses(UnknownNameError, message, initial=start.isel(trajectory=slice(2)))
         message = "expected initial with 3 trajectories like the data, got 2"
         start = start.isel(trajectory=slice(2)).drop_vars("trajectory")
@@ -274,8 +275,9 @@ class TestStarts:
 
     @pytest.mark.parametrize("starts", [0, -1, 1.5, True])
     def test_how_many(self, starts: Any) -> None:
-        refuses(UsageError, f"expected starts as an integer >= 1, got {starts!r}", starts=starts)
-        refuses(UsageError, "expected max_iterations as an integer", max_iterations=starts)
+        for name in ("starts", "max_iterations"):
+            message = f"expected {name} as a whole number, 1 or more; received {starts!r}"
+            refuses(UsageError, message, **{name: starts})
 
 
 class TestNumbers:
@@ -292,7 +294,8 @@ class TestNumbers:
 
     @pytest.mark.parametrize("value", [0.0, 1.0, 95])
     def test_level(self, value: Any) -> None:
-        refuses(UsageError, "expected level", level=value)
+        message = f"expected a level between 0 and 1, like 0.9, got {value!r}"
+        refuses(UsageError, message, level=value)
 
 
 class TestRecords:

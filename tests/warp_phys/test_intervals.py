@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy import stats
 from scipy.optimize import brentq, minimize_scalar
@@ -57,11 +58,16 @@ def ends(place: int, best: float, level: float, far: tuple[float, float]) -> tup
     return low, high
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95])
 @pytest.mark.parametrize(
-    ("name", "place", "far"), [("b1", 0, (160.0, 400.0)), ("b2", 1, (0.05, 3.0))]
+    ("name", "place", "level", "far"),
+    [
+        ("b1", 0, 0.95, (160.0, 400.0)),
+        ("b1", 0, 0.99, (120.0, 900.0)),
+        ("b2", 1, 0.8, (0.05, 3.0)),
+        ("b2", 1, 0.95, (0.05, 3.0)),
+    ],
 )
-def test_profile(level: float, name: str, place: int, far: tuple[float, float]) -> None:
+def test_profile(name: str, place: int, level: float, far: tuple[float, float]) -> None:
     fitted = fit_demand(level=level).sel(parameter=name).isel(trajectory=0)
     assert fitted["profiled"] == 1
     low, high = ends(place, float(fitted["parameters"]), level, far)
@@ -117,20 +123,40 @@ def test_nearly_linear_ones_are_not_profiled(level: float) -> None:
     np.testing.assert_allclose(high[:, 2], value[:, 2] + t * error[:, 2], rtol=1e-6, atol=1e-9)
 
 
-def test_an_open_end_is_the_end_of_the_support() -> None:
-    """Samples taken after all is over bound a rate from below alone."""
-    data = DEMAND.isel(time=slice(3, None))
+class ClosedBOD(BoxBOD):
+    """The same in closed form, which no rate is too fast for."""
+
+    def solution(self, t: Any, y0: Any, p: Any) -> Any:
+        return (p.b1 + (y0[0] - p.b1) * torch.exp(-p.b2 * t),)
+
+
+TOO_FAST = pytest.mark.xfail(reason="integration gives up on the way, and ends stay quadratic")
+
+
+@pytest.mark.parametrize("system", [ClosedBOD(), pytest.param(BoxBOD(), marks=TOO_FAST)])
+def test_an_open_end_is_the_end_of_the_support(system: System) -> None:
+    """Without the first sample any fast rate will do; with the last three, any rate at all."""
     given: dict[str, Any] = {"initial_state": {"oxygen_demand": 0.0}, "initial_time": 0.0}
-    allowed = None
-    for level in (0.5, 0.95):
-        fitted = wp.fit(BoxBOD(), data, level=level, progress=False, **given)
-        one = fitted.sel(parameter="b2").isel(trajectory=0)
-        if not np.isfinite(one["parameters_upper"]):
-            allowed = one
-    assert allowed is not None
-    assert allowed["profiled"] == 1
-    assert allowed["parameters_upper"] == np.inf
-    assert 0.0 <= allowed["parameters_lower"] < allowed["parameters"]
+    rows = []
+    for first in (1, 3):
+        data = DEMAND.isel(time=slice(first, None))
+        fitted = wp.fit(system, data, level=0.99, progress=False, **given)
+        assert (fitted["profiled"] == 1).all()
+        rows.append(fitted.sel(parameter="b2").isel(trajectory=0))
+    t, y = DEMAND["time"].values[1:], DEMAND["observed"].values[0, 1:, 0]
+
+    def least(rate: float) -> float:
+        shape = 1.0 - np.exp(-rate * t)
+        return float(((shape @ y / (shape @ shape) * shape - y) ** 2).sum())
+
+    best = float(rows[0]["parameters"])
+    allowed = least(best) * (1.0 + stats.t.ppf(0.995, 3) ** 2 / 3)
+    low = brentq(lambda rate: least(rate) - allowed, 0.01, best)
+    assert least(1e3) < allowed
+    np.testing.assert_allclose(rows[0]["parameters_lower"], low, rtol=1e-2)
+    assert rows[0]["parameters_upper"] == np.inf
+    assert rows[1]["parameters_lower"] == 0.0
+    assert rows[1]["parameters_upper"] == np.inf
 
 
 def test_no_intervals_without_convergence_or_freedom() -> None:
