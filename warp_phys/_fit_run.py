@@ -21,7 +21,7 @@ _LANES = 16_384
 # Points tried anew where a fit looks wrong, beside its own start and the middle.
 _SECOND_LOOK = 4
 # On shortened records a fit need not be exact.
-_ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL = 1e-3, 12, 1e-5
+_ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL, _ROUGH_STEPS = 1e-3, 12, 1e-5, 10
 
 
 def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
@@ -91,8 +91,14 @@ def _minimize(
     anchored: bool = False,
 ) -> Optimum:
     if options.tolerance >= _ROUGH_TOLERANCE:
-        # Far from the optimum a coarse integration leads there as well.
-        problem = replace(problem, rtol=max(problem.rtol, _ROUGH_RTOL))
+        # Far from the optimum a coarse integration leads there as well, and
+        # where a flow needs so many steps that it holds up the others, nothing is to be found.
+        length = problem.records.times.shape[1]
+        problem = replace(
+            problem,
+            rtol=max(problem.rtol, _ROUGH_RTOL),
+            max_steps=min(problem.max_steps, _ROUGH_STEPS * (length + 100)),
+        )
     engine = build_engine(problem, setting.rows, limit)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     anchor = None

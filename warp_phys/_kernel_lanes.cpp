@@ -289,8 +289,11 @@ template <bool SENS>
 void evaluate(int64_t n, const int64_t *chosen, const Trajectories &data, const Lanes &lanes,
               const Options &options, int threads) {
     const int64_t groups = (n + W - 1) / W;
-    (void)threads;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    // Waking threads for a handful of trajectories takes longer than fitting them.
+    const int64_t useful = groups / 4;
+    const int used = useful < 1 ? 1 : useful < threads ? (int)useful : threads;
+    (void)used;
+#pragma omp parallel for schedule(dynamic) num_threads(used)
     for (int64_t g = 0; g < groups; ++g) {
         Group<SENS> group(data, lanes, options);
         group.begin(chosen + g * W, n - g * W);

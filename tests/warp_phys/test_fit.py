@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
@@ -227,17 +226,16 @@ def benchmark_record(seed: int, row: int) -> xr.Dataset:
 
 def cramer_rao(system: System, data: xr.Dataset) -> Floats:
     """Return the least standard deviations of parameters and initial states of one record."""
-    truth = torch.tensor(truth_of(data.isel(trajectory=0)))
-    count = len(system.parameters)
-
-    def states(unknowns: torch.Tensor) -> torch.Tensor:
-        parameters, initial = unknowns[None, :count], unknowns[None, count:]
-        times = torch.tensor(data["time"].values)
-        return integrate(system, times, initial, parameters, method="rk4").states[0]
-
-    slopes = [torch.func.jvp(states, (truth,), (each,))[1] for each in torch.eye(6).double()]
-    rows = torch.stack(slopes) / torch.tensor(data["true_noise_sd"].values)
-    return torch.linalg.inv(rows.flatten(1) @ rows.flatten(1).T).diagonal().sqrt().numpy()
+    truth, count = truth_of(data.isel(trajectory=0)), len(system.parameters)
+    steps = 1e-4 * np.diag(truth)
+    moved = np.concatenate([truth + steps, truth - steps])
+    options = {"rtol": 1e-10, "atol": 1e-12}
+    found = integrate(
+        system, data["time"].values, moved[:, count:], moved[:, :count], **options
+    ).states.numpy()
+    slopes = (found[: len(truth)] - found[len(truth) :]) / (2e-4 * truth[:, None, None])
+    rows = (slopes / data["true_noise_sd"].values).reshape(len(truth), -1)
+    return np.sqrt(np.linalg.inv(rows @ rows.T).diagonal())
 
 
 class Slow(System):
@@ -293,6 +291,22 @@ class TestBatches:
         assert np.isnan(again["parameters"][[1, 4, 6]]).all()
         good = [0, 2, 3, 5, 7, 8]
         same_bits(again.isel(trajectory=good), fitted.isel(trajectory=good))
+
+    @pytest.mark.xfail(reason="rounds over noise levels end when the whole batch has settled")
+    def test_huber_alone(self) -> None:
+        data = oscillations(5)
+        data["observed"][:, 4::9] += 30.0 * SD
+        together = fit(OSCILLATOR, data, loss="huber")
+        alone = fit(OSCILLATOR, data.isel(trajectory=[2]), loss="huber")
+        same_bits(alone, together.isel(trajectory=[2]))
+
+    @pytest.mark.xfail(reason="the regression head starts from the batch's mean of known values")
+    def test_known_values_alone(self) -> None:
+        system, known = LotkaVolterra(), np.array([0.5, 0.7, 0.9])
+        data = simulate(system, 3, np.arange(21.0), parameters={"alpha": known}, noise=0.1, seed=1)
+        together = fit(system, data, fixed={"alpha": known})
+        alone = fit(system, data.isel(trajectory=[0]), fixed={"alpha": known[0]})
+        same_bits(alone, together.isel(trajectory=[0]))
 
     def test_a_zero_under_log_normal_noise(self) -> None:
         system = LotkaVolterra()
