@@ -68,6 +68,8 @@ def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
     """Return a number, or one for each trajectory, as (N,)."""
     if isinstance(value, xr.DataArray):
         value = value.values
+    if isinstance(value, Tensor):
+        value = value.numpy()
     try:
         numbers = torch.as_tensor(np.array(value, dtype=np.float64))
     except (TypeError, ValueError):

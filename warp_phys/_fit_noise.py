@@ -23,11 +23,11 @@ def noise_of(records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]
         noise_sd: "each", "common", a mapping from output to a number, (N,) or (N, T), or an array
             (O,), (N, O) or (N, T, O).
     """
-    if isinstance(noise_sd, str):
-        if noise_sd == "each":
-            return "each", None
-        if noise_sd == "common":
-            return "common", None
+    if isinstance(noise_sd, str) and noise_sd == "each":
+        return "each", None
+    if isinstance(noise_sd, str) and noise_sd == "common":
+        return "common", None
+    if noise_sd is None or isinstance(noise_sd, str):
         raise UsageError(
             'expected noise_sd as "each", "common", a mapping from output to standard deviation, '
             f"or an array; got {noise_sd!r}"

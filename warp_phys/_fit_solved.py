@@ -162,7 +162,7 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
 
     def objective(sums: Sums, chosen: Tensor) -> Tensor:
         squares, counted = pooled(sums.squares[chosen]), pooled(sums.counted[chosen])
-        return levels.objective(squares, counted).nan_to_num(nan=torch.inf)
+        return levels.objective(squares, counted).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     before, after = objective(first.sums, rows), objective(second.sums, every)
     values = pooled(part.records.seen.sum(dim=(1, 2)).double())
@@ -170,7 +170,7 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
     failed = (first.outcome[rows] != Outcome.CONVERGED) & (second.outcome == Outcome.CONVERGED)
     same = (after <= before + _SAME * values)[part.group]
     take = lower | (failed & same)
-    merged = _merge(first, second, rows[take], take)
+    merged = merge(first, second, rows[take], take)
     level = same & ~lower
     tried, agreeing, optima = first.tried.clone(), first.agreeing.clone(), first.optima.clone()
     tried[rows] += second.tried
@@ -181,7 +181,7 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
     return replace(merged, tried=tried, agreeing=agreeing, optima=optima)
 
 
-def _merge(first: Solved, second: Solved, into: Tensor, take: Tensor) -> Solved:
+def merge(first: Solved, second: Solved, into: Tensor, take: Tensor) -> Solved:
     """Write the taken rows of the second over those of the first."""
 
     def mixed(a: Tensor, b: Tensor) -> Tensor:

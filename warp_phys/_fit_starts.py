@@ -8,6 +8,8 @@ from torch import Tensor
 from warp_phys._fit_problem import FitProblem
 from warp_phys._regression import Regression
 from warp_phys._unknowns import Unknown
+from warp_phys.systems._errors import UsageError
+from warp_phys.systems._spec import Parameter
 from warp_phys.systems._system import System
 
 # Least values for each unknown that a shortened record must hold.
@@ -63,7 +65,7 @@ def regression_start(problem: FitProblem) -> Tensor | None:
         records.labels,
         records.own_grids,
     )
-    head = Regression(_as_fitted(problem), forgetting=1.0)
+    head = Regression(_as_fitted(problem), forgetting=1.0, known=problem.unknowns.parameters)
     last = (problem.counts - 1).view(-1, 1, 1)
     coordinates = head.estimate(ordered)
     found = coordinates.gather(1, last.expand(-1, 1, coordinates.shape[2])).squeeze(1)
@@ -81,12 +83,21 @@ def _as_fitted(problem: FitProblem) -> System:
     """Return the system with what the fit holds fixed declared as known."""
     system = problem.system
     free = {entry.index for entry in problem.unknowns.entries if entry.kind == "parameter"}
+    # Only that they are known counts here: the values of each trajectory go to the head.
     known = {
-        name: float(problem.unknowns.parameters[:, place].mean())
-        for place, name in enumerate(system.parameter_names)
+        parameter.name: _some_value(parameter)
+        for place, parameter in enumerate(system.parameters)
         if place not in free
     }
     return type(system)(**(system.options | known))
+
+
+def _some_value(parameter: Parameter) -> float:
+    if parameter.fixed is not None:
+        return parameter.fixed
+    if parameter.range is None:
+        raise UsageError(f"parameter {parameter.name!r} has neither a value nor a range")
+    return 0.5 * sum(parameter.range)
 
 
 def spread_starts(problem: FitProblem, count: int) -> Tensor:

@@ -14,10 +14,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from warp_phys._damped_step import group_maximum
 from warp_phys._fit_engine import build_engine
 from warp_phys._fit_problem import FitProblem
-from warp_phys._fit_solved import Solved, evaluate_at, evaluated, setting_of
-from warp_phys._levenberg import Optimum, Options, minimize
+from warp_phys._fit_solved import Solved, evaluated, merge, setting_of
+from warp_phys._levenberg import Options, minimize
 from warp_phys._minimizer import Minimizer
 from warp_phys._noise_levels import held_levels
 
@@ -28,42 +29,54 @@ _ROUNDS, _SETTLED = 20, 1e-6
 
 
 def settle_huber(problem: FitProblem, solved: Solved, options: Options) -> Solved:
-    """Alternate between the level of the bulk of the residuals and the fit with Huber's loss."""
-    setting = setting_of(problem, 1)
-    z, predicted = solved.z, solved.predicted
-    previous: Tensor | None = None
+    """Alternate between the level of the bulk of the residuals and the fit with Huber's loss.
+
+    Groups whose level has settled leave, so that none depends on the others.
+    """
     quiet = replace(options, report=lambda _: None)
-    optimum: Optimum | None = None
+    rows = torch.arange(len(problem))
+    level = torch.full_like(solved.variance, torch.nan)
     for _ in range(_ROUNDS):
-        scale = scales(problem, predicted, len(problem.unknowns))
-        if previous is not None and bool(
-            ((scale / previous - 1.0).abs() < _SETTLED).all() or options.out_of_time()
-        ):
+        part = problem.select(rows)
+        scale = scales(part, solved.predicted[rows], len(problem.unknowns))
+        moved = ~((scale / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
+        moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
+        kept = moving[part.group].nonzero()[:, 0]
+        if kept.numel() == 0 or options.out_of_time():
             break
-        previous = scale
-        squared = torch.zeros(len(setting.levels), scale.shape[1], dtype=scale.dtype)
-        squared[problem.group] = scale**2
-        levels = held_levels(squared)
-        engine = build_engine(problem, setting.rows, problem.counts)
-        minimizer = Minimizer(
-            engine, problem.unknowns, setting.rows, setting.group, levels, BEND * scale
-        )
-        optimum = minimize(minimizer, z, quiet)
-        z = optimum.z
-        _, predicted = evaluate_at(problem, z)
-    if optimum is None or previous is None:
-        return solved
-    mine = problem.group
-    settled = evaluated(
+        rows = rows[kept]
+        level[rows] = scale[kept]
+        again = _with_level(problem.select(rows), solved, rows, scale[kept], quiet)
+        solved = merge(solved, again, rows, torch.ones(len(rows), dtype=torch.bool))
+    return replace(solved, variance=level**2)
+
+
+def _with_level(
+    problem: FitProblem, solved: Solved, rows: Tensor, level: Tensor, options: Options
+) -> Solved:
+    """Fit with Huber's loss at a level (n, O), from where the solved ones are."""
+    setting = setting_of(problem, 1)
+    variance = torch.zeros(len(setting.levels), level.shape[1], dtype=level.dtype)
+    variance[problem.group] = level**2
+    engine = build_engine(problem, setting.rows, problem.counts)
+    minimizer = Minimizer(
+        engine,
+        problem.unknowns,
+        setting.rows,
+        setting.group,
+        held_levels(variance),
+        BEND * level,
+    )
+    optimum = minimize(minimizer, solved.z[rows], options)
+    return evaluated(
         problem,
-        z=z,
-        outcome=optimum.outcome[mine],
-        iterations=solved.iterations + optimum.iterations[mine],
+        z=optimum.z,
+        outcome=optimum.outcome[problem.group],
+        iterations=solved.iterations[rows] + optimum.iterations[problem.group],
         frozen=optimum.frozen,
         excluded=optimum.excluded,
-        found=(solved.tried, solved.agreeing, solved.optima),
+        found=(solved.tried[rows], solved.agreeing[rows], solved.optima[rows]),
     )
-    return replace(settled, variance=previous**2)
 
 
 def scales(problem: FitProblem, predicted: Tensor, unknowns: int) -> Tensor:

@@ -184,6 +184,10 @@ class _Profile:
             lost = ~z[left].isfinite().all(dim=1)
             z[left[lost]] = self.solved.z[rows[left[lost]]]
             z[left, columns[left]] = center[left] + sides[left] * at[left]
+        # Where the model cannot be integrated any further out, and tau was still too small there,
+        # nothing closes the interval.
+        if not over():
+            found = torch.where(found.isnan() & (tau_before < target), torch.inf, found)
         return center + sides * found
 
     def _size(self, rows: Tensor, columns: Tensor) -> Tensor:
@@ -217,4 +221,4 @@ class _Held:
         return optimum.z, self._root(optimum.objective, least)
 
     def _root(self, objective: Tensor, least: Tensor) -> Tensor:
-        return (2.0 * (objective - least)).clamp_min(0.0).sqrt().nan_to_num(nan=torch.inf)
+        return (2.0 * (objective - least)).clamp_min(0.0).sqrt().nan_to_num(nan=torch.inf, posinf=torch.inf)

@@ -43,14 +43,16 @@ class Regression:
     Args:
         system: Affine in its coordinates, every state observed.
         forgetting: Weight of a sample against the next, 1 for plain least squares.
+        known: (N, P), values of the fixed parameters where trajectories have their own.
     """
 
-    def __init__(self, system: System, forgetting: float) -> None:
+    def __init__(self, system: System, forgetting: float, known: Tensor | None = None) -> None:
         form = system.affine_form
         if form is None:
             raise UsageError(f"the right-hand side of {system.name} is not affine in parameters")
         self.system = system
         self.forgetting = forgetting
+        self.known = known
         self.states = len(system.states)
         self.names = form.names
         self.units = form.units
@@ -83,12 +85,14 @@ class Regression:
         template = torch.tensor(
             [1.0 if p.fixed is None else p.fixed for p in self.system.parameters],
             dtype=states.dtype,
-        )
+        ).view(-1, 1, 1)
+        if self.known is not None:
+            template = self.known.T.unsqueeze(2)
         known = inputs.movedim(-1, 0) if self.system.inputs else None
         terms = self.system.affine_terms(
             times,
             states.movedim(-1, 0),
-            template.view(-1, 1, 1).expand(-1, *times.shape),
+            template.expand(-1, *times.shape),
             known,
         )
         if terms is None:
