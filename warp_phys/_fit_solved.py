@@ -162,7 +162,8 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
 
     def objective(sums: Sums, chosen: Tensor) -> Tensor:
         squares, counted = pooled(sums.squares[chosen]), pooled(sums.counted[chosen])
-        return levels.objective(squares, counted).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        reached = levels.objective(squares, counted)
+        return torch.where(reached.isnan(), torch.inf, reached)
 
     before, after = objective(first.sums, rows), objective(second.sums, every)
     values = pooled(part.records.seen.sum(dim=(1, 2)).double())

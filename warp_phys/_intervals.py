@@ -221,4 +221,5 @@ class _Held:
         return optimum.z, self._root(optimum.objective, least)
 
     def _root(self, objective: Tensor, least: Tensor) -> Tensor:
-        return (2.0 * (objective - least)).clamp_min(0.0).sqrt().nan_to_num(nan=torch.inf, posinf=torch.inf)
+        tau = (2.0 * (objective - least)).clamp_min(0.0).sqrt()
+        return torch.where(tau.isnan(), torch.inf, tau)
