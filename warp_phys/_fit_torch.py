@@ -108,6 +108,11 @@ class _Run:
 
     def go(self) -> None:
         """Pass all samples."""
+        if not self.problem.system.has_solution:
+            first = self.times[:, 0]
+            begin = torch.cat([self.point[:1], self._slope(0, self.t, first, self.point)[:1]])
+            # From what is not finite no number of steps leads on.
+            self.status[~begin.isfinite().all(dim=1).all(dim=0)] = _NOT_FINITE
         for sample in range(int(self.limit.max())):
             here = sample < self.limit
             end = torch.where(here, self.times[:, sample], self.t)

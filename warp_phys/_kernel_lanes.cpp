@@ -243,6 +243,12 @@ template <bool SENS> struct Group {
             V first = t;
             for (int l = 0; l < W; ++l) first[l] = time_of(l, 0);
             slope_at<SENS>(t, now, p, drive_to(0, first), k[0]);
+            for (int l = 0; l < W; ++l)
+                for (int i = 0; i < S; ++i)
+                    if (!(vabs(k[0].f[i])[l] < INFINITY && vabs(now.y[i])[l] < INFINITY)) {
+                        alive[l] = false;  // no number of steps leads on from here
+                        lanes.status[id[l]] = NOT_FINITE;
+                    }
         }
         for (int64_t sample = 0; sample < last; ++sample) {
             V end = t;
