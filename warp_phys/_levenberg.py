@@ -197,13 +197,27 @@ class _Descent:
         self.matrix[lanes], self.vector[lanes] = matrix, vector
 
     def _iterate(self, active: Tensor) -> None:
-        if self.m.unknowns.shared:
-            compact = torch.full((len(self.outcome),), -1)
-            compact[active] = torch.arange(active.numel())
-            lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
-            group = compact[self.m.group[lanes]]
-        else:
-            lanes, group = active, torch.arange(active.numel())
+        """Step once: finish the groups whose step is nothing, try that of the others."""
+        trial, done = self._propose(active)
+        ending = done[trial.group]
+        # The last step is below the tolerance; taking it unseen saves an evaluation.
+        self.z[trial.lanes[ending]] = trial.z[ending]
+        self.outcome[active[done]] = int(Outcome.CONVERGED)
+        if not bool(done.all()):
+            self._try(trial.without(done))
+
+    def _lanes_of(self, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lanes of groups, and of each lane which of the groups it belongs to."""
+        if not self.m.unknowns.shared:
+            return active, torch.arange(active.numel())
+        compact = torch.full((len(self.outcome),), -1)
+        compact[active] = torch.arange(active.numel())
+        lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
+        return lanes, compact[self.m.group[lanes]]
+
+    def _propose(self, active: Tensor) -> tuple[_Trial, Tensor]:
+        """Return a step for every group, and for which of them it is nothing."""
+        lanes, group = self._lanes_of(active)
         gauss, vector = unpack(self.matrix[lanes], self.z.shape[1]), self.vector[lanes]
         crawling = self.crawling[active][group]
         matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
@@ -213,37 +227,14 @@ class _Descent:
         sizes = self.m.unknowns.sizes(self.z[lanes])
         longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
         excess = normal.maximum(longest)
-        cut = excess > 1.0
         step = step / excess.clamp_min(1.0)[group].unsqueeze(1)
-        downhill = (vector * step).sum(dim=1)
-        curvature = ((matrix @ step.unsqueeze(2)).squeeze(2) * step).sum(dim=1)
-        gained = normal.pooled(downhill - 0.5 * curvature)
+        curved = (matrix @ step.unsqueeze(2)).squeeze(2)
+        gained = normal.pooled(((vector - 0.5 * curved) * step).sum(dim=1))
         self.iterations[active] += 1
         relative = normal.maximum((step.abs() / sizes).amax(dim=1))
         self._judge(active, relative)
-        done = self._converged(relative, gained, active) & fine & ~cut
-        trial = self.z[lanes] + step
-        ending = done[group]
-        # The last step is below the tolerance; taking it unseen saves an evaluation.
-        self.z[lanes[ending]] = trial[ending]
-        self.outcome[active[done]] = int(Outcome.CONVERGED)
-        if bool(done.all()):
-            return
-        going = (~done).nonzero()[:, 0]
-        number = torch.full((active.numel(),), -1)
-        number[going] = torch.arange(going.numel())
-        kept = ~ending
-        self._try(
-            _Trial(
-                lanes=lanes[kept],
-                z=trial[kept],
-                group=number[group[kept]],
-                active=active[going],
-                gained=gained[going],
-                fine=fine[going],
-                cut=cut[going],
-            )
-        )
+        trial = _Trial(lanes, self.z[lanes] + step, group, active, gained, fine, excess > 1.0)
+        return trial, self._converged(relative, gained, active) & fine & ~trial.cut
 
     def _judge(self, active: Tensor, relative: Tensor) -> None:
         """Mark groups whose steps hardly get shorter: Gauss-Newton alone takes them too long."""
@@ -303,7 +294,17 @@ class _Descent:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A step of the running groups: lanes (n,) with coordinates z, the rest (G,)."""
+    """A step of some groups.
+
+    Attributes:
+        lanes: (n,), their lanes.
+        z: (n, D), where the step leads.
+        group: (n,), which of the groups each lane belongs to.
+        active: (G,), the groups.
+        gained: (G,), by how much the objective should fall.
+        fine: (G,), whether the equations had a solution.
+        cut: (G,), whether the step was cut short.
+    """
 
     lanes: Tensor
     z: Tensor
@@ -312,3 +313,19 @@ class _Trial:
     gained: Tensor
     fine: Tensor
     cut: Tensor
+
+    def without(self, done: Tensor) -> _Trial:
+        """Return the trial of the groups that are not done (G,)."""
+        going = (~done).nonzero()[:, 0]
+        number = torch.full((len(done),), -1)
+        number[going] = torch.arange(going.numel())
+        kept = ~done[self.group]
+        return _Trial(
+            lanes=self.lanes[kept],
+            z=self.z[kept],
+            group=number[self.group[kept]],
+            active=self.active[going],
+            gained=self.gained[going],
+            fine=self.fine[going],
+            cut=self.cut[going],
+        )
