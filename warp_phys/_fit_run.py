@@ -74,10 +74,10 @@ def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
     if len(later) == 0:
         return first
     setting = setting_of(problem, len(z) - 1)
-    rough = _rough(options)
+    coarse, rough = _coarse(problem), _rough(options)
     for limit in shortened(problem, setting.rows):
         # A beginning may leave a parameter open; it must not carry it anywhere.
-        later = _minimize(problem, setting, later, rough, limit, anchored=True).z
+        later = _minimize(coarse, setting, later, rough, limit, anchored=True).z
     return torch.cat([first, later])
 
 
@@ -90,15 +90,6 @@ def _minimize(
     *,
     anchored: bool = False,
 ) -> Optimum:
-    if options.tolerance >= _ROUGH_TOLERANCE:
-        # Far from the optimum a coarse integration leads there as well, and
-        # where a flow needs so many steps that it holds up the others, nothing is to be found.
-        length = problem.records.times.shape[1]
-        problem = replace(
-            problem,
-            rtol=max(problem.rtol, _ROUGH_RTOL),
-            max_steps=min(problem.max_steps, _ROUGH_STEPS * (length + 100)),
-        )
     engine = build_engine(problem, setting.rows, limit)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     anchor = None
@@ -130,7 +121,7 @@ def _try_also(
     trials = torch.stack([start[rows] for start in starts])
     setting = setting_of(part, len(trials))
     z = _gradually(part, trials, options)
-    tried = _minimize(part, setting, z, _rough(options), part.counts[setting.rows])
+    tried = _minimize(_coarse(part), setting, z, _rough(options), part.counts[setting.rows])
     chosen = best_start(part, tried, len(trials))
     # Only the best of them is worth every digit.
     exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
@@ -142,6 +133,19 @@ def _try_also(
         iterations=chosen.iterations + exact.iterations,
     )
     return better(problem, found, second, rows)
+
+
+def _coarse(problem: FitProblem) -> FitProblem:
+    """Return the problem as it is integrated far from the optimum, where coarse steps lead, too.
+
+    A flow that needs so many steps that it holds up the others is given up there.
+    """
+    length = problem.records.times.shape[1]
+    return replace(
+        problem,
+        rtol=max(problem.rtol, _ROUGH_RTOL),
+        max_steps=min(problem.max_steps, _ROUGH_STEPS * (length + 100)),
+    )
 
 
 def _rough(options: Options) -> Options:

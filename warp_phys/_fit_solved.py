@@ -66,6 +66,7 @@ class Setting:
 
 
 def setting_of(problem: FitProblem, starts: int) -> Setting:
+    """Return the lanes of so many starts, start by start; each start's groups are its own."""
     rows = torch.arange(len(problem)).repeat(starts)
     groups = int(problem.group.max()) + 1
     shift = torch.arange(starts).repeat_interleave(len(problem)) * groups

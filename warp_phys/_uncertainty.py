@@ -199,6 +199,7 @@ class _Inverse:
 def _inverse(
     problem: FitProblem, solved: Solved, information: Tensor, variance: Tensor
 ) -> _Inverse:
+    """Invert information (N, D, D), leaving out what only rounding makes of it."""
     usable = information.isfinite().all(dim=2).all(dim=1)
     safe = torch.where(usable[:, None, None], information, 0.0)
     diagonal = safe.diagonal(dim1=1, dim2=2)
@@ -206,7 +207,7 @@ def _inverse(
     values, vectors = torch.linalg.eigh(safe * scale.unsqueeze(1) * scale.unsqueeze(2))
     # Held unknowns leave a zero behind that says nothing about the data.
     held = (solved.frozen.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
-    lost = (values <= _ROUNDING) & ~held
+    lost = (values <= _ROUNDING) & ~held & usable.unsqueeze(1)
     inverse = torch.where(lost | held, 0.0, 1.0 / values.clamp_min(_ROUNDING))
     line = vectors * scale.unsqueeze(2)
     covariance = (line * inverse.unsqueeze(1)) @ line.mT

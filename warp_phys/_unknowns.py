@@ -77,10 +77,6 @@ class Unknown:
             low + margin if low > -torch.inf else None, high - margin if high < torch.inf else None
         )
 
-    def value(self, coordinate: Tensor) -> Tensor:
-        """Return the physical value of a real coordinate."""
-        return to_physical(coordinate, self.support)
-
     def middle(self) -> float:
         """Return the coordinate of the middle of the usual range."""
         ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
