@@ -12,6 +12,7 @@ if __name__ != "warp_phys.systems":
     )
 
 if TYPE_CHECKING:
+    from warp_phys.systems._doses import Dose
     from warp_phys.systems._errors import (
         OutputExistsError,
         SchemaError,
@@ -44,6 +45,7 @@ _EXPORTS = {
     "get_system": "_registry",
     "system_names": "_registry",
     "integrate": "_integrate",
+    "Dose": "_doses",
     "Solution": "_problem",
     "Status": "_problem",
     "WarpPhysError": "_errors",
@@ -63,6 +65,7 @@ _EXPORTS = {
 __all__ = [
     "SIR",
     "DampedOscillator",
+    "Dose",
     "Input",
     "LinearForm",
     "LotkaVolterra",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from dataclasses import dataclass
+from typing import Literal
 
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._supports import Support, bounds, contains_number, describe
@@ -46,14 +47,28 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """One external input u(t), known at the sample times and linear between them."""
+    """One external input u(t), known from a table of values at given times.
+
+    Attributes:
+        name: A Python identifier.
+        unit: UDUNITS style; "1" where dimensionless.
+        description: What it means, in a few words.
+        between: "linear" between the times of the table, or "held": the last value, as a valve or
+            a digital controller gives it. Before the first time and after the last it is held.
+    """
 
     name: str
     unit: str
     description: str = ""
+    between: Literal["linear", "held"] = "linear"
 
     def __post_init__(self) -> None:
         _check_names("Input", self.name, self.unit)
+        if self.between not in ("linear", "held"):
+            raise UsageError(
+                f"expected between='linear' or 'held' for input {self.name!r}, "
+                f"received {self.between!r}"
+            )
 
 
 @dataclass(frozen=True)
