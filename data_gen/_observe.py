@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy.special import ndtri
 
-from warp_phys.data_gen._sampling import Floats, Recipe, draw
+from warp_phys.data_gen._recipes import Floats, Recipe, draw, rows_of
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._errors import UsageError, unknown_name
 
@@ -35,7 +35,7 @@ def noise_levels(
             or the standard deviation of the logarithm itself for "lognormal". A mapping from
             output to number, range, distribution or array (N,): absolute; 0 for those left out.
         distribution: "normal" or "lognormal" (then it is the logarithm's standard deviation).
-        streams: The random streams.
+        streams: The random streams, from the first of these trajectories on.
     """
     if distribution not in ("normal", "lognormal"):
         raise UsageError(f'expected distribution "normal" or "lognormal", got {distribution!r}')
@@ -62,9 +62,19 @@ def noise_levels(
         trajectory, column = np.argwhere(~(levels >= 0))[0]
         raise UsageError(
             f"expected noise levels of 0 or more, got {levels[trajectory, column]:.10g} for output "
-            f"{outputs[column]!r} of trajectory {trajectory}"
+            f"{outputs[column]!r} of trajectory {streams.first + trajectory}"
         )
     return levels
+
+
+def noise_of(noise: Noise, n: int, first: int, count: int) -> Noise:
+    """Return the noise of trajectories first to first + count of n: arrays cut."""
+    if not isinstance(noise, Mapping):
+        return noise
+    return {
+        name: rows_of(f"noise level {name}", recipe, n, first, count)
+        for name, recipe in noise.items()
+    }
 
 
 def add_noise(
@@ -88,7 +98,7 @@ def add_noise(
         if distribution == "normal":
             observed[:, :, column] += error
             continue
-        _check_positive(noiseless[:, :, column], levels[:, column], name)
+        _check_positive(noiseless[:, :, column], levels[:, column], name, streams.first)
         observed[:, :, column] *= np.exp(error)
     return observed
 
@@ -139,13 +149,14 @@ def _spread(noiseless: Floats) -> Floats:
     return scale * np.sqrt((deviation**2).sum(axis=1) / count)
 
 
-def _check_positive(noiseless: Floats, levels: Floats, name: str) -> None:
+def _check_positive(noiseless: Floats, levels: Floats, name: str, first: int) -> None:
     bad = (noiseless <= 0) & (levels > 0)[:, None]
     if bad.any():
         trajectory, sample = np.argwhere(bad)[0]
         raise UsageError(
             f"log-normal noise needs positive outputs, got {name!r} = "
-            f"{noiseless[trajectory, sample]:.10g} at sample {sample} of trajectory {trajectory}; "
+            f"{noiseless[trajectory, sample]:.10g} at sample {sample} of trajectory "
+            f"{first + trajectory}; "
             'use distribution="normal", or name in noise={...} only outputs that stay positive'
         )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from warp_phys.data_gen._sampling import Floats
-from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.data_gen._doses import Doses, doses_of
+from warp_phys.data_gen._inputs import Driven
+from warp_phys.data_gen._recipes import Floats
 from warp_phys.systems._integrate import integrate
 from warp_phys.systems._problem import Solution, Status
 from warp_phys.systems._system import System
@@ -37,55 +37,13 @@ class Run(NamedTuple):
     status: NDArray[np.int64]
 
 
-def input_values(
-    system: System, n: int, grid: Floats, given: Mapping[str, ArrayLike] | None
-) -> Floats | None:
-    """Return the inputs at the sample times, (N, T, I), or None where the system has none.
-
-    Args:
-        system: The system.
-        n: Number of trajectories.
-        grid: Sample times, (T,) or (N, T) padded with NaN.
-        given: Input name -> a number, (T,) or (N, T).
-    """
-    samples = grid.shape[-1]
-    series = given or {}
-    for name in series:
-        if name not in system.input_names:
-            raise unknown_name(f"input of {type(system).__name__}", name, system.input_names)
-    absent = [name for name in system.input_names if name not in series]
-    if absent:
-        raise UsageError(
-            f"{type(system).__name__} needs its inputs at the sample times; "
-            f"give inputs={{{absent[0]!r}: ...}}"
-        )
-    if not system.inputs:
-        return None
-    values = np.empty((n, samples, len(system.inputs)))
-    for column, name in enumerate(system.input_names):
-        array = np.asarray(series[name], dtype=np.float64)
-        if array.shape not in ((), (samples,), (n, samples)):
-            raise UsageError(
-                f"expected input {name!r} as a number or, for each sample time, of shape "
-                f"({samples},) or ({n}, {samples}), got shape {array.shape}"
-            )
-        values[:, :, column] = array
-        unknown = ~np.isfinite(values[:, :, column]) & np.isfinite(grid)
-        if unknown.any():
-            trajectory, sample = np.argwhere(unknown)[0]
-            raise UsageError(
-                f"expected input {name!r} to be finite, got {values[trajectory, sample, column]} "
-                f"at sample {sample} of trajectory {trajectory}"
-            )
-    return values
-
-
 def run_system(
     system: System,
     grid: Floats,
     starts: Floats,
     parameters: Floats,
-    inputs: Floats | None,
+    driven: Driven | None = None,
+    doses: Doses = (),
     *,
     rtol: float,
     atol: float,
@@ -100,7 +58,8 @@ def run_system(
         grid: Sample times, (T,) or (N, T) padded with NaN.
         starts: Initial states, (N, S).
         parameters: Parameters, (N, P).
-        inputs: Inputs at the sample times, (N, T, I), or None.
+        driven: The inputs, or None.
+        doses: One amount and one time for each trajectory, (N,).
         rtol: Relative tolerance.
         atol: Absolute tolerance.
         method: See `integrate`.
@@ -119,24 +78,38 @@ def run_system(
         for first in range(0, n, block):
             rows = slice(first, first + block)
             times = torch.from_numpy(grid if grid.ndim == 1 else grid[rows])
-            driven = None if inputs is None else torch.from_numpy(inputs[rows])
             values = torch.from_numpy(parameters[rows])
             solution = integrate(
                 system,
                 times,
                 torch.from_numpy(starts[rows]),
                 values,
-                inputs=driven,
+                **_from_outside(driven, doses, rows, n),
                 rtol=rtol,
                 atol=atol,
                 method=method,
             )
             states, status = _inside_support(system, solution)
-            run.outputs[rows] = _outputs(system, times, states, values, driven)
+            inputs = None if driven is None else torch.from_numpy(driven.at_samples[rows])
+            run.outputs[rows] = _outputs(system, times, states, values, inputs)
             run.error_estimate[rows] = solution.error_estimate
             run.status[rows] = status
             bar.update(len(values))
     return run
+
+
+def _from_outside(driven: Driven | None, doses: Doses, rows: slice, n: int) -> dict[str, Any]:
+    """Return what `integrate` is to know of the inputs and doses of some trajectories."""
+    given: dict[str, Any] = {}
+    if driven is not None:
+        given["inputs"] = torch.from_numpy(driven.at_knots[rows])
+        if driven.knots is not None:
+            shared = driven.knots.ndim == 1
+            given["input_times"] = driven.knots if shared else driven.knots[rows]
+    if doses:
+        first, stop, _ = rows.indices(n)
+        given["doses"] = doses_of(doses, n, first, stop - first)
+    return given
 
 
 def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,12 +26,28 @@ if TYPE_CHECKING:
     from warp_phys.systems._registry import get_system, system_names
     from warp_phys.systems._spec import Input, Output, Parameter, State
     from warp_phys.systems._system import System
+    from warp_phys.systems.brusselator import Brusselator
+    from warp_phys.systems.coupled_oscillators import CoupledOscillators
     from warp_phys.systems.damped_oscillator import DampedOscillator
+    from warp_phys.systems.double_pendulum import DoublePendulum
+    from warp_phys.systems.duffing import Duffing
+    from warp_phys.systems.fitz_hugh_nagumo import FitzHughNagumo
+    from warp_phys.systems.goodwin import Goodwin
+    from warp_phys.systems.hodgkin_huxley import HodgkinHuxley
+    from warp_phys.systems.logistic_growth import LogisticGrowth
+    from warp_phys.systems.lorenz63 import Lorenz63
     from warp_phys.systems.lotka_volterra import LotkaVolterra
     from warp_phys.systems.mass_spring_damper import MassSpringDamper
+    from warp_phys.systems.michaelis_menten import MichaelisMenten
+    from warp_phys.systems.one_compartment_oral import OneCompartmentOral
     from warp_phys.systems.pendulum import Pendulum
+    from warp_phys.systems.robertson import Robertson
+    from warp_phys.systems.rosenzweig_mac_arthur import RosenzweigMacArthur
+    from warp_phys.systems.rossler import Rossler
+    from warp_phys.systems.seir import SEIR
     from warp_phys.systems.sine import Sine
     from warp_phys.systems.sir import SIR
+    from warp_phys.systems.two_compartment import TwoCompartment
     from warp_phys.systems.van_der_pol import VanDerPol
 
 # Public name -> module. Nothing is imported before it is asked for: torch alone takes seconds.
@@ -56,30 +72,62 @@ _EXPORTS = {
     "Sine": "sine",
     "MassSpringDamper": "mass_spring_damper",
     "DampedOscillator": "damped_oscillator",
+    "CoupledOscillators": "coupled_oscillators",
     "Pendulum": "pendulum",
-    "LotkaVolterra": "lotka_volterra",
+    "DoublePendulum": "double_pendulum",
+    "Duffing": "duffing",
     "VanDerPol": "van_der_pol",
+    "LogisticGrowth": "logistic_growth",
+    "LotkaVolterra": "lotka_volterra",
+    "RosenzweigMacArthur": "rosenzweig_mac_arthur",
     "SIR": "sir",
+    "SEIR": "seir",
+    "OneCompartmentOral": "one_compartment_oral",
+    "TwoCompartment": "two_compartment",
+    "FitzHughNagumo": "fitz_hugh_nagumo",
+    "HodgkinHuxley": "hodgkin_huxley",
+    "MichaelisMenten": "michaelis_menten",
+    "Brusselator": "brusselator",
+    "Robertson": "robertson",
+    "Goodwin": "goodwin",
+    "Lorenz63": "lorenz63",
+    "Rossler": "rossler",
 }
 
 __all__ = [
+    "SEIR",
     "SIR",
+    "Brusselator",
+    "CoupledOscillators",
     "DampedOscillator",
     "Dose",
+    "DoublePendulum",
+    "Duffing",
+    "FitzHughNagumo",
+    "Goodwin",
+    "HodgkinHuxley",
     "Input",
     "LinearForm",
+    "LogisticGrowth",
+    "Lorenz63",
     "LotkaVolterra",
     "MassSpringDamper",
+    "MichaelisMenten",
+    "OneCompartmentOral",
     "Output",
     "OutputExistsError",
     "Parameter",
     "Pendulum",
+    "Robertson",
+    "RosenzweigMacArthur",
+    "Rossler",
     "SchemaError",
     "Sine",
     "Solution",
     "State",
     "Status",
     "System",
+    "TwoCompartment",
     "UnknownNameError",
     "UsageError",
     "VanDerPol",

@@ -106,12 +106,14 @@ def system_source(graph: SystemGraph) -> str:
     With V t, and arrays of V for states y, parameters p and inputs u,
 
         rhs(t, y, p, u, out)             rhs_jacobian(t, y, p, u, out, jy, jp)
+                                         rhs_linearization(t, y, p, u, v, out, jy, jt)
         observe(t, y, p, u, out)         observe_jacobian(t, y, p, u, out, jy, jp)
         solution(t, y, p, out)           solution_jacobian(t, y, p, out, jy, jp)
         initial_state(p, out)            initial_state_jacobian(p, out, jp)
 
     write values to `out`, which must not overlap what is read, and derivatives row by row: those
-    by the states to jy[row * N_STATES + state], by the parameters to jp[row * N_PARAMETERS + ...].
+    by the states to jy[row * N_STATES + state], by the parameters to jp[row * N_PARAMETERS + ...],
+    by time, along which the inputs change at the rates v, to jt[row].
     Where the system has no closed form or no initial state, those functions are there and empty.
     Entries of Jacobians that are zero whatever the values are not written: the arrays `RHS_Y`,
     `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` say which are.
@@ -132,6 +134,7 @@ def system_source(graph: SystemGraph) -> str:
     for name, prefix, traced, rows, parameters in functions:
         parts += _patterns(graph, prefix, traced, rows)
         parts += _functions(name, traced, parameters)
+    parts.append(_linearization(graph.rhs))
     return "\n".join(parts) + "\n"
 
 
@@ -146,6 +149,7 @@ def _constants(graph: SystemGraph) -> str:
         "HAS_SOLUTION": graph.solution is not None,
         "HAS_INITIAL_STATE": graph.initial_state is not None,
         "OBSERVES_STATES": graph.observes_states,
+        "CHANGES_IN_TIME": not all(entry.equals(0.0) for entry in graph.rhs.by_time),
     }
     lines = [f"static constexpr int {name} = {value};" for name, value in numbers.items()]
     lines += [f"static constexpr bool {name} = {_bool(value)};" for name, value in truths.items()]
@@ -187,6 +191,17 @@ def _functions(name: str, traced: TracedFunction | None, parameters: str) -> lis
     ]
 
 
+def _linearization(traced: TracedFunction) -> str:
+    """Return the function that a Rosenbrock method needs."""
+    targets = {
+        "out": traced.values,
+        "jy": [entry for row in traced.by_state for entry in row],
+        "jt": traced.by_time,
+    }
+    parameters = "V t, const V* y, const V* p, const V* u, const V* v, V* out, V* jy, V* jt"
+    return _function("rhs_linearization", parameters, targets)
+
+
 def _function(name: str, parameters: str, targets: dict[str, Sequence[Expression]]) -> str:
     names = [parameter.split()[-1] for parameter in parameters.split(",")]
     lines = [f"static inline void {name}({parameters}) {{"]
@@ -201,7 +216,7 @@ def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
         (f"{array}[{place}]", expression)
         for array, expressions in targets.items()
         for place, expression in enumerate(expressions)
-        if array == "out" or not expression.equals(0.0)
+        if array in ("out", "jt") or not expression.equals(0.0)
     ]
     texts: dict[Expression, str] = {}
     for number, expression in enumerate(in_order(expression for _, expression in stored)):

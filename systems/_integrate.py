@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from warp_phys.systems._adaptive import solve_adaptive
 from warp_phys.systems._closed_form import solve_closed_form
+from warp_phys.systems._doses import Dose
 from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._flow_compiled import flow_library, solve_compiled
 from warp_phys.systems._problem import Problem, Solution, Status, scatter
 from warp_phys.systems._scipy import SCIPY_METHODS, solve_scipy
-from warp_phys.systems._tableaus import TABLEAUS
+from warp_phys.systems._steppers import STEPPERS
 from warp_phys.systems._torchdiffeq import solve_rk4, solve_torchdiffeq
 from warp_phys.systems._validation import build_problem, check_whole, valid_trajectories
 
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
 
-METHODS = ("auto", "solution", *TABLEAUS, *SCIPY_METHODS, "rk4", "torchdiffeq")
+METHODS = ("auto", "solution", *STEPPERS, *SCIPY_METHODS, "rk4", "torchdiffeq")
 
 
 def integrate(
@@ -28,6 +31,8 @@ def integrate(
     parameters: Any,
     *,
     inputs: Any = None,
+    input_times: Any = None,
+    doses: Sequence[Dose] = (),
     initial_time: Any = None,
     rtol: float = 1e-8,
     atol: float = 1e-10,
@@ -108,6 +113,8 @@ def integrate(
         initial_states,
         parameters,
         inputs=inputs,
+        input_times=input_times,
+        doses=doses,
         initial_time=initial_time,
         rtol=rtol,
         atol=atol,
@@ -139,7 +146,7 @@ def _choose(problem: Problem, method: str) -> str:
         raise UsageError(
             f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
         )
-    if method in (*TABLEAUS, *SCIPY_METHODS) and problem.backward_mode:
+    if method in (*STEPPERS, *SCIPY_METHODS) and problem.backward_mode:
         raise UsageError(
             f"method {method!r} gives no gradients, and an argument requires them; use "
             "'torchdiffeq' or 'rk4', or detach the arguments"
@@ -156,16 +163,23 @@ def _solve(problem: Problem, method: str, substeps: int) -> Solution:
         return solve_torchdiffeq(problem)
     if method in SCIPY_METHODS:
         return solve_scipy(problem, method)
-    if method in TABLEAUS:
-        return solve_adaptive(problem, method)
+    if method in STEPPERS:
+        return _solve_stepwise(problem, method)
     return _solve_with_stiff_path(problem)
 
 
+def _solve_stepwise(problem: Problem, method: str) -> Solution:
+    library = flow_library(problem, method)
+    if library is None:
+        return solve_adaptive(problem, method)
+    return solve_compiled(problem, method, library)
+
+
 def _solve_with_stiff_path(problem: Problem) -> Solution:
-    solution = solve_adaptive(problem, "dop853")
+    solution = _solve_stepwise(problem, "dop853")
     stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
     if stiff.numel() == 0:
         return solution
     everything = torch.arange(problem.counts.numel(), device=stiff.device)
-    again = solve_scipy(problem.select(stiff), "scipy-stiff")
+    again = _solve_stepwise(problem.select(stiff), "rodas5p")
     return scatter([(everything, solution), (stiff, again)], problem)

@@ -33,11 +33,14 @@ __all__ = [
     "Coordinates",
     "check_dataset",
     "check_times",
+    "dose_coords",
     "input_coords",
     "labelled",
     "named_coords",
     "output_coords",
     "parameter_coords",
+    "plain",
+    "software_versions",
     "stamp",
     "state_coords",
     "status_attributes",
@@ -77,6 +80,21 @@ def state_coords(system: System) -> Coordinates:
 def input_coords(system: System) -> Coordinates:
     """Return names and units of the system's inputs, in its order."""
     return named_coords("input", [i.name for i in system.inputs], [i.unit for i in system.inputs])
+
+
+def dose_coords(system: System, states: Sequence[str]) -> Coordinates:
+    """Return which state each dose goes to, `dose_state(dose)`, and in which unit."""
+    units = {state.name: state.unit for state in system.states}
+    return {
+        "dose_state": xr.Variable(
+            "dose", np.array(states, dtype=str), {"long_name": "state the dose goes to"}
+        ),
+        "dose_unit": xr.Variable(
+            "dose",
+            np.array([units[name] for name in states], dtype=str),
+            {"long_name": "unit of the dose"},
+        ),
+    }
 
 
 def output_coords(system: System, names: Iterable[str] | None = None) -> Coordinates:
@@ -167,6 +185,7 @@ def stamp(
     atol: float | None = None,
     references: str = "",
     function: str = "",
+    dated: bool = True,
 ) -> xr.Dataset:
     """Return the data set with the global attributes of the schema, all text or numbers.
 
@@ -180,24 +199,34 @@ def stamp(
         atol: Absolute tolerance of the integration.
         references: Where the system or the data come from.
         function: Public name of the function that made it, for `history`.
+        dated: Put the clock's time into `history`; without it, the same data are the same bytes.
     """
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    steps = [f"{now} {function or title}", str(dataset.attrs.get("history", ""))]
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ") if dated else ""
+    steps = [f"{now}{function or title}", str(dataset.attrs.get("history", ""))]
+    software = software_versions()
     attributes: dict[str, str | int | float] = {
         "Conventions": "CF-1.12",
         "title": title,
-        "source": f"warp-phys {_version('warp-phys')}",
+        "source": software["source"],
         "history": "\n".join(step for step in steps if step),
         "references": references,
         "schema_version": SCHEMA_VERSION,
         "system": "" if system is None else system.name,
-        "python_version": platform.python_version(),
-        **{f"{library}_version": _version(library) for library in _LIBRARIES},
-        "settings": json.dumps(_plain(settings or {}), allow_nan=False),
+        **{name: text for name, text in software.items() if name != "source"},
+        "settings": json.dumps(plain(settings or {}), allow_nan=False),
     }
     numbers = {"seed": seed, "rtol": rtol, "atol": atol}
     given = {name: value for name, value in numbers.items() if value is not None}
     return dataset.assign_attrs(attributes | given)
+
+
+def software_versions() -> dict[str, str]:
+    """Return what computes here: attribute name -> this package, Python, libraries."""
+    return {
+        "source": f"warp-phys {_version('warp-phys')}",
+        "python_version": platform.python_version(),
+        **{f"{library}_version": _version(library) for library in _LIBRARIES},
+    }
 
 
 @lru_cache
@@ -208,16 +237,16 @@ def _version(distribution: str) -> str:
         return "unknown"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return what JSON can hold: no path of this machine, no memory address, no NaN."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
         if value.size > _LONGEST_LISTED:
             return f"array of shape {value.shape}"
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if np.isfinite(value) else str(value)
     if value is None or isinstance(value, bool | int | str):
@@ -225,5 +254,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return value.name
     if hasattr(value, "ppf") and hasattr(value, "dist"):
-        return {"distribution": value.dist.name, "args": _plain(value.args)} | _plain(value.kwds)
+        return {"distribution": value.dist.name, "args": plain(value.args)} | plain(value.kwds)
     return getattr(value, "__name__", type(value).__name__)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from warp_phys.systems._schedule import Drive, Schedule
+
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
 
@@ -39,11 +41,16 @@ class Solution:
         states: (N, T, S); NaN after the point where a trajectory failed and where times are padded.
         error_estimate: (N,), relative; how it is made depends on the method, see `integrate`.
         status: (N,), integers as in `Status`.
+        engine: What computed it: "compiled", "torch", "scipy" or "torchdiffeq"; more than one where
+            trajectories needed different methods.
+        compile_seconds: How long its code took to compile; 0 where it lay ready on the disk.
     """
 
     states: Tensor
     error_estimate: Tensor
     status: Tensor
+    engine: str = "torch"
+    compile_seconds: float = 0.0
 
     @property
     def converged(self) -> Tensor:
@@ -65,12 +72,13 @@ class Problem:
 
     Attributes:
         system: The system.
-        times: (N, T), strictly increasing; infinite behind the last sample of a trajectory.
+        times: (N, T), strictly increasing; infinite behind the last sample of a trajectory. Its
+            rows share their memory where all trajectories share a grid.
         counts: (N,), how many samples each trajectory has, at least one.
         start: (N,), initial times, none after the first sample.
         initial: (S, N), the states at the initial times.
         parameters: (P, N).
-        inputs: (I, N, T) at the sample times, or None.
+        schedule: Inputs and doses, or None.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
         max_steps: Steps after which a trajectory is given up.
@@ -82,7 +90,7 @@ class Problem:
     start: Tensor
     initial: Tensor
     parameters: Tensor
-    inputs: Tensor | None
+    schedule: Schedule | None
     rtol: float
     atol: float
     max_steps: int
@@ -104,7 +112,10 @@ class Problem:
 
     def _tensors(self) -> list[Tensor]:
         tensors = [self.initial, self.parameters, self.times, self.start]
-        return tensors if self.inputs is None else [*tensors, self.inputs]
+        if self.schedule is None:
+            return tensors
+        outside = (self.schedule.jumps, self.schedule.first, self.schedule.slope)
+        return tensors + [tensor for tensor in outside if tensor is not None]
 
     def select(self, index: Tensor | slice) -> Problem:
         """Return the problem of some trajectories."""
@@ -115,7 +126,7 @@ class Problem:
             start=self.start[index],
             initial=self.initial[:, index],
             parameters=self.parameters[:, index],
-            inputs=None if self.inputs is None else self.inputs[:, index],
+            schedule=None if self.schedule is None else self.schedule.select(index),
         )
 
     def detach(self) -> Problem:
@@ -134,27 +145,29 @@ class Problem:
             start=change(self.start),
             initial=change(self.initial),
             parameters=change(self.parameters),
-            inputs=None if self.inputs is None else change(self.inputs),
+            schedule=None if self.schedule is None else self.schedule.map(change),
         )
 
-    def derivative(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt (S, N) at t (N,) and y (S, N)."""
-        return self.system.derivative(t, y, self.parameters, self.inputs_at(t))
+    def derivative(self, t: Tensor, y: Tensor, drive: Drive | None) -> Tensor:
+        """Return dy/dt (S, N) at t (N,) and y (S, N), under the inputs of a piece of time."""
+        return self.system.derivative(t, y, self.parameters, None if drive is None else drive.at(t))
 
-    def inputs_at(self, t: Tensor) -> Tensor | None:
-        """Return inputs (I, N) at t (N,): linear between samples, held before and after them."""
-        if self.inputs is None:
-            return None
-        if self.times.shape[1] == 1:
-            return self.inputs[:, :, 0]
-        right = torch.searchsorted(self.times.detach(), t.detach()[:, None], right=True)
-        right = right.minimum(self.counts[:, None] - 1).clamp(min=1)
-        left = right - 1
-        t_left, t_right = self.times.gather(1, left)[:, 0], self.times.gather(1, right)[:, 0]
-        weight = ((t - t_left) / (t_right - t_left)).clamp(0.0, 1.0)
-        index = torch.stack([left, right]).squeeze(2).expand(self.inputs.shape[0], 2, -1)
-        u_left, u_right = self.inputs.gather(2, index.transpose(1, 2)).unbind(2)
-        return torch.where(weight > 0.0, torch.lerp(u_left, u_right, weight), u_left)
+    def drive(self, piece: Tensor) -> Drive | None:
+        """Return the inputs on piece (N,) of the schedule."""
+        return None if self.schedule is None else self.schedule.drive(piece)
+
+    def first_piece(self) -> Tensor:
+        """Return the piece of the schedule (N,) that follows the initial time."""
+        if self.schedule is None:
+            return torch.zeros_like(self.counts)
+        return (self.schedule.stops <= self.start[:, None]).sum(dim=1)
+
+    def initial_jump(self) -> Tensor | float:
+        """Return what doses at the initial time add to the states (S, N)."""
+        if self.schedule is None or self.schedule.jumps is None:
+            return 0.0
+        now = self.schedule.stops == self.start[:, None]
+        return torch.where(now, self.schedule.jumps, 0.0).sum(dim=2)
 
 
 def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
@@ -164,6 +177,8 @@ def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
     """
     n_trajectories, n_times = problem.times.shape
     like = problem.initial
+    if len(parts) == 1 and parts[0][0].numel() == n_trajectories:
+        return parts[0][1]
     states = like.new_full((n_trajectories, n_times, like.shape[0]), torch.nan)
     error = like.new_full((n_trajectories,), torch.nan)
     status = torch.full((n_trajectories,), int(Status.INVALID), device=like.device)
@@ -171,7 +186,9 @@ def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
         states = states.index_copy(0, index, part.states)
         error = error.index_copy(0, index, part.error_estimate)
         status = status.index_copy(0, index, part.status)
-    return Solution(states, error, status)
+    engines = dict.fromkeys(part.engine for _, part in parts)
+    seconds = sum(part.compile_seconds for _, part in parts)
+    return Solution(states, error, status, " and ".join(engines) or "torch", seconds)
 
 
 def blank_failures(states: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,13 +12,36 @@ if TYPE_CHECKING:
 
 # Name (also of the module) -> class.
 SHIPPED = {
+    # Waves and mechanics.
     "sine": "Sine",
     "mass_spring_damper": "MassSpringDamper",
     "damped_oscillator": "DampedOscillator",
+    "coupled_oscillators": "CoupledOscillators",
     "pendulum": "Pendulum",
-    "lotka_volterra": "LotkaVolterra",
+    "double_pendulum": "DoublePendulum",
+    "duffing": "Duffing",
     "van_der_pol": "VanDerPol",
+    # Ecology.
+    "logistic_growth": "LogisticGrowth",
+    "lotka_volterra": "LotkaVolterra",
+    "rosenzweig_mac_arthur": "RosenzweigMacArthur",
+    # Epidemiology.
     "sir": "SIR",
+    "seir": "SEIR",
+    # Pharmacokinetics.
+    "one_compartment_oral": "OneCompartmentOral",
+    "two_compartment": "TwoCompartment",
+    # Neuroscience.
+    "fitz_hugh_nagumo": "FitzHughNagumo",
+    "hodgkin_huxley": "HodgkinHuxley",
+    # Chemistry and the chemistry of cells.
+    "michaelis_menten": "MichaelisMenten",
+    "brusselator": "Brusselator",
+    "robertson": "Robertson",
+    "goodwin": "Goodwin",
+    # Chaos.
+    "lorenz63": "Lorenz63",
+    "rossler": "Rossler",
 }
 
 

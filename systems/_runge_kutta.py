@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems._problem import Problem
+from warp_phys.systems._schedule import Drive
 from warp_phys.systems._tableaus import Tableau
 
 
@@ -19,7 +20,8 @@ class Step:
     Attributes:
         y: (S, n), the states at its end.
         f: (S, n), their derivative.
-        stages: The derivatives at all stages, each (S, n), `f` last.
+        stages: The derivatives at all stages, each (S, n), `f` last (of a Rosenbrock method: the
+            increments).
         error: (S, n), estimate of the absolute local error.
         error_norm: (n,), largest error of a state over what is tolerated; at most 1 to be accepted,
             infinite where the step left the finite numbers.
@@ -35,16 +37,22 @@ class Step:
 
 
 def take_step(
-    problem: Problem, tableau: Tableau, t: Tensor, y: Tensor, f: Tensor, h: Tensor
+    problem: Problem,
+    tableau: Tableau,
+    drive: Drive | None,
+    t: Tensor,
+    y: Tensor,
+    f: Tensor,
+    h: Tensor,
 ) -> Step:
     """Try a step from (t, y), with derivative f there, of size h for each trajectory."""
     stages = [f]
     stage_y = y
     for weights, node in zip(tableau.stages, tableau.nodes, strict=True):
         stage_y = torch.addcmul(y, combine(weights, stages), h)
-        stages.append(problem.derivative(torch.add(t, h, alpha=node), stage_y))
+        stages.append(problem.derivative(torch.add(t, h, alpha=node), stage_y, drive))
     y_new = torch.addcmul(y, combine(tableau.weights, stages), h)
-    f_new = problem.derivative(t + h, y_new)
+    f_new = problem.derivative(t + h, y_new, drive)
     # Both last stages sit at the end of the step: their difference shows the steepest direction.
     rise = largest(f_new - stages[-1])
     run = largest(y_new - stage_y)
@@ -63,7 +71,13 @@ def take_step(
 
 
 def interpolant(
-    problem: Problem, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, step: Step
+    problem: Problem,
+    tableau: Tableau,
+    drive: Drive | None,
+    t: Tensor,
+    y: Tensor,
+    h: Tensor,
+    step: Step,
 ) -> list[Tensor]:
     """Return the coefficients F_j, each (S, n), of the interpolant of a step from y to step.y.
 
@@ -74,7 +88,7 @@ def interpolant(
     change, before, after = step.y - y, h * stages[0], h * stages[-1]
     for weights, node in zip(tableau.extra_stages, tableau.extra_nodes, strict=True):
         stage_y = torch.addcmul(y, combine(weights, stages), h)
-        stages.append(problem.derivative(torch.add(t, h, alpha=node), stage_y))
+        stages.append(problem.derivative(torch.add(t, h, alpha=node), stage_y, drive))
     inner = [h * combine(weights, stages) for weights in tableau.interpolation]
     return [change, before - change, 2.0 * change - before - after, *inner]
 

@@ -57,11 +57,23 @@ QUANTITIES: dict[str, Quantity] = {
     "true_noise_sd": _quantity(
         "standard deviation of the noise added", "trajectory output", units="output"
     ),
+    "input_table": _quantity(
+        "known input at the times of its table", "trajectory knot input", units="input"
+    ),
+    "input_time": _quantity("time in the table of the inputs", "trajectory knot"),
+    "dose_amount": _quantity("what a dose adds to its state", "trajectory dose"),
+    "dose_time": _quantity("time of the dose, NaN where there is none", "trajectory dose"),
+    "rejected": _quantity("draws that broke a constraint before this one", "trajectory", units="1"),
     "known_initial_state": _quantity("known initial state", "trajectory state", units="state"),
     "error_estimate": _quantity(
         "estimated integration error relative to the state", "trajectory", units="1"
     ),
     "status": _quantity("how the computation ended", "trajectory", units="1"),
+    "context_samples": _quantity("samples given before the forecast", "trajectory", units="1"),
+    "input_sequence": _quantity("what a sequence model is given", _PER_SAMPLE, units="output"),
+    "target_sequence": _quantity(
+        "what a sequence model has to return", _PER_SAMPLE, units="output"
+    ),
     # fitted or estimated
     "parameters": _quantity(
         "estimated parameter", _PER_PARAMETER, _PARAMETER_IN_TIME, units="parameter"

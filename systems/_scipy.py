@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
 from warp_phys.systems._problem import Problem, Solution, Status, difference
+from warp_phys.systems._schedule import Drive
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
 # SciPy raises tighter tolerances to this one, with a warning.
@@ -39,6 +40,7 @@ def solve_scipy(problem: Problem, method: str) -> Solution:
         states=tight.to(like),
         error_estimate=difference(tight, torch.from_numpy(loose), problem).to(like),
         status=torch.from_numpy(status).to(like.device),
+        engine="scipy",
     )
 
 
@@ -50,9 +52,12 @@ class _Run:
         self.method = method
         self.times = problem.times[0, : int(problem.counts)].numpy()
         self.start = float(problem.start)
-        self.initial = problem.initial[:, 0].numpy()
+        self.first = int(problem.first_piece())
+        self.initial = (problem.initial + problem.initial_jump())[:, 0].numpy()
+        self.drive = problem.drive(problem.first_piece())
         # One copy of the trajectory for each direction of the Jacobian.
-        self.copies = problem.select(torch.zeros(len(self.initial), dtype=torch.int64))
+        self.every = torch.zeros(len(self.initial), dtype=torch.int64)
+        self.copies = problem.select(self.every)
         self.raised = False
 
     def solve(self, rtol: float, atol: float, states: np.ndarray) -> Status:
@@ -71,16 +76,24 @@ class _Run:
                 return Status.DIVERGED
 
     def _march_all(self, rtol: float, atol: float, states: np.ndarray) -> Status:
-        if self.problem.inputs is None:
-            return self._march(self.start, self.initial, float(self.times[-1]), rtol, atol, states)
-        # Inputs have a kink at every sample: start anew there.
-        start, initial = self.start, self.initial
-        for row, stop in enumerate(self.times.tolist()):
-            if stop > start:
-                status = self._march(start, initial, stop, rtol, atol, states)
+        """Go from stop to stop: inputs have kinks there, and states jump."""
+        end, y, t = float(self.times[-1]), self.initial, self.start
+        piece = torch.tensor([self.first])
+        schedule = self.problem.schedule
+        while t < end:
+            stop = np.inf if schedule is None else float(schedule.stop(piece))
+            self.drive = self.problem.drive(piece)
+            if stop > t:
+                target = min(stop, end)
+                status, y = self._march(t, y, target, rtol, atol, states)
                 if status != Status.CONVERGED:
                     return status
-                start, initial = stop, states[row]
+                t = target
+            if schedule is not None and stop == t:
+                jump = schedule.jump(piece)
+                y = y + (jump[:, 0].numpy() if isinstance(jump, Tensor) else jump)
+                states[: len(self.times)][self.times == t] = y
+                piece = piece + 1
         return Status.CONVERGED
 
     def _march(
@@ -91,7 +104,8 @@ class _Run:
         rtol: float,
         atol: float,
         states: np.ndarray,
-    ) -> Status:
+    ) -> tuple[Status, np.ndarray]:
+        """Return how it ended, and the state at `stop`."""
         span = (start, initial, stop)
         if self.method == "scipy":
             solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)
@@ -101,28 +115,29 @@ class _Run:
             before = solver.t
             solver.step()
             if solver.status == "failed":
-                return Status.DIVERGED
+                return Status.DIVERGED, solver.y
             due = np.flatnonzero((self.times > before) & (self.times <= solver.t))
             if due.size:
                 states[due] = solver.dense_output()(self.times[due]).T
             if solver.status == "finished":
-                return Status.CONVERGED
-        return Status.TOO_MANY_STEPS
+                return Status.CONVERGED, solver.y
+        return Status.TOO_MANY_STEPS, solver.y
 
     def _derivative(self, t: float, y: np.ndarray) -> np.ndarray:
-        return self._call(self.problem, t, torch.tensor(y)[:, None])[:, 0].numpy()
+        return self._call(self.problem, self.drive, t, torch.tensor(y)[:, None])[:, 0].numpy()
 
     def _jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
         states = torch.tensor(y)[:, None].repeat(1, len(y))
         directions = torch.eye(len(y), dtype=states.dtype)
+        drive = None if self.drive is None else self.drive.select(self.every)
         pair = torch.func.jvp(
-            lambda copies: self._call(self.copies, t, copies), (states,), (directions,)
+            lambda copies: self._call(self.copies, drive, t, copies), (states,), (directions,)
         )
         return pair[1].numpy()
 
-    def _call(self, problem: Problem, t: float, y: Tensor) -> Tensor:
+    def _call(self, problem: Problem, drive: Drive | None, t: float, y: Tensor) -> Tensor:
         try:
-            return problem.derivative(torch.full_like(problem.start, t), y)
+            return problem.derivative(torch.full_like(problem.start, t), y, drive)
         except Exception:
             self.raised = True
             raise

@@ -68,5 +68,3 @@ DOP853_TABLEAU = Tableau(
     extra_stages=_rows(DOP853.A_EXTRA),
     interpolation=_rows(DOP853.D),
 )
-
-TABLEAUS = {tableau.name: tableau for tableau in (RK45_TABLEAU, DOP853_TABLEAU)}

@@ -21,6 +21,7 @@ from warp_phys.systems._problem import (
     difference,
     scatter,
 )
+from warp_phys.systems._schedule import Drive
 
 # From a derivative in rescaled time and states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
@@ -46,7 +47,10 @@ def solve_rk4(problem: Problem, substeps: int) -> Solution:
     # One infinite state would turn the gradient of everything shared into NaN.
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
     constant = Solution(
-        solution.states.detach()[bad], solution.error_estimate[bad], solution.status[bad]
+        solution.states.detach()[bad],
+        solution.error_estimate[bad],
+        solution.status[bad],
+        solution.engine,
     )
     return scatter([(good, _chain(problem.select(good), interval)), (bad, constant)], problem)
 
@@ -62,12 +66,13 @@ def solve_torchdiffeq(problem: Problem) -> Solution:
     first = solve_once(problem, "dop853")
     intact = first.status == Status.CONVERGED
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
-    parts = [(bad, Solution(first.states[bad], first.error_estimate[bad], first.status[bad]))]
+    failed = Solution(first.states[bad], first.error_estimate[bad], first.status[bad], first.engine)
+    parts = [(bad, failed)] if bad.numel() else []
     if good.numel():
         chosen = problem.select(good)
         solution = _chain(chosen, _adaptive_interval(problem))
         gap = difference(solution.states.detach(), first.states[good], problem)
-        parts.append((good, Solution(solution.states, gap, solution.status)))
+        parts.append((good, Solution(solution.states, gap, solution.status, solution.engine)))
     return scatter(parts, problem)
 
 
@@ -97,24 +102,43 @@ def _largest(error: Tensor) -> Tensor:
 
 
 def _chain(problem: Problem, interval: _Interval) -> Solution:
-    """Go from sample to sample, and collect the states."""
-    previous, y, states = problem.start, problem.initial, []
-    for position, times in enumerate(problem.times.unbind(1)):
+    """Go from sample to sample, and over the stops between them, and collect the states."""
+    stops = _stops(problem)
+    # Where a stop and a sample coincide, the stop comes first: samples show what doses have done.
+    legs, order = torch.cat([stops, problem.times], dim=1).sort(dim=1, stable=True)
+    piece = problem.first_piece()
+    previous, y, states = problem.start, problem.initial + problem.initial_jump(), []
+    for leg, number in zip(legs.unbind(1), order.unbind(1), strict=True):
         # Behind the last sample of a trajectory its time stands still.
-        reached = torch.where(position < problem.counts, times, previous)
+        reached = torch.where(leg <= problem.end, leg, previous)
         length = reached - previous
         if bool((length != 0.0).any()):
-            y = interval(_rescaled(problem, previous, length), y)
+            y = interval(_rescaled(problem, problem.drive(piece), previous, length), y)
         states.append(y)
         previous = reached
-    return _collect(problem, torch.stack(states).permute(2, 0, 1))
+        if problem.schedule is not None:
+            here = (number < stops.shape[1]) & (leg <= problem.end)
+            y = y + torch.where(here, problem.schedule.jump(piece), 0.0)
+            piece = piece + here.long()
+    # The place of every sample among the legs.
+    place = order.argsort(dim=1)[:, stops.shape[1] :]
+    chosen = place[None].expand(problem.initial.shape[0], -1, -1)
+    return _collect(problem, torch.stack(states, dim=2).gather(2, chosen).permute(1, 2, 0))
+
+
+def _stops(problem: Problem) -> Tensor:
+    """Return the stops that lie ahead (N, J), infinite elsewhere."""
+    if problem.schedule is None:
+        return problem.times[:, :0]
+    stops = problem.schedule.stops
+    return torch.where(stops > problem.start[:, None], stops, torch.inf)
 
 
 def _rescaled(
-    problem: Problem, start: Tensor, length: Tensor
+    problem: Problem, drive: Drive | None, start: Tensor, length: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor]:
     def derivative(part: Tensor, y: Tensor) -> Tensor:
-        return length * problem.derivative(start + part * length, y)
+        return length * problem.derivative(start + part * length, y, drive)
 
     return derivative
 
@@ -127,4 +151,5 @@ def _collect(problem: Problem, states: Tensor) -> Solution:
         states=states.masked_fill(padding[:, :, None], torch.nan),
         error_estimate=torch.full_like(states[:, 0, 0], torch.nan).detach(),
         status=torch.where(intact, int(Status.CONVERGED), int(Status.DIVERGED)),
+        engine="torchdiffeq",
     )

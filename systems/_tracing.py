@@ -39,11 +39,13 @@ class TracedFunction:
         values: R expressions.
         by_state: R rows of S derivatives by the states.
         by_parameter: R rows of P derivatives by the parameters.
+        by_time: R derivatives by time, along which input i changes at the rate `v[i]`.
     """
 
     values: Row
     by_state: tuple[Row, ...]
     by_parameter: tuple[Row, ...]
+    by_time: Row
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class _Tracer:
             for letter, entries in counts.items()
         }
 
+        self._rates = self._column([f"v[{index}]" for index in range(len(system.inputs))])
+
     def _column(self, names: Sequence[str]) -> np.ndarray:
         result = np.empty((len(names), 1), dtype=object)
         for place, name in enumerate(names):
@@ -143,6 +147,7 @@ class _Tracer:
         values, _ = self._run(where, module, None)
         by_state = [self._run(where, module, ("y", row))[1] for row in range(len(states))]
         by_parameter = [self._run(where, module, ("p", row))[1] for row in range(len(parameters))]
+        by_time = self._run(where, module, ("t", 0))[1]
         difference = check_traced(self._system, function, values)
         if difference is not None:
             raise TracingError(f"{where} is not what was recorded of it: {difference}")
@@ -152,17 +157,24 @@ class _Tracer:
             by_parameter=tuple(
                 tuple(column[row] for column in by_parameter) for row in range(len(values))
             ),
+            by_time=tuple(by_time),
         )
 
     def _run(
         self, where: str, module: GraphModule, direction: tuple[str, int] | None
     ) -> tuple[list[Expression], list[Expression]]:
-        """Return values and their derivatives along one state or parameter (or none)."""
+        """Return values and their derivatives along time, one state or parameter (or none)."""
         tangents = {
-            name: full(self._expressions, self._variables[name].shape, 0.0) for name in "yp"
+            name: full(self._expressions, variable.shape, 0.0)
+            for name, variable in self._variables.items()
         }
         if direction is not None:
-            tangents[direction[0]][direction[1], 0] = self._expressions.constant(1.0)
+            letter, row = direction
+            tangents[letter][(row,) + (0,) * (tangents[letter].ndim - 1)] = (
+                self._expressions.constant(1.0)
+            )
+            if letter == "t":
+                tangents["u"] = self._rates
         arguments = [*self._variables.values(), *tangents.values()]
         try:
             values, slopes = _Interpreter(self._expressions, module).run(arguments)
@@ -173,13 +185,15 @@ class _Tracer:
 
 
 def _record(where: str, function: Function, point: Mapping[str, Tensor]) -> GraphModule:
-    """Return torch's record of a function of t, y, p, u, and its derivative along (dy, dp)."""
+    """Return torch's record of a function of t, y, p, u, and of its derivative along all four."""
 
-    def dual(t: Tensor, y: Tensor, p: Tensor, u: Tensor, dy: Tensor, dp: Tensor) -> Any:
-        inputs = u if len(u) else None
-        return torch.func.jvp(lambda y, p: function(t, y, p, inputs), (y, p), (dy, dp))
+    def dual(*arguments: Tensor) -> Any:
+        def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
+            return function(t, y, p, u if len(u) else None)
 
-    directions = [torch.ones_like(point[name]) for name in "yp"]
+        return torch.func.jvp(called, arguments[:4], arguments[4:])
+
+    directions = [torch.ones_like(value) for value in point.values()]
     try:
         return make_fx(dual)(*point.values(), *directions)
     except Exception as error:  # whatever a user's function may raise where it cannot be recorded

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from warp_phys._fit_problem import FitProblem
 from warp_phys._sums import Sums
-from warp_phys._translation import translated
+from warp_phys.systems._translation import translated
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._cpp import PRELUDE, system_source
 from warp_phys.systems._tableaus import RK45_TABLEAU

@@ -14,7 +14,7 @@ from warp_phys._fit_compiled import CompiledEngine, library_of
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_torch import TorchEngine
 from warp_phys._sums import Engine
-from warp_phys._translation import translated
+from warp_phys.systems._translation import translated
 
 
 def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:

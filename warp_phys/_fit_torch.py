@@ -13,7 +13,7 @@ from torch import Tensor
 
 from warp_phys._fit_problem import FitProblem
 from warp_phys._sums import Sums
-from warp_phys._translation import translated
+from warp_phys.systems._translation import translated
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._numeric import NumericFunction
 from warp_phys.systems._system import System

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from warp_phys.data_gen import log_normal, log_uniform, normal, truncated_normal, uniform
-from warp_phys.data_gen._sampling import draw
+from warp_phys.data_gen._recipes import draw
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._errors import UsageError
 

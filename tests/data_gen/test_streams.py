@@ -19,6 +19,23 @@ def test_the_first_trajectories_are_the_same_whatever_their_number(seed, name, n
     assert np.array_equal(few, many[:n])
 
 
+@given(seeds, st.text(max_size=8), st.integers(0, 10**12), st.integers(1, 50), st.integers(1, 7))
+def test_a_block_is_that_part_of_the_whole(seed, name, first, n, each):
+    start = first % 100
+    whole = Streams(seed).uniform(name, start + n, each)
+    assert np.array_equal(Streams(seed, start).uniform(name, n, each), whole[start:])
+    far = Streams(seed, first).uniform(name, n + 1, each)
+    assert np.array_equal(Streams(seed, first + 1).uniform(name, n, each), far[1:])
+
+
+@given(seeds, st.integers(0, 99), st.sets(st.integers(0, 20_000), min_size=1), st.integers(1, 9))
+def test_single_rows_are_those_of_the_whole(seed, first, rows, each):
+    rows = np.array(sorted(rows))
+    streams = Streams(seed, first)
+    whole = streams.uniform("x", rows[-1] + 1, each)
+    assert np.array_equal(streams.uniform_at("x", rows, each), whole[rows])
+
+
 @given(seeds)
 def test_numbers_are_inside_the_open_interval(seed):
     numbers = Streams(seed).uniform("x", 1000)

@@ -10,7 +10,7 @@ from scipy.integrate import DOP853, RK45, solve_ivp
 from warp_phys.systems import LotkaVolterra, Parameter, Pendulum, State, System, integrate
 from warp_phys.systems._problem import Problem
 from warp_phys.systems._runge_kutta import evaluate, interpolant, take_step
-from warp_phys.systems._tableaus import TABLEAUS
+from warp_phys.systems._tableaus import DOP853_TABLEAU, RK45_TABLEAU
 from warp_phys.systems._validation import build_problem
 
 START, PARAMETERS = [[1.2, 0.4]], [[0.9, 0.2, 9.81]]
@@ -68,9 +68,9 @@ def errors_of_equal_steps(
     for count in counts:
         h = problem.end / count
         t, y = problem.start, problem.initial
-        f = problem.derivative(t, y)
+        f = problem.derivative(t, y, None)
         for _ in range(count):
-            step = take_step(problem, TABLEAUS[name], t, y, f, h)
+            step = take_step(problem, TABLEAUS[name], None, t, y, f, h)
             t, y, f = t + h, step.y, step.f
         errors.append(float(np.abs(y[:, 0].numpy() - expected).max()))
     return errors
@@ -106,13 +106,13 @@ def test_steps_of_dop853_have_order_eight() -> None:
 )
 def test_interpolants_have_their_local_order(name: str, sizes: list[float], order: int) -> None:
     problem = pendulum()
-    f = problem.derivative(problem.start, problem.initial)
+    f = problem.derivative(problem.start, problem.initial, None)
     parts = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     errors = []
     for size in sizes:
         h = torch.tensor([size], dtype=torch.float64)
-        step = take_step(problem, TABLEAUS[name], problem.start, problem.initial, f, h)
-        coefficients = interpolant(problem, TABLEAUS[name], problem.start, problem.initial, h, step)
+        step = take_step(problem, TABLEAUS[name], None, problem.start, problem.initial, f, h)
+        coefficients = interpolant(problem, TABLEAUS[name], None, problem.start, problem.initial, h, step)
         inside = evaluate(problem.initial, coefficients, parts)
         errors.append(np.abs(inside.numpy() - reference((parts * size).numpy())).max())
     assert slope(sizes, errors) == pytest.approx(order, abs=0.25)
@@ -133,10 +133,10 @@ def test_a_step_is_the_step_of_scipy(name: str, solver) -> None:
     scipy.step()
     problem = pendulum()
     h = torch.tensor([0.1], dtype=torch.float64)
-    f = problem.derivative(problem.start, problem.initial)
-    step = take_step(problem, TABLEAUS[name], problem.start, problem.initial, f, h)
+    f = problem.derivative(problem.start, problem.initial, None)
+    step = take_step(problem, TABLEAUS[name], None, problem.start, problem.initial, f, h)
     np.testing.assert_allclose(step.y[:, 0], scipy.y, rtol=1e-14)
-    coefficients = interpolant(problem, TABLEAUS[name], problem.start, problem.initial, h, step)
+    coefficients = interpolant(problem, TABLEAUS[name], None, problem.start, problem.initial, h, step)
     middle = evaluate(problem.initial, coefficients, torch.tensor([0.4], dtype=torch.float64))
     # Terms of the angle's size, 1, cancel in the velocity; how they are rounded is up to the CPU.
     np.testing.assert_allclose(middle[:, 0], scipy.dense_output()(0.04), rtol=1e-13, atol=1e-14)

@@ -1,0 +1,155 @@
+"""What a data set is made from, as JSON: equal texts make equal bits, and differences have names.
+
+Long arrays enter by their digest, distributions with their arguments or by their quantiles,
+functions and a user's own system by their compiled code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from warp_phys.data_gen._distributions import Distribution
+from warp_phys.systems._doses import Dose
+from warp_phys.systems._system import System
+
+_LONGEST_LISTED = 16
+_PROBABILITIES = np.linspace(0.001, 0.999, 99)
+_MOST_NAMED = 5
+
+
+def canonical(value: Any) -> Any:
+    """Return a setting as what JSON holds, different for different settings."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, System):
+        return _system(value)
+    if isinstance(value, Dose):
+        return {name: canonical(getattr(value, name)) for name in ("state", "amount", "time")}
+    if isinstance(value, Distribution):
+        return _distribution(value)
+    if isinstance(value, tuple) and all(isinstance(item, int | float) for item in value):
+        return {"range": [canonical(item) for item in value]}
+    if callable(value):
+        return {"function": value.__qualname__, "code": _code_digest(value)}
+    if isinstance(value, list | tuple) and not _numeric(value):
+        return [canonical(item) for item in value]
+    return _array(np.asarray(value))
+
+
+def digest(configuration: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a configuration, in hexadecimal."""
+    text = json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return in words in which settings two configurations differ."""
+    old, new = dict(_flat(there)), dict(_flat(wanted))
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    words = [f"{name} ({_short(old, name)} there, {_short(new, name)} now)" for name in names]
+    more = f" and {len(words) - _MOST_NAMED} more" if len(words) > _MOST_NAMED else ""
+    return ", ".join(words[:_MOST_NAMED]) + more
+
+
+def _numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "biuf"
+    except ValueError:
+        return False
+
+
+def _array(array: np.ndarray[Any, Any]) -> Any:
+    if array.ndim == 0:
+        return canonical(array.item())
+    if array.size <= _LONGEST_LISTED:
+        return canonical_list(array)
+    content = np.ascontiguousarray(array, dtype=np.float64)
+    return {"shape": list(array.shape), "sha256": hashlib.sha256(content.tobytes()).hexdigest()}
+
+
+def canonical_list(array: np.ndarray[Any, Any]) -> list[Any]:
+    """Return a short array as nested lists."""
+    if array.ndim == 1:
+        return [canonical(item) for item in array.tolist()]
+    return [canonical_list(row) for row in array]
+
+
+def _distribution(value: Any) -> dict[str, Any]:
+    if hasattr(value, "dist") and hasattr(value, "kwds"):
+        arguments = [canonical(item) for item in value.args]
+        return {"distribution": value.dist.name, "args": arguments} | canonical(value.kwds)
+    quantiles = np.asarray(value.ppf(_PROBABILITIES), dtype=np.float64)
+    return {"distribution": type(value).__qualname__, "quantiles": _array(quantiles)["sha256"]}
+
+
+def _system(system: System) -> dict[str, Any]:
+    """Return the class, its options, and digests of what it declares and of its code."""
+    kind = type(system)
+    declared = repr(
+        (
+            system.time_unit,
+            system.states,
+            system.outputs,
+            system.inputs,
+            system.parameters,
+            dict(system.default_initial_state),
+        )
+    )
+    classes = [one for one in kind.__mro__ if issubclass(one, System) and one is not System]
+    code = [
+        f"{name} {_code_digest(member)}"
+        for one in classes
+        for name, member in vars(one).items()
+        if hasattr(member, "__code__")
+    ]
+    return {
+        "class": kind.__qualname__,
+        "options": canonical(system.options),
+        "declaration": hashlib.sha256(declared.encode()).hexdigest(),
+        "code": hashlib.sha256("\n".join(code).encode()).hexdigest(),
+    }
+
+
+def _code_digest(function: Any) -> str:
+    """Return a digest of a function's compiled code; comments and line numbers leave it alone."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    return hashlib.sha256("\n".join(_code_words(code)).encode()).hexdigest()
+
+
+def _code_words(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield repr((code.co_names, code.co_varnames, code.co_freevars))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code_words(constant)
+        elif isinstance(constant, frozenset):
+            yield repr(sorted(map(repr, constant)))
+        else:
+            yield repr(constant)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _short(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "none"
+    text = json.dumps(values[name])
+    return text if len(text) <= 24 else f"{text[:20]}..."

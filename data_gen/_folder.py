@@ -1,0 +1,159 @@
+"""The folder of a sharded data set: whose it is, what in it can be kept, and what is in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from warp_phys.data_gen._configuration import differences
+from warp_phys.data_gen._manifest import FILE, SHARDS, Manifest, Shard, new_manifest, read_manifest
+from warp_phys.data_gen._shards import checksum, identity_of, is_readable
+from warp_phys.systems._errors import OutputExistsError, UsageError
+
+_LOCK = ".lock"
+_LEFTOVERS = (f".{SHARDS}.*.tmp", f".{FILE}.*.tmp")
+_MOST_NAMED = 5
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other writers out of it; the lock ends with the process.
+
+    Raises:
+        FileNotFoundError: The folder around it does not exist.
+        UsageError: It is a file, or another process writes there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"expected output as a folder, got the file {folder}")
+    if not folder.absolute().parent.is_dir():
+        raise FileNotFoundError(f"the folder around {folder} does not exist; create it first")
+    folder.mkdir(exist_ok=True)
+    lock = folder / _LOCK
+    with lock.open("w") as file:
+        _lock(file.fileno(), folder)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    """Lock a file, where the system has such locks; processes forked later do not hold it."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise UsageError(
+            f"another process is writing the data set in {folder}; wait for it or end it"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def prepared(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Manifest:
+    """Return the manifest to go on with, on disk; files that cannot be kept are reported.
+
+    Args:
+        folder: The folder.
+        configuration: What the data set is made from.
+        overwrite: Remove a data set that is there.
+
+    Raises:
+        OutputExistsError: The folder holds another data set, or files of somebody else.
+    """
+    remove_leftovers(folder)
+    fresh = new_manifest(configuration)
+    if (folder / FILE).exists():
+        there = read_manifest(folder)
+        if not overwrite:
+            _check_same(folder, there, fresh)
+            _check_foreign(folder, there)
+            return _kept(folder, there)
+        _check_foreign(folder, there)
+        _remove(folder, there)
+    elif others := sorted(path.name for path in folder.iterdir() if path.name != _LOCK):
+        raise OutputExistsError(
+            f"{folder} is not empty and holds no data set of this package: {_listed(others)}; "
+            "choose another folder, or move these away"
+        )
+    fresh.write(folder)
+    return fresh
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed."""
+    for pattern in _LEFTOVERS:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:
+    if there.identity != wanted.identity:
+        raise OutputExistsError(
+            f"{folder} holds a data set made from other settings: "
+            f"{differences(there.configuration, wanted.configuration)}; choose another folder, "
+            "or pass overwrite=True to replace it"
+        )
+
+
+def _check_foreign(folder: Path, manifest: Manifest) -> None:
+    """Raise where a file has a shard's name and is none of this data set."""
+    ours = {shard.file: shard for shard in manifest.shards}
+    foreign = [
+        path.name
+        for path in sorted(folder.glob(SHARDS))
+        if path.name not in ours or _is_foreign(path, ours[path.name], manifest.identity)
+    ]
+    if foreign:
+        raise OutputExistsError(
+            f"{folder} holds files with the names of shards that are not of this data set: "
+            f"{_listed(foreign)}; move them away"
+        )
+
+
+def _is_foreign(path: Path, shard: Shard, identity: str) -> bool:
+    """Whether somebody else wrote a file; one that was ours and is damaged is not foreign."""
+    found = identity_of(path)
+    if found == identity:
+        return False
+    return not shard.done or (is_readable(path) and path.stat().st_size != shard.size)
+
+
+def _kept(folder: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest with what cannot be kept to be made again, and warn of it."""
+    lost = {}
+    for number, shard in enumerate(manifest.shards):
+        if shard.done and (fault := _fault(folder / shard.file, shard)):
+            lost[number] = replace(shard, size=0, sha256="", status=None)
+            warnings.warn(
+                f"{shard.file} in {folder} {fault}; it is made again", UserWarning, stacklevel=2
+            )
+    return manifest.with_shards(lost)
+
+
+def _fault(path: Path, shard: Shard) -> str:
+    if not path.exists():
+        return "is missing"
+    if path.stat().st_size != shard.size:
+        return f"is damaged: it has {path.stat().st_size} bytes, expected {shard.size}"
+    return "" if checksum(path) == shard.sha256 else "is damaged: its checksum is wrong"
+
+
+def _remove(folder: Path, manifest: Manifest) -> None:
+    """Remove a data set, the manifest last, so that what is left is known for what it is."""
+    for shard in manifest.shards:
+        (folder / shard.file).unlink(missing_ok=True)
+    (folder / FILE).unlink()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+

@@ -1,0 +1,106 @@
+"""Shards: files of a data set, each a complete one of its own trajectories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import torch
+import xarray as xr
+
+from warp_phys.data_gen._dataset_plan import DatasetPlan
+from warp_phys.data_gen._run import STATUS_MEANINGS
+from warp_phys.systems._errors import UsageError
+from warp_phys.systems._files import _image, write_atomic
+from warp_phys.systems._labels import software_versions
+
+IDENTITY = "configuration_sha256"
+"""Attribute of a shard: the digest of what its data set is made from."""
+
+_CHUNK = 2**22
+
+
+class Written(NamedTuple):
+    """What is to be known of a shard: bytes, checksum, and trajectories for each status."""
+
+    size: int
+    sha256: str
+    status: Mapping[str, int]
+
+
+def write_shard(
+    plan: DatasetPlan, path: str, identity: str, software: Mapping[str, str]
+) -> Written:
+    """Make a shard and write it, whole or not at all; this runs in the workers.
+
+    Args:
+        plan: How to make its trajectories.
+        path: The file.
+        identity: See `IDENTITY`.
+        software: What computes the other shards, see `software_versions`.
+
+    Raises:
+        UsageError: Other versions compute here.
+    """
+    _check_software(software)
+    with _one_thread():
+        dataset = plan.dataset(dated=False)
+    content = _image(dataset.assign_attrs({IDENTITY: identity}))
+    write_atomic(content, Path(path), overwrite=True)
+    return Written(len(content), hashlib.sha256(content).hexdigest(), _counts(dataset))
+
+
+def identity_of(path: Path) -> str:
+    """Return which data set a file says it is a shard of; empty where it does not say so."""
+    try:
+        with h5py.File(path) as file:
+            return str(file.attrs.get(IDENTITY, ""))
+    except OSError:
+        return ""
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file is an HDF5 file at all."""
+    return bool(h5py.is_hdf5(path))
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: how many share a sum or a vector's tail changes last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_software(expected: Mapping[str, str]) -> None:
+    for name, here in software_versions().items():
+        if here != expected[name]:
+            raise UsageError(
+                f"this worker has {name} {here!r}, the process that sends the work has "
+                f"{expected[name]!r}; a data set needs the same versions everywhere"
+            )
+
+
+def _counts(dataset: xr.Dataset) -> dict[str, int]:
+    codes, counts = np.unique(dataset["status"].values, return_counts=True)
+    return {
+        STATUS_MEANINGS[code].lower(): count
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+    }

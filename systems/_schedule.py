@@ -1,0 +1,134 @@
+"""What acts on trajectories from outside: inputs, piece by piece in time, and doses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The inputs of n trajectories on one piece of time each: first + slope (t - origin).
+
+    Attributes:
+        origin: (n,).
+        first: (I, n).
+        slope: (I, n).
+    """
+
+    origin: Tensor
+    first: Tensor
+    slope: Tensor
+
+    def at(self, t: Tensor) -> Tensor:
+        """Return the inputs (I, *batch, n) at t (*batch, n)."""
+        wide = (slice(None), *(None,) * (t.ndim - 1))
+        return self.first[wide] + self.slope[wide] * (t - self.origin)
+
+    def select(self, index: Tensor) -> Drive:
+        """Return that of some trajectories."""
+        return Drive(self.origin[index], self.first[:, index], self.slope[:, index])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The times at which a right-hand side or a state is not smooth, and what happens there.
+
+    Between two stops the inputs are linear in time. Piece j lies before stop j.
+
+    Attributes:
+        stops: (N, J), ascending, infinite behind the last; no step crosses one.
+        jumps: (S, N, J), added to the states there, or None.
+        origin: (N, J + 1), of the inputs on each piece, or None without inputs.
+        first: (I, N, J + 1), likewise.
+        slope: (I, N, J + 1), likewise.
+    """
+
+    stops: Tensor
+    jumps: Tensor | None
+    origin: Tensor | None
+    first: Tensor | None
+    slope: Tensor | None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Schedule:
+        """Return the schedule with every tensor changed."""
+        tensors = (self.stops, self.jumps, self.origin, self.first, self.slope)
+        return Schedule(*(None if tensor is None else change(tensor) for tensor in tensors))  # type: ignore[arg-type]
+
+    def select(self, index: Tensor | slice) -> Schedule:
+        """Return that of some trajectories."""
+        return Schedule(
+            self.stops[index],
+            None if self.jumps is None else self.jumps[:, index],
+            None if self.origin is None else self.origin[index],
+            None if self.first is None else self.first[:, index],
+            None if self.slope is None else self.slope[:, index],
+        )
+
+    def drive(self, piece: Tensor) -> Drive | None:
+        """Return the inputs on piece (N,) of each trajectory."""
+        if self.origin is None or self.first is None or self.slope is None:
+            return None
+        wide = piece[None, :, None].expand(self.first.shape[0], -1, 1)
+        return Drive(
+            self.origin.gather(1, piece[:, None])[:, 0],
+            self.first.gather(2, wide)[:, :, 0],
+            self.slope.gather(2, wide)[:, :, 0],
+        )
+
+    def stop(self, number: Tensor) -> Tensor:
+        """Return the time of stop number (N,), infinite behind the last."""
+        return _take(self.stops, number, torch.inf)
+
+    def jump(self, number: Tensor) -> Tensor | float:
+        """Return what the states (S, N) rise by at stop number (N,)."""
+        if self.jumps is None:
+            return 0.0
+        return torch.stack([_take(row, number, 0.0) for row in self.jumps])
+
+
+def build_schedule(
+    knots: Tensor | None, values: Tensor | None, held: Tensor | None, doses: Tensor, jumps: Tensor
+) -> Schedule | None:
+    """Return the schedule of inputs and doses; None where there are neither.
+
+    Args:
+        knots: Times of the table of inputs, (N, K), infinite behind the last; None without inputs.
+        values: The inputs there, (I, N, K).
+        held: (I,), True where an input keeps its value up to the next time.
+        doses: Times of doses, (N, M), infinite where there is none.
+        jumps: What the states rise by there, (S, N, M).
+    """
+    if knots is None and doses.shape[1] == 0:
+        return None
+    times = doses if knots is None else torch.cat([knots, doses], dim=1)
+    stops, order = times.sort(dim=1, stable=True)
+    placed = None
+    if doses.shape[1]:
+        blank = jumps.new_zeros(*jumps.shape[:2], times.shape[1] - doses.shape[1])
+        everything = torch.cat([blank, jumps], dim=2)
+        placed = everything.gather(2, order.expand(jumps.shape[0], -1, -1))
+    if knots is None or values is None or held is None:
+        return Schedule(stops, placed, None, None, None)
+    passed = (order < knots.shape[1]).long().cumsum(dim=1)
+    passed = torch.cat([torch.zeros_like(passed[:, :1]), passed], dim=1)  # knots before each piece
+    last = (knots.isfinite().sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    left = (passed - 1).clamp(min=0).minimum(last)
+    right = torch.where(passed == 0, left, (left + 1).minimum(last))
+    wide = [place.expand(values.shape[0], -1, -1) for place in (left, right)]
+    first, after = values.gather(2, wide[0]), values.gather(2, wide[1])
+    origin = knots.gather(1, left)
+    length = knots.gather(1, right) - origin
+    slope = (after - first) / torch.where(length > 0.0, length, 1.0)
+    slope = torch.where(held[:, None, None] | (length <= 0.0), 0.0, slope)
+    return Schedule(stops, placed, origin, first, slope)
+
+
+def _take(table: Tensor, number: Tensor, beyond: float) -> Tensor:
+    """Return entry number (N,) of each row of a table (N, J); `beyond` behind the last."""
+    inside = number < table.shape[1]
+    found = table.gather(1, number.clamp(max=table.shape[1] - 1)[:, None])[:, 0]
+    return torch.where(inside, found, beyond)

@@ -1,0 +1,81 @@
+"""The adaptive methods, explicit and implicit, behind one door."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from warp_phys.systems._problem import Problem
+from warp_phys.systems._rosenbrock import implicit_interpolant, take_implicit_step
+from warp_phys.systems._rosenbrock_tableau import RODAS5P_TABLEAU, RosenbrockTableau
+from warp_phys.systems._runge_kutta import Step, interpolant, take_step
+from warp_phys.systems._schedule import Drive
+from warp_phys.systems._tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """One adaptive method.
+
+    Attributes:
+        name: What the method is called.
+        error_order: Order of the error estimate; the step grows as error^(-1 / (error_order + 1)).
+        stability: Step size times largest eigenvalue from which on a step counts as bounded by
+            stability.
+        safety: Factor on the step that would make the error just what is tolerated.
+        step: Tries a step, given the problem, the inputs, t, y, f and h.
+        interpolant: Returns the coefficients of a step, given the same but f, and the step.
+    """
+
+    name: str
+    error_order: int
+    stability: float
+    safety: float
+    step: Callable[[Problem, Drive | None, Tensor, Tensor, Tensor, Tensor], Step]
+    interpolant: Callable[[Problem, Drive | None, Tensor, Tensor, Tensor, Step], list[Tensor]]
+
+
+# With the usual safety of 0.9 a few trajectories in a thousand slip through with errors of hundreds
+# of tolerances; smaller steps cost no more time, as fewer are refused.
+SAFETY = 0.7
+
+
+def _explicit(tableau: Tableau) -> Stepper:
+    def step(
+        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
+    ) -> Step:
+        return take_step(problem, tableau, drive, t, y, f, h)
+
+    def between(
+        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, h: Tensor, step: Step
+    ) -> list[Tensor]:
+        return interpolant(problem, tableau, drive, t, y, h, step)
+
+    return Stepper(tableau.name, tableau.error_order, tableau.stability, SAFETY, step, between)
+
+
+def _implicit(tableau: RosenbrockTableau) -> Stepper:
+    def step(
+        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
+    ) -> Step:
+        return take_implicit_step(problem, tableau, drive, t, y, f, h)
+
+    def between(
+        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, h: Tensor, step: Step
+    ) -> list[Tensor]:
+        return implicit_interpolant(tableau, y, step)
+
+    return Stepper(tableau.name, tableau.error_order, math.inf, SAFETY, step, between)
+
+
+STEPPERS = {
+    stepper.name: stepper
+    for stepper in (
+        _explicit(RK45_TABLEAU),
+        _explicit(DOP853_TABLEAU),
+        _implicit(RODAS5P_TABLEAU),
+    )
+}
