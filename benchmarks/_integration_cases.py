@@ -5,6 +5,7 @@ Right-hand sides are written once, with operators only, so that every library ca
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 Range = tuple[float, float]
-_PIECE = 10  # trajectories that a process takes at once
+_PIECE = 4  # trajectories that a process takes at once
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,16 @@ def solve_in_processes(
     pieces = [
         problem.select(slice(first, first + _PIECE)) for first in range(0, len(problem), _PIECE)
     ]
-    # The workers start anew: a fork would inherit the threads of what is loaded here.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
-        solved = pool.map(
-            solve_scipy, repeat(case), pieces, repeat(method), repeat(rtol), repeat(atol)
-        )
-        return np.concatenate(list(solved))
+    solved = processes().map(
+        solve_scipy, repeat(case), pieces, repeat(method), repeat(rtol), repeat(atol)
+    )
+    return np.concatenate(list(solved))
+
+
+@functools.cache
+def processes() -> ProcessPoolExecutor:
+    """Return a process for each core; they start anew, as a fork would inherit threads."""
+    return ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
 
 
 def scaled_errors(states: np.ndarray, truth: np.ndarray, rtol: float, atol: float) -> np.ndarray:

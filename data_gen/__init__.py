@@ -19,16 +19,38 @@ if TYPE_CHECKING:
         truncated_normal,
         uniform,
     )
+    from warp_phys.data_gen._open import open_dataset
     from warp_phys.data_gen._simulate import simulate
+    from warp_phys.data_gen._store import ShardError
 
-__all__ = ["log_normal", "log_uniform", "normal", "simulate", "truncated_normal", "uniform"]
+# Public name -> module. Nothing is imported before it is asked for: torch alone takes seconds.
+_EXPORTS = {
+    "simulate": "_simulate",
+    "open_dataset": "_open",
+    "ShardError": "_store",
+    "uniform": "_distributions",
+    "log_uniform": "_distributions",
+    "normal": "_distributions",
+    "log_normal": "_distributions",
+    "truncated_normal": "_distributions",
+}
+
+__all__ = [
+    "ShardError",
+    "log_normal",
+    "log_uniform",
+    "normal",
+    "open_dataset",
+    "simulate",
+    "truncated_normal",
+    "uniform",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "_simulate" if name == "simulate" else "_distributions"
-    value = getattr(import_module(f"{__name__}.{module}"), name)
+    value = getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
     globals()[name] = value
     return value
 

@@ -46,12 +46,6 @@ def canonical(value: Any) -> Any:
     return _array(np.asarray(value))
 
 
-def digest(configuration: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a configuration, in hexadecimal."""
-    text = json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return in words in which settings two configurations differ."""
     old, new = dict(_flat(there)), dict(_flat(wanted))

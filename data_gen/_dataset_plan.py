@@ -23,7 +23,7 @@ from warp_phys.data_gen._observe import (
     remove_missing,
 )
 from warp_phys.data_gen._recipes import Floats
-from warp_phys.data_gen._run import STATUS_MEANINGS, run_system
+from warp_phys.data_gen._run import BLOCK, STATUS_MEANINGS, run_system
 from warp_phys.data_gen._sampling import Sample, sample
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._labels import (
@@ -114,6 +114,20 @@ class DatasetPlan:
             doses=doses_of(self.doses, self.n, first, count),
             noise=noise_of(self.noise, self.n, first, count),
         )
+
+    def check_arrays(self) -> None:
+        """Check what was given for each trajectory, of all of them, before long work begins.
+
+        Raises:
+            UsageError: A value lies outside its support, breaks a constraint, or is no dose.
+        """
+        arrays = (self.parameters, self.initial_states, *map(vars, self.doses))
+        if not any(map(has_arrays, arrays)):
+            return
+        for first in range(0, self.n, BLOCK):
+            block = self.part(first, min(BLOCK, self.n - first))
+            block.sample()
+            draw_doses(Streams(self.seed, first), block.doses, block.count, block.grid)
 
     def sample(self) -> Sample:
         """Return the parameters and initial states of this block."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
-    BrokenExecutor,
     CancelledError,
     Executor,
     Future,
@@ -17,6 +16,8 @@ from warp_phys.systems._errors import UsageError
 
 Piece: TypeAlias = tuple[int, Callable[[], tuple[Any, ...]]]
 """The number of a piece of work, and what gives the arguments of its call."""
+
+Results: TypeAlias = Generator[tuple[int, Any], None, None]
 
 _FOR_EACH_WORKER = 4
 _UNKNOWN = 64
@@ -33,7 +34,7 @@ class WorkFailedError(Exception):
 
 def results(
     function: Callable[..., Any], work: Iterable[Piece], executor: Executor | None
-) -> Iterator[tuple[int, Any]]:
+) -> Results:
     """Yield (number, result) of every piece of work, in the order in which they end.
 
     Where one fails, no more are sent, and those that run are waited for and yielded.
@@ -79,12 +80,14 @@ class _Sender:
         self.running: dict[Future[Any], int] = {}
         self.failed: tuple[int, BaseException] | None = None
 
-    def results(self) -> Iterator[tuple[int, Any]]:
+    def results(self) -> Results:
         try:
             self._send()
             while self.running:
                 for future in wait(self.running, return_when=FIRST_COMPLETED).done:
-                    number = self.running.pop(future)
+                    number = self.running.pop(future, None)
+                    if number is None:  # taken back meanwhile
+                        continue
                     error = _error_of(future)
                     if error is None:
                         yield number, future.result()
@@ -104,7 +107,7 @@ class _Sender:
                 return
             try:
                 future = self.executor.submit(self.function, *arguments())
-            except (BrokenExecutor, UsageError) as error:
+            except Exception as error:
                 self._stop(number, error)
             else:
                 self.running[future] = number

@@ -26,13 +26,9 @@ def read_doses(system: System, given: Sequence[Dose]) -> Doses:
     doses = tuple(given) if isinstance(given, Sequence) else (given,)
     for dose in doses:
         if not isinstance(dose, Dose):
-            raise UsageError(
-                f"expected doses as a list of Dose(state, amount, time), got {dose!r}"
-            )
+            raise UsageError(f"expected doses as a list of Dose(state, amount, time), got {dose!r}")
         if dose.state not in system.state_names:
-            raise unknown_name(
-                f"state of {type(system).__name__}", dose.state, system.state_names
-            )
+            raise unknown_name(f"state of {type(system).__name__}", dose.state, system.state_names)
     return doses
 
 

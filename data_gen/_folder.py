@@ -11,7 +11,7 @@ from typing import Any
 
 from warp_phys.data_gen._configuration import differences
 from warp_phys.data_gen._manifest import FILE, SHARDS, Manifest, Shard, new_manifest, read_manifest
-from warp_phys.data_gen._shards import checksum, identity_of, is_readable
+from warp_phys.data_gen._shard_files import checksum, identity_of
 from warp_phys.systems._errors import OutputExistsError, UsageError
 
 _LOCK = ".lock"
@@ -119,23 +119,19 @@ def _check_foreign(folder: Path, manifest: Manifest) -> None:
 
 
 def _is_foreign(path: Path, shard: Shard, identity: str) -> bool:
-    """Whether somebody else wrote a file; one that was ours and is damaged is not foreign."""
+    """Whether somebody else wrote a file; what was ours and cannot be read is only damaged."""
     found = identity_of(path)
-    if found == identity:
-        return False
-    return not shard.done or (is_readable(path) and path.stat().st_size != shard.size)
+    return not shard.done if found is None else found != identity
 
 
 def _kept(folder: Path, manifest: Manifest) -> Manifest:
     """Return the manifest with what cannot be kept to be made again, and warn of it."""
-    lost = {}
-    for number, shard in enumerate(manifest.shards):
+    shards = list(manifest.shards)
+    for number, shard in enumerate(shards):
         if shard.done and (fault := _fault(folder / shard.file, shard)):
-            lost[number] = replace(shard, size=0, sha256="", status=None)
-            warnings.warn(
-                f"{shard.file} in {folder} {fault}; it is made again", UserWarning, stacklevel=2
-            )
-    return manifest.with_shards(lost)
+            shards[number] = Shard(shard.file, shard.first, shard.count)
+            warnings.warn(f"{shard.file} {fault}; it is made again", UserWarning, stacklevel=5)
+    return replace(manifest, shards=tuple(shards))
 
 
 def _fault(path: Path, shard: Shard) -> str:
@@ -156,4 +152,3 @@ def _remove(folder: Path, manifest: Manifest) -> None:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
-

@@ -47,8 +47,10 @@ class InputTable:
     def rows(self, rows: slice) -> InputTable:
         """Return the table of some trajectories."""
         series = tuple(one[rows] if one.ndim == 2 else one for one in self.series)
-        own = self.times is not None and self.times.ndim == 2
-        return replace(self, series=series, times=self.times[rows] if own else self.times)
+        times = self.times
+        if times is not None and times.ndim == 2:
+            times = times[rows]
+        return replace(self, series=series, times=times)
 
     def driven(self, count: int, grid: Floats) -> Driven:
         """Return the inputs of `count` trajectories as numbers, at sample times (T,) or (N, T)."""
@@ -105,9 +107,7 @@ def read_inputs(
     knots = None if times is None else _knots(times, n)
     at = grid if knots is None else knots
     where = "sample time" if knots is None else "time of input_times"
-    series = tuple(
-        _series(name, (given or {})[name], n, at, where) for name in system.input_names
-    )
+    series = tuple(_series(name, (given or {})[name], n, at, where) for name in system.input_names)
     return InputTable(system.inputs, series, knots)
 
 

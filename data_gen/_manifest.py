@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from warp_phys.data_gen._configuration import digest
 from warp_phys.systems._errors import SchemaError
 from warp_phys.systems._files import write_atomic
 
@@ -85,11 +85,6 @@ class Manifest:
                 total[name] = total.get(name, 0) + count
         return total
 
-    def with_shards(self, changed: Mapping[int, Shard]) -> Manifest:
-        """Return the manifest with some shards replaced."""
-        shards = tuple(changed.get(number, shard) for number, shard in enumerate(self.shards))
-        return replace(self, shards=shards)
-
     def write(self, folder: Path) -> None:
         """Write it into a folder: whole, or not at all."""
         write_atomic(self._text().encode(), folder / FILE, overwrite=True)
@@ -145,6 +140,12 @@ def read_manifest(folder: Path) -> Manifest:
             "with overwrite=True, or restore it"
         )
     return Manifest(configuration, shards)
+
+
+def digest(configuration: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a configuration, in hexadecimal."""
+    text = json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shard_file(number: int) -> str:

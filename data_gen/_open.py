@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from warp_phys.data_gen._manifest import FILE, Manifest, Shard, read_manifest, shard_file
-from warp_phys.data_gen._shards import IDENTITY, checksum
+from warp_phys.data_gen._shard_files import IDENTITY, checksum
 from warp_phys.systems._errors import SchemaError
 
 _MOST_NAMED = 5
@@ -106,7 +105,7 @@ def _lazy(folder: Path, manifest: Manifest) -> xr.Dataset:
             else:
                 reader = _Reader(str(folder), manifest.shards[0].count, manifest.identity, name)
                 chunks = (counts, *((length,) for length in variable.shape[1:]))
-                values = da.map_blocks(  # type: ignore[no-untyped-call]
+                values = da.map_blocks(
                     reader,
                     chunks=chunks,
                     dtype=variable.dtype,

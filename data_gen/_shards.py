@@ -1,4 +1,4 @@
-"""Shards: files of a data set, each a complete one of its own trajectories."""
+"""Making shards: files of a data set, each a complete one of its own trajectories."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
+import dask
 import numpy as np
 import torch
 import xarray as xr
 
 from warp_phys.data_gen._dataset_plan import DatasetPlan
 from warp_phys.data_gen._run import STATUS_MEANINGS
+from warp_phys.data_gen._shard_files import IDENTITY
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._files import _image, write_atomic
 from warp_phys.systems._labels import software_versions
-
-IDENTITY = "configuration_sha256"
-"""Attribute of a shard: the digest of what its data set is made from."""
-
-_CHUNK = 2**22
 
 
 class Written(NamedTuple):
@@ -50,32 +46,11 @@ def write_shard(
     _check_software(software)
     with _one_thread():
         dataset = plan.dataset(dated=False)
-    content = _image(dataset.assign_attrs({IDENTITY: identity}))
+    # On a dask worker xarray would ask the scheduler for a lock on this file in memory.
+    with dask.config.set(scheduler="synchronous"):
+        content = _image(dataset.assign_attrs({IDENTITY: identity}))
     write_atomic(content, Path(path), overwrite=True)
     return Written(len(content), hashlib.sha256(content).hexdigest(), _counts(dataset))
-
-
-def identity_of(path: Path) -> str:
-    """Return which data set a file says it is a shard of; empty where it does not say so."""
-    try:
-        with h5py.File(path) as file:
-            return str(file.attrs.get(IDENTITY, ""))
-    except OSError:
-        return ""
-
-
-def is_readable(path: Path) -> bool:
-    """Whether a file is an HDF5 file at all."""
-    return bool(h5py.is_hdf5(path))
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import pickle
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tqdm import tqdm
 from warp_phys.data_gen._dataset_plan import DatasetPlan
 from warp_phys.data_gen._dispatch import Piece, WorkFailedError, results
 from warp_phys.data_gen._folder import locked, prepared, remove_leftovers
-from warp_phys.data_gen._manifest import Manifest
+from warp_phys.data_gen._manifest import Manifest, Shard
 from warp_phys.data_gen._shards import Written, write_shard
 from warp_phys.systems._errors import UsageError, WarpPhysError
 from warp_phys.systems._labels import software_versions
@@ -59,27 +61,15 @@ def write_dataset(
         OSError: The disk is full. Whatever is raised, the set stays valid and can be resumed.
     """
     with locked(folder):
-        ledger = _Ledger(prepared(folder, configuration, overwrite=overwrite), folder)
-        bar = tqdm(
-            total=plan.n,
-            initial=ledger.manifest.trajectories_done,
-            delay=_PROGRESS_AFTER,
-            unit=" trajectories",
-            desc="simulate",
-            disable=not progress,
-        )
-        work = _pieces(plan, ledger.manifest, folder)
+        ledger = Ledger(prepared(folder, configuration, overwrite=overwrite), folder)
         try:
-            with bar:
-                for number, written in results(write_shard, work, executor):
-                    ledger.record(number, written)
-                    bar.update(ledger.manifest.shards[number].count)
+            _make(plan, ledger, executor, progress)
             ledger.write()
         except WorkFailedError as failure:
             ledger.write_if_possible()
-            raise _explained(failure, plan, ledger.manifest, folder) from failure.__cause__
+            raise _explained(failure, plan, ledger) from failure.__cause__
         except OSError as error:
-            raise _full(error, ledger.manifest, folder) from error
+            raise _full(error, ledger) from error
         except BaseException:
             ledger.write_if_possible()
             raise
@@ -87,94 +77,117 @@ def write_dataset(
             remove_leftovers(folder)
 
 
-class _Ledger:
+class Ledger:
     """The manifest while shards are being made."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
-        self.manifest = manifest
-        self._folder = folder
-        self._written = time.monotonic()
+        self.shards = list(manifest.shards)
+        self.folder = folder
+        self.identity = manifest.identity
+        self._configuration = manifest.configuration
+        self._next = time.monotonic() + _RECORD_EVERY
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it stands."""
+        return Manifest(self._configuration, tuple(self.shards))
 
     def record(self, number: int, written: Written) -> None:
-        """Take down that a shard is done; on disk at most once a second."""
-        shard = replace(self.manifest.shards[number], **written._asdict())
-        self.manifest = self.manifest.with_shards({number: shard})
-        if time.monotonic() - self._written > _RECORD_EVERY:
+        """Take down that a shard is done; on disk about once a second."""
+        self.shards[number] = replace(self.shards[number], **written._asdict())
+        if time.monotonic() > self._next:
             self.write()
 
     def write(self) -> None:
-        self.manifest.write(self._folder)
-        self._written = time.monotonic()
+        """Put it on disk."""
+        begin = time.monotonic()
+        self.manifest.write(self.folder)
+        # With very many shards it takes long itself.
+        self._next = begin + max(_RECORD_EVERY, 20 * (time.monotonic() - begin))
 
     def write_if_possible(self) -> None:
-        """Write it while another error is on its way, which matters more."""
-        try:
+        """Put it on disk while another error is on its way, which matters more."""
+        with contextlib.suppress(OSError):
             self.write()
-        except OSError:
-            return
+
+    def progress(self) -> str:
+        """Return in words how far it is and how to go on."""
+        done = sum(shard.done for shard in self.shards)
+        return (
+            f"{done} of {len(self.shards)} shards are done and intact; the same call, or the same "
+            "command, goes on from there"
+        )
 
 
-def _pieces(plan: DatasetPlan, manifest: Manifest, folder: Path) -> Iterator[Piece]:
+def _make(plan: DatasetPlan, ledger: Ledger, executor: Executor | None, progress: bool) -> None:
+    bar = tqdm(
+        total=plan.n,
+        initial=ledger.manifest.trajectories_done,
+        delay=_PROGRESS_AFTER,
+        unit=" trajectories",
+        desc="simulate",
+        disable=not progress,
+    )
+    with bar, contextlib.closing(results(write_shard, _pieces(plan, ledger), executor)) as made:
+        for number, written in made:
+            ledger.record(number, written)
+            bar.update(ledger.shards[number].count)
+
+
+def _pieces(plan: DatasetPlan, ledger: Ledger) -> Iterator[Piece]:
     software = software_versions()
-    for number in manifest.missing:
-        shard = manifest.shards[number]
-        path = str(folder.absolute() / shard.file)
-
-        def arguments(
-            first: int = shard.first, count: int = shard.count, path: str = path
-        ) -> tuple[Any, ...]:
-            return plan.part(first, count), path, manifest.identity, software
-
-        yield number, arguments
+    folder = ledger.folder.absolute()
+    for number, shard in enumerate(ledger.shards):
+        if not shard.done:
+            yield number, partial(_arguments, plan, shard, folder, ledger.identity, software)
 
 
-def _explained(
-    failure: WorkFailedError, plan: DatasetPlan, manifest: Manifest, folder: Path
-) -> Exception:
+def _arguments(
+    plan: DatasetPlan, shard: Shard, folder: Path, identity: str, software: Mapping[str, str]
+) -> tuple[Any, ...]:
+    """Return the arguments of `write_shard`."""
+    return plan.part(shard.first, shard.count), str(folder / shard.file), identity, software
+
+
+def _explained(failure: WorkFailedError, plan: DatasetPlan, ledger: Ledger) -> Exception:
     """Return the error that says which shard failed, how, and what is left."""
     cause = failure.__cause__
     if isinstance(cause, OSError) and cause.errno in _FULL:
-        return _full(cause, manifest, folder)
-    shard = manifest.shards[failure.number]
-    where = f"shard {failure.number} (trajectories {shard.first} to {shard.first + shard.count - 1})"
+        return _full(cause, ledger)
+    shard = ledger.shards[failure.number]
+    last = shard.first + shard.count - 1
+    where = f"shard {failure.number} (trajectories {shard.first} to {last})"
     if isinstance(cause, BrokenExecutor):
         return ShardError(
-            f"a worker process ended while {where} or one beside it was made: it was killed, ran "
-            f"out of memory, or could not import {type(plan.system).__name__} (a script needs "
-            f'`if __name__ == "__main__":`); {_resume(manifest)}'
+            f"a worker process ended while {where}, or one beside it, was made: it was killed, "
+            f"ran out of memory, or could not import {type(plan.system).__name__} (a script needs "
+            f'if __name__ == "__main__":); {ledger.progress()}'
         )
-    if not _can_be_sent(plan.system):
+    if "pickle" in str(cause) and (stuck := _cannot_be_sent(plan)):
         return UsageError(
-            f"{type(plan.system).__name__} cannot be sent to workers: define it at the top level "
-            f"of a module, or use dask.distributed, which can send any class; or leave out "
-            f"executor ({cause})"
+            f"the {stuck} of {type(plan.system).__name__} cannot be sent to workers ({cause}); "
+            "define classes and functions at the top level of a module, use dask.distributed, "
+            "which can send any, or leave out executor"
         )
     if isinstance(cause, UsageError):
         return UsageError(f"{where}: {cause}")
-    return ShardError(f"{where} failed: {type(cause).__name__}: {cause}; {_resume(manifest)}")
+    return ShardError(f"{where} failed: {type(cause).__name__}: {cause}; {ledger.progress()}")
 
 
-def _full(error: OSError, manifest: Manifest, folder: Path) -> OSError:
+def _full(error: OSError, ledger: Ledger) -> OSError:
     if error.errno not in _FULL:
         return error
     return OSError(
         error.errno,
-        f"the disk is full or a limit is reached ({error.strerror}) in {folder}; "
-        f"{_resume(manifest)}, once there is room",
+        f"there is no room left for {ledger.folder} ({error.strerror}): {ledger.progress()}",
     )
 
 
-def _resume(manifest: Manifest) -> str:
-    total = len(manifest.shards)
-    return (
-        f"{total - len(manifest.missing)} of {total} shards are done and intact; the same call, "
-        "or the same command, goes on from there"
-    )
-
-
-def _can_be_sent(system: Any) -> bool:
-    try:
-        pickle.dumps(system)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
+def _cannot_be_sent(plan: DatasetPlan) -> str:
+    """Return which part of a plan cannot be pickled; empty where all can."""
+    for name in ("system", "parameters", "initial_states", "constraints", "noise", "doses"):
+        try:
+            pickle.dumps(getattr(plan, name))
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return name.replace("_", " ")
+    return ""

@@ -9,11 +9,10 @@ from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from warp_phys.systems._adaptive import GROW, SHRINK, STIFF_AFTER, STIFF_COUNT
+from warp_phys.systems._adaptive import GROW, SAFETY, SHRINK, STIFF_AFTER, STIFF_COUNT
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._flow_source import flow_source
 from warp_phys.systems._problem import Problem, Solution
-from warp_phys.systems._steppers import STEPPERS
 from warp_phys.systems._translation import translated
 
 
@@ -74,30 +73,27 @@ def flow_library(
 @torch.no_grad()
 def solve_compiled(
     problem: Problem,
-    method: str,
     library: CompiledLibrary,
     *,
-    estimate: bool = True,
     slopes: Tensor | None = None,
 ) -> Solution:
     """Integrate; see `solve_adaptive` for the arguments and what comes back.
 
     Args:
         problem: What to integrate.
-        method: A key of `STEPPERS`.
-        library: What `flow_library` returned for both.
-        estimate: Integrate again, ten times looser, for the error estimate.
+        library: What `flow_library` returned for the method.
         slopes: Where the derivatives (N, T, D, S) along the library's directions go.
     """
     n_trajectories, n_times = problem.times.shape
-    states = problem.initial.new_empty(n_trajectories, n_times, problem.initial.shape[0])
+    n_states = problem.initial.shape[0]
+    states = problem.initial.new_full((n_trajectories, n_times, n_states), torch.nan)
     error = problem.initial.new_empty(n_trajectories)
     status = torch.empty(n_trajectories, dtype=torch.int64)
     data, kept = _arguments(problem)
     options = _Options(
         problem.rtol,
         problem.atol,
-        STEPPERS[method].safety,
+        SAFETY,
         SHRINK,
         GROW,
         problem.max_steps,
@@ -107,8 +103,8 @@ def solve_compiled(
     results = _Results(*map(_pointer, (states, slopes, error, status)))
     function = library.handle.flow
     function.restype = None
-    function.argtypes = [*map(POINTER, (_Problem, _Options, _Results)), c_int32, c_int32]
-    function(data, options, results, int(estimate), torch.get_num_threads())
+    function.argtypes = [*map(POINTER, (_Problem, _Options, _Results)), c_int32]
+    function(data, options, results, torch.get_num_threads())
     del kept
     return Solution(states, error, status, "compiled", library.seconds)
 

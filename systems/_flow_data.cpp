@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 namespace {
 
@@ -35,7 +34,7 @@ struct Problem {
 
 struct Options {
     double rtol, atol;
-    double safety, shrink, grow;
+    double safety, shrink, grow;              // of the step control
     int64_t max_steps, stiff_after, stiff_count;
 };
 
@@ -53,8 +52,6 @@ inline bool any(M mask) {
     return false;
 }
 inline M finite(V x) { return vabs(x) < splat(__builtin_inf()); }
-inline V smaller(V a, V b) { return select(a < b, a, b); }  // b where a is not a number
-inline V larger(V a, V b) { return select(a > b, a, b); }
 
 // The largest absolute value over the states; not a number where one of them is not.
 inline V largest(const V *values) {
@@ -71,11 +68,11 @@ struct Drive {
     }
 };
 
-// The derivative of a lane's vector.
-inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
+// The derivative of a lane's vector: of its states alone (ROWS = S), or of all (ROWS = R).
+template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
     V u[ROOM_I];
     drive.at(t, u);
-    if constexpr (D == 0) {
+    if constexpr (ROWS == S) {
         rhs(t, y, p, u, out);
     } else {
         V jy[S * S], jp[S * ROOM_P];
@@ -93,9 +90,8 @@ inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
 }
 
 // A step that was tried.
-struct Trial {
-    V y[R], f[R];
-    V error[S];           // absolute local errors
-    V norm;               // the largest over what is tolerated; infinite where not finite
+template <int ROWS> struct Trial {
+    V y[ROWS], f[ROWS];
+    V norm;               // the largest local error over what is tolerated; infinite if not finite
     V stiffness;          // step size times an estimate of the largest eigenvalue
 };

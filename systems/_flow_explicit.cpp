@@ -8,11 +8,11 @@
 constexpr int ALL_STAGES = N_STAGES + 1 + N_EXTRA;
 constexpr int N_COEFFICIENTS = 3 + N_INNER;
 
-struct Stepper {
-    V k[ALL_STAGES][R];
+template <int ROWS> struct Stepper {
+    V k[ALL_STAGES][ROWS];
 
     template <typename Table, int... J>
-    static inline V sum(const V (*k)[R], int i, std::integer_sequence<int, J...>) {
+    static inline V sum(const V (*k)[ROWS], int i, std::integer_sequence<int, J...>) {
         V total = splat(0.0);
         ((Table::at(J) != 0.0 ? (void)(total += Table::at(J) * k[J][i]) : (void)0), ...);
         return total;
@@ -30,22 +30,23 @@ struct Stepper {
     template <int STAGE>
     void stages(V t, V h, const V *y, const V *p, const Drive &drive, V *stage_y) {
         if constexpr (STAGE < N_STAGES) {
-            for (int i = 0; i < R; ++i) stage_y[i] = y[i] + h * sum<Row<STAGE>, STAGE>(i);
-            slope_at(t + STAGE_C[STAGE] * h, stage_y, p, drive, k[STAGE]);
+            for (int i = 0; i < ROWS; ++i) stage_y[i] = y[i] + h * sum<Row<STAGE>, STAGE>(i);
+            slope_at<ROWS>(t + STAGE_C[STAGE] * h, stage_y, p, drive, k[STAGE]);
             stages<STAGE + 1>(t, h, y, p, drive, stage_y);
         }
     }
 
+    // Try a step; its stages stay for the interpolant.
     void attempt(V t, V h, const V *y, const V *f, const V *p, const Drive &drive,
-                 const Options &options, Trial &to) {
-        V stage_y[R];
-        for (int i = 0; i < R; ++i) {
+                 Trial<ROWS> &to) {
+        V stage_y[ROWS];
+        for (int i = 0; i < ROWS; ++i) {
             k[0][i] = f[i];
             stage_y[i] = y[i];
         }
         stages<1>(t, h, y, p, drive, stage_y);
-        for (int i = 0; i < R; ++i) to.y[i] = y[i] + h * sum<End, N_STAGES>(i);
-        slope_at(t + h, to.y, p, drive, to.f);
+        for (int i = 0; i < ROWS; ++i) to.y[i] = y[i] + h * sum<End, N_STAGES>(i);
+        slope_at<ROWS>(t + h, to.y, p, drive, to.f);
         V rise[S], run[S];
         for (int i = 0; i < S; ++i) {
             rise[i] = to.f[i] - k[N_STAGES - 1][i];
@@ -53,53 +54,50 @@ struct Stepper {
         }
         const V far = largest(run);
         to.stiffness = select(far > splat(0.0), h * largest(rise) / far, splat(0.0));
-        for (int i = 0; i < R; ++i) k[N_STAGES][i] = to.f[i];
-        measure(h, y, options, to);
+        for (int i = 0; i < ROWS; ++i) k[N_STAGES][i] = to.f[i];
     }
 
-    void measure(V h, const V *y, const Options &options, Trial &to) {
-        V main[S], relative[S], rough[S];
+    void measure(V h, const V *y, const Options &options, Trial<ROWS> &to) const {
+        V main[S], rough[S];
         M sound = h == h;
         for (int i = 0; i < S; ++i) {
             const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(to.y[i]));
-            main[i] = h * sum<Errors<0>, N_STAGES + 1>(i);
-            relative[i] = main[i] / scale;
-            if constexpr (N_ERRORS > 1) rough[i] = h * sum<Errors<N_ERRORS - 1>, N_STAGES + 1>(i) / scale;
+            main[i] = h * sum<Errors<0>, N_STAGES + 1>(i) / scale;
+            if constexpr (N_ERRORS > 1)
+                rough[i] = h * sum<Errors<N_ERRORS - 1>, N_STAGES + 1>(i) / scale;
             sound = both(sound, finite(to.y[i] + to.f[i]));
         }
-        V norm = largest(relative), ratio = splat(1.0);
+        V norm = largest(main);
         if constexpr (N_ERRORS > 1) {
             // DOP853 tempers its fifth-order estimate by a third-order one.
             const V other = largest(rough);
-            ratio = norm / vsqrt(norm * norm + 0.01 * (other * other));
-            ratio = select(both(norm == splat(0.0), other == splat(0.0)), splat(1.0), ratio);
-            norm = norm * ratio;
+            const V ratio = norm / vsqrt(norm * norm + 0.01 * (other * other));
+            norm = select(norm == splat(0.0), splat(0.0), norm * ratio);
         }
-        for (int i = 0; i < S; ++i) to.error[i] = vabs(main[i]) * ratio;
         to.norm = select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
     template <int ROW> void extra(V t, V h, const V *y, const V *p, const Drive &drive) {
         if constexpr (ROW < N_EXTRA) {
-            V stage_y[R];
+            V stage_y[ROWS];
             constexpr int COUNT = N_STAGES + 1 + ROW;
-            for (int i = 0; i < R; ++i) stage_y[i] = y[i] + h * sum<Extra<ROW>, COUNT>(i);
-            slope_at(t + EXTRA_C[ROW] * h, stage_y, p, drive, k[COUNT]);
+            for (int i = 0; i < ROWS; ++i) stage_y[i] = y[i] + h * sum<Extra<ROW>, COUNT>(i);
+            slope_at<ROWS>(t + EXTRA_C[ROW] * h, stage_y, p, drive, k[COUNT]);
             extra<ROW + 1>(t, h, y, p, drive);
         }
     }
 
-    template <int ROW> void inner(V h, int i, V (*out)[R]) const {
+    template <int ROW> void inner(V h, int i, V (*out)[ROWS]) const {
         if constexpr (ROW < N_INNER) {
             out[3 + ROW][i] = h * sum<Inner<ROW>, ALL_STAGES>(i);
             inner<ROW + 1>(h, i, out);
         }
     }
 
-    void interpolant(V t, V h, const V *y, const V *p, const Drive &drive, const Trial &to,
-                     V (*out)[R]) {
+    void interpolant(V t, V h, const V *y, const V *p, const Drive &drive, const Trial<ROWS> &to,
+                     V (*out)[ROWS]) {
         extra<0>(t, h, y, p, drive);
-        for (int i = 0; i < R; ++i) {
+        for (int i = 0; i < ROWS; ++i) {
             const V change = to.y[i] - y[i], before = h * k[0][i], after = h * k[N_STAGES][i];
             out[0][i] = change;
             out[1][i] = before - change;

@@ -56,8 +56,8 @@ struct Factors {
     }
 };
 
-struct Stepper {
-    V k[N_STAGES][R];
+template <int ROWS> struct Stepper {
+    V k[N_STAGES][S];
     V rate[S];
     Factors factors;
 
@@ -81,8 +81,9 @@ struct Stepper {
         factors.decompose();
     }
 
+    // Try a step; its increments stay for the interpolant.
     void attempt(V t, V h, const V *y, const V *f, const V *p, const Drive &drive,
-                 const Options &options, Trial &to) {
+                 Trial<ROWS> &to) {
         const V safe = select(h > splat(0.0), h, splat(1.0));  // lanes at rest
         linearize(t, safe, y, p, drive);
         for (int s = 0; s < N_STAGES; ++s) {
@@ -92,7 +93,7 @@ struct Stepper {
             } else {
                 V stage_y[S];
                 for (int i = 0; i < S; ++i) stage_y[i] = y[i] + weighted(STAGE_A[s], s, i);
-                slope_at(t + STAGE_C[s] * h, stage_y, p, drive, right);
+                slope_at<S>(t + STAGE_C[s] * h, stage_y, p, drive, right);
                 for (int i = 0; i < S; ++i) right[i] += weighted(COUPLINGS[s], s, i) / safe;
             }
             if constexpr (CHANGES_IN_TIME)
@@ -101,21 +102,24 @@ struct Stepper {
             for (int i = 0; i < S; ++i) k[s][i] = right[i];
         }
         for (int i = 0; i < S; ++i) to.y[i] = y[i] + weighted(WEIGHTS, N_STAGES, i);
-        slope_at(t + h, to.y, p, drive, to.f);
+        slope_at<S>(t + h, to.y, p, drive, to.f);
+        to.stiffness = splat(0.0);
+    }
+
+    void measure(V h, const V *y, const Options &options, Trial<ROWS> &to) const {
         M sound = h == h;
         V relative[S];
         for (int i = 0; i < S; ++i) {
             const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(to.y[i]));
-            to.error[i] = vabs(k[N_STAGES - 1][i]);
-            relative[i] = to.error[i] / scale;
+            relative[i] = k[N_STAGES - 1][i] / scale;
             sound = both(sound, finite(to.y[i] + to.f[i]));
         }
         const V norm = largest(relative);
         to.norm = select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
-        to.stiffness = splat(0.0);
     }
 
-    void interpolant(V, V, const V *y, const V *, const Drive &, const Trial &to, V (*out)[R]) {
+    void interpolant(V, V, const V *y, const V *, const Drive &, const Trial<ROWS> &to,
+                     V (*out)[S]) const {
         for (int i = 0; i < S; ++i) {
             const V third = weighted(INTERPOLATION[2], N_STAGES, i);
             out[0][i] = to.y[i] - y[i];

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from warp_phys.systems._cpp import PRELUDE, system_source
 from warp_phys.systems._rosenbrock_tableau import RODAS5P_TABLEAU, RosenbrockTableau
+from warp_phys.systems._steppers import STEPPERS
 from warp_phys.systems._tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
 from warp_phys.systems._tracing import SystemGraph
 
@@ -19,7 +20,7 @@ _TABLEAUS: dict[str, Tableau | RosenbrockTableau] = {
 
 
 def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> str:
-    """Return the source of a library with the function `flow`, see `_flow_main.cpp`.
+    """Return the source of a library with the function `flow`, see `_flow_lanes.cpp`.
 
     Args:
         graph: The system.
@@ -39,8 +40,9 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
             f"static constexpr int N_DIRECTIONS = {len(directions)};",
             _numbers("int DIRECTION", directions or (0,)),
             f"static constexpr int ERROR_ORDER = {tableau.error_order};",
+            f"static constexpr double RICHARDSON = {STEPPERS[method].richardson!r};",
             *constants,
-            *map(_text, ("_flow_data.cpp", method_file, "_flow_lanes.cpp", "_flow_main.cpp")),
+            *map(_text, ("_flow_data.cpp", method_file, "_flow_lanes.cpp")),
         ]
     )
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from warp_phys.systems._adaptive import solve_adaptive
 from warp_phys.systems._closed_form import solve_closed_form
 from warp_phys.systems._doses import Dose
 from warp_phys.systems._errors import UsageError, unknown_name
-from warp_phys.systems._flow_compiled import flow_library, solve_compiled
 from warp_phys.systems._problem import Problem, Solution, Status, scatter
 from warp_phys.systems._scipy import SCIPY_METHODS, solve_scipy
 from warp_phys.systems._steppers import STEPPERS
+from warp_phys.systems._stepwise import solve_stepwise
 from warp_phys.systems._torchdiffeq import solve_rk4, solve_torchdiffeq
 from warp_phys.systems._validation import build_problem, check_whole, valid_trajectories
 
@@ -164,22 +163,15 @@ def _solve(problem: Problem, method: str, substeps: int) -> Solution:
     if method in SCIPY_METHODS:
         return solve_scipy(problem, method)
     if method in STEPPERS:
-        return _solve_stepwise(problem, method)
+        return solve_stepwise(problem, method)
     return _solve_with_stiff_path(problem)
 
 
-def _solve_stepwise(problem: Problem, method: str) -> Solution:
-    library = flow_library(problem, method)
-    if library is None:
-        return solve_adaptive(problem, method)
-    return solve_compiled(problem, method, library)
-
-
 def _solve_with_stiff_path(problem: Problem) -> Solution:
-    solution = _solve_stepwise(problem, "dop853")
+    solution = solve_stepwise(problem, "dop853")
     stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
     if stiff.numel() == 0:
         return solution
     everything = torch.arange(problem.counts.numel(), device=stiff.device)
-    again = _solve_stepwise(problem.select(stiff), "rodas5p")
+    again = solve_stepwise(problem.select(stiff), "rodas5p")
     return scatter([(everything, solution), (stiff, again)], problem)

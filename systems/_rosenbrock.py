@@ -46,14 +46,13 @@ def take_implicit_step(
         increments.append(solved[:, :, 0].T.contiguous())
     y_new = y + combine(tableau.weights, increments)
     f_new = problem.derivative(t + h, y_new, drive)
-    error = increments[-1].abs()
+    error = increments[-1]
     norm = largest(error / (problem.atol + problem.rtol * torch.maximum(y.abs(), y_new.abs())))
     finite = (y_new + f_new).isfinite().all(dim=0) & norm.isfinite() & defined
     return Step(
         y=y_new,
         f=f_new,
         stages=increments,
-        error=error,
         error_norm=torch.where(finite, norm, torch.inf),
         stiffness=torch.zeros_like(t),
     )
@@ -82,7 +81,7 @@ def _linearization(
         return problem.system.derivative(t, y, parameters, inputs)
 
     # One copy of the batch for each direction: every state, then time.
-    copies = (t.expand(count + 1, -1), y[:, None].expand(-1, count + 1, -1))
+    copies = (t.repeat(count + 1, 1), y[:, None].repeat(1, count + 1, 1))
     along = (moving, directions[:, :, None].repeat(1, 1, y.shape[1]))
     slopes = torch.func.jvp(derivative, copies, along)[1]
     return slopes[:, :count].permute(2, 0, 1), slopes[:, count]

@@ -22,7 +22,6 @@ class Step:
         f: (S, n), their derivative.
         stages: The derivatives at all stages, each (S, n), `f` last (of a Rosenbrock method: the
             increments).
-        error: (S, n), estimate of the absolute local error.
         error_norm: (n,), largest error of a state over what is tolerated; at most 1 to be accepted,
             infinite where the step left the finite numbers.
         stiffness: (n,), step size times an estimate of the largest eigenvalue.
@@ -31,7 +30,6 @@ class Step:
     y: Tensor
     f: Tensor
     stages: list[Tensor]
-    error: Tensor
     error_norm: Tensor
     stiffness: Tensor
 
@@ -58,13 +56,12 @@ def take_step(
     run = largest(y_new - stage_y)
     stages.append(f_new)
     scale = problem.atol + problem.rtol * torch.maximum(y.abs(), y_new.abs())
-    error, error_norm = _error(tableau, stages, h, scale)
+    error_norm = _error_norm(tableau, stages, h, scale)
     finite = (y_new + f_new).isfinite().all(dim=0) & error_norm.isfinite()
     return Step(
         y=y_new,
         f=f_new,
         stages=stages,
-        error=error,
         error_norm=torch.where(finite, error_norm, torch.inf),
         stiffness=torch.where(run > 0.0, h * rise / run, 0.0),
     )
@@ -117,16 +114,12 @@ def largest(values: Tensor) -> Tensor:
     return values.abs().amax(dim=0)
 
 
-def _error(
-    tableau: Tableau, stages: Sequence[Tensor], h: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the absolute local errors (S, n) and their norm (n,), each state over its scale."""
-    main = h * combine(tableau.errors[0], stages)
-    norm = largest(main / scale)
+def _error_norm(tableau: Tableau, stages: Sequence[Tensor], h: Tensor, scale: Tensor) -> Tensor:
+    """Return the largest local error of a state over its scale, (n,)."""
+    norm = largest(h * combine(tableau.errors[0], stages) / scale)
     if len(tableau.errors) == 1:
-        return main.abs(), norm
+        return norm
     # DOP853 tempers its fifth-order estimate by a third-order one.
     rough = largest(h * combine(tableau.errors[1], stages) / scale)
     ratio = norm / torch.sqrt(norm**2 + 0.01 * rough**2)
-    ratio = torch.where((norm == 0.0) & (rough == 0.0), 1.0, ratio)
-    return main.abs() * ratio, norm * ratio
+    return torch.where(norm == 0.0, 0.0, norm * ratio)

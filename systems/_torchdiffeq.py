@@ -12,7 +12,6 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from warp_phys.systems._adaptive import solve_once
 from warp_phys.systems._problem import (
     Problem,
     Solution,
@@ -22,6 +21,7 @@ from warp_phys.systems._problem import (
     scatter,
 )
 from warp_phys.systems._schedule import Drive
+from warp_phys.systems._stepwise import solve_stepwise
 
 # From a derivative in rescaled time and states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
@@ -63,7 +63,7 @@ def solve_torchdiffeq(problem: Problem) -> Solution:
     "dop853" finds the trajectories that fail: they keep its result, as constants, and its status.
     For the others the error estimate is how far both methods differ.
     """
-    first = solve_once(problem, "dop853")
+    first = solve_stepwise(problem.detach(), "dop853")
     intact = first.status == Status.CONVERGED
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
     failed = Solution(first.states[bad], first.error_estimate[bad], first.status[bad], first.engine)

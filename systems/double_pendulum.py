@@ -27,7 +27,7 @@ class DoublePendulum(System):
     and their rates. Parameters: upper mass :math:`m_1` (known, 1 kg, unless freed), lower mass
     :math:`m_2`, upper and lower length :math:`\ell_1, \ell_2`, acceleration of gravity g (known
     unless freed). A motion determines :math:`m_2/m_1`, :math:`\ell_2/\ell_1` and
-    :math:`g/\ell_1`. Large swings are chaotic: errors grow e-fold in about half a second.
+    :math:`g/\ell_1`. Large swings are chaotic.
 
     The energy is constant. There is no closed form.
 

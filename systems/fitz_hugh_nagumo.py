@@ -16,12 +16,9 @@ def _to_coordinates(p: Any) -> tuple[Tensor, ...]:
 
 
 def _from_coordinates(q: Any, p: Any) -> dict[str, Tensor | None]:
-    return {
-        "a": q.epsilon_a / q.epsilon,
-        "b": q.epsilon_b / q.epsilon,
-        "epsilon": q.epsilon,
-        "current": q.current,
-    }
+    epsilon = q.epsilon if p.epsilon is None else p.epsilon
+    a, b = q.epsilon_a / epsilon, q.epsilon_b / epsilon
+    return {"a": a, "b": b, "epsilon": epsilon, "current": q.current}
 
 
 class FitzHughNagumo(System):

@@ -25,9 +25,9 @@ class HodgkinHuxley(System):
     with rates, for v = V + 65 mV in mV and in 1/ms,
 
     .. math::
-        \alpha_n &= 0.1\, B(1 - v/10), &\ \beta_n &= 0.125\, e^{-v/80} \\
-        \alpha_m &= B(2.5 - v/10), &\ \beta_m &= 4\, e^{-v/18} \\
-        \alpha_h &= 0.07\, e^{-v/20}, &\ \beta_h &= 1 / (e^{3 - v/10} + 1)
+        \alpha_n &= 0.1\, B(1 - v/10), \quad \beta_n = 0.125\, e^{-v/80} \\
+        \alpha_m &= B(2.5 - v/10), \quad \beta_m = 4\, e^{-v/18} \\
+        \alpha_h &= 0.07\, e^{-v/20}, \quad \beta_h = 1 / (e^{3 - v/10} + 1)
 
     and :math:`B(x) = x / (e^x - 1)`, B(0) = 1. States: membrane voltage V, inside against outside;
     the activation n of potassium channels; activation m and inactivation h of sodium channels,
@@ -68,7 +68,7 @@ class HodgkinHuxley(System):
         Parameter("capacitance", "uF/cm2", "positive", (0.5, 2.0), 1.0, "of the membrane"),
     )
     default_initial_state = {"voltage": (-70.0, -60.0), "n": 0.3177, "m": 0.0529, "h": 0.5961}
-    default_times = tuple(0.2 * step for step in range(201))
+    default_times = tuple(0.15 * step for step in range(201))
     reference = "Hodgkin and Huxley 1952, doi:10.1113/jphysiol.1952.sp004764"
 
     def rhs(self, t: Any, y: Tensor, p: Any) -> tuple[Tensor, ...]:

@@ -17,7 +17,8 @@ def _to_coordinates(p: Any) -> tuple[Tensor, Tensor]:
 
 
 def _from_coordinates(q: Any, p: Any) -> dict[str, Tensor | None]:
-    return {"growth": q.growth, "capacity": q.growth / q.growth_over_capacity}
+    growth = q.growth if p.growth is None else p.growth
+    return {"growth": growth, "capacity": growth / q.growth_over_capacity}
 
 
 class LogisticGrowth(System):

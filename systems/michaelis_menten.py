@@ -18,8 +18,8 @@ class MichaelisMenten(System):
         E + S \underset{k_r}{\overset{k_f}{\rightleftharpoons}} C \overset{k_{cat}}{\to} E + P
 
     .. math::
-        \dot E &= -k_f E S + (k_r + k_{cat})\, C, &\ \dot S &= -k_f E S + k_r C \\
-        \dot C &= k_f E S - (k_r + k_{cat})\, C, &\ \dot P &= k_{cat} C
+        \dot E &= -k_f E S + (k_r + k_{cat})\, C, \quad \dot S = -k_f E S + k_r C \\
+        \dot C &= k_f E S - (k_r + k_{cat})\, C, \quad \dot P = k_{cat} C
 
     States: concentrations of free enzyme E, substrate S, complex C and product P. Parameters:
     binding :math:`k_f`, unbinding :math:`k_r`, turnover :math:`k_{cat}`. With much more substrate

@@ -21,8 +21,8 @@ class TwoCompartment(System):
     with :math:`k_{10} = CL/V_1`, :math:`k_{12} = Q/V_1`, :math:`k_{21} = Q/V_2`. States: amounts of
     drug in the central compartment A, to which doses go, and in the peripheral one B. Output:
     concentration :math:`A/V_1`. Parameters: clearance CL; central volume :math:`V_1`; exchange Q
-    between both compartments; peripheral volume :math:`V_2`. The ranges and the 25 mg at the start
-    are those of indometacin in adults.
+    between both compartments; peripheral volume :math:`V_2`. The ranges lie around the values of
+    indometacin in adults, of which 25 mg are there at the start.
 
     Closed form: A and B are sums of two exponentials, whose rates :math:`\lambda` solve
     :math:`\lambda^2 - (k_{10} + k_{12} + k_{21}) \lambda + k_{10} k_{21} = 0` and always differ.

@@ -15,15 +15,8 @@ import warp_phys as wp
 from warp_phys import _cli_options as kinds
 from warp_phys._cli_files import any_file, check_data_output, contents
 from warp_phys._cli_fit import fit, forecast
-from warp_phys._cli_values import (
-    check_outputs,
-    check_suffix,
-    parse_levels,
-    parse_names,
-    parse_recipes,
-    parse_renames,
-    parse_times,
-)
+from warp_phys._cli_simulate import simulate
+from warp_phys._cli_values import check_outputs, check_suffix, parse_renames
 from warp_phys.systems._errors import WarpPhysError
 
 if TYPE_CHECKING:
@@ -50,50 +43,7 @@ def list_systems(name: kinds.MaybeSystemName = None) -> None:
     typer.echo(systems_table() if name is None else get_system(name).describe())
 
 
-@app.command()
-def simulate(
-    system: kinds.SystemName,
-    number: kinds.Number,
-    output: kinds.DataOutput,
-    times: kinds.MaybeTimes = None,
-    noise: kinds.Noise = None,
-    distribution: kinds.Distribution = "normal",
-    missing: kinds.Missing = None,
-    observe: kinds.Observe = None,
-    parameter: kinds.ParameterRecipes = None,
-    initial_state: kinds.StateRecipes = None,
-    seed: kinds.MaybeSeed = None,
-    overwrite: kinds.Overwrite = False,
-) -> None:
-    """Simulate trajectories, with noise and gaps."""
-    recipes = parse_recipes("--parameter", parameter or [])
-    starts = parse_recipes("--initial-state", initial_state or [])
-    levels = parse_levels("--noise", noise or [])
-    shares = parse_levels("--missing", missing or [])
-    grid = None if times is None else parse_times(times)
-    check_data_output("--output", output, overwrite=overwrite)
-
-    from warp_phys._cli_report import warn_failed
-    from warp_phys.data_gen import simulate as simulate_data
-    from warp_phys.systems import get_system
-
-    known = get_system(system)
-    data = simulate_data(
-        known,
-        number,
-        known.default_times if grid is None else grid,
-        parameters=recipes,
-        initial_states=starts,
-        noise=levels,
-        distribution=distribution,  # type: ignore[arg-type] # simulate checks the text
-        missing=shares,
-        observe=parse_names(observe),
-        seed=seed,
-        progress=sys.stderr.isatty(),
-    )
-    warn_failed(data)
-    wp.save(data, output, overwrite=overwrite)
-    typer.echo(f"wrote {output}: {contents(data)}, seed {data.attrs['seed']}")
+app.command()(simulate)
 
 
 @app.command()

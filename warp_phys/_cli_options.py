@@ -83,6 +83,39 @@ StateRecipes = Annotated[
 MaybeSeed = Annotated[
     int | None, option("NUMBER", "Seed of all random numbers; a fresh one by default.")
 ]
+FileOrFolder = Annotated[
+    str,
+    option(
+        "PATH",
+        "NetCDF file to write (.nc); or a folder, for data sets larger than memory: the same "
+        "command goes on where it was stopped.",
+        "--output",
+        "-o",
+    ),
+]
+DoseRecipes = Annotated[
+    list[str] | None,
+    option("STATE=AMOUNT@TIME", "A dose; AMOUNT and TIME are each a RECIPE. Repeatable.", "--dose"),
+]
+SamplingName = Annotated[
+    str,
+    option("NAME", "How parameters and states are drawn: random, sobol or latin_hypercube."),
+]
+Constraints = Annotated[
+    list[str] | None,
+    option("TEXT", 'What they must meet, such as "beta > gamma". Repeatable.', "--constraint"),
+]
+ShardSize = Annotated[
+    int | None,
+    option("NUMBER", "Trajectories in each file of a folder; by default what takes 64 MiB."),
+]
+Workers = Annotated[
+    int | None, option("NUMBER", "Processes on this machine that make the files of a folder.")
+]
+Scheduler = Annotated[
+    str | None,
+    option("ADDRESS", "Scheduler of a dask.distributed cluster that makes them instead."),
+]
 
 # Of `train`.
 TrainingData = Annotated[Path, argument("DATA", "Records to learn from, from `simulate`.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,13 +86,19 @@ def warn_failed(data: xr.Dataset) -> None:
     status = data["status"]
     codes = np.atleast_1d(status.attrs["flag_values"]).tolist()
     words = dict(zip(codes, status.attrs["flag_meanings"].split(), strict=True))
-    kinds, counts = np.unique(status.values[status.values != 0], return_counts=True)
-    if kinds.size:
-        listed = [
-            f"{count} {words[kind].replace('_', ' ')}"
-            for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
-        ]
-        warn(f"{counts.sum()} of {status.size} trajectories failed: {', '.join(listed)}")
+    kinds, counts = np.unique(status.values, return_counts=True)
+    warn_counted(
+        {words[kind]: count for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)}
+    )
+
+
+def warn_counted(status: Mapping[str, int]) -> None:
+    """The same from the number of trajectories for each way to end."""
+    failed = {word: count for word, count in status.items() if word != "converged"}
+    if failed:
+        listed = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in failed.items())
+        total, all_of_them = sum(failed.values()), sum(status.values())
+        warn(f"{total} of {all_of_them} trajectories failed: {listed}")
 
 
 def warn(text: str) -> None:

@@ -126,6 +126,35 @@ def parse_recipes(option: str, texts: Iterable[str]) -> dict[str, Any] | None:
     return {name: _recipe(f"{option} {name}", value) for name, value in pairs.items()} or None
 
 
+def parse_doses(option: str, texts: Iterable[str]) -> list[Any]:
+    """Return STATE=AMOUNT@TIME texts as doses.
+
+    Raises:
+        UsageError: A text has another form, or an amount or time is no recipe.
+
+    Example:
+        >>> parse_doses("--dose", ["gut=100:400@24"])
+        [Dose(state='gut', amount=(100.0, 400.0), time=24.0)]
+    """
+    from warp_phys.systems import Dose
+
+    doses = []
+    for text in texts:
+        state, equals, rest = (piece.strip() for piece in text.partition("="))
+        amount, at, time = (piece.strip() for piece in rest.partition("@"))
+        if not (state and equals and at):
+            raise UsageError(f"expected {option} STATE=AMOUNT@TIME, got {text!r}")
+        what = f"{option} {state}"
+        doses.append(
+            Dose(
+                state,
+                _recipe(f"the amount of {what}", amount),
+                _recipe(f"the time of {what}", time),
+            )
+        )
+    return doses
+
+
 def parse_levels(option: str, texts: Sequence[str]) -> float | dict[str, Any]:
     """Return one number for all outputs, or a recipe for each output named.
 

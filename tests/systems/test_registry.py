@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 import warp_phys.systems
 from warp_phys.systems import (
     SIR,
+    CoupledOscillators,
+    FitzHughNagumo,
+    Lorenz63,
     LotkaVolterra,
     System,
     UnknownNameError,
@@ -22,7 +26,7 @@ from warp_phys.systems import (
 
 
 def test_every_name_gives_its_system() -> None:
-    assert len(system_names()) == 7
+    assert len(system_names()) == 23
     for name in system_names():
         system = get_system(name)
         assert isinstance(system, System)
@@ -36,6 +40,8 @@ def test_every_name_gives_its_system() -> None:
         ("LotkaVolterra", LotkaVolterra),
         ("lotka-volterra", LotkaVolterra),
         ("Van der Pol", VanDerPol),
+        ("fitzhugh_nagumo", FitzHughNagumo),
+        ("lorenz-63", Lorenz63),
     ],
 )
 def test_other_spellings_are_understood(name: str, cls: type[System]) -> None:
@@ -44,6 +50,20 @@ def test_other_spellings_are_understood(name: str, cls: type[System]) -> None:
 
 def test_options_reach_the_system() -> None:
     assert get_system("pendulum", length=1.0).free_names == ("damping",)
+    assert len(get_system("coupled_oscillators", masses=4).states) == 8
+
+
+def test_the_number_of_masses_is_an_option_like_others() -> None:
+    system = CoupledOscillators(masses=4, mass=2.0)
+    assert CoupledOscillators().options == {"masses": 3}
+    assert system.output_names == system.state_names
+    assert list(system.default_initial_state) == list(system.state_names)
+    for twin in (get_system(system.name, **system.options), pickle.loads(pickle.dumps(system))):
+        assert twin.states == system.states
+        assert twin.parameters == system.parameters
+    for wrong in (1, 2.0, None):
+        with pytest.raises(UsageError, match="masses as a whole number of 2 or more, received"):
+            CoupledOscillators(masses=wrong)
 
 
 def test_an_unknown_system_offers_close_names() -> None:

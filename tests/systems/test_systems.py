@@ -8,16 +8,32 @@ import torch
 
 from tests.systems.contract import SystemContract
 from warp_phys.systems import (
+    SEIR,
     SIR,
+    Brusselator,
+    CoupledOscillators,
     DampedOscillator,
+    DoublePendulum,
+    Duffing,
+    FitzHughNagumo,
+    Goodwin,
+    HodgkinHuxley,
     Input,
+    LogisticGrowth,
+    Lorenz63,
     LotkaVolterra,
     MassSpringDamper,
+    MichaelisMenten,
+    OneCompartmentOral,
     Parameter,
     Pendulum,
+    Robertson,
+    RosenzweigMacArthur,
+    Rossler,
     Sine,
     State,
     System,
+    TwoCompartment,
     VanDerPol,
     get_system,
     integrate,
@@ -89,6 +105,86 @@ class TestVanDerPol(SystemContract):
 
 class TestSIR(SystemContract):
     system = SIR()
+
+
+class TestCoupledOscillators(SystemContract):
+    system = CoupledOscillators()
+
+
+class TestDoublePendulum(SystemContract):
+    system = DoublePendulum()
+    few = 1
+
+
+class TestDuffing(SystemContract):
+    system = Duffing()
+    few = 1
+
+
+class TestLogisticGrowth(SystemContract):
+    system = LogisticGrowth()
+
+
+class TestRosenzweigMacArthur(SystemContract):
+    system = RosenzweigMacArthur()
+
+
+class TestSEIR(SystemContract):
+    system = SEIR()
+
+
+class TestOneCompartmentOral(SystemContract):
+    system = OneCompartmentOral()
+
+
+class TestTwoCompartment(SystemContract):
+    system = TwoCompartment()
+
+
+class TestFitzHughNagumo(SystemContract):
+    system = FitzHughNagumo()
+    few = 1
+    rapid = True
+
+
+class TestHodgkinHuxley(SystemContract):
+    system = HodgkinHuxley()
+    few = 1
+    rapid = True
+
+
+class TestMichaelisMenten(SystemContract):
+    system = MichaelisMenten()
+    few = 1
+    rapid = True
+
+
+class TestBrusselator(SystemContract):
+    system = Brusselator()
+    few = 2
+    rapid = True
+
+
+class TestRobertson(SystemContract):
+    system = Robertson()
+    few = 1
+    stiff = True
+    rapid = True
+
+
+class TestGoodwin(SystemContract):
+    system = Goodwin()
+    few = 1
+
+
+class TestLorenz63(SystemContract):
+    system = Lorenz63()
+    few = 1
+
+
+class TestRossler(SystemContract):
+    system = Rossler()
+    few = 1
 
 
 class TestGasOil(SystemContract):

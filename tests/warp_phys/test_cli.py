@@ -190,6 +190,101 @@ class TestSimulate:
         assert not list(tmp_path.iterdir())
 
 
+class TestSimulateIntoAFolder:
+    COMMAND = ("simulate", "damped_oscillator", "-n", 30, "--times", "0:2:0.5", "--seed", 3)
+
+    def test_it_is_the_public_function(self, run, tmp_path):
+        folder = tmp_path / "set"
+        status, out, err = run(
+            *self.COMMAND,
+            *("--noise", 0.1, "--sampling", "latin_hypercube", "--shard-size", 12),
+            *("--constraint", "natural_frequency > 2 * damping_rate", "--constraint", "position<0"),
+            *("--initial-state", "position=-1:1", "--dose", "velocity=1:2@normal(1,0.1)"),
+            *("-o", f"{folder}/"),
+        )
+        assert (status, err) == (0, "")
+        assert out == (
+            f"wrote {folder}/: 30 trajectories of damped_oscillator, 5 samples, 3 shards, seed 3\n"
+        )
+        from warp_phys.data_gen import normal, open_dataset
+        from warp_phys.systems import Dose
+
+        expected = simulate(
+            "damped_oscillator",
+            n=30,
+            times=[0.0, 0.5, 1.0, 1.5, 2.0],
+            noise=0.1,
+            sampling="latin_hypercube",
+            constraints=["natural_frequency > 2 * damping_rate", "position<0"],
+            initial_states={"position": (-1.0, 1.0)},
+            doses=[Dose("velocity", (1.0, 2.0), normal(1.0, 0.1))],
+            seed=3,
+        )
+        data = open_dataset(folder, verify=True).compute()
+        xr.testing.assert_allclose(data, expected, rtol=1e-12)
+
+    def test_the_same_command_goes_on(self, run, tmp_path):
+        first = run(*self.COMMAND, "-o", tmp_path / "set", "--shard-size", 12)
+        (tmp_path / "set" / "shard-000001.nc").unlink()
+        again = run(*self.COMMAND, "-o", tmp_path / "set", "--shard-size", 12)
+        assert again == (*first[:2], "warning: shard-000001.nc is missing; it is made again\n")
+
+    def test_failed_trajectories_are_told(self, run, tmp_path):
+        status, _, err = run(
+            *("simulate", "lotka_volterra", "-n", 4, "--times", "0:2:1", "--shard-size", 3),
+            *("--parameter", "alpha=1000", "--parameter", "beta=1e-300"),
+            *("--parameter", "gamma=1", "--parameter", "delta=1e-300"),
+            *("--initial-state", "prey=10", "--initial-state", "predator=10"),
+            *("-o", tmp_path / "set"),
+        )
+        assert status == 0
+        assert err == "warning: 4 of 4 trajectories failed: 4 diverged\n"
+
+    def test_on_a_cluster(self, run, tmp_path):
+        distributed = pytest.importorskip("distributed")
+        run(*self.COMMAND, "-o", tmp_path / "here", "--shard-size", 12)
+        with distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster:
+            address = cluster.scheduler_address
+            path = tmp_path / "there"
+            status, _, _ = run(
+                *self.COMMAND, "-o", path, "--shard-size", 12, "--scheduler", address
+            )
+        assert status == 0
+        for file in (tmp_path / "here").iterdir():
+            assert (path / file.name).read_bytes() == file.read_bytes(), file.name
+
+    def test_without_the_extra_it_says_so(self, run, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        error = error_of(run, *self.COMMAND, "-o", tmp_path / "set", "--scheduler", "tcp://x:1")
+        assert error == (
+            'error: --scheduler needs dask.distributed: pip install "warp-phys[cluster]"'
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("-o data.nc --workers 2", "--workers needs a folder as --output, such as data/"),
+            ("-o data.nc --shard-size 2", "--shard-size needs a folder as --output"),
+            ("-o none/set", "the folder of none/set does not exist"),
+            ("-o set --workers 0", "expected --workers of 1 or more, got 0"),
+            ("-o set --workers 2 --scheduler x", "expected --workers or --scheduler, got both"),
+            ("-o set --sampling grid", "expected sampling as one of"),
+            ("-o set --constraint mass>1", "unknown parameter or state of DampedOscillator"),
+            ("-o set --dose velocity=1", "expected --dose STATE=AMOUNT@TIME, got 'velocity=1'"),
+            ("-o set --dose velocity=x@1", "expected the amount of --dose velocity as a number"),
+            ("-o other", "other is not empty and holds no data set of this package: mine.txt"),
+        ],
+    )
+    def test_complaints(self, run, tmp_path, monkeypatch, options, message):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "mine.txt").touch()
+        assert message in error_of(run, *self.COMMAND, *options.split())
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
 class TestTrain:
     def test_the_model_and_its_history(self, folder):
         model = wp.WarpPhys.load(folder / "model.safetensors")

@@ -1,0 +1,34 @@
+"""What files of shards say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import h5py
+
+IDENTITY = "configuration_sha256"
+"""Attribute of a shard: the digest of what its data set is made from."""
+
+_CHUNK = 2**22
+
+
+def identity_of(path: Path) -> str | None:
+    """Return which data set a file says it is a shard of, empty where it says nothing.
+
+    None where it is no HDF5 file, or a damaged one.
+    """
+    try:
+        with h5py.File(path) as file:
+            return str(file.attrs.get(IDENTITY, ""))
+    except OSError:
+        return None
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
