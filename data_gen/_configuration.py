@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from types import CodeType
 from typing import Any
 
@@ -21,6 +23,7 @@ from warp_phys.systems._system import System
 _LONGEST_LISTED = 16
 _PROBABILITIES = np.linspace(0.001, 0.999, 99)
 _MOST_NAMED = 5
+_DECLARED = ("states", "outputs", "inputs", "parameters", "default_initial_state")
 
 
 def canonical(value: Any) -> Any:
@@ -39,11 +42,7 @@ def canonical(value: Any) -> Any:
         return _distribution(value)
     if isinstance(value, tuple) and all(isinstance(item, int | float) for item in value):
         return {"range": [canonical(item) for item in value]}
-    if callable(value):
-        return {"function": value.__qualname__, "code": _code_digest(value)}
-    if isinstance(value, list | tuple) and not _numeric(value):
-        return [canonical(item) for item in value]
-    return _array(np.asarray(value))
+    return _other(value)
 
 
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -55,27 +54,37 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     return ", ".join(words[:_MOST_NAMED]) + more
 
 
+def _other(value: Any) -> Any:
+    """The same for numbers, functions, lists and whatever else there is."""
+    if hasattr(value, "__code__"):
+        return {"function": value.__qualname__, "code": _code_digest(value)}
+    if _numeric(value):
+        return _array(np.asarray(value))
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    return {"type": type(value).__qualname__, "pickle": _pickle_digest(value)}
+
+
 def _numeric(value: Any) -> bool:
     try:
         return np.asarray(value).dtype.kind in "biuf"
-    except ValueError:
+    except (TypeError, ValueError):
         return False
 
 
 def _array(array: np.ndarray[Any, Any]) -> Any:
-    if array.ndim == 0:
-        return canonical(array.item())
     if array.size <= _LONGEST_LISTED:
-        return canonical_list(array)
+        return canonical(array.item()) if array.ndim == 0 else [_array(entry) for entry in array]
     content = np.ascontiguousarray(array, dtype=np.float64)
     return {"shape": list(array.shape), "sha256": hashlib.sha256(content.tobytes()).hexdigest()}
 
 
-def canonical_list(array: np.ndarray[Any, Any]) -> list[Any]:
-    """Return a short array as nested lists."""
-    if array.ndim == 1:
-        return [canonical(item) for item in array.tolist()]
-    return [canonical_list(row) for row in array]
+def _pickle_digest(value: Any) -> str:
+    """Return a digest of what a value looks like to another process; empty where it has no look."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return ""
 
 
 def _distribution(value: Any) -> dict[str, Any]:
@@ -87,39 +96,43 @@ def _distribution(value: Any) -> dict[str, Any]:
 
 
 def _system(system: System) -> dict[str, Any]:
-    """Return the class, its options, and digests of what it declares and of its code."""
+    """Return the class, its options and attributes, and digests of its declaration and code."""
     kind = type(system)
-    declared = repr(
-        (
-            system.time_unit,
-            system.states,
-            system.outputs,
-            system.inputs,
-            system.parameters,
-            dict(system.default_initial_state),
-        )
-    )
+    declared = {name: getattr(system, name) for name in ("time_unit", *_DECLARED)}
     classes = [one for one in kind.__mro__ if issubclass(one, System) and one is not System]
-    code = [
+    methods = [
         f"{name} {_code_digest(member)}"
         for one in classes
         for name, member in vars(one).items()
         if hasattr(member, "__code__")
     ]
+    own = {
+        name: canonical(value)
+        for name, value in vars(system).items()
+        if name not in (*_DECLARED, "options")
+        and not isinstance(getattr(kind, name, None), cached_property)
+    }
     return {
         "class": kind.__qualname__,
         "options": canonical(system.options),
-        "declaration": hashlib.sha256(declared.encode()).hexdigest(),
-        "code": hashlib.sha256("\n".join(code).encode()).hexdigest(),
+        "attributes": own,
+        "declaration": _sha256(repr(declared)),
+        "code": _sha256("\n".join(methods)),
     }
 
 
 def _code_digest(function: Any) -> str:
-    """Return a digest of a function's compiled code; comments and line numbers leave it alone."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ""
-    return hashlib.sha256("\n".join(_code_words(code)).encode()).hexdigest()
+    """Return a digest of a function: its code, defaults and what it closes over.
+
+    Comments and line numbers leave it alone.
+    """
+    cells = [canonical(cell.cell_contents) for cell in function.__closure__ or ()]
+    words = [*_code_words(function.__code__), repr(canonical(function.__defaults__)), repr(cells)]
+    return _sha256("\n".join(words))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _code_words(code: CodeType) -> Iterator[str]:

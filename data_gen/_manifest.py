@@ -136,8 +136,8 @@ def read_manifest(folder: Path) -> Manifest:
     plain = tuple(Shard(shard.file, shard.first, shard.count) for shard in shards)
     if plain != expected.shards or found.get("configuration_sha256") != expected.identity:
         raise SchemaError(
-            f"{path} does not agree with itself: it was changed by hand or damaged; start anew "
-            "with overwrite=True, or restore it"
+            f"{path} does not agree with itself: it was changed by hand or damaged; restore "
+            "it, or remove the folder and start anew"
         )
     return Manifest(configuration, shards)
 

@@ -219,9 +219,11 @@ def _settled(recipes: Any) -> Any:
             name: recipe if is_drawn(recipe) else _settled(recipe)
             for name, recipe in recipes.items()
         }
-    if recipes is None or np.ndim(recipes) == 0:
+    try:
+        array = np.asarray(recipes, dtype=np.float64)
+    except (TypeError, ValueError):
         return recipes
-    return np.asarray(recipes, dtype=np.float64)
+    return recipes if array.ndim == 0 else array
 
 
 def _shard_size(plan: DatasetPlan, given: int | None) -> int:

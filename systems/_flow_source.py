@@ -29,9 +29,10 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
             state s as -1 - s.
     """
     tableau = _TABLEAUS[method]
-    explicit = isinstance(tableau, Tableau)
-    constants = _explicit(tableau) if explicit else _implicit(tableau)
-    method_file = "_flow_explicit.cpp" if explicit else "_flow_implicit.cpp"
+    if isinstance(tableau, Tableau):
+        constants, method_file = _explicit(tableau), "_flow_explicit.cpp"
+    else:
+        constants, method_file = _implicit(tableau), "_flow_implicit.cpp"
     return "\n".join(
         [
             f"#include <cmath>\nstatic constexpr int W = {LANES};",

@@ -10,6 +10,7 @@ import torch
 from warp_phys.systems._closed_form import solve_closed_form
 from warp_phys.systems._doses import Dose
 from warp_phys.systems._errors import UsageError, unknown_name
+from warp_phys.systems._flow_gradients import gradient_library, solve_with_gradients
 from warp_phys.systems._problem import Problem, Solution, Status, scatter
 from warp_phys.systems._scipy import SCIPY_METHODS, solve_scipy
 from warp_phys.systems._steppers import STEPPERS
@@ -47,28 +48,38 @@ def integrate(
     ============= ====================================================================== ========
     method        what it is                                                             gradient
     ============= ====================================================================== ========
-    "auto"        "solution" where the system has one; "torchdiffeq" where an argument   (yes)
-                  requires gradients; else "dop853", and "scipy-stiff" for the
-                  trajectories that prove too stiff for it
+    "auto"        "solution" where the system has one; else "dop853", and "rodas5p" for  yes
+                  the trajectories that prove too stiff for it ("scipy-stiff" for those
+                  that it loses)
     "solution"    the system's closed form                                               yes
-    "dop853"      explicit Runge-Kutta of order 8, batched, own steps per trajectory     no
-    "rk45"        the same with order 5                                                  no
+    "dop853"      explicit Runge-Kutta of order 8, batched, own steps per trajectory     yes
+    "rk45"        the same with order 5                                                  yes
+    "rodas5p"     Rosenbrock method of order 5 for stiff systems, batched likewise, with no
+                  exact Jacobians
     "scipy"       SciPy's DOP853, one trajectory at a time: the reference                no
     "scipy-stiff" SciPy's Radau with the exact Jacobian, one trajectory at a time        no
     "rk4"         torchdiffeq, order 4, `substeps` equal steps from sample to sample     yes
     "torchdiffeq" torchdiffeq's dopri8, adaptive, all trajectories in step               yes
     ============= ====================================================================== ========
 
-    Error control of the adaptive methods: every step keeps the local error of every state below
-    atol + rtol \|y\|. With "dop853" and "rk45" the step size is a function of the trajectory
-    alone: its result is the same, bit for bit, in any batch, if the right-hand side is made of
-    elementwise operations.
+    "dop853", "rk45" and "rodas5p" run as C++ made from the system's own functions, where there is
+    a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for some seconds,
+    and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
+    the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The gradients
+    are those of the states themselves, integrated along with them, for parameters and initial
+    states; without compiled code, and for times and inputs, "auto" takes "torchdiffeq".
+
+    Error control of these methods: the local error of every state is kept below atol + rtol \|y\|,
+    each trajectory with steps of its own, a function of that trajectory alone: its result is the
+    same in any batch (bit for bit, if PyTorch's operations on its states are elementwise). "scipy"
+    and "torchdiffeq" use the same tolerances in their own norms.
 
     The error estimate is relative, the largest over the states of error / (atol / rtol +
-    max_t \|y\|). For "dop853" and "rk45" the error is the larger of two: the sum of the local
-    errors, and the difference to a second solution ten times looser, which shows what the system
-    makes of early errors. For "scipy" and "scipy-stiff" it is that difference, for "torchdiffeq"
-    the difference to "dop853". It is 0 for closed forms and NaN, unknown, for "rk4".
+    max_t \|y\|), both over the samples. Every step is repeated in two halves, and the distance of
+    both solutions is the error of the coarser one: this is the estimate for "dop853" and "rk45",
+    which return the coarser, and over 2^5 for "rodas5p", which returns the finer. For "scipy" and
+    "scipy-stiff" it is the distance to a solution ten times looser, for "torchdiffeq" that to
+    "dop853". It is 0 for closed forms and NaN, unknown, for "rk4".
 
     Args:
         system: The system.
@@ -76,7 +87,10 @@ def integrate(
             the end where a trajectory has fewer samples.
         initial_states: (N, S), in the order of the system's states.
         parameters: (N, P), in the order of the system's parameters, the fixed ones included.
-        inputs: (N, T, I), external inputs at `times`: linear between samples, held outside.
+        inputs: (N, K, I), external inputs at `input_times`: between them linear or held, as the
+            system's `Input` says, and held outside.
+        input_times: (K,) or (N, K), with NaN at the end as padding; the sample times by default.
+        doses: What states rise by at given times, see `Dose`. No step crosses them.
         initial_time: When the initial states hold, a number or (N,); the first sample by default.
         rtol: Relative tolerance, at least 100 times the spacing of the numbers at 1.
         atol: Absolute tolerance.
@@ -85,8 +99,8 @@ def integrate(
         max_steps: Tries of a step after which an adaptive method gives a trajectory up.
 
     Returns:
-        States (N, T, S), error estimate (N,) and status (N,). A trajectory that fails has NaN from
-        there on, and disturbs no other.
+        States (N, T, S), error estimate (N,) and status (N,), and what computed them. A trajectory
+        that fails has NaN from there on, and disturbs no other.
 
     Raises:
         UsageError: An argument has the wrong shape or dtype, times do not increase, a parameter is
@@ -96,6 +110,7 @@ def integrate(
     References:
         E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed.,
         Springer, 1993, sec. II.4-5.
+        G. Steinebach, BIT Numerical Mathematics 63 (2023) 27, doi:10.1007/s10543-023-00967-x.
         R. T. Q. Chen, torchdiffeq, github.com/rtqichen/torchdiffeq.
 
     Example:
@@ -139,15 +154,13 @@ def _choose(problem: Problem, method: str) -> str:
         raise UsageError(f"{name} has no closed form; use method='auto'")
     if method == "auto" and problem.system.has_solution:
         return "solution"
-    if method == "auto" and problem.backward_mode:
-        return "torchdiffeq"
-    if method not in ("solution", "rk4") and problem.forward_mode:
+    if method not in ("auto", "solution", "rk4") and problem.forward_mode:
         raise UsageError(
             f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
         )
-    if method in (*STEPPERS, *SCIPY_METHODS) and problem.backward_mode:
+    if method in (*SCIPY_METHODS, "rodas5p") and problem.backward_mode:
         raise UsageError(
-            f"method {method!r} gives no gradients, and an argument requires them; use "
+            f"method {method!r} gives no gradients, and an argument requires them; use 'auto', "
             "'torchdiffeq' or 'rk4', or detach the arguments"
         )
     return method
@@ -162,9 +175,28 @@ def _solve(problem: Problem, method: str, substeps: int) -> Solution:
         return solve_torchdiffeq(problem)
     if method in SCIPY_METHODS:
         return solve_scipy(problem, method)
+    if problem.forward_mode:
+        raise UsageError(
+            "method 'auto' carries no forward derivatives (torch.func.jvp) but for closed forms; "
+            "use 'rk4'"
+        )
+    if problem.backward_mode:
+        return _solve_for_gradients(problem, method)
     if method in STEPPERS:
         return solve_stepwise(problem, method)
     return _solve_with_stiff_path(problem)
+
+
+def _solve_for_gradients(problem: Problem, method: str) -> Solution:
+    library = gradient_library(problem, "dop853" if method == "auto" else method)
+    if library is not None:
+        return solve_with_gradients(problem, library)
+    if method == "auto":
+        return solve_torchdiffeq(problem)
+    raise UsageError(
+        f"method {method!r} gives gradients of parameters and initial states alone, in float64 and "
+        "with compiled code; use 'torchdiffeq' or 'rk4', or detach the arguments"
+    )
 
 
 def _solve_with_stiff_path(problem: Problem) -> Solution:
@@ -174,4 +206,8 @@ def _solve_with_stiff_path(problem: Problem) -> Solution:
         return solution
     everything = torch.arange(problem.counts.numel(), device=stiff.device)
     again = solve_stepwise(problem.select(stiff), "rodas5p")
-    return scatter([(everything, solution), (stiff, again)], problem)
+    parts = [(everything, solution), (stiff, again)]
+    lost = (again.status == Status.DIVERGED).nonzero()[:, 0]
+    if lost.numel():
+        parts.append((stiff[lost], solve_scipy(problem.select(stiff[lost]), "scipy-stiff")))
+    return scatter(parts, problem)

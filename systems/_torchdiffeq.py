@@ -12,6 +12,7 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
+from warp_phys.systems._legs import walk
 from warp_phys.systems._problem import (
     Problem,
     Solution,
@@ -102,36 +103,12 @@ def _largest(error: Tensor) -> Tensor:
 
 
 def _chain(problem: Problem, interval: _Interval) -> Solution:
-    """Go from sample to sample, and over the stops between them, and collect the states."""
-    stops = _stops(problem)
-    # Where a stop and a sample coincide, the stop comes first: samples show what doses have done.
-    legs, order = torch.cat([stops, problem.times], dim=1).sort(dim=1, stable=True)
-    piece = problem.first_piece()
-    previous, y, states = problem.start, problem.initial + problem.initial_jump(), []
-    for leg, number in zip(legs.unbind(1), order.unbind(1), strict=True):
-        # Behind the last sample of a trajectory its time stands still.
-        reached = torch.where(leg <= problem.end, leg, previous)
-        length = reached - previous
-        if bool((length != 0.0).any()):
-            y = interval(_rescaled(problem, problem.drive(piece), previous, length), y)
-        states.append(y)
-        previous = reached
-        if problem.schedule is not None:
-            here = (number < stops.shape[1]) & (leg <= problem.end)
-            y = y + torch.where(here, problem.schedule.jump(piece), 0.0)
-            piece = piece + here.long()
-    # The place of every sample among the legs.
-    place = order.argsort(dim=1)[:, stops.shape[1] :]
-    chosen = place[None].expand(problem.initial.shape[0], -1, -1)
-    return _collect(problem, torch.stack(states, dim=2).gather(2, chosen).permute(1, 2, 0))
+    """Go from sample to sample, each way rescaled to [0, 1], and mark failures and padding."""
 
+    def move(drive: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
+        return interval(_rescaled(problem, drive, start, length), y)
 
-def _stops(problem: Problem) -> Tensor:
-    """Return the stops that lie ahead (N, J), infinite elsewhere."""
-    if problem.schedule is None:
-        return problem.times[:, :0]
-    stops = problem.schedule.stops
-    return torch.where(stops > problem.start[:, None], stops, torch.inf)
+    return _collect(problem, walk(problem, move))
 
 
 def _rescaled(

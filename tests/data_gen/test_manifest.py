@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,8 +49,34 @@ def decay(factor):
     return Decay()
 
 
+def above(limit):
+    """Return a constraint that closes over a number."""
+    return lambda values: values["a"] > limit
+
+
+def fraction(values, share=0.5):
+    return values["a"] > share
+
+
+class Drag(LotkaVolterra):
+    """A system with a setting that is none of its options."""
+
+    def __init__(self, setting):
+        super().__init__()
+        self.setting = setting
+
+
 DIFFERENT = [
     None,
+    [],
+    object,
+    above(1.0),
+    above(2.0),
+    fraction,
+    partial(fraction, share=0.1),
+    partial(fraction, share=0.2),
+    Drag(1.0),
+    Drag(np.arange(2.0)),
     0.1,
     (0.1, 0.2),
     [0.1, 0.2],
@@ -91,6 +118,11 @@ class TestConfiguration:
             assert canonical(value) == canonical(np.arange(100.0))
         assert canonical(decay(2)) == canonical(decay(2))
         assert canonical(Quantiles(2)) == canonical(Quantiles(2))
+        assert canonical(above(1.0)) == canonical(above(1.0))
+        assert canonical(partial(fraction, share=0.1)) == canonical(partial(fraction, share=0.1))
+        searched = LotkaVolterra()
+        assert searched.affine_form is not None
+        assert canonical(searched) == canonical(LotkaVolterra())
         assert canonical(np.float64(0.1)) == canonical(0.1)
         assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
