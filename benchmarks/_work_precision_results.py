@@ -14,7 +14,18 @@ LEVELS = (1e-6, 1e-8)
 
 @dataclass(frozen=True)
 class Row:
-    """A side at one size and tolerance; times of all n trajectories, in seconds."""
+    """A side at one size and tolerance.
+
+    Attributes:
+        case: Its name.
+        side: Its name.
+        n: Number of trajectories.
+        rtol: Relative tolerance.
+        warm: Seconds for all n.
+        cold: Seconds of the first call, of as many trajectories as are timed.
+        error: Of the worst trajectory.
+        scaled: Whether fewer than n are timed.
+    """
 
     case: str
     side: str

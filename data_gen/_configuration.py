@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from warp_phys.data_gen._distributions import Distribution
+from warp_phys.data_gen._wording import listed
 from warp_phys.systems._doses import Dose
 from warp_phys.systems._system import System
 
 _LONGEST_LISTED = 16
 _PROBABILITIES = np.linspace(0.001, 0.999, 99)
-_MOST_NAMED = 5
 _DECLARED = ("states", "outputs", "inputs", "parameters", "default_initial_state")
 
 
@@ -49,9 +49,9 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return in words in which settings two configurations differ."""
     old, new = dict(_flat(there)), dict(_flat(wanted))
     names = [name for name in old | new if old.get(name) != new.get(name)]
-    words = [f"{name} ({_short(old, name)} there, {_short(new, name)} now)" for name in names]
-    more = f" and {len(words) - _MOST_NAMED} more" if len(words) > _MOST_NAMED else ""
-    return ", ".join(words[:_MOST_NAMED]) + more
+    return listed(
+        [f"{name} ({_short(old, name)} there, {_short(new, name)} now)" for name in names]
+    )
 
 
 def _other(value: Any) -> Any:

@@ -12,11 +12,11 @@ from typing import Any
 from warp_phys.data_gen._configuration import differences
 from warp_phys.data_gen._manifest import FILE, SHARDS, Manifest, Shard, new_manifest, read_manifest
 from warp_phys.data_gen._shard_files import checksum, identity_of
+from warp_phys.data_gen._wording import listed
 from warp_phys.systems._errors import OutputExistsError, UsageError
 
 _LOCK = ".lock"
 _LEFTOVERS = (f".{SHARDS}.*.tmp", f".{FILE}.*.tmp")
-_MOST_NAMED = 5
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def prepared(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool)
         _remove(folder, there)
     elif others := sorted(path.name for path in folder.iterdir() if path.name != _LOCK):
         raise OutputExistsError(
-            f"{folder} is not empty and holds no data set of this package: {_listed(others)}; "
+            f"{folder} is not empty and holds no data set of this package: {listed(others)}; "
             "choose another folder, or move these away"
         )
     fresh.write(folder)
@@ -99,7 +99,7 @@ def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:
         raise OutputExistsError(
             f"{folder} holds a data set made from other settings: "
             f"{differences(there.configuration, wanted.configuration)}; choose another folder, "
-            "or pass overwrite=True to replace it"
+            "or replace it (overwrite=True, --overwrite)"
         )
 
 
@@ -114,7 +114,7 @@ def _check_foreign(folder: Path, manifest: Manifest) -> None:
     if foreign:
         raise OutputExistsError(
             f"{folder} holds files with the names of shards that are not of this data set: "
-            f"{_listed(foreign)}; move them away"
+            f"{listed(foreign)}; move them away"
         )
 
 
@@ -147,8 +147,3 @@ def _remove(folder: Path, manifest: Manifest) -> None:
     for shard in manifest.shards:
         (folder / shard.file).unlink(missing_ok=True)
     (folder / FILE).unlink()
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

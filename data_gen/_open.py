@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from warp_phys.data_gen._manifest import FILE, Manifest, Shard, read_manifest, shard_file
 from warp_phys.data_gen._shard_files import IDENTITY, checksum
+from warp_phys.data_gen._wording import listed
 from warp_phys.systems._errors import SchemaError
-
-_MOST_NAMED = 5
 
 
 def open_dataset(path: str | os.PathLike[str], *, verify: bool = False) -> xr.Dataset:
@@ -70,10 +69,9 @@ def _check_files(folder: Path, manifest: Manifest, *, verify: bool) -> None:
         if (fault := _fault(folder / shard.file, shard, verify=verify))
     ]
     if faults:
-        more = f" and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
         raise SchemaError(
             f"shards of {folder.name} are not as they were written: "
-            f"{', '.join(faults[:_MOST_NAMED])}{more}; the same call of simulate, or the same "
+            f"{listed(faults)}; the same call of simulate, or the same "
             "command, makes them again"
         )
 

@@ -69,7 +69,10 @@ def write_dataset(
             ledger.write_if_possible()
             raise _explained(failure, plan, ledger) from failure.__cause__
         except OSError as error:
-            raise _full(error, ledger) from error
+            ledger.write_if_possible()
+            if error.errno in _FULL:
+                raise _full(error, ledger) from error
+            raise
         except BaseException:
             ledger.write_if_possible()
             raise
@@ -175,8 +178,6 @@ def _explained(failure: WorkFailedError, plan: DatasetPlan, ledger: Ledger) -> E
 
 
 def _full(error: OSError, ledger: Ledger) -> OSError:
-    if error.errno not in _FULL:
-        return error
     return OSError(
         error.errno,
         f"there is no room left for {ledger.folder} ({error.strerror}): {ledger.progress()}",

@@ -9,7 +9,15 @@ from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from warp_phys.systems._adaptive import GROW, SAFETY, SHRINK, STIFF_AFTER, STIFF_COUNT
+from warp_phys.systems._adaptive import (
+    ALLOWANCE,
+    GROW,
+    SAFETY,
+    SHRINK,
+    STIFF_AFTER,
+    STIFF_COUNT,
+    with_local_tolerances,
+)
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._flow_source import flow_source
 from warp_phys.systems._problem import Problem, Solution
@@ -39,7 +47,10 @@ class _Problem(Structure):
 
 class _Options(Structure):
     _fields_ = [
-        *((name, c_double) for name in ("rtol", "atol", "safety", "shrink", "grow")),
+        *(
+            (name, c_double)
+            for name in ("rtol", "atol", "scale", "allowance", "safety", "shrink", "grow")
+        ),
         *((name, c_int64) for name in ("max_steps", "stiff_after", "stiff_count")),
     ]
 
@@ -90,9 +101,12 @@ def solve_compiled(
     error = problem.initial.new_empty(n_trajectories)
     status = torch.empty(n_trajectories, dtype=torch.int64)
     data, kept = _arguments(problem)
+    local = with_local_tolerances(problem)
     options = _Options(
-        problem.rtol,
-        problem.atol,
+        local.rtol,
+        local.atol,
+        problem.atol / problem.rtol,
+        ALLOWANCE,
         SAFETY,
         SHRINK,
         GROW,

@@ -33,8 +33,9 @@ struct Problem {
 };
 
 struct Options {
-    double rtol, atol;
-    double safety, shrink, grow;              // of the step control
+    double rtol, atol;                        // of the local errors
+    double scale;                             // atol / rtol, of the error estimate
+    double allowance, safety, shrink, grow;   // of the step control
     int64_t max_steps, stiff_after, stiff_count;
 };
 

@@ -170,7 +170,7 @@ struct Lanes {
         next_time[l] = next_stop[l] = __builtin_inf();
         double worst = 0.0;
         for (int i = 0; i < S; ++i) {
-            const double relative = gap[i][l] / (options.atol / options.rtol + greatest[i][l]);
+            const double relative = gap[i][l] / (options.scale + greatest[i][l]);
             worst = worst > relative ? worst : relative;
         }
         results.error[id[l]] = worst / RICHARDSON;
@@ -216,15 +216,31 @@ struct Lanes {
         retire(trial, accepted);
     }
 
+    // What the halves say of a step's local error, over what is allowed: it catches the steps whose
+    // own estimate vanishes by chance. The distance that was there before is carried along and may
+    // grow, too. Infinite where the halves are not finite.
+    V discrepancy(const Trial<R> &trial, const Trial<S> &second) const {
+        V local[S], carried[S];
+        M sound = t == t;
+        for (int i = 0; i < S; ++i) {
+            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(trial.y[i]));
+            carried[i] = (y[i] - fine[i]) / scale;
+            local[i] = (trial.y[i] - second.y[i]) / scale - carried[i];
+            sound = both(sound, finite(second.y[i] + second.f[i]));
+        }
+        const V norm = largest(local) / (options.allowance * vmax(largest(carried), splat(1.0)));
+        return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
+    }
+
     // Repeat the accepted steps in halves, write the samples, and move on; returns where this held.
     M take_halves(V step, M accepted, M last, V target, Trial<R> &trial) {
         const V size = select(accepted, 0.5 * step, splat(0.0)), middle = t + size;
         Trial<S> first, second;
         half[0].attempt(t, size, fine, fine_f, p, drive, first);
         half[1].attempt(middle, size, first.y, first.f, p, drive, second);
-        M sound = accepted;
-        for (int i = 0; i < S; ++i) sound = both(sound, finite(second.y[i] + second.f[i]));
-        trial.norm = select(both(accepted, ~sound), splat(__builtin_inf()), trial.norm);
+        const V norm = discrepancy(trial, second);
+        const M sound = both(accepted, norm <= splat(1.0));
+        trial.norm = select(accepted, vmax(norm, trial.norm), trial.norm);
         const V t_new = select(sound, select(last, target, t + step), t);
         if (any(next_time < t_new)) {
             const V t_middle = select(sound, middle, t);

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from warp_phys._coordinates import Physical
-from warp_phys._fit_compiled import CompiledEngine, library_of
+from warp_phys._fit_compiled import library_of
+from warp_phys._fit_engine import build_engine
+from warp_phys._fit_grid import fine_grid
 from warp_phys._fit_problem import FitProblem
+from warp_phys._outside import Doses
 from warp_phys._records import Records
 from warp_phys._sums import Sums
 from warp_phys._unknowns import Unknowns
@@ -22,6 +25,7 @@ def compiled_outputs(
     start: Tensor,
     outputs: tuple[str, ...],
     *,
+    doses: Doses | None,
     rtol: float,
     max_steps: int,
 ) -> Tensor | None:
@@ -33,13 +37,17 @@ def compiled_outputs(
         times: (T,).
         start: (M,).
         outputs: Names of the outputs wanted.
+        doses: Of the M flows, none before its start.
         rtol: Relative tolerance.
         max_steps: Steps after which a flow is given up.
     """
     count, length = len(start), len(times)
     observed = torch.full((count, length, len(outputs)), torch.nan, dtype=torch.float64)
     grid = times.expand(count, -1).contiguous()
-    records = Records(observed, grid, observed[..., :0], outputs, tuple(range(count)), False)
+    usable = _usable(system, unknowns) & start.isfinite()
+    start = torch.where(start.isfinite(), start, times[0])
+    labels = tuple(range(count))
+    records = Records(observed, grid, observed[..., :0], outputs, labels, False, doses=doses)
     problem = FitProblem(
         system=system,
         records=records,
@@ -52,14 +60,13 @@ def compiled_outputs(
         robust=False,
         rtol=rtol,
         max_steps=max_steps,
+        fine=fine_grid(system, records, start, None),
     )
-    library = library_of(problem)
-    if library is None:
+    if library_of(problem) is None:
         return None
-    usable = _usable(system, unknowns) & start.isfinite()
     limit = torch.where(usable, length, 0)
     every = torch.arange(count)
-    engine = CompiledEngine(problem, every, limit, library)
+    engine = build_engine(problem, every, limit)
     sums = Sums.empty(count, len(outputs), 0)
     predicted = torch.full_like(observed, torch.nan)
     engine.evaluate(

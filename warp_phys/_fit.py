@@ -71,7 +71,8 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing.
+            where missing. Inputs may be known at the samples (`inputs`) or at times of their own
+            (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: Where to start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
             array; None starts in the middle of each parameter's range, at what the regression
@@ -80,7 +81,7 @@ def fit(
             estimated. "first_sample": exactly the first sample. "estimate": estimated. A mapping
             from state to number or array: those are known, the rest estimated.
         initial_time: When the initial state holds, where that is before the first sample; one
-            number or one for each trajectory.
+            number or one for each trajectory. Doses given at that very time come after it.
         fixed: Parameter -> number, or one for each trajectory: known values.
         bounds: Parameter or state -> (low, high), None where open; overrides the support.
         shared: Parameters that all trajectories of a group have in common. Unknown noise levels
@@ -131,7 +132,7 @@ def fit(
     system = as_system(system)
     check_level(level)
     _check_numbers(starts, tolerance, max_iterations, time_budget, rtol)
-    records = read_records(data, system, empty=True)
+    records = read_records(data, system, empty=True, outside=True)
     problem = build_fit(
         system,
         records,

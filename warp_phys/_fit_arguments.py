@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from warp_phys._fit_grid import fine_grid
 from warp_phys._fit_noise import noise_of
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_unknowns import as_mapping, choose_unknowns
@@ -50,10 +51,13 @@ def build_fit(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
     kind, weights = noise_of(records, noise_sd)
+    start = _initial_times(records, initial_time)
+    if records.doses is not None:
+        records.doses.check_start(start, records.labels)
     return FitProblem(
         system=system,
         records=records,
-        start=_initial_times(records, initial_time),
+        start=start,
         unknowns=Unknowns(entries, parameters, states),
         group=_groups(records, data, common, group),
         noise=kind,
@@ -61,6 +65,7 @@ def build_fit(
         logarithmic=distribution == "lognormal",
         robust=loss == "huber",
         rtol=rtol,
+        fine=fine_grid(system, records, start, weights),
     )
 
 
@@ -152,6 +157,14 @@ def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
             + '; use "estimate", or give the states that are known: {"state": value}'
         )
     first = records.observed[:, 0]
+    if records.doses is not None:
+        dosed = (records.doses.rise_at(system, records.times[:, 0]) != 0.0).any(dim=1)
+        if dosed.any():
+            raise UsageError(
+                'initial_state="first_sample" is the state before doses, but the first sample of '
+                f"trajectory {records.labels[int(dosed.nonzero()[0])]} shows what the dose given "
+                'with it has done; give the state before it: initial_state={"state": value}'
+            )
     return {
         state: first[:, records.outputs.index(output)]
         for state, output in zip(system.state_names, system.output_names, strict=True)

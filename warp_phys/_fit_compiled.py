@@ -14,19 +14,22 @@ from torch import Tensor
 
 from warp_phys._fit_problem import FitProblem
 from warp_phys._sums import Sums
-from warp_phys.systems._translation import translated
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
 from warp_phys.systems._cpp import PRELUDE, system_source
 from warp_phys.systems._tableaus import RK45_TABLEAU
+from warp_phys.systems._translation import translated
 
 _LANES = 8
+
+
+_DATA = ("times", "start", "observed", "weights", "inputs", "jumps")
 
 
 class _Trajectories(Structure):
     _fields_ = [
         ("n_times", c_int64),
         ("time_stride", c_int64),
-        *((name, c_void_p) for name in ("times", "start", "observed", "weights", "inputs")),
+        *((name, c_void_p) for name in _DATA),
     ]
 
 
@@ -62,20 +65,27 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
     graph = translated(problem.system)
     if graph is None:
         return None
-    directions = problem.unknowns.directions()
+    code = _source(
+        system_source(graph),
+        problem.unknowns.directions(),
+        problem.seen,
+        [entry.between == "held" for entry in problem.system.inputs],
+    )
     try:
-        return compile_library(_source(system_source(graph), directions, tuple(problem.seen)))
+        return compile_library(code)
     except CompileError as error:
         warnings.warn(f"fitting without compiled code, which is slower: {error}", stacklevel=2)
         return None
 
 
-def _source(code: str, directions: Sequence[int], seen: Sequence[int]) -> str:
+def _source(code: str, directions: Sequence[int], seen: Sequence[int], held: Sequence[bool]) -> str:
     constants = [
         f"static constexpr int N_DIRECTIONS = {len(directions)};",
         f"static constexpr int DIRECTION[] = {{{_listed(directions or (0,))}}};",
         f"static constexpr int N_SEEN = {len(seen)};",
         f"static constexpr int SEEN[] = {{{_listed(seen)}}};",
+        f"static constexpr bool HELD[] = {{{_listed([int(one) for one in held] or (0,))}}};",
+        f"static constexpr bool ANY_HELD = {int(any(held))};",
     ]
     head = f"#include <cmath>\nstatic constexpr int W = {_LANES};"
     return "\n".join([head, PRELUDE, code, *constants, _method(), _kernel()])
@@ -135,6 +145,7 @@ class CompiledEngine:
         self.observed = records.observed.contiguous()
         self.weights = None if problem.weights is None else problem.weights.contiguous()
         self.inputs = records.inputs.contiguous() if problem.system.inputs else None
+        self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
         self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
         self.options = _Options(problem.rtol, problem.max_steps, int(problem.logarithmic))
@@ -157,7 +168,7 @@ class CompiledEngine:
         data = _Trajectories(
             length,
             length,
-            *map(_pointer, (self.times, self.start, self.observed, self.weights, self.inputs)),
+            *(_pointer(getattr(self, name)) for name in _DATA),
         )
         arrays = (
             self.rows,

@@ -8,12 +8,14 @@ the same, more slowly.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from warp_phys._fit_compiled import CompiledEngine, library_of
+from warp_phys._fit_grid import FineGrid
 from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_torch import TorchEngine
-from warp_phys._sums import Engine
+from warp_phys._sums import Engine, Sums
 from warp_phys.systems._translation import translated
 
 
@@ -25,10 +27,49 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         rows: (L,) the trajectory of each lane.
         limit: (L,) how many samples of it the lane uses.
     """
+    if problem.fine is not None:
+        inner = build_engine(problem.on_fine_grid(), rows, problem.fine.limits(rows, limit))
+        return _FineEngine(inner, problem.fine, rows)
     library = library_of(problem)
     if library is None:
         return TorchEngine(problem, rows, limit)
     return CompiledEngine(problem, rows, limit, library)
+
+
+class _FineEngine:
+    """Passes the fine grid of a problem and gives predictions at its samples; see `Engine`."""
+
+    def __init__(self, inner: Engine, grid: FineGrid, rows: Tensor) -> None:
+        self.inner, self.grid, self.rows = inner, grid, rows
+
+    def evaluate(
+        self,
+        chosen: Tensor,
+        parameters: Tensor,
+        initial: Tensor,
+        sums: Sums,
+        *,
+        sensitivities: bool = True,
+        huber: Tensor | None = None,
+        predicted: Tensor | None = None,
+    ) -> None:
+        """See `Engine.evaluate`."""
+        passed = None
+        if predicted is not None:
+            shape = (len(self.rows), *self.grid.records.observed.shape[1:])
+            passed = torch.full(shape, torch.nan, dtype=predicted.dtype)
+        self.inner.evaluate(
+            chosen,
+            parameters,
+            initial,
+            sums,
+            sensitivities=sensitivities,
+            huber=huber,
+            predicted=passed,
+        )
+        if predicted is not None and passed is not None:
+            found = self.grid.at_samples(self.rows, passed)[chosen]
+            predicted[chosen] = torch.where(found.isfinite(), found, predicted[chosen])
 
 
 def engine_name(problem: FitProblem) -> str:

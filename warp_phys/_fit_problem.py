@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from warp_phys._fit_grid import FineGrid
 from warp_phys._records import Records
 from warp_phys._unknowns import Unknowns
 from warp_phys.systems._system import System
@@ -32,6 +33,8 @@ class FitProblem:
         robust: Whether the loss is Huber's.
         rtol: Relative tolerance of the integration.
         max_steps: Steps after which an integration is given up.
+        fine: The grid on which it is integrated, where the samples alone do not do.
+        jumps: (N, T, S), what the states rise by at each sample, before it is observed; or None.
     """
 
     system: System
@@ -45,6 +48,8 @@ class FitProblem:
     robust: bool
     rtol: float
     max_steps: int = 100_000
+    fine: FineGrid | None = None
+    jumps: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -73,6 +78,20 @@ class FitProblem:
             unknowns=unknowns,
             group=torch.unique(self.group[rows], return_inverse=True)[1],
             weights=None if self.weights is None else self.weights[rows],
+            fine=None if self.fine is None else self.fine.select(rows),
+            jumps=None if self.jumps is None else self.jumps[rows],
+        )
+
+    def on_fine_grid(self) -> FitProblem:
+        """Return the problem as an engine passes it, every time at which something happens."""
+        if self.fine is None:
+            return self
+        return replace(
+            self,
+            records=self.fine.records,
+            weights=self.fine.weights,
+            jumps=self.fine.jumps,
+            fine=None,
         )
 
     def residuals(self, predicted: Tensor) -> Tensor:

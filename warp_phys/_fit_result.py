@@ -14,6 +14,8 @@ from warp_phys._fit_problem import FitProblem
 from warp_phys._fit_values import STATUS_MEANINGS, Fits
 from warp_phys._unknowns import Unknown
 from warp_phys.systems._labels import (
+    Coordinates,
+    dose_coords,
     labelled,
     named_coords,
     output_coords,
@@ -24,6 +26,7 @@ from warp_phys.systems._labels import (
     time_coords,
     trajectory_coords,
 )
+from warp_phys.systems._schema import QUANTITIES
 from warp_phys.systems._supports import bounds
 
 
@@ -63,6 +66,16 @@ def fit_dataset(
     arrays["fixed"] = np.array(
         [("parameter", name) not in free for name in system.parameter_names], dtype=np.int8
     )
+    given: Coordinates = {}
+    if records.doses is not None:
+        # A forecast from the fit goes on with them.
+        arrays["dose_amount"] = records.doses.amounts.numpy()
+        arrays["dose_time"] = xr.Variable(
+            ("trajectory", "dose"),
+            records.doses.times.numpy(),
+            {"long_name": QUANTITIES["dose_time"].long_name, "units": system.time_unit},
+        )
+        given = dose_coords(system, records.doses.states)
     if any(entry.shared for entry in entries):
         arrays["group"] = problem.group.numpy()
     arrays["status"] = xr.Variable(
@@ -96,6 +109,7 @@ def fit_dataset(
             **output_coords(system, records.outputs),
             **named_coords("estimated", labels, units),
             **_estimated_coords(entries),
+            **given,
         },
     )
     dataset["covariance"].attrs["note"] = "estimated_ repeats estimated"

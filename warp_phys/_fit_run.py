@@ -140,7 +140,7 @@ def _coarse(problem: FitProblem) -> FitProblem:
 
     A flow that needs so many steps that it holds up the others is given up there.
     """
-    length = problem.records.times.shape[1]
+    length = problem.on_fine_grid().records.times.shape[1]
     return replace(
         problem,
         rtol=max(problem.rtol, _ROUGH_RTOL),

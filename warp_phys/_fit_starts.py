@@ -42,6 +42,8 @@ def _first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
     values = records.observed[..., records.outputs.index(name)]
     place = values.isfinite().long().argmax(dim=1)
     first = values.gather(1, place.unsqueeze(1)).squeeze(1)
+    if records.doses is not None:
+        first = first - records.doses.rise_at(system, problem.start)[:, entry.index]
     if entry.support == "positive":
         # A count of zero, or noise below it, still starts from something.
         greatest = values.nan_to_num(0.0).amax(dim=1)
@@ -53,6 +55,8 @@ def _first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
 def regression_start(problem: FitProblem) -> Tensor | None:
     """Return (N, D) from the regression head, None where the system has none."""
     system, records = problem.system, problem.records
+    if problem.fine is not None or any(entry.between == "held" for entry in system.inputs):
+        return None  # its integrals know of inputs that are linear between the samples alone
     complete = set(records.outputs) == set(system.output_names) and system.observes_all_states
     if system.affine_form is None or not complete or problem.unknowns.shared:
         return None

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from warp_phys._fit_problem import FitProblem
 from warp_phys._sums import Sums
-from warp_phys.systems._translation import translated
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._numeric import NumericFunction
 from warp_phys.systems._system import System
 from warp_phys.systems._tableaus import RK45_TABLEAU
 from warp_phys.systems._tracing import TracedFunction
+from warp_phys.systems._translation import translated
 
 # The constants of `_kernel_steps.cpp`, which says what they mean.
 _SAFETY, _SLACK, _FLOOR = 1.15, 1.0 / 128.0, 1e-2
@@ -89,6 +89,9 @@ class _Run:
         records = self.problem.records
         self.times, self.observed = records.times[self.rows], records.observed[self.rows]
         self.inputs = records.inputs[self.rows] if self.problem.system.inputs else None
+        held = [entry.between == "held" for entry in self.problem.system.inputs]
+        self.held = torch.tensor(held, dtype=torch.bool).unsqueeze(1)
+        self.jumps = None if self.problem.jumps is None else self.problem.jumps[self.rows]
         self.p = parameters.contiguous()
         self.directions = self.problem.unknowns.directions() if sensitivities else ()
         self.bend = bend
@@ -120,6 +123,8 @@ class _Run:
                 self.point = self._solution(end)
             else:
                 self._advance(sample, end, here & (self.status == 0) & (end > self.t))
+            if self.jumps is not None:
+                self._jump(end, torch.where(here, self.jumps[:, sample].T, 0.0))
             self._observe(sample, end, here & (self.status == 0))
             if bool((self.status != 0).all()):
                 break
@@ -182,7 +187,18 @@ class _Run:
         before = self.inputs[:, sample - 1].T if sample > 0 else after
         length = end - self.t
         part = torch.where(length > 0.0, (t - self.t) / length, 0.0)
-        return before + part * (after - before)
+        return before + torch.where(self.held, 0.0, part * (after - before))
+
+    def _jump(self, at: Tensor, rise: Tensor) -> None:
+        """Add what doses at this time add, (S, n); derivatives stay as they are."""
+        after = self.point.clone()
+        after[0] += rise
+        self.point = after
+        if self.problem.system.has_solution:
+            # The closed form goes on from here.
+            hit = (rise != 0.0).any(dim=0)
+            self.initial = torch.where(hit, after, self.initial)
+            self.start = torch.where(hit, at, self.start)
 
     def _slope(self, sample: int, t: Tensor, end: Tensor, point: Tensor) -> Tensor:
         u = self._input_at(sample, t, end)

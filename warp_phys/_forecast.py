@@ -52,7 +52,8 @@ def forecast(
 
     theta is frozen; nothing is fed back through the network. The flow starts from the fitted or
     estimated initial state, which all samples together tell better than the last noisy one does,
-    and passes through the record into the future.
+    and passes through the record into the future. Doses in the records that were fitted act on the
+    way, those after the last sample, too; no others are given.
 
     Args:
         model_or_fit: What `fit` or `estimate` returned; or a model, with the records as `data`.
@@ -100,7 +101,7 @@ def forecast(
             "does not know; integrate(...) runs it under inputs you give"
         )
     fitted = is_fit(estimated)
-    frozen = freeze_fit(estimated) if fitted else _freeze(estimated, known)
+    frozen = freeze_fit(estimated, known) if fitted else _freeze(estimated, known)
     _check_start(grid, frozen.start, estimated, "initial state" if fitted else "first sample")
     values: dict[str, Tensor] = {}
     if frozen.spread is not None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from warp_phys._coordinates import Physical, implied_initial_state
 from warp_phys._fast_flow import compiled_outputs
+from warp_phys._outside import Doses
 from warp_phys._roots import flow
 from warp_phys.systems._supports import Support, to_physical
 from warp_phys.systems._system import System
@@ -55,6 +56,7 @@ class Frozen:
         lognormal: Whether the noise multiplies.
         spread: None where nothing is known about the errors of the unknowns.
         max_steps: Steps after which a flow is given up.
+        doses: What the states rise by on the way, known beforehand.
     """
 
     unknowns: Physical
@@ -63,6 +65,7 @@ class Frozen:
     lognormal: bool
     spread: Spread | None
     max_steps: int
+    doses: Doses | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Options:
 
 def run_on(system: System, frozen: Frozen, grid: Tensor) -> Tensor:
     """Return the outputs (N, T, O) at times (T,), from the unknowns as they are."""
-    return _run(system, frozen, frozen.unknowns, grid, frozen.start)
+    return _run(system, frozen, frozen.unknowns, grid, torch.arange(len(frozen.start)))
 
 
 def bands(
@@ -102,8 +105,8 @@ def bands(
     for low in tqdm(steps, desc="forecast", delay=2.0, disable=not options.progress):
         rows = slice(low, low + together)
         drawn = _draw(system, frozen.unknowns, spread, normal, scale[rows], rows)
-        start = frozen.start[rows].repeat_interleave(draws)
-        curves = _run(system, frozen, drawn, grid, start).unflatten(0, (-1, draws))
+        whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
+        curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
         deviation = noise * drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
         measured = curves * deviation.exp() if frozen.lognormal else curves + deviation
         found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
@@ -151,12 +154,14 @@ def _draw(
     return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
 
 
-def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, start: Tensor) -> Tensor:
-    """Return the outputs wanted (M, T, O) of M sets of unknowns."""
+def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose: Tensor) -> Tensor:
+    """Return the outputs wanted (M, T, O) of M sets of unknowns, those of trajectories (M,)."""
     parts = []
     columns = [system.output_names.index(name) for name in frozen.outputs]
-    for low in range(0, len(start), _FLOWS_AT_ONCE):
+    for low in range(0, len(whose), _FLOWS_AT_ONCE):
         piece = slice(low, low + _FLOWS_AT_ONCE)
+        start = frozen.start[whose[piece]]
+        doses = None if frozen.doses is None else frozen.doses.select(whose[piece])
         chosen = Physical(
             unknowns.parameters[piece], unknowns.initial_state[piece], unknowns.noise_sd[piece]
         )
@@ -164,14 +169,15 @@ def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, start
             system,
             chosen,
             grid,
-            start[piece],
+            start,
             tuple(frozen.outputs),
+            doses=doses,
             rtol=FLOW["rtol"],
             max_steps=frozen.max_steps,
         )
         if outputs is None:
             times = grid.expand(len(chosen.parameters), -1)
             options = FLOW | {"max_steps": frozen.max_steps}
-            outputs = flow(system, chosen, times, start[piece], None, **options)[..., columns]
+            outputs = flow(system, chosen, times, start, None, doses, **options)[..., columns]
         parts.append(outputs)
     return torch.cat(parts)

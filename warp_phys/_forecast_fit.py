@@ -10,7 +10,9 @@ from torch import Tensor
 from warp_phys._coordinates import Physical
 from warp_phys._fit_reading import converged
 from warp_phys._forecast_bands import Frozen, Place, Spread
+from warp_phys._outside import read_doses
 from warp_phys.systems._supports import Support, to_unconstrained
+from warp_phys.systems._system import System
 
 # Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
 _ROUNDING = 1e-11
@@ -20,7 +22,7 @@ _WIDEST = 1.0
 _MAX_STEPS = 100_000
 
 
-def freeze_fit(fitted: xr.Dataset) -> Frozen:
+def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
     """Return optimum, start and spread of every trajectory of a fit.
 
     A trajectory that was not fitted has NaN everywhere, one that has not converged in its spread.
@@ -35,6 +37,7 @@ def freeze_fit(fitted: xr.Dataset) -> Frozen:
         lognormal=fitted.attrs.get("distribution") == "lognormal",
         spread=_spread(fitted, {"parameter": parameters, "initial_state": states}),
         max_steps=_MAX_STEPS,
+        doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),
     )
 
 

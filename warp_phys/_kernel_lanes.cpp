@@ -7,8 +7,8 @@ template <bool SENS> struct Group {
     const Options &options;
     int64_t id[W];
     V p[ROOM_P];
-    V initial[ROOM_S];
     Point<SENS> now;
+    Point<SENS> origin;  // of a closed form, at t
     Slope<SENS> k[N_STAGES + 1];
     V greatest[ROOM_S];
     V t;
@@ -24,6 +24,7 @@ template <bool SENS> struct Group {
     }
 
     void begin(const int64_t *chosen, int64_t left) {
+        V initial[ROOM_S];
         for (int l = 0; l < W; ++l) {
             id[l] = chosen[l < left ? l : left - 1];
             alive[l] = true;
@@ -47,6 +48,7 @@ template <bool SENS> struct Group {
                         now.s[d][i] = jp[i * P + DIRECTION[d]];
                 }
         }
+        origin = now;
         for (int o = 0; o < O; ++o) {
             squares[o] = counted[o] = splat(0.0);
             if constexpr (SENS) {
@@ -67,7 +69,7 @@ template <bool SENS> struct Group {
                 // Before the first sample the input is held.
                 const double before = sample > 0 ? data.inputs[(at - 1) * I + i] : after;
                 drive.first[i][l] = before;
-                drive.change[i][l] = after - before;
+                drive.change[i][l] = HELD[i] ? 0.0 : after - before;
             }
         if (I > 0)
             for (int l = 0; l < W; ++l) drive.inverse[l] = end[l] > t[l] ? 1.0 / (end[l] - t[l]) : 0.0;
@@ -77,6 +79,8 @@ template <bool SENS> struct Group {
     // Go from t to `end` in as many equal steps as keep every step's error small.
     void advance(int64_t sample, V end, const bool *moving) {
         const Drive drive = drive_to(sample, end);
+        // Where an input or a state has jumped, the slope at the end of the last step is not this.
+        if (ANY_HELD || data.jumps) slope_at<SENS>(t, now, p, drive, k[0]);
         const Point<SENS> before = now;
         const Slope<SENS> slope_before = k[0];
         V greatest_before[ROOM_S];
@@ -149,27 +153,47 @@ template <bool SENS> struct Group {
 
     void move_by_solution(V end) {
         V jy[S * S], jp[S * ROOM_P];
-        const V elapsed = end - t;  // t stays at the initial time
+        const V elapsed = end - t;  // t stays at the initial time, or at the last jump
         if constexpr (!SENS) {
-            solution(elapsed, initial, p, now.y);
+            solution(elapsed, origin.y, p, now.y);
             return;
         } else {
-            V ip[S * ROOM_P], scratch[ROOM_S];
-            if constexpr (HAS_INITIAL_STATE) initial_state_jacobian(p, scratch, ip);
-            solution_jacobian(elapsed, initial, p, now.y, jy, jp);
+            solution_jacobian(elapsed, origin.y, p, now.y, jy, jp);
             for (int d = 0; d < D; ++d)
                 for (int i = 0; i < S; ++i) {
                     V total = splat(0.0);
                     for (int j = 0; j < S; ++j) {
-                        if (!SOL_Y[i * S + j]) continue;
-                        if (DIRECTION[d] == -1 - j) total += jy[i * S + j];
-                        if (HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[j * P + DIRECTION[d]])
-                            total += jy[i * S + j] * ip[j * P + DIRECTION[d]];
+                        // Before the first jump only these move the origin.
+                        const bool moves = DIRECTION[d] == -1 - j ||
+                            (HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[j * P + DIRECTION[d]]);
+                        if (SOL_Y[i * S + j] && (moves || data.jumps))
+                            total += jy[i * S + j] * origin.s[d][j];
                     }
                     if (DIRECTION[d] >= 0 && SOL_P[i * P + DIRECTION[d]])
                         total += jp[i * P + DIRECTION[d]];
                     now.s[d][i] = total;
                 }
+        }
+    }
+
+    // What doses at this time add; derivatives stay as they are.
+    void jump(int64_t sample, V at, const bool *here) {
+        M hit = {};
+        for (int i = 0; i < S; ++i)
+            for (int l = 0; l < W; ++l) {
+                const double rise = data.jumps[(lanes.row[id[l]] * data.n_times + sample) * S + i];
+                if (!here[l] || rise == 0.0) continue;
+                now.y[i][l] += rise;
+                hit[l] = -1;
+            }
+        if constexpr (HAS_SOLUTION) {
+            t = select(hit, at, t);
+            for (int i = 0; i < S; ++i) {
+                origin.y[i] = select(hit, now.y[i], origin.y[i]);
+                if constexpr (SENS)
+                    for (int d = 0; d < D; ++d)
+                        origin.s[d][i] = select(hit, now.s[d][i], origin.s[d][i]);
+            }
         }
     }
 
@@ -265,6 +289,7 @@ template <bool SENS> struct Group {
             } else {
                 advance(sample, end, moving);
             }
+            if (data.jumps) jump(sample, end, here);
             observe_sample(sample, end, here);
         }
         finish();

@@ -5,6 +5,7 @@
 //   W                          lanes of a vector; each lane is a trajectory
 //   N_DIRECTIONS, DIRECTION[]  what is differentiated by: parameter j as j, initial state s as -1 - s
 //   N_SEEN, SEEN[]             the outputs that are observed
+//   HELD[], ANY_HELD           inputs that keep their value from sample to sample; others are linear
 //   STAGE_A, STAGE_C, WEIGHTS, ERRORS   the embedded Runge-Kutta pair, its last stage at the end
 //
 // A lane never reads another lane's numbers, and every lane goes through the same operations, so
@@ -31,6 +32,7 @@ struct Trajectories {
     const double *times, *start;          // (N, T) or (T,), and (N,)
     const double *observed, *weights;     // (N, T, O); weights may be null
     const double *inputs;                 // (N, T, I) or null
+    const double *jumps;                  // (N, T, S) what states rise by before a sample, or null
 };
 
 struct Lanes {
@@ -69,7 +71,7 @@ inline bool any(M m) {
 inline M finite(V x) { return vabs(x) < splat(INFINITY); }
 inline V larger(V a, V b) { return select(a > b, a, b); }  // b where a is not a number
 
-// The inputs of W trajectories between two samples: linear in time.
+// The inputs of W trajectories between two samples: linear in time, or constant.
 struct Drive {
     V first[ROOM_I], change[ROOM_I], t0, inverse;
     void at(V t, V *u) const {

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from warp_phys._outside import Doses, InputTable, read_doses, read_table
 from warp_phys.systems._checks import check_dataset
 from warp_phys.systems._errors import SchemaError, UsageError
 from warp_phys.systems._system import System
@@ -26,6 +27,8 @@ class Records:
         outputs: Names of the O outputs.
         labels: The trajectories' labels, for messages and results.
         own_grids: Whether the data set gave each trajectory its own times.
+        table: The inputs at times of their own, where `inputs` do not say all of them.
+        doses: What states rose by, and when; None where there are none.
     """
 
     observed: Tensor
@@ -34,6 +37,8 @@ class Records:
     outputs: tuple[str, ...]
     labels: tuple[Any, ...]
     own_grids: bool
+    table: InputTable | None = None
+    doses: Doses | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -69,6 +74,8 @@ class Records:
             self.outputs,
             labels,
             self.own_grids,
+            None if self.table is None else self.table.select(index),
+            None if self.doses is None else self.doses.select(index),
         )
 
 
@@ -78,6 +85,7 @@ def read_records(
     outputs: tuple[str, ...] | None = None,
     *,
     empty: bool = False,
+    outside: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -86,11 +94,12 @@ def read_records(
         system: Whose outputs and inputs they are; None takes any outputs.
         outputs: The outputs a model was trained on, in its order; None takes what is there.
         empty: Whether a trajectory may be without a single value.
+        outside: Whether the caller knows what to do with doses and tables of inputs.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
-        UsageError: The times do not increase, a trajectory has no valid sample, or an input is
-            missing.
+        UsageError: The times do not increase, a trajectory has no valid sample, an input is
+            missing, or there are doses or tables of inputs that the caller knows nothing of.
     """
     dataset = as_batch(dataset)
     check_dataset(dataset, needs=("observed",), system=system)
@@ -106,14 +115,26 @@ def read_records(
     count, samples = observed.shape[:2]
     grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
     times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    times = times.expand(count, samples).clone() if times.ndim == 1 else times
     labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
+    labels = labels or tuple(range(count))
+    table = None if system is None else read_table(dataset, system, labels)
+    doses = None if system is None else read_doses(dataset, system, labels)
+    if not outside and (table is not None or doses is not None):
+        what = "doses" if doses is not None else "a table of inputs with times of its own"
+        raise UsageError(
+            f"the records have {what}, which only simulate(...) and fit(...) know of: a model "
+            "would be led by them to wrong parameters without a word; use fit(system, data)"
+        )
     records = Records(
         observed=observed,
-        times=times.expand(count, samples).clone() if times.ndim == 1 else times,
-        inputs=_inputs(dataset, system, count, samples),
+        times=times,
+        inputs=_inputs(dataset, system, table, times),
         outputs=tuple(wanted),
-        labels=labels or tuple(range(count)),
+        labels=labels,
         own_grids="sample" in dataset.dims,
+        table=table,
+        doses=doses,
     )
     if not empty:
         _check_seen(records)
@@ -138,9 +159,13 @@ def _tensor(array: xr.DataArray) -> Tensor:
     return torch.as_tensor(np.where(np.isfinite(values), values, np.nan))
 
 
-def _inputs(dataset: xr.Dataset, system: System | None, count: int, samples: int) -> Tensor:
+def _inputs(
+    dataset: xr.Dataset, system: System | None, table: InputTable | None, times: Tensor
+) -> Tensor:
     if system is None or not system.inputs:
-        return torch.zeros(count, samples, 0, dtype=torch.float64)
+        return torch.zeros(*times.shape, 0, dtype=torch.float64)
+    if table is not None:
+        return table.at(system, times)
     if "inputs" not in dataset:
         raise SchemaError(
             f"the system {system.name} needs its inputs ({', '.join(system.input_names)}) as the "

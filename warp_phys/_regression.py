@@ -50,6 +50,12 @@ class Regression:
         form = system.affine_form
         if form is None:
             raise UsageError(f"the right-hand side of {system.name} is not affine in parameters")
+        held = [entry.name for entry in system.inputs if entry.between == "held"]
+        if held:
+            raise UsageError(
+                f"the regression head takes inputs to be linear between samples, but "
+                f"{', '.join(held)} of {system.name} is held; use fit(...), or head='direct'"
+            )
         self.system = system
         self.forgetting = forgetting
         self.known = known

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from warp_phys._coordinates import Physical
+from warp_phys._outside import Doses
 from warp_phys._records import Records
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._integrate import integrate
@@ -57,6 +58,7 @@ def flow(
     times: Tensor,
     start: Tensor,
     inputs: Tensor | None,
+    doses: Doses | None = None,
     **options: Any,
 ) -> Tensor:
     """Return all the system's outputs (M, T, O) at times (M, T) of unknowns (M, ...).
@@ -67,6 +69,7 @@ def flow(
         times: NaN gives NaN, and may only pad the end.
         start: (M,) when the initial state holds.
         inputs: (M, T, I).
+        doses: Of the M flows, none before its start.
         options: Passed on to `integrate`.
     """
     # In double precision, whatever the model's weights are: times may start anywhere, and late
@@ -87,6 +90,7 @@ def flow(
         states[usable],
         parameters,
         inputs=known,
+        doses=() if doses is None else doses.select(usable).as_sequence(),
         initial_time=start[usable],
         **options,
     )

@@ -16,9 +16,9 @@ OPTIONS: dict[str, Any] = {"noise": 0.1, "missing": 0.2, "seed": 7, "progress": 
 
 
 def make(folder: Path, n: int = 50, **options: Any) -> Any:
-    """Make, or finish, a data set of 8 shards in a folder."""
+    """Make, or finish, a data set of a few shards in a folder."""
     return simulate(
-        "damped_oscillator", n, TIMES, **(OPTIONS | {"output": folder, "shard_size": 7} | options)
+        "damped_oscillator", n, TIMES, **(OPTIONS | {"output": folder, "shard_size": 10} | options)
     )
 
 

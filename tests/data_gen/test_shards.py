@@ -51,10 +51,10 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def unfinished(finished, tmp_path):
-    """A folder in which three of eight shards were never made."""
+    """A folder in which two of five shards were never made."""
     folder = tmp_path / "set"
     shutil.copytree(finished, folder)
-    lose(folder, 2, 5, 7)
+    lose(folder, 2, 4)
     return folder
 
 
@@ -83,8 +83,8 @@ class TestNumbers:
 
     def test_every_shard_is_a_data_set_of_its_own(self, finished):
         shard = wp.load(finished / "shard-000003.nc")
-        assert shard.trajectory.values.tolist() == list(range(21, 28))
-        part = open_dataset(finished).isel(trajectory=slice(21, 28)).compute()
+        assert shard.trajectory.values.tolist() == list(range(30, 40))
+        part = open_dataset(finished).isel(trajectory=slice(30, 40)).compute()
         xr.testing.assert_equal(shard, part)
 
     def test_arrays_of_the_whole_are_cut(self, tmp_path):
@@ -141,9 +141,9 @@ class TestBytes:
         assert (unfinished / "shard-000000.nc").stat().st_mtime_ns == kept
 
     def test_leftovers_and_unrecorded_shards_are_replaced(self, finished, unfinished):
-        (unfinished / ".shard-000005.nc.abc.tmp").write_bytes(b"half")
+        (unfinished / ".shard-000002.nc.abc.tmp").write_bytes(b"half")
         (unfinished / ".manifest.json.abc.tmp").write_bytes(b"half")
-        shutil.copy(finished / "shard-000007.nc", unfinished)
+        shutil.copy(finished / "shard-000004.nc", unfinished)
         make(unfinished)
         assert contents(unfinished) == contents(finished)
 
@@ -188,13 +188,13 @@ class TestDamage:
         assert contents(unfinished) == before
 
     def test_nor_is_a_stranger_s_file(self, unfinished):
-        (unfinished / "shard-000005.nc").write_text("mine")
+        (unfinished / "shard-000004.nc").write_text("mine")
         xr.Dataset({"x": 1}).to_netcdf(unfinished / "shard-000000.nc", engine="h5netcdf")
         (unfinished / "shard-000099.nc").write_text("mine too")
         with pytest.raises(OutputExistsError) as error:
             make(unfinished)
-        assert "shard-000000.nc, shard-000005.nc, shard-000099.nc; move" in str(error.value)
-        assert (unfinished / "shard-000005.nc").read_text() == "mine"
+        assert "shard-000000.nc, shard-000004.nc, shard-000099.nc; move" in str(error.value)
+        assert (unfinished / "shard-000004.nc").read_text() == "mine"
 
     def test_other_settings_are_named(self, finished):
         with pytest.raises(OutputExistsError) as error:
@@ -206,7 +206,7 @@ class TestDamage:
 
     def test_unless_they_are_to_replace_it(self, finished, tmp_path):
         folder = tmp_path / "set"
-        make(folder, n=80, seed=8)
+        make(folder, n=20, seed=8)
         make(folder, overwrite=True)
         assert contents(folder) == contents(finished)
 
@@ -256,17 +256,17 @@ class TestFullDisk:
             """
         )
         assert "File too large" in made.stdout, made.stderr
-        assert "0 of 8 shards are done and intact; the same call" in made.stdout
+        assert "0 of 5 shards are done and intact; the same call" in made.stdout
         assert sorted(contents(folder)) == ["manifest.json"]
         make(folder)
         assert contents(folder) == contents(finished)
 
     def test_so_does_a_full_disk(self, small_disk, finished):
         folder = small_disk / "set"
-        with pytest.raises(OSError, match=r"No space left .* of 8 shards are done") as error:
+        with pytest.raises(OSError, match=r"No space left .* of 5 shards are done") as error:
             make(folder)
-        assert 0 < int(str(error.value).split(" of 8 shards")[0].split()[-1]) < 8
-        with pytest.raises(UsageError, match=r"is unfinished: . of 8 shards are done"):
+        assert 0 < int(str(error.value).split(" of 5 shards")[0].split()[-1]) < 5
+        with pytest.raises(UsageError, match=r"is unfinished: . of 5 shards are done"):
             open_dataset(folder)
         subprocess.run(["mount", "-o", "remount,size=2m", str(small_disk)], check=True)
         make(folder)
@@ -339,9 +339,9 @@ class TestMistakes:
     def test_a_shard_that_fails_is_named_and_the_others_are_kept(self, tmp_path):
         levels = np.full(50, 0.1)
         levels[30] = -1.0
-        with pytest.raises(UsageError, match=r"^shard 4 \(trajectories 28 to 34\): expected noise"):
+        with pytest.raises(UsageError, match=r"^shard 3 \(trajectories 30 to 39\): expected noise"):
             make(tmp_path / "set", noise={"position": levels})
-        assert len(list((tmp_path / "set").glob("*.nc"))) == 4
+        assert len(list((tmp_path / "set").glob("*.nc"))) == 3
 
     def test_a_class_that_cannot_be_sent(self, tmp_path, pool):
         class Local(Growing):

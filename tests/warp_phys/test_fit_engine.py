@@ -17,7 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from tests.systems.traced_systems import Forced
-from tests.warp_phys.user_systems import DrivenOscillator
+from tests.warp_phys.user_systems import DrivenOscillator, Switched
 from warp_phys._fit_arguments import build_fit
 from warp_phys._fit_engine import build_engine, engine_name
 from warp_phys._fit_problem import FitProblem
@@ -26,6 +26,7 @@ from warp_phys._sums import Engine, Sums
 from warp_phys.data_gen import simulate
 from warp_phys.systems import (
     DampedOscillator,
+    Dose,
     LotkaVolterra,
     Pendulum,
     Sine,
@@ -61,11 +62,18 @@ def simulated(contract: type[EngineContract]) -> xr.Dataset:
     times = contract.end * np.sort(generator.uniform(size=(COUNT, max(SAMPLES))), axis=1)
     times[np.arange(max(SAMPLES)) >= np.array(SAMPLES)[:, None]] = np.nan
     names = contract.system.input_names
+    knots = None
+    if contract.knots:
+        knots = contract.end * np.sort(generator.uniform(size=(COUNT, contract.knots)), axis=1)
+        knots[1, -1] = np.nan
+    shape = times.shape if knots is None else knots.shape
     return simulate(
         contract.system,
         COUNT,
         times,
-        inputs={name: generator.normal(size=times.shape) for name in names} or None,
+        inputs={name: generator.normal(size=shape) for name in names} or None,
+        input_times=knots,
+        doses=contract.doses,
         noise=0.1,
         missing=0.2,
         distribution=contract.distribution,
@@ -83,6 +91,8 @@ class EngineContract:
     distribution: Any = "normal"
     initial_state: Any = "estimate"
     substeps = 40
+    knots = 0
+    doses: tuple[Dose, ...] = ()
 
     # What is evaluated
 
@@ -105,7 +115,8 @@ class EngineContract:
             "loss": "linear",
             "rtol": 1e-8,
         }
-        return build_fit(system, read_records(data, system), data, **{**known, **options})
+        records = read_records(data, system, outside=True)
+        return build_fit(system, records, data, **{**known, **options})
 
     def lanes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return trajectory, sample limit, parameters and initial states of the lanes."""
@@ -159,7 +170,7 @@ class EngineContract:
             times,
             torch.stack(states, dim=1) if implied is None else implied.T,
             parameters,
-            inputs=inputs,
+            **self.outside(rows),
             initial_time=problem.start[rows],
             method="solution" if self.system.has_solution else "rk4",
             substeps=self.substeps,
@@ -168,6 +179,24 @@ class EngineContract:
         given = None if inputs is None else inputs.movedim(2, 0)
         found = self.system.outputs_at(times, solution.states.movedim(2, 0), each, given)
         return found[problem.seen].movedim(0, 2)
+
+    def outside(self, rows: Tensor) -> dict[str, Any]:
+        """Return the inputs and doses of trajectories as `integrate` takes them."""
+        data, given = self.data(), {}
+        if self.system.inputs:
+            table = data["input_table" if self.knots else "inputs"].values
+            given["inputs"] = torch.from_numpy(table)[rows]
+        if self.knots:
+            given["input_times"] = torch.tensor(data["input_time"].values)[rows]
+        if self.doses:
+            parts = (torch.from_numpy(data[f"dose_{name}"].values) for name in ("amount", "time"))
+            columns = zip(
+                data["dose_state"].values, *(part.unbind(1) for part in parts), strict=True
+            )
+            given["doses"] = [
+                Dose(str(name), amount[rows], time[rows]) for name, amount, time in columns
+            ]
+        return given
 
     def at_lanes(self, problem: FitProblem) -> Tensor:
         """Return the unknowns (L, D) of the lanes."""
@@ -355,3 +384,31 @@ class TestForced(EngineContract):
     system = Forced()
     observe = ("x", "power")
     end = 1.0
+
+
+class TestSwitched(EngineContract):
+    """Inputs held from sample to sample."""
+
+    system = Switched()
+    end = 1.0
+
+
+class TestSwitchedBetweenSamples(EngineContract):
+    """A held and a linear input with times of their own, and kicks before and at samples."""
+
+    system = Switched()
+    end = 1.0
+    knots = 5
+    doses = (Dose("v", (0.5, 1.0), (0.4, 0.6)), Dose("x", -0.3, 0.7))
+
+
+class TestKickedOscillator(EngineContract):
+    """Doses in a closed form, two of them at once."""
+
+    system = DampedOscillator()
+    end = 1.0
+    doses = (
+        Dose("velocity", (1.0, 2.0), (0.4, 0.6)),
+        Dose("position", 0.5, [0.5, 0.5, np.nan, 0.6, 0.7]),
+        Dose("velocity", -1.0, 0.5),
+    )

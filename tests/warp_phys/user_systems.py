@@ -42,3 +42,24 @@ class Saturation(System):
 
     def observe(self, t, y, p):
         return (torch.log(y[0]) + p.offset + 0.1 * p.depth / p.scale,)
+
+
+class Switched(System):
+    """A damped body in a moving frame, with a force that is switched; one output is the power."""
+
+    time_unit = "s"
+    states = (State("x", "m"), State("v", "m/s"))
+    outputs = (Output("x", "m"), Output("power", "W"))
+    inputs = (Input("force", "N", between="held"), Input("frame", "m"))
+    parameters = (
+        Parameter("stiffness", "N/m", "positive", (1.0, 4.0)),
+        Parameter("damping", "N s/m", "positive", (0.1, 1.0)),
+    )
+    default_initial_state = {"x": (0.5, 1.0), "v": 0.0}
+
+    def rhs(self, t, y, p):
+        x, v = y
+        return v, p.force - p.stiffness * (x - p.frame) - p.damping * v
+
+    def observe(self, t, y, p):
+        return y[0], p.force * y[1]
