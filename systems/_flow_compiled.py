@@ -9,7 +9,10 @@ from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from warp_phys.systems._adaptive import (
+from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
+from warp_phys.systems._flow_source import flow_source
+from warp_phys.systems._problem import Problem, Solution
+from warp_phys.systems._step_control import (
     ALLOWANCE,
     GROW,
     SAFETY,
@@ -18,9 +21,6 @@ from warp_phys.systems._adaptive import (
     STIFF_COUNT,
     with_local_tolerances,
 )
-from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
-from warp_phys.systems._flow_source import flow_source
-from warp_phys.systems._problem import Problem, Solution
 from warp_phys.systems._translation import translated
 
 

@@ -20,8 +20,7 @@ def gradient_library(problem: Problem, method: str) -> CompiledLibrary | None:
     """
     others = [problem.times, problem.start]
     if problem.schedule is not None:
-        outside = (problem.schedule.jumps, problem.schedule.first, problem.schedule.slope)
-        others += [tensor for tensor in outside if tensor is not None]
+        others += problem.schedule.tensors()
     if any(tensor.requires_grad for tensor in others) or problem.forward_mode:
         return None
     parameters = range(len(problem.parameters))

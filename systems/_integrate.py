@@ -65,14 +65,15 @@ def integrate(
     "dop853", "rk45" and "rodas5p" run as C++ made from the system's own functions, where there is
     a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for some seconds,
     and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
-    the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The gradients
-    are those of the states themselves, integrated along with them, for parameters and initial
-    states; without compiled code, and for times and inputs, "auto" takes "torchdiffeq".
+    the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The
+    gradients are those of the states themselves, integrated along with them, for parameters and
+    initial states; without compiled code, and for times and inputs, "auto" takes "torchdiffeq".
 
-    Error control of these methods: the local error of every state is kept below atol + rtol \|y\|,
-    each trajectory with steps of its own, a function of that trajectory alone: its result is the
-    same in any batch (bit for bit, if PyTorch's operations on its states are elementwise). "scipy"
-    and "torchdiffeq" use the same tolerances in their own norms.
+    Error control of these methods: the local error of every state is kept below a tenth of atol +
+    rtol \|y\|, which leaves the global error of nearly every trajectory of a well-conditioned
+    system below the tolerance itself. Its steps are a function of a trajectory alone: the result is
+    the same in any batch (bit for bit, if PyTorch's operations on its states are elementwise).
+    "scipy" and "torchdiffeq" use the same tolerances in their own norms.
 
     The error estimate is relative, the largest over the states of error / (atol / rtol +
     max_t \|y\|), both over the samples. Every step is repeated in two halves, and the distance of

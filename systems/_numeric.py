@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,21 +61,57 @@ class NumericFunction:
         return torch.from_numpy(out)
 
     def _computed(self, t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> dict[Expression, Any]:
-        variables = {"t": t.numpy()}
-        for letter, table in (("y", y), ("p", p), ("u", u)):
-            if table is not None:
-                variables |= {f"{letter}[{i}]": row for i, row in enumerate(table.numpy())}
-        found: dict[Expression, Any] = {}
-        with np.errstate(all="ignore"):
-            for expression in self.order:
-                if expression.leaf is None:
-                    arguments = (found[argument] for argument in expression.arguments)
-                    found[expression] = OPERATIONS[expression.operation](*arguments)
-                elif isinstance(expression.leaf, str):
-                    found[expression] = variables[expression.leaf]
-                else:
-                    found[expression] = expression.leaf
-        return found
+        return _evaluated(self.order, t, {"y": y, "p": p, "u": u})
+
+
+class NumericJacobian:
+    """The derivatives of a traced function by the states and by time.
+
+    Args:
+        traced: The function.
+    """
+
+    def __init__(self, traced: TracedFunction) -> None:
+        self.by_state = _entries(traced.by_state)
+        self.by_time = _entries([(entry,) for entry in traced.by_time])
+        self.order = in_order(entry[2] for entry in (*self.by_state, *self.by_time))
+
+    def __call__(
+        self, t: Tensor, y: Tensor, p: Tensor, u: Tensor | None, v: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return derivatives (n, S, S) and (S, n) at t (n,), y (S, n), p (P, n), u (I, n).
+
+        By time the inputs change at the rates v (I, n).
+        """
+        found = _evaluated(self.order, t, {"y": y, "p": p, "u": u, "v": v})
+        jacobian = np.zeros((y.shape[1], y.shape[0], y.shape[0]))
+        rate = np.zeros(tuple(y.shape))
+        for row, state, expression in self.by_state:
+            jacobian[:, row, state] = found[expression]
+        for row, _, expression in self.by_time:
+            rate[row] = found[expression]
+        return torch.from_numpy(jacobian), torch.from_numpy(rate)
+
+
+def _evaluated(
+    order: Iterable[Expression], t: Tensor, tables: Mapping[str, Tensor | None]
+) -> dict[Expression, Any]:
+    """Return the values of expressions in order; the rows of a table are its variables."""
+    variables = {"t": t.numpy()}
+    for letter, table in tables.items():
+        if table is not None:
+            variables |= {f"{letter}[{i}]": row for i, row in enumerate(table.numpy())}
+    found: dict[Expression, Any] = {}
+    with np.errstate(all="ignore"):
+        for expression in order:
+            if expression.leaf is None:
+                arguments = (found[argument] for argument in expression.arguments)
+                found[expression] = OPERATIONS[expression.operation](*arguments)
+            elif isinstance(expression.leaf, str):
+                found[expression] = variables[expression.leaf]
+            else:
+                found[expression] = expression.leaf
+    return found
 
 
 def _entries(rows: Iterable[Row]) -> list[tuple[int, int, Expression]]:

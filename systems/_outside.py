@@ -75,6 +75,8 @@ def _doses(
     system: System, doses: Sequence[Dose], start: Tensor, like: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the times (N, M), infinite where there is none, and the jumps (S, N, M)."""
+    if isinstance(doses, Dose):
+        raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
     count = len(like)
     when = like.new_empty(count, len(doses))
     jumps = like.new_zeros(len(system.states), count, len(doses))

@@ -114,8 +114,7 @@ class Problem:
         tensors = [self.initial, self.parameters, self.times, self.start]
         if self.schedule is None:
             return tensors
-        outside = (self.schedule.jumps, self.schedule.first, self.schedule.slope)
-        return tensors + [tensor for tensor in outside if tensor is not None]
+        return tensors + self.schedule.tensors()
 
     def select(self, index: Tensor | slice) -> Problem:
         """Return the problem of some trajectories."""

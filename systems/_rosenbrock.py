@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
+from warp_phys.systems._numeric import NumericJacobian
 from warp_phys.systems._problem import Problem
 from warp_phys.systems._rosenbrock_tableau import RosenbrockTableau
 from warp_phys.systems._runge_kutta import Step, combine, largest
 from warp_phys.systems._schedule import Drive
+from warp_phys.systems._system import System
+from warp_phys.systems._translation import translated
+
+_KNOWN: WeakKeyDictionary[System, NumericJacobian | None] = WeakKeyDictionary()
 
 
 def take_implicit_step(
@@ -69,6 +76,27 @@ def _linearization(
     problem: Problem, drive: Drive | None, t: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return df/dy (n, S, S) and df/dt (S, n), along which the inputs change, too."""
+    traced = _traced(problem)
+    if traced is None:
+        return _by_forward_derivatives(problem, drive, t, y)
+    inputs = (None, None) if drive is None else (drive.at(t), drive.slope)
+    return traced(t, y, problem.parameters, *inputs)
+
+
+def _traced(problem: Problem) -> NumericJacobian | None:
+    """Return the Jacobian as expressions, many times faster, where there can be any."""
+    like = problem.initial
+    if like.dtype != torch.float64 or like.device.type != "cpu":
+        return None
+    if problem.system not in _KNOWN:
+        graph = translated(problem.system)
+        _KNOWN[problem.system] = None if graph is None else NumericJacobian(graph.rhs)
+    return _KNOWN[problem.system]
+
+
+def _by_forward_derivatives(
+    problem: Problem, drive: Drive | None, t: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
     count = len(y)
     directions = torch.eye(count, count + 1, dtype=y.dtype, device=y.device)
     moving = torch.ones_like(t).repeat(count + 1, 1)
@@ -76,8 +104,7 @@ def _linearization(
 
     def derivative(t: Tensor, y: Tensor) -> Tensor:
         inputs = None if drive is None else drive.at(t)
-        shape = (-1, count + 1, y.shape[-1])
-        parameters = problem.parameters[:, None].expand(*shape)
+        parameters = problem.parameters[:, None].expand(-1, count + 1, y.shape[-1])
         return problem.system.derivative(t, y, parameters, inputs)
 
     # One copy of the batch for each direction: every state, then time.

@@ -53,6 +53,11 @@ class Schedule:
     first: Tensor | None
     slope: Tensor | None
 
+    def tensors(self) -> list[Tensor]:
+        """Return all that is there."""
+        every = (self.stops, self.jumps, self.origin, self.first, self.slope)
+        return [tensor for tensor in every if tensor is not None]
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Schedule:
         """Return the schedule with every tensor changed."""
         tensors = (self.stops, self.jumps, self.origin, self.first, self.slope)

@@ -57,7 +57,7 @@ def simulate(
     given: dict[str, Any] = {
         "parameters": parse_recipes("--parameter", parameter or []),
         "initial_states": parse_recipes("--initial-state", initial_state or []),
-        "doses": parse_doses("--dose", dose or []) if dose else (),
+        "doses": parse_doses("--dose", dose or []),
         "noise": parse_levels("--noise", noise or []),
         "distribution": distribution,
         "missing": parse_levels("--missing", missing or []),

@@ -36,7 +36,7 @@ class InputTable:
     def at(self, system: System, times: Tensor) -> Tensor:
         """Return the inputs (N, T, I) at times (N, T), linear or held in between, held outside."""
         known = self.times.isfinite()
-        knots = torch.where(known, self.times, torch.inf)
+        knots = torch.where(known, self.times, torch.inf).contiguous()
         last = known.sum(dim=1, keepdim=True) - 1
         left = torch.searchsorted(knots, times.contiguous(), right=True) - 1
         left = left.clamp_min(0).minimum(last)
