@@ -108,6 +108,7 @@ def plot(rows: list[Row], path: Path) -> None:
                 linewidth=2.5 if name == OURS else 1.0,
             )
         ax.invert_xaxis()
+        ax.minorticks_off()
         ax.grid(alpha=0.3)
         ax.set_title(f"{case}, {n:,}", fontsize="medium")
         ax.set_xlabel("error of the worst trajectory", fontsize="small")

@@ -120,7 +120,7 @@ def report(name: str, problem: Problem, run: Run, rows: np.ndarray, truth: np.nd
         alone = differences_alone(case, problem, run, rows[part][-ALONE:])
         print(
             f"| {name} | {run.rtol:g} | {method} | {part.sum()} | {ours:.3g} | {worst:.3g} "
-            f"| {ours / worst:.2f} | {rank:.2f} | {alone:.0e} |",
+            f"| {ours / worst:.2g} | {rank:.2f} | {alone:.0e} |",
             flush=True,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from warp_phys.systems._problem import Problem
 from warp_phys.systems._schedule import Drive
@@ -26,7 +27,7 @@ def walk(problem: Problem, move: Move) -> Tensor:
         # Behind the last sample of a trajectory its time stands still.
         reached = torch.where(leg <= problem.end, leg, previous)
         length = reached - previous
-        if bool((length != 0.0).any()):
+        if _matters(length):
             y = move(problem.drive(piece), previous, length, y)
         previous = reached
         if problem.schedule is not None:
@@ -38,6 +39,13 @@ def walk(problem: Problem, move: Move) -> Tensor:
     place = order.argsort(dim=1)[:, stops.shape[1] :]
     chosen = place[None].expand(problem.initial.shape[0], -1, -1)
     return torch.stack(states, dim=2).gather(2, chosen).permute(1, 2, 0)
+
+
+def _matters(length: Tensor) -> bool:
+    """Whether a leg changes states or their derivatives: these may even where it has no length."""
+    if length.requires_grad or forward_ad.unpack_dual(length).tangent is not None:
+        return True
+    return bool((length != 0.0).any())
 
 
 def _stops_ahead(problem: Problem) -> Tensor:

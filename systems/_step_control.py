@@ -20,7 +20,7 @@ _LOCAL_SHARE = 0.1
 ALLOWANCE = 10.0
 # A trajectory is given up as stiff after so many tries if, of late, this many more steps were at
 # the limit of stability than three times those that were not.
-STIFF_AFTER, STIFF_COUNT = 500, 50
+STIFF_AFTER, STIFF_COUNT = 100, 50
 
 
 def with_local_tolerances(problem: Problem) -> Problem:

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems import System, integrate
+from warp_phys.systems._adaptive import solve_adaptive
+from warp_phys.systems._stepwise import solve_stepwise
 from warp_phys.systems._supports import contains, contains_number
+from warp_phys.systems._validation import build_problem
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-14}
 
@@ -241,6 +244,29 @@ class SystemContract:
             torch.testing.assert_close(
                 alone.error_estimate[0], together.error_estimate[index], rtol=1e-12, atol=0.0
             )
+
+    def test_compiled_code_gives_what_torch_gives(self) -> None:
+        (system, times, states, parameters), options = self.problem(self.few)
+        few = build_problem(
+            system,
+            times,
+            states,
+            parameters,
+            **options,
+            input_times=None,
+            doses=(),
+            initial_time=None,
+            rtol=1e-8,
+            atol=1e-10,
+            max_steps=100_000,
+        )
+        method = "rodas5p" if self.stiff else "dop853"
+        compiled, torchs = solve_stepwise(few, method), solve_adaptive(few, method)
+        assert compiled.status.tolist() == torchs.status.tolist()
+        # Rounding differs, and grows along a trajectory as errors do.
+        allowed = (1e-5 * torchs.error_estimate).clamp(min=1e-12)[:, None, None]
+        scale = torchs.states.abs().amax(dim=1, keepdim=True)
+        assert ((compiled.states - torchs.states).abs() <= allowed * scale).all()
 
     @pytest.mark.parametrize("method", ["solution", "rk4"])
     def test_gradients_of_trajectories(self, method: str) -> None:

@@ -56,6 +56,8 @@ extern "C" void call(int which, int jacobian, int rows, const double* t, const d
         if (which == 2 && jacobian) solution_jacobian(time, ys, ps, outs, jys, jps);
         if (which == 3 && !jacobian) initial_state(ps, outs);
         if (which == 3 && jacobian) initial_state_jacobian(ps, outs, jps);
+        // The inputs change as fast as they are large.
+        if (which == 4) rhs_linearization(time, ys, ps, us, us, outs, jys, jps);
         store(outs, out, rows, at);
         store(jys, jy, rows * N_STATES, at);
         store(jps, jp, rows * N_PARAMETERS, at);
@@ -108,7 +110,7 @@ def functions(system: System) -> dict[int, Function]:
 def call(
     system: System, which: int, jacobian: bool, rows: int, at: dict[str, Tensor]
 ) -> list[Tensor]:
-    sizes = (1, len(system.states), len(system.parameters))
+    sizes = (1, len(system.states), max(1, len(system.parameters)))
     results = [torch.zeros(rows * size, COUNT, dtype=torch.float64) for size in sizes]
     arguments = [*(at[name].contiguous() for name in "typu"), *results]
     addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in arguments]
@@ -157,6 +159,25 @@ def test_values_and_derivatives_are_those_of_torch(system: System) -> None:
             agree(by_state.reshape(wanted.shape), wanted)
         wanted = torch.stack(list(columns(function, at, inputs, "p")), dim=1)
         agree(by_parameter.reshape(wanted.shape), wanted)
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: type(system).__name__)
+def test_the_linearization_is_that_of_torch(system: System) -> None:
+    """By the states, and by time as it passes for the inputs, too."""
+    at = points(system)
+    rows = len(system.states)
+    values, by_state, by_time = call(system, 4, True, rows, at)
+    inputs = at["u"] if system.inputs else None
+    expected, slope = torch.func.jvp(
+        lambda s: system.derivative(
+            at["t"] + s, at["y"], at["p"], None if inputs is None else inputs * (1.0 + s)
+        ),
+        (torch.zeros(COUNT, dtype=torch.float64),),
+        (torch.ones(COUNT, dtype=torch.float64),),
+    )
+    agree(values, expected)
+    agree(by_time[:rows], slope)
+    agree(by_state, call(system, 0, True, rows, at)[1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0, -0.5])

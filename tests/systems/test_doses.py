@@ -142,7 +142,7 @@ def dosed(state: Tensor, rate: Tensor, dose: Dose, method: str) -> Tensor:
     ).states[0, -1, 0]
 
 
-@pytest.mark.parametrize("method", ["auto", "dop853", "rk45", "rk4", "torchdiffeq"])
+@pytest.mark.parametrize("method", ["auto", "dop853", "rk4", "torchdiffeq"])
 def test_gradients_pass_through_doses(method: str) -> None:
     state, rate = leaf(3.0), leaf(0.7)
     found = torch.autograd.grad(dosed(state, rate, Dose("y", 2.0, 1.25), method), (state, rate))
@@ -161,6 +161,24 @@ def test_gradients_by_amount_and_time_of_a_dose(method: str, others: bool) -> No
     assert float(found) == pytest.approx(left, rel=1e-7)
     (found,) = torch.autograd.grad(dosed(state, rate, Dose("y", 2.0, when), method), when)
     assert float(found) == pytest.approx(0.7 * 2.0 * left, rel=1e-7)
+
+
+@pytest.mark.parametrize("method", ["auto", "rk4", "torchdiffeq"])
+def test_gradients_by_the_time_of_a_dose_at_a_sample(method: str) -> None:
+    """Samples behind it change as those of any dose do."""
+    when = leaf(1.0)
+    solution = integrate(
+        Driven(),
+        [0.0, 1.0, 2.0],
+        [[3.0]],
+        [[0.7]],
+        inputs=np.zeros((1, 3, 1)),
+        doses=[Dose("y", 2.0, when)],
+        method=method,
+        substeps=50,
+    )
+    (found,) = torch.autograd.grad(solution.states[0, -1, 0], when)
+    assert float(found) == pytest.approx(0.7 * 2.0 * np.exp(-0.7), rel=1e-6)
 
 
 def test_gradients_by_doses_cannot_come_from_compiled_code() -> None:

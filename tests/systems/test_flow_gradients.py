@@ -52,7 +52,7 @@ def test_gradients_are_those_of_differences(method: str) -> None:
     assert torch.autograd.gradcheck(states, (initial, parameters), rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["auto", "dop853"])
 def test_gradients_under_inputs(method: str) -> None:
     """Of y = integral e^-rate (t - s) push(s) ds, on paper for a constant push."""
     state, rate = leaf([[3.0]]), leaf([[0.7]])
@@ -90,7 +90,7 @@ def test_the_states_are_the_same_bits_with_gradients(method: str) -> None:
     assert not along.error_estimate.requires_grad
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["auto", "dop853"])
 def test_what_failed_has_no_gradient_and_spoils_none(method: str) -> None:
     """One factor shared by all; even where the loss looks at what is not a number."""
     states, rates = leaf([[0.5], [20.0], [np.nan]]), leaf([[1.0]] * 3)
@@ -107,7 +107,8 @@ def test_what_failed_has_no_gradient_and_spoils_none(method: str) -> None:
 def test_second_derivatives_are_refused() -> None:
     states, parameters = hare()
     solution = integrate(LotkaVolterra(), TIMES[0], states, parameters)
-    (first,) = torch.autograd.grad(solution.states.sum(), parameters, create_graph=True)
+    loss = solution.states.square().sum()
+    (first,) = torch.autograd.grad(loss, parameters, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
 
@@ -129,7 +130,8 @@ def initial_time_wanted() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "change", [times_wanted, inputs_wanted, input_times_wanted, initial_time_wanted]
+    "change",
+    [times_wanted, inputs_wanted, input_times_wanted, initial_time_wanted],
 )
 def test_other_gradients_are_left_to_torchdiffeq(change: Any) -> None:
     """Right by differences; and refused by name where the method was asked for."""
@@ -155,6 +157,24 @@ def test_other_gradients_are_left_to_torchdiffeq(change: Any) -> None:
         assert float(found.reshape(-1)[place]) == pytest.approx(slope, abs=1e-5), place
     with pytest.raises(UsageError, match=r"'dop853' gives gradients of parameters and initial"):
         last(wanted, "dop853")
+
+
+@pytest.mark.parametrize("method", ["auto", "rk4", "torchdiffeq"])
+def test_the_initial_time_counts_where_the_first_sample_is_at_it(method: str) -> None:
+    """Moving the start of y' = -rate y by s multiplies y by e^(rate s)."""
+    start = leaf(0.0)
+    states = integrate(
+        Driven(),
+        [0.0, 2.0],
+        [[3.0]],
+        [[0.7]],
+        inputs=np.zeros((1, 2, 1)),
+        initial_time=start,
+        method=method,
+        substeps=50,
+    ).states[0, :, 0]
+    found = [float(torch.autograd.grad(y, start, retain_graph=True)[0]) for y in states]
+    np.testing.assert_allclose(found, [2.1, 2.1 * np.exp(-1.4)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["rodas5p", "scipy", "scipy-stiff"])

@@ -1,4 +1,4 @@
-"""Gradients through trajectories: right, and not spoiled by a failing neighbour."""
+"""Gradients through trajectories: right, and not spoiled by a failing neighbor."""
 
 from __future__ import annotations
 
@@ -6,32 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.systems.problems import HARE, Explosion, leaf
 from warp_phys.systems import (
     DampedOscillator,
     LotkaVolterra,
-    Parameter,
     Pendulum,
-    State,
-    System,
     UsageError,
     integrate,
 )
 
 DIFFERENTIABLE = ["rk4", "torchdiffeq"]
-
-
-class Explosion(System):
-    """y' = rate y^2."""
-
-    states = (State("y", "1"),)
-    parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
-
-    def rhs(self, t, y, p):
-        return (p.rate * y[0] ** 2,)
-
-
-def leaf(values) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
@@ -58,7 +42,7 @@ def test_gradients_are_those_of_the_closed_form(method: str) -> None:
 
 
 def test_auto_is_differentiable_when_asked_to_be() -> None:
-    parameters = leaf([[0.55, 0.028, 0.80, 0.024]])
+    parameters = leaf([HARE])
     solution = integrate(
         LotkaVolterra(), [0.0, 2.0, 4.0], torch.tensor([[30.0, 4.0]]).double(), parameters
     )
@@ -85,7 +69,7 @@ def test_a_failing_trajectory_leaves_the_others_gradients_alone(method: str) -> 
     assert float(factor.grad) == pytest.approx(expected, rel=1e-6)
 
 
-def test_no_neighbour_hides_behind_the_batch() -> None:
+def test_no_neighbor_hides_behind_the_batch() -> None:
     """A lively trajectory among a thousand at rest keeps its accuracy."""
     states = torch.zeros(1001, 2, dtype=torch.float64)
     states[500] = torch.tensor([2.5, 3.0])
@@ -99,7 +83,7 @@ def test_no_neighbour_hides_behind_the_batch() -> None:
 def along(method: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a directional derivative of a last state, carried forward and pulled backward."""
     states = torch.tensor([[30.0, 4.0]], dtype=torch.float64)
-    rates = torch.tensor([[0.55, 0.028, 0.80, 0.024]], dtype=torch.float64)
+    rates = torch.tensor([HARE], dtype=torch.float64)
     direction = torch.tensor([[1.0, 0.1, -1.0, 0.05]], dtype=torch.float64)
 
     def last(parameters: torch.Tensor) -> torch.Tensor:
@@ -116,7 +100,7 @@ def test_forward_derivatives_agree_with_backward_ones() -> None:
     torch.testing.assert_close(forward, backward, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", ["auto", "dop853", "scipy", "torchdiffeq"])
+@pytest.mark.parametrize("method", ["auto", "dop853", "rodas5p", "scipy", "torchdiffeq"])
 def test_forward_derivatives_are_not_dropped_silently(method: str) -> None:
     with pytest.raises(UsageError, match=r"carries no forward derivatives.*'rk4'"):
         along(method)

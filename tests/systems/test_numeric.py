@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.systems.traced_systems import Chain, Draining, Forced, Gates
 from warp_phys.systems import System, get_system, system_names
+from warp_phys.systems._expressions import evaluate
 from warp_phys.systems._numeric import NumericFunction
 from warp_phys.systems._tracing import SystemGraph, trace_system
 
@@ -88,6 +90,32 @@ def test_derivatives(case: tuple[System, SystemGraph]) -> None:
         expected = by_torch(function, (t, y, p, u), directions, tangents)
         for one, other in zip(found[1:], expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_derivatives_by_time(case: tuple[System, SystemGraph]) -> None:
+    """As it passes for the inputs, too, which change at rates of their own."""
+    system, graph = case
+    t, y, p, u = point(system)
+    rates = None if u is None else point(system, 1)[3]
+    tables = {"y": y, "p": p, "u": u, "v": rates}
+    variables = {"t": t.numpy()} | {
+        f"{letter}[{row}]": values.numpy()
+        for letter, table in tables.items()
+        if table is not None
+        for row, values in enumerate(table)
+    }
+    for name, function in functions(system).items():
+
+        def later(s: Tensor, function: Callable[..., Tensor] = function) -> Tensor:
+            moved = None if u is None or rates is None else u + s * rates
+            return function(t + s, y, p, moved)
+
+        zero = torch.zeros(LANES, dtype=torch.float64)
+        expected = torch.func.jvp(later, (zero,), (zero + 1.0,))[1]
+        found = evaluate(getattr(graph, name).by_time, variables)
+        for one, other in zip(found, expected, strict=True):
+            mine = torch.as_tensor(np.broadcast_to(one, (LANES,)).copy())
+            torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
 def test_directions_in_any_order() -> None:

@@ -55,6 +55,16 @@ def test_derivatives_of_lotka_volterra_are_those_on_paper() -> None:
     np.testing.assert_allclose(by_parameter, [[3.0, -15.0, 0.0, 0.0], [0.0, 0.0, -5.0, 15.0]])
 
 
+def test_derivatives_by_time_carry_the_rates_of_inputs() -> None:
+    # v' = push cos t - k (x - floor) - c v - g
+    rhs = trace_system(Forced()).rhs
+    assert rhs.by_time[0].equals(0.0)
+    values = {"t": 0.3, "u[0]": 2.0, "p[0]": 5.0, "v[0]": 0.7, "v[1]": -1.1}
+    expected = 0.7 * np.cos(0.3) - 2.0 * np.sin(0.3) + 5.0 * -1.1
+    np.testing.assert_allclose(evaluate(rhs.by_time, values), [0.0, expected])
+    assert all(entry.equals(0.0) for entry in trace_system(LotkaVolterra()).rhs.by_time)
+
+
 def test_derivatives_share_what_the_values_need() -> None:
     # y e^(ky): the exponential and the product are there once, for values and both derivatives.
     rhs = trace_system(one(lambda t, y, p: y * torch.exp(p.k * y))).rhs

@@ -7,11 +7,7 @@ import pytest
 import torch
 
 from warp_phys.systems import (
-    Input,
     LotkaVolterra,
-    Parameter,
-    State,
-    System,
     UnknownNameError,
     UsageError,
     integrate,
@@ -20,17 +16,6 @@ from warp_phys.systems import (
 TIMES = np.arange(21.0)
 STATES = np.full((5, 2), 10.0)
 RATES = np.full((5, 4), 0.5)
-
-
-class Driven(System):
-    """y' = -rate y + push."""
-
-    states = (State("y", "1"),)
-    parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
-    inputs = (Input("push", "1"),)
-
-    def rhs(self, t, y, p):
-        return (p.push - p.rate * y[0],)
 
 
 def solve(times=TIMES, states=STATES, rates=RATES, **options):
@@ -133,38 +118,6 @@ def test_options(options, message: str) -> None:
 def test_an_unknown_method_offers_close_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown method 'dopri853'; did you mean 'dop853'"):
         solve(method="dopri853")
-
-
-@pytest.mark.parametrize("method", ["dop853", "rk45", "scipy", "scipy-stiff"])
-def test_gradients_cannot_come_from_methods_without(method: str) -> None:
-    rates = torch.full((5, 4), 0.5, dtype=torch.float64, requires_grad=True)
-    with pytest.raises(UsageError, match=f"'{method}' gives no gradients.*'torchdiffeq' or 'rk4'"):
-        solve(rates=rates, method=method)
-    with torch.no_grad():
-        assert solve(rates=rates, method=method).converged.all()
-
-
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        (None, r"Driven has external inputs \(push\); expected inputs of shape \(2, 3, 1\)"),
-        (
-            np.zeros((2, 3)),
-            r"\(N, T, I\) = \(2, 3, 1\), one column for each of push; received \(2, 3",
-        ),
-        (np.zeros((2, 3, 1), dtype=np.float32), "received float32"),
-    ],
-)
-def test_inputs(inputs, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        integrate(Driven(), [0.0, 1.0, 2.0], [[1.0]] * 2, [[0.5]] * 2, inputs=inputs)
-
-
-def test_a_missing_input_makes_its_trajectory_invalid() -> None:
-    inputs = np.zeros((2, 3, 1))
-    inputs[1, 1] = np.nan
-    solution = integrate(Driven(), [0.0, 1.0, 2.0], [[1.0]] * 2, [[0.5]] * 2, inputs=inputs)
-    assert solution.status.tolist() == [0, 3]
 
 
 def test_tolerances_below_rounding_are_raised() -> None:
