@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         uniform,
     )
     from warp_phys.data_gen._open import open_dataset
+    from warp_phys.data_gen._paper import paper_data, paper_data_names
     from warp_phys.data_gen._simulate import simulate
     from warp_phys.data_gen._store import ShardError
 
@@ -28,6 +29,8 @@ _EXPORTS = {
     "simulate": "_simulate",
     "open_dataset": "_open",
     "ShardError": "_store",
+    "paper_data": "_paper",
+    "paper_data_names": "_paper",
     "uniform": "_distributions",
     "log_uniform": "_distributions",
     "normal": "_distributions",
@@ -41,6 +44,8 @@ __all__ = [
     "log_uniform",
     "normal",
     "open_dataset",
+    "paper_data",
+    "paper_data_names",
     "simulate",
     "truncated_normal",
     "uniform",

@@ -140,6 +140,10 @@ def simulate(
         >>> dict(data.observed.sizes)
         {'trajectory': 3, 'time': 5, 'output': 2}
     """
+    if isinstance(system, str) and system.startswith("paper_"):
+        raise UsageError(
+            f"{system} is a data set, made by its published recipe: write paper_data({system!r})"
+        )
     system = as_system(system)
     if output is None and (executor is not None or shard_size is not None or overwrite):
         raise UsageError("executor, shard_size and overwrite need output, a folder to write to")

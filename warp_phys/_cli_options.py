@@ -60,7 +60,20 @@ Renames = Annotated[
 MaybeSystemName = Annotated[str | None, argument("NAME", "Describe this one.")]
 
 # Of `simulate`.
-Number = Annotated[int, option("N", "Number of trajectories.", "--number", "-n")]
+SimulatedName = Annotated[
+    str,
+    argument("SYSTEM", "Name of a system, see `warp-phys systems`, or of a data set, paper_msd."),
+]
+MaybeNumber = Annotated[
+    int | None,
+    option(
+        "N",
+        "Number of trajectories; for the WARP paper's data sets the published one by default.",
+        "--number",
+        "-n",
+    ),
+]
+Split = Annotated[str, option("NAME", "Of the WARP paper's data sets: train, validation or test.")]
 MaybeTimes = Annotated[str | None, option("TIMES", f"{_GRID}; the system's own by default.")]
 Noise = Annotated[
     list[str] | None,
@@ -81,7 +94,8 @@ StateRecipes = Annotated[
     option("NAME=RECIPE", "The same for states at the first time.", "--initial-state"),
 ]
 MaybeSeed = Annotated[
-    int | None, option("NUMBER", "Seed of all random numbers; a fresh one by default.")
+    int | None,
+    option("NUMBER", "Seed of all random numbers; a fresh one by default, 0 for paper_ data."),
 ]
 FileOrFolder = Annotated[
     str,

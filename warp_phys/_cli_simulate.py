@@ -18,6 +18,7 @@ import typer
 import warp_phys as wp
 from warp_phys import _cli_options as kinds
 from warp_phys._cli_files import check_data_output, contents
+from warp_phys._cli_paper import paper_file
 from warp_phys._cli_values import (
     check_outputs,
     parse_doses,
@@ -30,9 +31,9 @@ from warp_phys.systems._errors import UsageError
 
 
 def simulate(
-    system: kinds.SystemName,
-    number: kinds.Number,
+    system: kinds.SimulatedName,
     output: kinds.FileOrFolder,
+    number: kinds.MaybeNumber = None,
     times: kinds.MaybeTimes = None,
     noise: kinds.Noise = None,
     distribution: kinds.Distribution = "normal",
@@ -47,6 +48,7 @@ def simulate(
     shard_size: kinds.ShardSize = None,
     workers: kinds.Workers = None,
     scheduler: kinds.Scheduler = None,
+    split: kinds.Split = "train",
     overwrite: kinds.Overwrite = False,
 ) -> None:
     """Simulate trajectories, with noise and gaps.
@@ -69,6 +71,16 @@ def simulate(
     }
     grid = None if times is None else parse_times(times)
     folder = _is_folder(output)
+    if system.startswith("paper_"):
+        recipe = {"times": grid} | given
+        paper_file(
+            system, split, number, seed, recipe, None if folder else output, overwrite=overwrite
+        )
+        return
+    if number is None:
+        raise UsageError(f"expected the number of trajectories of {system}; give -n 1000")
+    if split != "train":
+        raise UsageError(f"--split is for the WARP paper's data sets, not for {system}")
     if folder:
         check_outputs({"--output": Path(output)}, overwrite=True)
     else:

@@ -114,7 +114,7 @@ class TestSystems:
 
     def test_a_close_name(self, run):
         assert error_of(run, "systems", "pendulm").startswith(
-            "error: unknown system 'pendulm'; did you mean 'pendulum'?"
+            "error: unknown system 'pendulm'; did you mean 'pendulum' or 'double_pendulum'?"
         )
 
 
