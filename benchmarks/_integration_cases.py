@@ -160,7 +160,8 @@ CASES = {
         "van_der_pol",
         "mu 100 to 1000, t to 2 mu, 101 samples",
         parameters=((100.0, 1000.0),),
-        initial=((0.5, 2.5), (0.0, 0.0)),
+        # With diffrax some of those that begin between -1 and 1 never leave.
+        initial=((1.5, 2.5), (0.0, 0.0)),
         times=lambda parameters: 2.0 * parameters * np.linspace(0.0, 1.0, 101),
         rates=van_der_pol,
         jacobian=van_der_pol_jacobian,

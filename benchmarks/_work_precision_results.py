@@ -87,7 +87,7 @@ def plot(rows: list[Row], path: Path) -> None:
     rows = [row for row in rows if row.side == OURS or not row.side.startswith(OURS)]
     panels = list(dict.fromkeys((row.case, row.n) for row in rows))
     names = list(dict.fromkeys(row.side for row in rows))
-    colors = dict(zip(names, [*mpl.colormaps["tab10"].colors, "black"], strict=False))
+    colors = dict(zip(names, [*mpl.color_sequences["tab10"], "black"], strict=False))
     across = min(3, len(panels))
     down = math.ceil(len(panels) / across)
     figure, axes = plt.subplots(

@@ -167,8 +167,9 @@ class DatasetPlan:
             progress=progress,
         )
         known = self.system.output_names
-        kept = [known.index(name) for name in self.observed]
-        noiseless = np.ascontiguousarray(run.outputs[:, :, kept])
+        noiseless = run.outputs
+        if tuple(self.observed) != tuple(known):
+            noiseless = noiseless[:, :, [known.index(name) for name in self.observed]]
         levels = noise_levels(
             noiseless, self.observed, known, self.noise, self.distribution, streams
         )

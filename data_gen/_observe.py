@@ -126,6 +126,8 @@ def remove_missing(
         shares = [_number("missing", missing.get(name, 0.0)) for name in outputs]
     else:
         shares = [_number("missing", missing)] * len(outputs)
+    if not any(shares):
+        return observed
     n, samples, _ = observed.shape
     kept = observed.copy()
     for column, (name, share) in enumerate(zip(outputs, shares, strict=True)):
@@ -139,14 +141,21 @@ def remove_missing(
 
 def _spread(noiseless: Floats) -> Floats:
     """Return the standard deviation over time, (N, O), of what there is; 0 where nothing is."""
-    present = np.isfinite(noiseless)
-    values = np.where(present, noiseless, 0.0)
+    columns = [_spread_of(column.copy(order="C")) for column in noiseless.transpose(2, 0, 1)]
+    return np.stack(columns, axis=1)
+
+
+def _spread_of(values: Floats) -> Floats:
+    """Return the standard deviation of each row of values (N, T), which are overwritten."""
+    present = np.isfinite(values)
+    values[~present] = 0.0
     # In units of the largest value, so that a trajectory on its way to infinity does not overflow.
-    scale = np.abs(values).max(axis=1)
+    scale = np.maximum(values.max(axis=1), -values.min(axis=1))
     values /= np.where(scale > 0, scale, 1.0)[:, None]
     count = np.maximum(present.sum(axis=1), 1)
-    deviation = np.where(present, values - (values.sum(axis=1) / count)[:, None], 0.0)
-    return scale * np.sqrt((deviation**2).sum(axis=1) / count)
+    values -= (values.sum(axis=1) / count)[:, None]
+    values[~present] = 0.0
+    return scale * np.sqrt(np.einsum("nt,nt->n", values, values) / count)
 
 
 def _check_positive(noiseless: Floats, levels: Floats, name: str, first: int) -> None:

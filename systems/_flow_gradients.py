@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from warp_phys.systems._compiler import CompiledLibrary
+from warp_phys.systems._errors import UsageError
 from warp_phys.systems._flow_compiled import flow_library, solve_compiled
 from warp_phys.systems._problem import Problem, Solution
 
@@ -67,8 +67,12 @@ class _Flow(torch.autograd.Function):
         return solution.states
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise UsageError(
+                "compiled flows give first derivatives, and create_graph=True asks for second ones; "
+                "use method='torchdiffeq' or 'rk4'"
+            )
         (slopes,) = ctx.saved_tensors
         # Where there is no sample, not even a gradient that is no number counts.
         absent = (slopes == 0.0).all(dim=2)

@@ -95,7 +95,7 @@ StateRecipes = Annotated[
 ]
 MaybeSeed = Annotated[
     int | None,
-    option("NUMBER", "Seed of all random numbers; a fresh one by default, 0 for paper_ data."),
+    option("NUMBER", "Seed of all random numbers; fresh by default, 0 for paper_ data."),
 ]
 FileOrFolder = Annotated[
     str,

@@ -151,7 +151,8 @@ template <bool SENS> struct Group {
         return worst;
     }
 
-    void move_by_solution(V end) {
+    // With jumps the origin may depend on everything, without on the initial state alone.
+    template <bool JUMPS> void move_by_solution(V end) {
         V jy[S * S], jp[S * ROOM_P];
         const V elapsed = end - t;  // t stays at the initial time, or at the last jump
         if constexpr (!SENS) {
@@ -163,11 +164,12 @@ template <bool SENS> struct Group {
                 for (int i = 0; i < S; ++i) {
                     V total = splat(0.0);
                     for (int j = 0; j < S; ++j) {
-                        // Before the first jump only these move the origin.
-                        const bool moves = DIRECTION[d] == -1 - j ||
-                            (HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[j * P + DIRECTION[d]]);
-                        if (SOL_Y[i * S + j] && (moves || data.jumps))
+                        if (!SOL_Y[i * S + j]) continue;
+                        if (JUMPS || (HAS_INITIAL_STATE && DIRECTION[d] >= 0 &&
+                                      INI_P[j * P + DIRECTION[d]]))
                             total += jy[i * S + j] * origin.s[d][j];
+                        else if (DIRECTION[d] == -1 - j)
+                            total += jy[i * S + j];
                     }
                     if (DIRECTION[d] >= 0 && SOL_P[i * P + DIRECTION[d]])
                         total += jp[i * P + DIRECTION[d]];
@@ -285,7 +287,10 @@ template <bool SENS> struct Group {
             }
             if (!running) break;
             if constexpr (HAS_SOLUTION) {
-                if (any(end > t)) move_by_solution(end);
+                if (any(end > t)) {
+                    if (data.jumps) move_by_solution<true>(end);
+                    else move_by_solution<false>(end);
+                }
             } else {
                 advance(sample, end, moving);
             }

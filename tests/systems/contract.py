@@ -246,13 +246,14 @@ class SystemContract:
             )
 
     def test_compiled_code_gives_what_torch_gives(self) -> None:
-        (system, times, states, parameters), options = self.problem(self.few)
-        few = build_problem(
+        (system, times, states, parameters), options = self.problem(self.few + 2)
+        few, inputs = len(times) // 4 + 1, options["inputs"]
+        problem = build_problem(
             system,
-            times,
+            times[:few],
             states,
             parameters,
-            **options,
+            inputs=None if inputs is None else inputs[:, :few],
             input_times=None,
             doses=(),
             initial_time=None,
@@ -261,12 +262,13 @@ class SystemContract:
             max_steps=100_000,
         )
         method = "rodas5p" if self.stiff else "dop853"
-        compiled, torchs = solve_stepwise(few, method), solve_adaptive(few, method)
+        compiled, torchs = solve_stepwise(problem, method), solve_adaptive(problem, method)
         assert compiled.status.tolist() == torchs.status.tolist()
-        # Rounding differs, and grows along a trajectory as errors do.
-        allowed = (1e-5 * torchs.error_estimate).clamp(min=1e-12)[:, None, None]
         scale = torchs.states.abs().amax(dim=1, keepdim=True)
-        assert ((compiled.states - torchs.states).abs() <= allowed * scale).all()
+        gap = ((compiled.states - torchs.states).abs() / scale).nan_to_num().amax(dim=(1, 2))
+        # Rounding may turn a decision about a step; then the results differ as their errors do.
+        assert float(gap.min()) < 1e-12
+        assert (gap <= (4.0 * torchs.error_estimate).clamp(min=1e-12)).all()
 
     @pytest.mark.parametrize("method", ["solution", "rk4"])
     def test_gradients_of_trajectories(self, method: str) -> None:

@@ -105,7 +105,7 @@ def test_the_error_estimate_covers_the_error_of_hard_trajectories() -> None:
     solution = integrate(*arguments, rtol=1e-6, atol=1e-8)
     gap = (solution.states - exact).abs().amax(dim=1) / (1e-2 + exact.abs().amax(dim=1))
     error = gap.amax(dim=1)
-    assert float(error.max()) > 1e-4
+    assert float(error.max()) > 5e-5  # fifty times what is tolerated
     share = (solution.error_estimate > 0.5 * error).double().mean()
     assert float(share) > 0.99
     assert (solution.error_estimate > 0.02 * error).all()
