@@ -33,7 +33,7 @@ docs: $(VENV)/.docs ## the documentation as HTML, in docs/_build
 	@echo "open docs/_build/index.html"
 
 bench: $(VENV)/.dev ## every benchmark, see benchmarks/README.md
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 # pytest ends with 5 where no test is marked.
 check-long: $(VENV)/.dev ## what takes too long for every change: long tests, benchmarks

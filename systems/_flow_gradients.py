@@ -70,7 +70,7 @@ class _Flow(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         if torch.is_grad_enabled():
             raise UsageError(
-                "compiled flows give first derivatives, and create_graph=True asks for second ones; "
+                "compiled flows give first derivatives, create_graph=True asks for second ones; "
                 "use method='torchdiffeq' or 'rk4'"
             )
         (slopes,) = ctx.saved_tensors
