@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import warp_phys as wp
-from warp_phys.data_gen import simulate
+from warp_phys.data_gen import open_dataset, simulate
 from warp_phys.systems import LotkaVolterra
 
 
@@ -78,6 +78,11 @@ def _check_command_line(folder: Path) -> None:
     found = folder / "command_line.nc"
     _output(program, "simulate", "pendulum", "-n", "3", "--seed", "0", "-o", found)
     _expect(wp.load(found).sizes["trajectory"] == 3, "three trajectories from the command line")
+    shards = folder / "shards"
+    _output(program, "simulate", "robertson", "-n", "40", "--shard-size", "16", "-o", shards)
+    data = open_dataset(shards, verify=True)
+    _expect(data.sizes["trajectory"] == 40, "forty trajectories in shards")
+    _expect(bool((data["status"] == 0).all()), "a stiff system solved")
 
 
 def _output(*command: str | Path) -> str:

@@ -30,6 +30,13 @@ class TestLevels:
             levels(noiseless, 0.1), 0.1 * noiseless.std(axis=1), rtol=1e-12, atol=0
         )
 
+    @pytest.mark.parametrize("outputs", [1, 2])
+    def test_what_it_is_measured_on_stays_as_it_is(self, outputs):
+        noiseless = waves()[:, :, :outputs].copy()
+        kept = noiseless.copy()
+        noise_levels(noiseless, NAMES[:outputs], NAMES, 0.1, "normal", Streams(0))
+        np.testing.assert_array_equal(noiseless, kept)
+
     def test_a_number_is_the_logarithms_own_for_lognormal(self):
         assert (levels(waves(), 0.25, "lognormal") == 0.25).all()
 
