@@ -237,7 +237,8 @@ def _outside(
         coordinates |= input_coords(system)
         if driven.knots is not None:
             variables["input_table"] = driven.at_knots
-            variables["input_time"] = np.broadcast_to(driven.knots, driven.at_knots.shape[:2]).copy()
+            shape = driven.at_knots.shape[:2]
+            variables["input_time"] = np.broadcast_to(driven.knots, shape).copy()
     if doses:
         variables["dose_amount"] = np.stack([dose.amount for dose in doses], axis=1)
         variables["dose_time"] = np.stack([dose.time for dose in doses], axis=1)

@@ -17,7 +17,7 @@ from warp_phys.data_gen._dataset_plan import DatasetPlan
 from warp_phys.data_gen._run import STATUS_MEANINGS
 from warp_phys.data_gen._shard_files import IDENTITY
 from warp_phys.systems._errors import UsageError
-from warp_phys.systems._files import _image, write_atomic
+from warp_phys.systems._files import image, write_atomic
 from warp_phys.systems._labels import software_versions
 
 
@@ -48,7 +48,7 @@ def write_shard(
         dataset = plan.dataset(dated=False)
     # On a dask worker xarray would ask the scheduler for a lock on this file in memory.
     with dask.config.set(scheduler="synchronous"):
-        content = _image(dataset.assign_attrs({IDENTITY: identity}))
+        content = image(dataset.assign_attrs({IDENTITY: identity}))
     write_atomic(content, Path(path), overwrite=True)
     return Written(len(content), hashlib.sha256(content).hexdigest(), _counts(dataset))
 

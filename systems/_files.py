@@ -63,7 +63,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
         raise FileNotFoundError(f"the folder of {path} does not exist; create it first")
     if target.exists() and not overwrite:
         raise _exists(target)
-    write_atomic(_image(dataset), target, overwrite=overwrite)
+    write_atomic(image(dataset), target, overwrite=overwrite)
 
 
 def load(path: str | os.PathLike[str], *, system: System | None = None) -> xr.Dataset:
@@ -101,6 +101,11 @@ def load(path: str | os.PathLike[str], *, system: System | None = None) -> xr.Da
 
 def read_netcdf(path: Path) -> xr.Dataset:
     """Read any NetCDF or HDF5 file into memory, times as plain numbers, the file closed again."""
+    if path.is_dir():
+        raise UsageError(
+            f"{path.name} is a folder; warp_phys.data_gen.open_dataset opens the data sets that "
+            "simulate writes into folders"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     with path.open("rb") as file:
@@ -163,7 +168,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _image(dataset: xr.Dataset) -> memoryview:
+def image(dataset: xr.Dataset) -> memoryview:
     """Return the file's bytes.
 
     HDF5 that runs out of disk while writing cannot close its file again and takes the process

@@ -63,7 +63,11 @@ class Solution:
         known = self.error_estimate[~self.error_estimate.isnan()]
         worst = f"{float(known.max()):.1e}" if known.numel() else "not estimated"
         shape = tuple(self.states.shape)
-        return f"Solution(states {shape}: {text or 'none'}; largest error estimate {worst})"
+        compiling = f", compiled in {self.compile_seconds:.1f} s" if self.compile_seconds else ""
+        return (
+            f"Solution(states {shape}: {text or 'none'}; largest error estimate {worst}; "
+            f"{self.engine}{compiling})"
+        )
 
 
 @dataclass(frozen=True)

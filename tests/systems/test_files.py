@@ -263,6 +263,10 @@ class TestLoad:
         with pytest.raises(SchemaError, match=f"{text}; .* read_trajectories"):
             load(tmp_path / "foreign.nc")
 
+    def test_a_folder_of_shards_is_opened_elsewhere(self, tmp_path):
+        with pytest.raises(UsageError, match=r"is a folder; warp_phys\.data_gen\.open_dataset"):
+            load(tmp_path)
+
     def test_another_version_says_both(self, tmp_path):
         save(dataset().assign_attrs(schema_version="7"), tmp_path / "data.nc")
         with pytest.raises(SchemaError, match="has schema version 7, this package reads 1"):
