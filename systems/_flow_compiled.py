@@ -111,7 +111,8 @@ def solve_compiled(
         SHRINK,
         GROW,
         problem.max_steps,
-        STIFF_AFTER,
+        # No implicit method carries derivatives: with them, go on as long as it takes.
+        STIFF_AFTER if slopes is None else problem.max_steps,
         STIFF_COUNT,
     )
     results = _Results(*map(_pointer, (states, slopes, error, status)))

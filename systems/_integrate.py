@@ -67,8 +67,8 @@ def integrate(
     and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
     the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The
     gradients are those of the states themselves, integrated along with them, for parameters and
-    initial states, and of first order; stiff trajectories end with TOO_MANY_STEPS then. Without
-    compiled code, and for times and inputs, "auto" takes "torchdiffeq".
+    initial states, and of first order; with them, stiff trajectories take explicit steps, too, up
+    to `max_steps`. Without compiled code, and for times and inputs, "auto" takes "torchdiffeq".
 
     Error control of these methods: the local error of every state is kept below a tenth of atol +
     rtol \|y\|, which leaves the global error of nearly every trajectory of a well-conditioned

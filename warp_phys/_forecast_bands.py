@@ -12,7 +12,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys._coordinates import Physical, implied_initial_state
-from warp_phys._fast_flow import compiled_outputs
 from warp_phys._outside import Doses
 from warp_phys._roots import flow
 from warp_phys.systems._supports import Support, to_physical
@@ -165,19 +164,8 @@ def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose
         chosen = Physical(
             unknowns.parameters[piece], unknowns.initial_state[piece], unknowns.noise_sd[piece]
         )
-        outputs = compiled_outputs(
-            system,
-            chosen,
-            grid,
-            start,
-            tuple(frozen.outputs),
-            doses=doses,
-            rtol=FLOW["rtol"],
-            max_steps=frozen.max_steps,
-        )
-        if outputs is None:
-            times = grid.expand(len(chosen.parameters), -1)
-            options = FLOW | {"max_steps": frozen.max_steps}
-            outputs = flow(system, chosen, times, start, None, doses, **options)[..., columns]
-        parts.append(outputs)
+        times = grid.expand(len(chosen.parameters), -1)
+        options = FLOW | {"max_steps": frozen.max_steps}
+        outputs = flow(system, chosen, times, start, None, doses, **options)
+        parts.append(outputs[..., columns])
     return torch.cat(parts)

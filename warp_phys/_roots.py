@@ -76,7 +76,7 @@ def flow(
     # ones lose the steps between them in float32.
     parameters, states = unknowns.parameters.double(), unknowns.initial_state.double()
     usable = times[:, 0].isfinite() & parameters.isfinite().all(dim=-1)
-    usable = usable & states.isfinite().all(dim=-1)
+    usable = usable & states.isfinite().all(dim=-1) & start.isfinite()
     for index, parameter in enumerate(system.parameters):
         usable = usable & contains(parameters[:, index], parameter.support)
     outputs = torch.full((*times.shape, len(system.outputs)), torch.nan, dtype=torch.float64)
