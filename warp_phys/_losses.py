@@ -21,6 +21,10 @@ _MEAN_WEIGHT = 10.0
 _BEND = 10.0
 _LOST = 1e4
 
+# Of the flows: far more accurate than training needs, yet cheap. One that takes more steps than
+# this runs away.
+_FLOW = {"method": "auto", "rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
+
 
 def supervised_loss(estimate: Gaussian, truth: Tensor, valid: Tensor) -> Tensor:
     """Return negative log density plus weighted squared error of the mean, over all samples.
@@ -81,12 +85,11 @@ def _predicted(model: WarpPhys, records: Records, unknowns: Physical, place: int
     system, root = model.system, model.root
     if root == "solution":
         return predict(system, root, records, unknowns, method="solution")
-    options = {"method": "rk4", "substeps": model.settings.substeps}
     if root == "step":
-        return predict(system, root, records, unknowns, **options)
+        return predict(system, root, records, unknowns, **_FLOW)
     frozen = Physical(
         unknowns.parameters[:, place],
         unknowns.initial_state[:, place],
         unknowns.noise_sd[:, place],
     )
-    return rollout(system, records, frozen, **options)
+    return rollout(system, records, frozen, **_FLOW)

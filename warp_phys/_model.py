@@ -48,7 +48,6 @@ class WarpPhys(nn.Module):
         width: Hidden width of the features and of the initial state's network.
         root_width: Hidden width of the network whose weights are the state.
         state_size: Size of the read-out control's state.
-        substeps: Runge-Kutta steps an interval while training through an ODE.
         forgetting: Of the regression head: weight of a sample against the next, in (0, 1].
         dtype: "float32" or "float64", of the trained tensors.
 
@@ -77,7 +76,6 @@ class WarpPhys(nn.Module):
         width: int | None = None,
         root_width: int | None = None,
         state_size: int | None = None,
-        substeps: int | None = None,
         forgetting: float | None = None,
         dtype: str | None = None,
     ) -> None:
@@ -94,7 +92,6 @@ class WarpPhys(nn.Module):
             width=width,
             root_width=root_width,
             state_size=state_size,
-            substeps=substeps,
             forgetting=forgetting,
             dtype=dtype,
         )

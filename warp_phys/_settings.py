@@ -42,7 +42,6 @@ class Settings:
     width: int = 128
     root_width: int = 16
     state_size: int = 64
-    substeps: int = 4
     forgetting: float = 1.0
     dtype: DtypeName = "float32"
 
@@ -83,7 +82,7 @@ def check_settings(**given: Any) -> Settings:
     ):
         if name in values:
             _check_choice(name, values[name], kind)
-    for name in ("window", "width", "root_width", "state_size", "substeps", "rank"):
+    for name in ("window", "width", "root_width", "state_size", "rank"):
         value = values.get(name, 1)
         if not isinstance(value, int) or value < 1:
             raise UsageError(f"expected {name} to be a positive whole number, got {value!r}")
