@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems._compiler import CompiledLibrary, CompileError, compile_library, compiler
-from warp_phys.systems._flow_source import flow_source
+from warp_phys.systems._flow_source import LANES, flow_source
 from warp_phys.systems._problem import Problem, Solution
 from warp_phys.systems._step_control import (
     ALLOWANCE,
@@ -22,6 +22,8 @@ from warp_phys.systems._step_control import (
     with_local_tolerances,
 )
 from warp_phys.systems._translation import translated
+
+_STACK = 1_000_000  # bytes of a thread's stack that the lanes may take
 
 
 class _Problem(Structure):
@@ -64,12 +66,12 @@ def flow_library(
 ) -> CompiledLibrary | None:
     """Return the compiled flow of a problem's system; None where there can be none.
 
-    There is none without a compiler, for a system that cannot be traced, and for numbers other
-    than float64 in main memory.
+    There is none without a compiler, for a system that cannot be traced or is too large for the
+    stack of a thread, and for numbers other than float64 in main memory.
     """
     if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
         return None
-    if compiler() is None:
+    if compiler() is None or _bytes_on_stack(problem, len(directions)) > _STACK:
         return None
     graph = translated(problem.system)
     if graph is None:
@@ -79,6 +81,14 @@ def flow_library(
     except CompileError as error:
         warnings.warn(f"integrating without compiled code, which is slower: {error}", stacklevel=2)
         return None
+
+
+def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
+    """Return about how much the lanes of a vector take: stages, coefficients, matrices."""
+    n_states, n_parameters = len(problem.initial), len(problem.parameters)
+    rows = n_states * (3 + n_directions)
+    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    return 8 * LANES * (40 * rows + matrices)
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@
 
 constexpr int ALL_STAGES = N_STAGES + 1 + N_EXTRA;
 constexpr int N_COEFFICIENTS = 3 + N_INNER;
+// How much larger than that of a state the relative error of a derivative may be.
+constexpr double DERIVATIVE_SHARE = 100.0;
 
 template <int ROWS> struct Stepper {
     V k[ALL_STAGES][ROWS];
@@ -57,7 +59,8 @@ template <int ROWS> struct Stepper {
         for (int i = 0; i < ROWS; ++i) k[N_STAGES][i] = to.f[i];
     }
 
-    void measure(V h, const V *y, const Options &options, Trial<ROWS> &to) const {
+    // `sizes`: the greatest absolute value of each row so far.
+    void measure(V h, const V *y, const V *sizes, const Options &options, Trial<ROWS> &to) const {
         V main[S], rough[S];
         M sound = h == h;
         for (int i = 0; i < S; ++i) {
@@ -73,6 +76,20 @@ template <int ROWS> struct Stepper {
             const V other = largest(rough);
             const V ratio = norm / vsqrt(norm * norm + 0.01 * (other * other));
             norm = select(norm == splat(0.0), splat(0.0), norm * ratio);
+        }
+        // Derivatives: relative to their own size. At rest the states alone would let the steps grow
+        // until the derivatives are unstable.
+        for (int i = S; i < ROWS; ++i) {
+            const V size = vmax(vmax(vabs(y[i]), vabs(to.y[i])), sizes[i]);
+            V error = vabs(h * sum<Errors<0>, N_STAGES + 1>(i));
+            if constexpr (N_ERRORS > 1) {
+                const V other = h * sum<Errors<N_ERRORS - 1>, N_STAGES + 1>(i);
+                error = error * error / vsqrt(error * error + 0.01 * (other * other));
+                error = select(error == error, error, splat(0.0));
+            }
+            const V ratio = error / (DERIVATIVE_SHARE * options.rtol * size);
+            norm = vmax(norm, select(error == splat(0.0), splat(0.0), ratio));
+            sound = both(sound, finite(to.y[i] + to.f[i]));
         }
         to.norm = select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }

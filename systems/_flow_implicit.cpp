@@ -106,7 +106,7 @@ template <int ROWS> struct Stepper {
         to.stiffness = splat(0.0);
     }
 
-    void measure(V h, const V *y, const Options &options, Trial<ROWS> &to) const {
+    void measure(V h, const V *y, const V *, const Options &options, Trial<ROWS> &to) const {
         M sound = h == h;
         V relative[S];
         for (int i = 0; i < S; ++i) {

@@ -15,7 +15,7 @@ inline V root(V error) {  // error^(1 / (ERROR_ORDER + 1))
 }
 
 constexpr int64_t CHUNK = 512;
-constexpr int WAIT = W < 3 ? 1 : 3;
+constexpr int WAIT = 3;
 
 struct Lanes {
     const Problem &problem;
@@ -28,6 +28,7 @@ struct Lanes {
     V y[R], f[R];               // coarse
     V fine[S], fine_f[S];
     V gap[S], greatest[S];
+    V sizes[R];                 // greatest absolute values on the way, of the derivatives
     Drive drive;
     M running = {}, rejected = {}, taken = {};
     M sample, piece, tries, stiff;
@@ -39,7 +40,7 @@ struct Lanes {
         for (int l = 0; l < W; ++l) id[l] = 0;
         t = h = end = brief = next_time = next_stop = splat(0.0);
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
-        for (int i = 0; i < R; ++i) y[i] = f[i] = splat(0.0);
+        for (int i = 0; i < R; ++i) y[i] = f[i] = sizes[i] = splat(0.0);
         for (int i = 0; i < S; ++i) fine[i] = fine_f[i] = gap[i] = greatest[i] = splat(0.0);
         drive.origin = splat(0.0);
         for (int i = 0; i < I; ++i) drive.first[i] = drive.slope[i] = splat(0.0);
@@ -105,7 +106,14 @@ struct Lanes {
             gap[i][l] = greatest[i][l] = 0.0;
         }
         for (int d = 0; d < D; ++d)
-            for (int i = 0; i < S; ++i) y[S * (1 + d) + i][l] = DIRECTION[d] == -1 - i ? 1.0 : 0.0;
+            for (int i = 0; i < S; ++i) {
+                const double slope = DIRECTION[d] == -1 - i ? 1.0 : 0.0;
+                y[S * (1 + d) + i][l] = slope;
+                // Most derivatives begin at zero; the natural size is that of y / p.
+                const double by = DIRECTION[d] < 0 ? y[-1 - DIRECTION[d]][l] : p[DIRECTION[d]][l];
+                const double natural = __builtin_fabs(y[i][l] / by);
+                sizes[S * (1 + d) + i][l] = natural > slope && natural < __builtin_inf() ? natural : slope;
+            }
         sample[l] = piece[l] = tries[l] = stiff[l] = rejected[l] = 0;
         next_stop[l] = stop_of(l, 0);
         while (next_stop[l] < t[l]) next_stop[l] = stop_of(l, ++piece[l]);
@@ -209,7 +217,7 @@ struct Lanes {
         const V step = select(running, select(last, room, h), splat(0.0));
         Trial<R> trial;
         whole.attempt(t, step, y, f, p, drive, trial);
-        whole.measure(step, y, options, trial);
+        whole.measure(step, y, sizes, options, trial);
         M accepted = both(trial.norm <= splat(1.0), running);
         if (any(accepted)) accepted = take_halves(step, accepted, last, target, trial);
         choose_step(trial, step, accepted, last);
@@ -260,6 +268,7 @@ struct Lanes {
             y[i] = select(sound, trial.y[i], y[i]);
             f[i] = select(sound, trial.f[i], f[i]);
         }
+        for (int i = S; i < R; ++i) sizes[i] = vmax(sizes[i], vabs(y[i]));
         for (int i = 0; i < S; ++i) {
             fine[i] = select(sound, second.y[i], fine[i]);
             fine_f[i] = select(sound, second.f[i], fine_f[i]);

@@ -66,9 +66,10 @@ def integrate(
     a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for some seconds,
     and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
     the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The
-    gradients are those of the states themselves, integrated along with them, for parameters and
-    initial states, and of first order; with them, stiff trajectories take explicit steps, too, up
-    to `max_steps`. Without compiled code, and for times and inputs, "auto" takes "torchdiffeq".
+    gradients, of first order and for parameters and initial states, are integrated along with the
+    states, which may take smaller steps for them; stiff trajectories take explicit steps then, too,
+    up to `max_steps`. Without compiled code, and for times and inputs, "auto" takes "torchdiffeq",
+    whose gradients are those of steps that only the errors of the states control.
 
     Error control of these methods: the local error of every state is kept below a tenth of atol +
     rtol \|y\|, which leaves the global error of nearly every trajectory of a well-conditioned
@@ -177,10 +178,10 @@ def _solve(problem: Problem, method: str, substeps: int) -> Solution:
         return solve_torchdiffeq(problem)
     if method in SCIPY_METHODS:
         return solve_scipy(problem, method)
-    if problem.forward_mode:
+    if problem.forward_mode or problem.transformed:
         raise UsageError(
-            "method 'auto' carries no forward derivatives (torch.func.jvp) but for closed forms; "
-            "use 'rk4'"
+            "torch.func (jvp, grad, vmap) works with closed forms and method='rk4' alone; use "
+            "that, or backward() and torch.autograd.grad"
         )
     if problem.backward_mode:
         return _solve_for_gradients(problem, method)

@@ -114,6 +114,12 @@ class Problem:
         """Whether derivatives are carried along, as by torch.func.jvp."""
         return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in self._tensors())
 
+    @property
+    def transformed(self) -> bool:
+        """Whether torch.func transforms it (grad, vmap), so that there are no plain numbers."""
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+        return any(wrapped(tensor) for tensor in self._tensors())
+
     def _tensors(self) -> list[Tensor]:
         tensors = [self.initial, self.parameters, self.times, self.start]
         if self.schedule is None:

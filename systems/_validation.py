@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,7 +101,10 @@ def _initial_time(initial_time: Any, grid: Tensor) -> Tensor:
     if initial_time is None:
         return grid[:, 0]
     number = isinstance(initial_time, int | float)
-    value = torch.tensor(float(initial_time)) if number else floating("initial_time", initial_time)
+    if number:
+        value = torch.tensor(float(initial_time), dtype=grid.dtype)
+    else:
+        value = floating("initial_time", initial_time)
     count = grid.shape[0]
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != count):
         raise UsageError(
@@ -119,10 +123,13 @@ def _initial_time(initial_time: Any, grid: Tensor) -> Tensor:
 
 
 def _tolerance(name: str, value: float, like: Tensor) -> float:
-    if not isinstance(value, int | float) or not (math.isfinite(value) and 0.0 < value < 1.0):
-        raise UsageError(f"expected {name} between 0 and 1, received {value!r}")
+    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
     if name == "atol":
+        if not (number and 0.0 < value < math.inf):
+            raise UsageError(f"expected atol above 0, in the states' units; received {value!r}")
         return float(value)
+    if not (number and 0.0 < value < 1.0):
+        raise UsageError(f"expected rtol between 0 and 1, received {value!r}")
     # Below this, rounding alone makes a step look too long.
     return max(float(value), 100.0 * torch.finfo(like.dtype).eps)
 

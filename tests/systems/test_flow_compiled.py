@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.systems.problems import HARE, RATE, Explosion, many, needs_compiler, problem
 from tests.systems.traced_systems import Forced
 from warp_phys.systems import (
+    CoupledOscillators,
     Dose,
     LotkaVolterra,
     Pendulum,
@@ -275,3 +276,13 @@ def test_what_should_not_change_does_not() -> None:
     angle, velocity = swing.states.unbind(2)
     energy = 0.5 * velocity**2 - 9.81 * angle.cos()
     assert ((energy - energy[:, :1]).abs() < 1e-6 * 9.81).all()
+
+
+def test_a_system_too_large_for_the_stack_is_left_to_torch() -> None:
+    system = CoupledOscillators(masses=100)
+    states = torch.zeros(1, 200, dtype=torch.float64)
+    states[0, 0] = 0.1
+    parameters = torch.ones(1, len(system.parameters), dtype=torch.float64)
+    solution = integrate(system, [0.0, 0.1], states, parameters, method="rodas5p", rtol=1e-4)
+    assert solution.engine == "torch"
+    assert solution.converged.all()

@@ -102,7 +102,7 @@ def test_initial_time(initial_time, message: str) -> None:
     ("options", "message"),
     [
         ({"rtol": 0.0}, "expected rtol between 0 and 1, received 0.0"),
-        ({"atol": -1.0}, "expected atol between 0 and 1"),
+        ({"atol": -1.0}, "expected atol above 0, in the states' units; received -1.0"),
         ({"rtol": "small"}, "received 'small'"),
         ({"method": "rk4", "substeps": 0}, "expected substeps as a whole number"),
         ({"substeps": 2.5}, "received 2.5"),
@@ -123,3 +123,16 @@ def test_an_unknown_method_offers_close_names() -> None:
 def test_tolerances_below_rounding_are_raised() -> None:
     solution = solve(rtol=1e-20, atol=1e-20)
     assert solution.converged.all()
+
+
+def test_an_initial_time_keeps_its_digits() -> None:
+    arguments = ([0.1, 1.0], [[30.0, 4.0]], [[0.55, 0.028, 0.8, 0.024]])
+    named = integrate(LotkaVolterra(), *arguments, initial_time=0.1)
+    assert torch.equal(named.states, integrate(LotkaVolterra(), *arguments).states)
+
+
+def test_an_absolute_tolerance_has_the_size_of_the_states() -> None:
+    states, parameters = [[3e9, 4e8]], [[0.55, 2.8e-10, 0.8, 2.4e-10]]
+    solution = integrate(LotkaVolterra(), [0.0, 5.0], states, parameters, atol=10.0)
+    tight = integrate(LotkaVolterra(), [0.0, 5.0], states, parameters, rtol=1e-12)
+    torch.testing.assert_close(solution.states, tight.states, rtol=1e-6, atol=0.0)
