@@ -6,24 +6,32 @@ functions and a user's own system by their compiled code.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
+import torch
 
 from warp_phys.data_gen._distributions import Distribution
 from warp_phys.data_gen._wording import listed
+from warp_phys.systems._cpp import system_source
 from warp_phys.systems._doses import Dose
 from warp_phys.systems._system import System
+from warp_phys.systems._translation import translated
 
 _LONGEST_LISTED = 16
+_EXACT = 2**53  # up to here floats hold every integer
 _PROBABILITIES = np.linspace(0.001, 0.999, 99)
 _DECLARED = ("states", "outputs", "inputs", "parameters", "default_initial_state")
+_LIBRARIES = ("numpy", "scipy", "torch", "xarray")
+_NUMBERS = int | float | np.number
+_ARRAYS = np.generic | np.ndarray | torch.Tensor
 
 
 def canonical(value: Any) -> Any:
@@ -31,7 +39,7 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
+        return _real(value)
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}
     if isinstance(value, System):
@@ -40,7 +48,7 @@ def canonical(value: Any) -> Any:
         return {name: canonical(getattr(value, name)) for name in ("state", "amount", "time")}
     if isinstance(value, Distribution):
         return _distribution(value)
-    if isinstance(value, tuple) and all(isinstance(item, int | float) for item in value):
+    if isinstance(value, tuple) and all(isinstance(item, _NUMBERS) for item in value):
         return {"range": [canonical(item) for item in value]}
     return _other(value)
 
@@ -48,7 +56,9 @@ def canonical(value: Any) -> Any:
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return in words in which settings two configurations differ."""
     old, new = dict(_flat(there)), dict(_flat(wanted))
-    names = [name for name in old | new if old.get(name) != new.get(name)]
+    # As texts: 0 and false are equal in Python, and none at all is not null.
+    before, after = ({name: json.dumps(flat[name]) for name in flat} for flat in (old, new))
+    names = [name for name in old | new if before.get(name) != after.get(name)]
     return listed(
         [f"{name} ({_short(old, name)} there, {_short(new, name)} now)" for name in names]
     )
@@ -63,6 +73,13 @@ def _other(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     return {"type": type(value).__qualname__, "pickle": _pickle_digest(value)}
+
+
+def _real(value: float) -> int | float | str:
+    """Return a float as JSON holds it; 1.0 and 1 are the same setting."""
+    if not np.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() and abs(value) <= _EXACT else float(value)
 
 
 def _numeric(value: Any) -> bool:
@@ -96,15 +113,18 @@ def _distribution(value: Any) -> dict[str, Any]:
 
 
 def _system(system: System) -> dict[str, Any]:
-    """Return the class, its options and attributes, and digests of its declaration and code."""
+    """Return the class, its options and attributes, and digests of its declaration and code.
+
+    Where it can be traced, the formulas that it computes have a digest as well.
+    """
     kind = type(system)
     declared = {name: getattr(system, name) for name in ("time_unit", *_DECLARED)}
     classes = [one for one in kind.__mro__ if issubclass(one, System) and one is not System]
     methods = [
-        f"{name} {_code_digest(member)}"
+        f"{name} {_code_digest(function)}"
         for one in classes
         for name, member in vars(one).items()
-        if hasattr(member, "__code__")
+        if hasattr(function := getattr(member, "__func__", member), "__code__")
     ]
     own = {
         name: canonical(value)
@@ -112,23 +132,72 @@ def _system(system: System) -> dict[str, Any]:
         if name not in (*_DECLARED, "options")
         and not isinstance(getattr(kind, name, None), cached_property)
     }
+    graph = translated(system)
     return {
         "class": kind.__qualname__,
         "options": canonical(system.options),
         "attributes": own,
         "declaration": _sha256(repr(declared)),
         "code": _sha256("\n".join(methods)),
+        "formulas": "" if graph is None else _sha256(system_source(graph)),
     }
 
 
 def _code_digest(function: Any) -> str:
-    """Return a digest of a function: its code, defaults and what it closes over.
+    """Return a digest of a function: its code, defaults, what it closes over and what it calls.
 
     Comments and line numbers leave it alone.
     """
-    cells = [canonical(cell.cell_contents) for cell in function.__closure__ or ()]
-    words = [*_code_words(function.__code__), repr(canonical(function.__defaults__)), repr(cells)]
-    return _sha256("\n".join(words))
+    return _sha256("\n".join(_function_words(function, set())))
+
+
+def _function_words(function: Any, seen: set[Any]) -> Iterator[str]:
+    """Yield what a function does, with the functions and constants of its module that it uses.
+
+    Not with functions of libraries whose versions are settings themselves.
+    """
+    code = function.__code__
+    yield function.__qualname__
+    library = str(function.__module__).partition(".")[0] in _LIBRARIES
+    if function in seen or library:
+        return
+    seen.add(function)
+    yield from _code_words(code)
+    yield repr(canonical(function.__defaults__))
+    yield repr(canonical(function.__kwdefaults__))
+    for cell in function.__closure__ or ():
+        yield from _value_words(cell.cell_contents, seen)
+    for name in _globals_read(code):
+        value = function.__globals__.get(name)
+        if isinstance(value, FunctionType | bool | int | float | str | tuple | _ARRAYS):
+            yield name
+            yield from _value_words(value, seen)
+
+
+def _value_words(value: Any, seen: set[Any]) -> Iterator[str]:
+    if isinstance(value, FunctionType):
+        yield from _function_words(value, seen)
+    else:
+        yield repr(canonical(value))
+
+
+def _globals_read(code: CodeType) -> list[str]:
+    """Return the global names that code reads and does not set: counters are no settings."""
+    read, written = set(), set()
+    for one in _codes(code):
+        for step in dis.get_instructions(one):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                read.add(step.argval)
+            elif step.opname == "STORE_GLOBAL":
+                written.add(step.argval)
+    return sorted(read - written)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def _sha256(text: str) -> str:

@@ -20,10 +20,12 @@ from warp_phys.data_gen._observe import (
     add_noise,
     noise_levels,
     noise_of,
+    not_positive_error,
     remove_missing,
+    without_lognormal_noise,
 )
 from warp_phys.data_gen._recipes import Floats
-from warp_phys.data_gen._run import BLOCK, STATUS_MEANINGS, run_system
+from warp_phys.data_gen._run import BLOCK, NOT_POSITIVE, STATUS_MEANINGS, run_system
 from warp_phys.data_gen._sampling import Sample, sample
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._labels import (
@@ -39,6 +41,7 @@ from warp_phys.systems._labels import (
     time_coords,
     trajectory_coords,
 )
+from warp_phys.systems._problem import Status
 from warp_phys.systems._system import System
 
 
@@ -149,6 +152,9 @@ class DatasetPlan:
         Args:
             dated: Put the clock's time into `history`.
             progress: Show a progress bar on work over two seconds.
+
+        Raises:
+            UsageError: Log-normal noise fits no trajectory of the whole data set.
         """
         streams = Streams(self.seed, self.first)
         values = self.sample()
@@ -173,6 +179,11 @@ class DatasetPlan:
         levels = noise_levels(
             noiseless, self.observed, known, self.noise, self.distribution, streams
         )
+        lost = without_lognormal_noise(noiseless, levels, self.distribution)
+        # A block cannot know of the others; in each some trajectories may be lost.
+        if self.count == self.n and lost.all():
+            raise not_positive_error(noiseless, levels, self.observed, self.first)
+        status = np.where(lost & (run.status == Status.CONVERGED), NOT_POSITIVE, run.status)
         observed = add_noise(noiseless, levels, self.observed, self.distribution, streams)
         variables = {
             "observed": remove_missing(observed, self.observed, known, self.missing, streams),
@@ -181,7 +192,7 @@ class DatasetPlan:
             "true_initial_state": values.initial_states,
             "true_noise_sd": levels,
             "error_estimate": run.error_estimate,
-            "status": run.status,
+            "status": status,
         }
         if self.settings["constraints"]:
             variables["rejected"] = values.rejected

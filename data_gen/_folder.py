@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from warp_phys.data_gen._configuration import differences
 from warp_phys.data_gen._manifest import FILE, SHARDS, Manifest, Shard, new_manifest, read_manifest
@@ -21,11 +22,13 @@ _LEFTOVERS = (f".{SHARDS}.*.tmp", f".{FILE}.*.tmp")
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other writers out of it; the lock ends with the process.
+    """Make the folder and keep other writers out of it.
+
+    The lock ends with the process, or with the last one that it forked meanwhile.
 
     Raises:
         FileNotFoundError: The folder around it does not exist.
-        UsageError: It is a file, or another process writes there.
+        UsageError: It is a file, or another process or thread writes there.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"expected output as a folder, got the file {folder}")
@@ -33,28 +36,60 @@ def locked(folder: Path) -> Iterator[None]:
         raise FileNotFoundError(f"the folder around {folder} does not exist; create it first")
     folder.mkdir(exist_ok=True)
     lock = folder / _LOCK
-    with lock.open("w") as file:
-        _lock(file.fileno(), folder)
+    with _held(lock, folder) as file:
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+            _unlock(file.fileno())
+
+
+def _held(lock: Path, folder: Path) -> IO[str]:
+    """Return the lock file, open and locked, and still the one of that name."""
+    while True:
+        file = lock.open("w")
+        try:
+            _lock(file.fileno(), folder)
+            if _is_at(file.fileno(), lock):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        # Whoever held it has removed it between opening and locking.
+        file.close()
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(handle: int, folder: Path) -> None:
-    """Lock a file, where the system has such locks; processes forked later do not hold it."""
+    """Lock an open file, where the system has such locks, against threads too."""
     try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(handle, free=False)
     except (BlockingIOError, PermissionError):
         raise UsageError(
-            f"another process is writing the data set in {folder}; wait for it or end it"
+            f"another process or thread is writing the data set in {folder}; wait for it or end it"
         ) from None
     except OSError:  # a file system without locks
         return
+
+
+def _unlock(handle: int) -> None:
+    """Unlock for forked workers too, which would hold it on until they end."""
+    with contextlib.suppress(OSError):
+        _flock(handle, free=True)
+
+
+def _flock(handle: int, *, free: bool) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(handle, fcntl.LOCK_UN if free else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def prepared(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Manifest:

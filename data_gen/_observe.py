@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from warp_phys.data_gen._recipes import Floats, Recipe, draw, rows_of
@@ -39,7 +40,7 @@ def noise_levels(
     """
     if distribution not in ("normal", "lognormal"):
         raise UsageError(f'expected distribution "normal" or "lognormal", got {distribution!r}')
-    n, samples, _ = noiseless.shape
+    n = len(noiseless)
     if isinstance(noise, Mapping):
         for name in noise:
             if name not in known:
@@ -52,11 +53,6 @@ def noise_levels(
         relative = _number("noise", noise)
         levels = np.full((n, len(outputs)), relative)
         if distribution == "normal" and relative > 0:
-            if samples == 1:
-                raise UsageError(
-                    "a relative noise level needs at least two samples; give an absolute one, "
-                    f"noise={{{outputs[0]!r}: ...}}"
-                )
             levels *= _spread(noiseless)
     if not (levels >= 0).all():
         trajectory, column = np.argwhere(~(levels >= 0))[0]
@@ -65,6 +61,36 @@ def noise_levels(
             f"{outputs[column]!r} of trajectory {streams.first + trajectory}"
         )
     return levels
+
+
+def check_samples(
+    grid: Floats,
+    outputs: Sequence[str],
+    noise: Noise,
+    distribution: NoiseDistribution,
+    first: int = 0,
+) -> None:
+    """Check that a noise level relative to the spread along a trajectory has one to go by.
+
+    Args:
+        grid: Sample times, (T,) or (N, T) padded with NaN.
+        outputs: Names of the outputs observed.
+        noise: See `noise_levels`.
+        distribution: See `noise_levels`.
+        first: Number of the first trajectory.
+
+    Raises:
+        UsageError: A trajectory has a single sample.
+    """
+    if isinstance(noise, Mapping) or distribution != "normal" or _number("noise", noise) == 0:
+        return
+    single = np.atleast_1d(np.isfinite(grid).sum(axis=-1) < 2)
+    if single.any():
+        whose = f", trajectory {first + single.argmax()} has one" if grid.ndim == 2 else ""
+        raise UsageError(
+            f"a relative noise level needs at least two samples{whose}; give an absolute one, "
+            f"noise={{{outputs[0]!r}: ...}}"
+        )
 
 
 def noise_of(noise: Noise, n: int, first: int, count: int) -> Noise:
@@ -86,8 +112,7 @@ def add_noise(
 ) -> Floats:
     """Return noiseless + sd z, or noiseless exp(sd z) for "lognormal"; z is standard normal.
 
-    Raises:
-        UsageError: Log-normal noise on a value that is not positive.
+    Log-normal noise on a value that is not positive gives NaN.
     """
     n, samples, _ = noiseless.shape
     observed = noiseless.copy()
@@ -98,9 +123,19 @@ def add_noise(
         if distribution == "normal":
             observed[:, :, column] += error
             continue
-        _check_positive(noiseless[:, :, column], levels[:, column], name, streams.first)
         observed[:, :, column] *= np.exp(error)
+    if distribution == "lognormal":
+        observed[_without_logarithm(noiseless, levels)] = np.nan
     return observed
+
+
+def without_lognormal_noise(
+    noiseless: Floats, levels: Floats, distribution: NoiseDistribution
+) -> NDArray[np.bool_]:
+    """Return which trajectories, (N,), have a value to which log-normal noise cannot be added."""
+    if distribution != "lognormal":
+        return np.zeros(len(noiseless), dtype=np.bool_)
+    return np.any(_without_logarithm(noiseless, levels), axis=(1, 2))
 
 
 def remove_missing(
@@ -158,16 +193,22 @@ def _spread_of(values: Floats) -> Floats:
     return scale * np.sqrt(np.einsum("nt,nt->n", values, values) / count)
 
 
-def _check_positive(noiseless: Floats, levels: Floats, name: str, first: int) -> None:
-    bad = (noiseless <= 0) & (levels > 0)[:, None]
-    if bad.any():
-        trajectory, sample = np.argwhere(bad)[0]
-        raise UsageError(
-            f"log-normal noise needs positive outputs, got {name!r} = "
-            f"{noiseless[trajectory, sample]:.10g} at sample {sample} of trajectory "
-            f"{first + trajectory}; "
-            'use distribution="normal", or name in noise={...} only outputs that stay positive'
-        )
+def not_positive_error(
+    noiseless: Floats, levels: Floats, outputs: Sequence[str], first: int
+) -> UsageError:
+    """Return the error that names the first value to which log-normal noise cannot be added."""
+    trajectory, sample, column = np.argwhere(_without_logarithm(noiseless, levels))[0]
+    return UsageError(
+        f"log-normal noise needs positive outputs, got {outputs[column]!r} = "
+        f"{noiseless[trajectory, sample, column]:.10g} at sample {sample} of trajectory "
+        f"{first + trajectory}, and no trajectory without such values; "
+        'use distribution="normal", or name in noise={...} only outputs that stay positive'
+    )
+
+
+def _without_logarithm(noiseless: Floats, levels: Floats) -> NDArray[np.bool_]:
+    bad: NDArray[np.bool_] = (noiseless <= 0) & (levels > 0)[:, None]
+    return bad
 
 
 def _number(what: str, value: object) -> float:

@@ -16,9 +16,9 @@ import xarray as xr
 from warp_phys.data_gen._dataset_plan import DatasetPlan
 from warp_phys.data_gen._run import STATUS_MEANINGS
 from warp_phys.data_gen._shard_files import IDENTITY
+from warp_phys.data_gen._software import computing_software
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._files import image, write_atomic
-from warp_phys.systems._labels import software_versions
 
 
 class Written(NamedTuple):
@@ -38,10 +38,10 @@ def write_shard(
         plan: How to make its trajectories.
         path: The file.
         identity: See `IDENTITY`.
-        software: What computes the other shards, see `software_versions`.
+        software: What computes the other shards, see `computing_software`.
 
     Raises:
-        UsageError: Other versions compute here.
+        UsageError: Other versions, or another engine, compute here.
     """
     _check_software(software)
     with _one_thread():
@@ -65,11 +65,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _check_software(expected: Mapping[str, str]) -> None:
-    for name, here in software_versions().items():
+    for name, here in computing_software().items():
         if here != expected[name]:
             raise UsageError(
                 f"this worker has {name} {here!r}, the process that sends the work has "
-                f"{expected[name]!r}; a data set needs the same versions everywhere"
+                f"{expected[name]!r}; a data set needs the same software everywhere"
             )
 
 

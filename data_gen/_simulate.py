@@ -17,15 +17,16 @@ from warp_phys.data_gen._dataset_plan import DatasetPlan
 from warp_phys.data_gen._doses import read_doses
 from warp_phys.data_gen._inputs import read_inputs
 from warp_phys.data_gen._manifest import FILE, read_manifest
-from warp_phys.data_gen._observe import Missing, Noise, NoiseDistribution
+from warp_phys.data_gen._observe import Missing, Noise, NoiseDistribution, check_samples
 from warp_phys.data_gen._open import open_dataset
 from warp_phys.data_gen._recipes import Floats, Recipe, is_drawn
 from warp_phys.data_gen._sampling import Condition, Sampling
+from warp_phys.data_gen._software import computing_software
 from warp_phys.data_gen._store import write_dataset
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._doses import Dose
 from warp_phys.systems._errors import UsageError, unknown_name
-from warp_phys.systems._labels import check_times, plain, software_versions
+from warp_phys.systems._labels import check_times, plain
 from warp_phys.systems._registry import as_system
 from warp_phys.systems._system import System
 
@@ -123,14 +124,16 @@ def simulate(
 
         A trajectory that failed is kept: its status says so and its values are NaN from there on.
         One way to fail is that a state which is positive by nature falls below what `atol`
-        resolves and comes out as 0 or less; a smaller `atol` helps.
+        resolves and comes out as 0 or less; a smaller `atol` helps. Log-normal noise on an output
+        of 0 or less has the same status: `noiseless` is kept, `observed` is NaN there.
 
         With `output`, what `open_dataset` returns: the same, read lazily.
 
     Raises:
         UnknownNameError: A system, parameter, state, input or output does not exist.
         UsageError: A shape is wrong, the times do not increase, a value lies outside its support,
-            or log-normal noise meets a value that is not positive.
+            log-normal noise meets values that are not positive in every trajectory, or relative
+            noise a trajectory with a single sample.
         OutputExistsError: `output` holds another data set or files of somebody else.
         ShardError: A shard could not be made, a worker ended; the same call goes on.
         OSError: The disk is full; what is there is intact and the same call goes on.
@@ -154,6 +157,7 @@ def simulate(
     names = _observed_names(system, observe)
     table = read_inputs(system, n, grid, inputs, input_times)
     given = read_doses(system, doses)
+    check_samples(grid, names, noise, distribution)
     if isinstance(constraints, str) or callable(constraints):
         constraints = [constraints]
     settings = {
@@ -201,7 +205,7 @@ def simulate(
     size = _shard_size(plan, shard_size)
     del settings["system_options"]  # the system itself says more
     exact = {"system": system, "times": grid, "seed": plan.seed, "rtol": rtol, "atol": atol}
-    storage = {"shard_size": size, "software": software_versions()}
+    storage = {"shard_size": size, "software": computing_software()}
     configuration = canonical(settings | exact | storage)
     write_dataset(
         plan, Path(output), configuration, executor=executor, overwrite=overwrite, progress=progress

@@ -20,8 +20,8 @@ from warp_phys.data_gen._dispatch import Piece, WorkFailedError, results
 from warp_phys.data_gen._folder import locked, prepared, remove_leftovers
 from warp_phys.data_gen._manifest import Manifest, Shard
 from warp_phys.data_gen._shards import Written, write_shard
+from warp_phys.data_gen._software import computing_software
 from warp_phys.systems._errors import UsageError, WarpPhysError
-from warp_phys.systems._labels import software_versions
 
 _RECORD_EVERY = 1.0
 """Seconds between two writings of the manifest."""
@@ -138,7 +138,7 @@ def _make(plan: DatasetPlan, ledger: Ledger, executor: Executor | None, progress
 
 
 def _pieces(plan: DatasetPlan, ledger: Ledger) -> Iterator[Piece]:
-    software = software_versions()
+    software = computing_software()
     folder = ledger.folder.absolute()
     for number, shard in enumerate(ledger.shards):
         if not shard.done:

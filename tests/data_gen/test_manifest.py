@@ -66,6 +66,38 @@ class Drag(LotkaVolterra):
         self.setting = setting
 
 
+SCALES = {"k": 2.0}
+
+MODULE = """
+from warp_phys.systems import Parameter, State, System
+factor = 2.0
+calls = 0
+
+def helper(x):
+    return factor * x
+
+class Own(System):
+    states = (State("y", "1"),)
+    parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
+
+    def rhs(self, t, y, p):
+        return (-helper(p.rate) * y[0],)
+
+def limited(values, *, share=0.5):
+    global calls
+    calls += 1
+    return helper(values["rate"]) > share
+"""
+
+
+def configurations(source, **changed):
+    """Return those of the system and the constraint of a module."""
+    module = {"__name__": "own"}
+    exec(source, module)
+    module |= changed
+    return {"system": canonical(module["Own"]()), "limited": canonical(module["limited"])}
+
+
 DIFFERENT = [
     None,
     [],
@@ -124,6 +156,10 @@ class TestConfiguration:
         assert searched.affine_form is not None
         assert canonical(searched) == canonical(LotkaVolterra())
         assert canonical(np.float64(0.1)) == canonical(0.1)
+        for value in (1, np.float32(1.0), np.int64(1)):
+            assert json.dumps(canonical([value, (0, value)])) == json.dumps(
+                canonical([1.0, (0.0, 1.0)])
+            )
         assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
     def test_they_are_the_same_in_every_process(self):
@@ -152,6 +188,50 @@ class TestConfiguration:
         assert words.startswith("noise.prey (0.1 there, none now), times.shape ([99] there, [98]")
         assert "seed" not in words
         assert words.endswith("noise (none there, 0.1 now)")
+
+    def test_every_difference_of_the_texts_has_one(self):
+        assert differences({"a": 0, "b": None}, {"a": False}) == (
+            "a (0 there, false now), b (null there, none now)"
+        )
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("factor = 2.0", "factor = 3.0"),
+            ("return factor * x", "return factor + x"),
+            ("share=0.5", "share=0.6"),
+        ],
+    )
+    def test_what_code_uses_of_its_module_counts(self, before, after):
+        assert configurations(MODULE) == configurations(f"# a comment\n{MODULE}")
+        changed = configurations(MODULE.replace(before, after))
+        assert changed["limited"] != configurations(MODULE)["limited"]
+        if "share" not in before:
+            assert changed["system"] != configurations(MODULE)["system"]
+
+    def test_so_do_the_formulas_of_a_system(self):
+        """What reaches them by other ways than the code."""
+
+        class Scaled(System):
+            states = (State("y", "1"),)
+            parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
+
+            def rhs(self, t, y, p):
+                return (-SCALES["k"] * p.rate * y[0],)
+
+        found = []
+        for scale in (2.0, 3.0):
+            SCALES["k"] = scale
+            found.append(canonical(Scaled()))
+        assert found[0]["code"] == found[1]["code"]
+        assert found[0]["formulas"] != found[1]["formulas"]
+
+    def test_functions_may_call_themselves_and_count(self):
+        def turns(values):
+            return turns if values is None else values["a"] > 0
+
+        assert canonical(turns) == canonical(turns)
+        assert configurations(MODULE)["limited"] == configurations(MODULE, calls=5)["limited"]
 
     def test_many_are_counted(self):
         there = dict.fromkeys("abcdefgh", 1)

@@ -5,7 +5,14 @@ import pytest
 from scipy import stats
 
 from warp_phys.data_gen import log_normal
-from warp_phys.data_gen._observe import add_noise, noise_levels, remove_missing
+from warp_phys.data_gen._observe import (
+    add_noise,
+    check_samples,
+    noise_levels,
+    not_positive_error,
+    remove_missing,
+    without_lognormal_noise,
+)
 from warp_phys.data_gen._streams import Streams
 from warp_phys.systems._errors import UnknownNameError, UsageError
 
@@ -81,9 +88,15 @@ class TestLevels:
             levels(waves(), noise, distribution)
 
     def test_one_sample_has_no_spread(self):
+        for noise, distribution in ((0.0, "normal"), (0.1, "lognormal"), ({"x": 0.1}, "normal")):
+            check_samples(np.zeros(1), NAMES, noise, distribution)
         with pytest.raises(UsageError, match="at least two samples; give an absolute one"):
-            levels(waves(samples=1), 0.1)
-        assert (levels(waves(samples=1), 0.0) == 0).all()
+            check_samples(np.zeros(1), NAMES, 0.1, "normal")
+
+    def test_nor_has_a_single_one_on_its_own_grid(self):
+        grid = np.array([[0.0, 1.0], [0.0, np.nan]])
+        with pytest.raises(UsageError, match="two samples, trajectory 8 has one; give an absolute"):
+            check_samples(grid, NAMES, 0.1, "normal", first=7)
 
 
 class TestNoise:
@@ -110,8 +123,14 @@ class TestNoise:
     def test_lognormal_noise_needs_positive_values(self):
         noiseless = np.full((3, 4, 2), 2.0)
         noiseless[1, 2, 1] = 0.0
-        with pytest.raises(UsageError, match="'v' = 0 at sample 2 of trajectory 1; use distrib"):
-            add_noise(noiseless, np.ones((3, 2)), NAMES, "lognormal", Streams(0))
+        loud = np.ones((3, 2))
+        observed = add_noise(noiseless, loud, NAMES, "lognormal", Streams(0))
+        assert np.argwhere(np.isnan(observed)).tolist() == [[1, 2, 1]]
+        lost = without_lognormal_noise(noiseless, loud, "lognormal")
+        assert lost.tolist() == [False, True, False]
+        assert not without_lognormal_noise(noiseless, loud, "normal").any()
+        error = not_positive_error(noiseless, loud, NAMES, 0)
+        assert "'v' = 0 at sample 2 of trajectory 1, and no" in str(error)
         quiet = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         observed = add_noise(noiseless, quiet, NAMES, "lognormal", Streams(0))
         assert observed[1, 2, 1] == 0.0

@@ -1,5 +1,6 @@
 """Sharded data sets: the same numbers, the same bytes however they were made, nothing lost."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -18,7 +19,11 @@ import xarray as xr
 import warp_phys as wp
 from tests.data_gen.sharded import OPTIONS, TIMES, contents, make
 from warp_phys.data_gen import log_normal, open_dataset, simulate
+from warp_phys.data_gen._folder import locked
+from warp_phys.data_gen._shards import _check_software
+from warp_phys.data_gen._software import computing_software
 from warp_phys.systems import Parameter, State, System
+from warp_phys.systems._compiler import compiler
 from warp_phys.systems._errors import OutputExistsError, UsageError
 
 
@@ -33,6 +38,16 @@ class Growing(System):
 
     def solution(self, t, y0, p):
         return (y0[0] * (p.rate * t).exp(),)
+
+
+class Level(System):
+    """y' = rate y, with any initial state."""
+
+    states = (State("level", "1"),)
+    parameters = (Parameter("rate", "1", range=(0.0, 1.0)),)
+
+    def rhs(self, t, y, p):
+        return (p.rate * y[0],)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +127,19 @@ class TestNumbers:
         xr.testing.assert_allclose(data.compute(), memory, rtol=1e-12)
         assert data.rejected.values.sum() > 0
         assert (data.true_parameters > 0.3).all()
+
+    def test_what_lognormal_noise_does_not_fit_stops_nothing(self, tmp_path):
+        options = {"parameters": {"rate": 0.1}, "seed": 1, "distribution": "lognormal"}
+        starts = np.where(np.arange(12) // 2 == 1, 0.0, 1.0)  # all of the second shard
+        options |= {"initial_states": {"level": starts}, "noise": 0.1}
+        data = simulate(Level(), 12, TIMES, **options, output=tmp_path / "set", shard_size=2)
+        lost = starts == 0
+        assert (data.status.values[~lost] == 0).all()
+        assert (data.status.values[lost] == 4).all()
+        assert (np.isnan(data.observed.values).all(axis=(1, 2)) == lost).all()
+        assert not np.isnan(data.noiseless.values).any()
+        memory = simulate(Level(), 12, TIMES, **options)
+        xr.testing.assert_allclose(data.compute(), memory, rtol=1e-12)
 
     def test_a_shard_takes_64_mib_by_default(self, tmp_path):
         times = np.linspace(0.0, 1.0, 100_000)
@@ -204,6 +232,19 @@ class TestDamage:
             "seed (7 there, 8 now); choose another folder" in str(error.value)
         )
 
+    def test_another_engine_is_named(self, finished, unfinished, monkeypatch):
+        assert (
+            "engine"
+            in json.loads((finished / "manifest.json").read_text())["configuration"]["software"]
+        )
+        if compiler() is None:
+            pytest.skip("needs a compiler")
+        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        with pytest.raises(OutputExistsError, match=r'settings: software.engine .* "torch" now'):
+            make(unfinished)
+        with pytest.raises(UsageError, match=r"this worker has engine 'torch', the process"):
+            _check_software(computing_software() | {"engine": "compiled"})
+
     def test_unless_they_are_to_replace_it(self, finished, tmp_path):
         folder = tmp_path / "set"
         make(folder, n=20, seed=8)
@@ -238,7 +279,31 @@ class TestDamage:
                     one.submit(made, folder).result()
             """,
         )
-        assert holder.stdout.startswith("another process is writing the data set in"), holder.stderr
+        assert holder.stdout.startswith("another process or thread is writing the data set in"), (
+            holder.stderr
+        )
+
+    def test_nor_do_two_threads_write_at_once(self, tmp_path):
+        """Whoever got the lock file before it was removed tries again with the new one."""
+        inside = []
+
+        def write(number):
+            for _ in range(200):
+                with contextlib.suppress(UsageError), locked(tmp_path / "set"):
+                    inside.append(number)
+                    alone = len(inside) == 1
+                    inside.pop()
+                    assert alone
+
+        with ThreadPoolExecutor(4) as executor:
+            list(executor.map(write, range(4)))
+        with (
+            locked(tmp_path / "set"),
+            pytest.raises(UsageError, match="process or thread is writing"),
+            locked(tmp_path / "set"),
+        ):
+            pass
+        assert not list((tmp_path / "set").iterdir())
 
 
 class TestFullDisk:
