@@ -5,13 +5,10 @@ arithmetic of another: the batch only shares the calls. Trajectories that are do
 leave the batch.
 
 Each trajectory has two solutions: a coarse one, whose local errors choose the steps, and a fine one
-that takes every step in two halves. Their distance at the samples is the error of the coarse one.
-A step is refused, too, where its halves say that its local error is much larger than it seemed: in
-one step of a million the estimate of an embedded pair vanishes by chance, and the worst of 10^5
-trajectories were wrong by 1,700 tolerances.
-
-An explicit method reports the coarse one, and this distance as its error. An implicit one, whose
-steps would be too long for that, reports the fine one, and as its error the distance over 2^order.
+that takes every step in two halves. The coarse one is reported, and their distance at the samples
+is its error. A step is refused, too, where its halves say that its local error is much larger than
+it seemed: in one step of a million the estimate of an embedded pair vanishes by chance, and the
+worst of 10^5 trajectories was wrong by 1,700 tolerances.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
         method: A key of `STEPPERS`.
     """
     scale = problem.atol / problem.rtol
-    problem = with_local_tolerances(problem.detach())
+    problem = with_local_tolerances(problem.detach(), method)
     n_trajectories, n_times = problem.times.shape
     like = problem.initial
     solution = Solution(

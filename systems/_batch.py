@@ -67,7 +67,7 @@ class Batch:
     def finish(self) -> None:
         """Write status and error estimate of the trajectories."""
         index = self.index[: self.count]
-        estimate = (self.gap / (self.scale + self.greatest)).amax(dim=0) / self.stepper.richardson
+        estimate = (self.gap / (self.scale + self.greatest)).amax(dim=0)
         self.out.error_estimate[index] = estimate[: self.count]
         self.out.status[index] = self.status[: self.count]
 

@@ -60,8 +60,7 @@ def write_reached(batch: Batch) -> None:
 
 def _write(batch: Batch, rows: Tensor, samples: Tensor, coarse: Tensor, fine: Tensor) -> None:
     """Write samples (S, m), and note how far both solutions are apart."""
-    values = coarse if batch.stepper.richardson == 1.0 else fine
-    batch.out.states[batch.index[rows], samples] = values.T
-    place = rows.expand(len(values), -1)
+    batch.out.states[batch.index[rows], samples] = coarse.T
+    place = rows.expand(len(coarse), -1)
     batch.gap = batch.gap.scatter_reduce(1, place, (coarse - fine).abs(), "amax")
-    batch.greatest = batch.greatest.scatter_reduce(1, place, values.abs(), "amax")
+    batch.greatest = batch.greatest.scatter_reduce(1, place, coarse.abs(), "amax")

@@ -94,6 +94,7 @@ def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
 @torch.no_grad()
 def solve_compiled(
     problem: Problem,
+    method: str,
     library: CompiledLibrary,
     *,
     slopes: Tensor | None = None,
@@ -102,7 +103,8 @@ def solve_compiled(
 
     Args:
         problem: What to integrate.
-        library: What `flow_library` returned for the method.
+        method: A key of `STEPPERS`.
+        library: What `flow_library` returned for both.
         slopes: Where the derivatives (N, T, D, S) along the library's directions go.
     """
     n_trajectories, n_times = problem.times.shape
@@ -111,7 +113,7 @@ def solve_compiled(
     error = problem.initial.new_empty(n_trajectories)
     status = torch.empty(n_trajectories, dtype=torch.int64)
     data, kept = _arguments(problem)
-    local = with_local_tolerances(problem)
+    local = with_local_tolerances(problem, method)
     options = _Options(
         local.rtol,
         local.atol,

@@ -28,13 +28,13 @@ def gradient_library(problem: Problem, method: str) -> CompiledLibrary | None:
     return flow_library(problem, method, (*parameters, *(-1 - state for state in states)))
 
 
-def solve_with_gradients(problem: Problem, library: CompiledLibrary) -> Solution:
+def solve_with_gradients(problem: Problem, method: str, library: CompiledLibrary) -> Solution:
     """Integrate by an explicit method; the states carry gradients, of first order.
 
     Samples of trajectories that failed are constants.
     """
     found: list[Solution] = []
-    states = _Flow.apply(problem.initial, problem.parameters, problem, library, found)
+    states = _Flow.apply(problem.initial, problem.parameters, problem, method, library, found)
     return Solution(
         states,
         found[0].error_estimate,
@@ -53,13 +53,14 @@ class _Flow(torch.autograd.Function):
         initial: Tensor,
         parameters: Tensor,
         problem: Problem,
+        method: str,
         library: CompiledLibrary,
         found: list[Solution],
     ) -> Tensor:
         n_directions = len(parameters) + len(initial)
         n_trajectories, n_times = problem.times.shape
         slopes = initial.new_zeros(n_trajectories, n_times, n_directions, len(initial))
-        solution = solve_compiled(problem, library, slopes=slopes)
+        solution = solve_compiled(problem, method, library, slopes=slopes)
         slopes[~solution.converged] = 0.0
         found.append(solution)
         ctx.save_for_backward(slopes)
@@ -77,4 +78,4 @@ class _Flow(torch.autograd.Function):
         # Where there is no sample, not even a gradient that is no number counts.
         absent = (slopes == 0.0).all(dim=2)
         total = torch.einsum("nts,ntds->dn", gradient.masked_fill(absent, 0.0), slopes)
-        return total[ctx.count :], total[: ctx.count], None, None, None
+        return total[ctx.count :], total[: ctx.count], None, None, None, None

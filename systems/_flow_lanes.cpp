@@ -1,13 +1,9 @@
 // Trajectories on their way, W at a time; a lane that is done takes the next trajectory. Continues
-// `_flow_explicit.cpp` or `_flow_implicit.cpp`, with ERROR_ORDER, STABILITY and RICHARDSON of the
-// method.
+// `_flow_explicit.cpp` or `_flow_implicit.cpp`, with ERROR_ORDER and STABILITY of the method.
 //
 // Each lane carries two solutions: a coarse one, whose local errors choose the steps, and a fine one
-// that takes every step in two halves. Their distance at the samples is the error of the coarse one.
-// An explicit method reports the coarse one and this distance; an implicit one, RICHARDSON = 2^order
-// > 1, reports the fine one, whose error is that much smaller.
-
-constexpr bool REPORTS_FINE = RICHARDSON > 1.0;
+// that takes every step in two halves. The coarse one is reported, and their distance at the samples
+// is its error.
 
 inline V root(V error) {  // error^(1 / (ERROR_ORDER + 1))
     if constexpr (ERROR_ORDER == 7) return vsqrt(vsqrt(vsqrt(error)));
@@ -157,10 +153,9 @@ struct Lanes {
 
     // Write a sample that a lane has come to: a value for each row, and how far the two are apart.
     void write(int l, const V *coarse, const V *other) {
-        const V *reported = REPORTS_FINE ? other : coarse;
         const int64_t at = id[l] * problem.n_times + sample[l];
         for (int i = 0; i < S; ++i) {
-            const double value = reported[i][l], size = __builtin_fabs(value);
+            const double value = coarse[i][l], size = __builtin_fabs(value);
             const double away = __builtin_fabs(coarse[i][l] - other[i][l]);
             results.states[at * S + i] = value;
             gap[i][l] = away > gap[i][l] ? away : gap[i][l];
@@ -181,7 +176,7 @@ struct Lanes {
             const double relative = gap[i][l] / (options.scale + greatest[i][l]);
             worst = worst > relative ? worst : relative;
         }
-        results.error[id[l]] = worst / RICHARDSON;
+        results.error[id[l]] = worst;
         results.status[id[l]] = status;
     }
 

@@ -8,7 +8,6 @@ from importlib.resources import files
 
 from warp_phys.systems._cpp import PRELUDE, system_source
 from warp_phys.systems._rosenbrock_tableau import RODAS5P_TABLEAU, RosenbrockTableau
-from warp_phys.systems._steppers import STEPPERS
 from warp_phys.systems._tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
 from warp_phys.systems._tracing import SystemGraph
 
@@ -41,7 +40,6 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
             f"static constexpr int N_DIRECTIONS = {len(directions)};",
             _numbers("int DIRECTION", directions or (0,)),
             f"static constexpr int ERROR_ORDER = {tableau.error_order};",
-            f"static constexpr double RICHARDSON = {STEPPERS[method].richardson!r};",
             *constants,
             *map(_text, ("_flow_data.cpp", method_file, "_flow_lanes.cpp")),
         ]

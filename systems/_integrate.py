@@ -72,17 +72,17 @@ def integrate(
     whose gradients are those of steps that only the errors of the states control.
 
     Error control of these methods: the local error of every state is kept below a tenth of atol +
-    rtol \|y\|, which leaves the global error of nearly every trajectory of a well-conditioned
-    system below the tolerance itself. Its steps are a function of a trajectory alone: the result is
-    the same in any batch (bit for bit, if PyTorch's operations on its states are elementwise).
-    "scipy" and "torchdiffeq" use the same tolerances in their own norms.
+    rtol \|y\| (a 200th with "rodas5p"), which leaves the global error of nearly every trajectory of
+    a well-conditioned system below the tolerance itself. Its steps are a function of a trajectory
+    alone: the result is the same in any batch (bit for bit, if PyTorch's operations on its states
+    are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own norms.
 
     The error estimate is relative, the largest over the states of error / (atol / rtol +
     max_t \|y\|), both over the samples. Every step is repeated in two halves, and the distance of
-    both solutions is the error of the coarser one: this is the estimate for "dop853" and "rk45",
-    which return the coarser, and over 2^5 for "rodas5p", which returns the finer. For "scipy" and
-    "scipy-stiff" it is the distance to a solution ten times looser, for "torchdiffeq" that to
-    "dop853". It is 0 for closed forms and NaN, unknown, for "rk4".
+    both solutions is the error of the coarser one, which is returned: the estimate is a
+    measurement, right to a few per cent. For "scipy" and "scipy-stiff" it is the distance to a
+    solution ten times looser, for "torchdiffeq" that to "dop853". It is 0 for closed forms and NaN,
+    unknown, for "rk4".
 
     Args:
         system: The system.
@@ -191,9 +191,10 @@ def _solve(problem: Problem, method: str, substeps: int) -> Solution:
 
 
 def _solve_for_gradients(problem: Problem, method: str) -> Solution:
-    library = gradient_library(problem, "dop853" if method == "auto" else method)
+    explicit = "dop853" if method == "auto" else method
+    library = gradient_library(problem, explicit)
     if library is not None:
-        return solve_with_gradients(problem, library)
+        return solve_with_gradients(problem, explicit, library)
     if method == "auto":
         return solve_torchdiffeq(problem)
     raise UsageError(

@@ -10,12 +10,10 @@ from torch import Tensor
 from warp_phys.systems._batch import Batch
 from warp_phys.systems._problem import Problem, Status
 from warp_phys.systems._runge_kutta import Step, largest
+from warp_phys.systems._steppers import STEPPERS
 
 # Smaller steps than with the usual safety of 0.9 cost no more time, as fewer are refused.
 SAFETY, SHRINK, GROW = 0.7, 0.2, 5.0
-# Local errors add up and grow: held to this share of the tolerance, they leave 999 in 1,000
-# trajectories with global errors below it (Lotka-Volterra, pendulum).
-_LOCAL_SHARE = 0.1
 # How much larger than tolerated a local error may be by what the halves say of it.
 ALLOWANCE = 10.0
 # A trajectory is given up as stiff after so many tries if, of late, this many more steps were at
@@ -23,11 +21,12 @@ ALLOWANCE = 10.0
 STIFF_AFTER, STIFF_COUNT = 100, 50
 
 
-def with_local_tolerances(problem: Problem) -> Problem:
-    """Return the problem with the tolerances that its local errors are held to."""
+def with_local_tolerances(problem: Problem, method: str) -> Problem:
+    """Return the problem with the tolerances that a method holds its local errors to."""
+    share = STEPPERS[method].share
     least = 100.0 * torch.finfo(problem.initial.dtype).eps
-    rtol = max(_LOCAL_SHARE * problem.rtol, least)
-    return replace(problem, rtol=rtol, atol=_LOCAL_SHARE * problem.atol)
+    rtol = max(share * problem.rtol, least)
+    return replace(problem, rtol=rtol, atol=share * problem.atol)
 
 
 def discrepancy(batch: Batch, step: Step, second: Step) -> Tensor:

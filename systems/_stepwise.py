@@ -12,4 +12,4 @@ def solve_stepwise(problem: Problem, method: str) -> Solution:
     library = flow_library(problem, method)
     if library is None:
         return solve_adaptive(problem, method)
-    return solve_compiled(problem, library)
+    return solve_compiled(problem, method, library)

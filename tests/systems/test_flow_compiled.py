@@ -80,7 +80,7 @@ def limited() -> Problem:
 def compiled(given: Problem, method: str) -> Solution:
     library = flow_library(given, method)
     assert library is not None
-    return solve_compiled(given, library)
+    return solve_compiled(given, method, library)
 
 
 CASES = [
