@@ -244,7 +244,7 @@ class TestSimulateIntoAFolder:
         distributed = pytest.importorskip("distributed")
         run(*self.COMMAND, "-o", tmp_path / "here", "--shard-size", 12)
         with distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster:
             address = cluster.scheduler_address
             path = tmp_path / "there"
