@@ -18,7 +18,8 @@ from warp_phys.data_gen._run import STATUS_MEANINGS
 from warp_phys.data_gen._shard_files import IDENTITY
 from warp_phys.data_gen._software import computing_software
 from warp_phys.systems._errors import UsageError
-from warp_phys.systems._files import image, write_atomic
+from warp_phys.systems._files import write_atomic
+from warp_phys.systems._netcdf_image import image
 
 
 class Written(NamedTuple):

@@ -11,11 +11,11 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
 from warp_phys.systems._errors import OutputExistsError, SchemaError, UsageError
 from warp_phys.systems._labels import SCHEMA_VERSION
+from warp_phys.systems._netcdf_image import image
 
 if TYPE_CHECKING:
     from warp_phys.systems._system import System
@@ -166,22 +166,6 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def image(dataset: xr.Dataset) -> memoryview:
-    """Return the file's bytes.
-
-    HDF5 that runs out of disk while writing cannot close its file again and takes the process
-    down with it, so the file is composed in memory and written by plain means.
-    """
-    plain = dataset.drop_encoding()
-    # The conventions allow no fill value on a coordinate variable.
-    grids = {
-        str(name): {"_FillValue": None}
-        for name, variable in plain.variables.items()
-        if variable.dims == (name,) and np.issubdtype(variable.dtype, np.floating)
-    }
-    return plain.to_netcdf(engine="h5netcdf", encoding=grids)
 
 
 def _check_suffix(path: Path) -> None:
