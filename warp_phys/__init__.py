@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
     from warp_phys._read import read_trajectories
     from warp_phys._recurrence import linear_recurrence
+    from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
     from warp_phys._summary import summary
     from warp_phys._train import train
-    from warp_phys._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
     from warp_phys._warp import Warp
     from warp_phys.systems._files import load, save
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Dense": "_transitions",
-    "Diagonal": "_transitions",
-    "DiagonalPlusLowRank": "_transitions",
-    "Identity": "_transitions",
+    "Dense": "_recurrence._transitions",
+    "Diagonal": "_recurrence._transitions",
+    "DiagonalPlusLowRank": "_recurrence._transitions",
+    "Identity": "_recurrence._transitions",
     "Warp": "_warp",
     "WarpPhys": "_model",
     "estimate": "_estimate",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from warp_phys._drives import Difference, Drive, Features, Raw
 from warp_phys._heads import InitialState
 from warp_phys._records import Records
-from warp_phys._recurrence_layer import LinearRecurrence
+from warp_phys._recurrence._layer import LinearRecurrence
 from warp_phys._samples import Samples, Scaling, hold
 from warp_phys._settings import Settings
 

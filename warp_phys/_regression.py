@@ -23,7 +23,7 @@ from torch import Tensor
 from warp_phys._normal_equations import Sums, drive_of_sums, solve
 from warp_phys._records import Records
 from warp_phys._recurrence import linear_recurrence, recurrence_step
-from warp_phys._transitions import Diagonal, Identity, Transition
+from warp_phys._recurrence._transitions import Diagonal, Identity, Transition
 from warp_phys._weak_form import (
     POINTS,
     compress,

@@ -9,7 +9,7 @@ import torch
 
 from warp_phys._drives import DriveName
 from warp_phys._heads import HeadName
-from warp_phys._recurrence_layer import StructureName
+from warp_phys._recurrence._layer import StructureName
 from warp_phys.systems._errors import UsageError, unknown_name
 
 RootName = Literal["auto", "solution", "step", "rollout"]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from tests.warp_phys.recurrence_reference import rounding
-from tests.warp_phys.transition_contract import MODES, TransitionContract, normal
+from tests.warp_phys.recurrence.extended_precision import rounding
+from tests.warp_phys.recurrence.transition_contract import MODES, TransitionContract, normal
 from warp_phys._recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys._transitions import (
+from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
     DiagonalPlusLowRank,

@@ -6,8 +6,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from warp_phys._recurrence_layer import LinearRecurrence, StructureName
-from warp_phys._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
+from warp_phys._recurrence._layer import LinearRecurrence, StructureName
+from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
 from warp_phys.systems import UsageError
 
 STRUCTURES: tuple[StructureName, ...] = get_args(StructureName)

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.warp_phys.recurrence_reference import reference, rounding
+from tests.warp_phys.recurrence.extended_precision import reference, rounding
 from warp_phys._recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys._transitions import Transition, as_transition
+from warp_phys._recurrence._transitions import Transition, as_transition
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 

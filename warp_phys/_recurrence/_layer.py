@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from warp_phys._recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity, Transition
+from warp_phys._recurrence._transitions import (
+    Dense,
+    Diagonal,
+    DiagonalPlusLowRank,
+    Identity,
+    Transition,
+)
 from warp_phys.systems._errors import UsageError, unknown_name
 
 __all__ = ["LinearRecurrence", "StructureName"]

@@ -1,0 +1,19 @@
+"""The recurrence as it reads: one step after the other. All else is tested against this."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from warp_phys._recurrence._transitions import Transition
+
+
+def recurrent(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
+    """The states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D), one after the other."""
+    state = initial
+    states = []
+    # unbind, not indexing: the backward pass of driven[:, t] fills a whole (M, T, D) for every t.
+    for driven_t in driven.unbind(1):
+        state = structure.step(state, driven_t)
+        states.append(state)
+    return torch.stack(states, dim=1)
