@@ -16,22 +16,26 @@ if TYPE_CHECKING:
     from warp_phys._model import WarpPhys
     from warp_phys._plot import plot_history, plot_observed, plot_parameters, plot_predicted
     from warp_phys._read import read_trajectories
-    from warp_phys._recurrence import linear_recurrence
+    from warp_phys._recurrence import autoregressive_recurrence, linear_recurrence
+    from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
     from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
     from warp_phys._summary import summary
     from warp_phys._train import train
+    from warp_phys._versions import show_versions
     from warp_phys._warp import Warp
     from warp_phys.systems._files import load, save
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ComplexDiagonal": "_recurrence._complex_diagonal",
     "Dense": "_recurrence._transitions",
     "Diagonal": "_recurrence._transitions",
     "DiagonalPlusLowRank": "_recurrence._transitions",
     "Identity": "_recurrence._transitions",
     "Warp": "_warp",
     "WarpPhys": "_model",
+    "autoregressive_recurrence": "_recurrence",
     "estimate": "_estimate",
     "fit": "_fit",
     "forecast": "_forecast",
@@ -43,17 +47,20 @@ _HOMES = {
     "plot_predicted": "_plot",
     "read_trajectories": "_read",
     "save": "systems._files",
+    "show_versions": "_versions",
     "summary": "_summary",
     "train": "_train",
 }
 
 __all__ = [
+    "ComplexDiagonal",
     "Dense",
     "Diagonal",
     "DiagonalPlusLowRank",
     "Identity",
     "Warp",
     "WarpPhys",
+    "autoregressive_recurrence",
     "estimate",
     "fit",
     "forecast",
@@ -65,6 +72,7 @@ __all__ = [
     "plot_predicted",
     "read_trajectories",
     "save",
+    "show_versions",
     "summary",
     "train",
 ]

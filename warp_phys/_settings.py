@@ -9,7 +9,7 @@ import torch
 
 from warp_phys._drives import DriveName
 from warp_phys._heads import HeadName
-from warp_phys._recurrence._layer import StructureName
+from warp_phys._recurrence._layer import STABLE_STRUCTURES, StructureName
 from warp_phys.systems._errors import UsageError, unknown_name
 
 RootName = Literal["auto", "solution", "step", "rollout"]
@@ -88,7 +88,7 @@ def check_settings(**given: Any) -> Settings:
             raise UsageError(f"expected {name} to be a positive whole number, got {value!r}")
     if not 0.0 < values.get("forgetting", 1.0) <= 1.0:
         raise UsageError(f"expected 0 < forgetting <= 1, got {values['forgetting']!r}")
-    if values.get("stable") and values.get("structure", "diagonal") != "diagonal":
+    if values.get("stable") and values.get("structure", "diagonal") not in STABLE_STRUCTURES:
         values.pop("stable")
         values.pop("decay", None)
     return Settings(**values)

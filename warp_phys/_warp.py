@@ -45,7 +45,7 @@ class Warp(nn.Module):
     sample and, frozen, the rest of the record.
 
     Args:
-        structure: Of A: "identity", "diagonal", "dense" or "low_rank".
+        structure: Of A: "identity", "diagonal", "complex", "dense" or "low_rank".
         rank: Of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
         drive: "difference" (the paper's), "raw" or "features".

@@ -50,3 +50,24 @@ def check_series(B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[int, int]:
             f"for all, got {tuple(initial.shape)}"
         )
     return batch, length
+
+
+def check_step(inputs_name: str, state_name: str, B: Tensor, inputs: Tensor, state: Tensor) -> None:
+    """Check one input (N, d) and one state (N, D) of every sequence against B (D, d)."""
+    size, width = B.shape
+    if inputs.ndim != 2 or inputs.shape[1] != width:
+        raise UsageError(
+            f"{inputs_name}: expected shape (N, {width}), {width} being the columns of B, "
+            f"got {tuple(inputs.shape)}"
+        )
+    if tuple(state.shape) != (len(inputs), size):
+        raise UsageError(
+            f"{state_name}: expected shape ({len(inputs)}, {size}), one state per row of "
+            f"{inputs_name}, got {tuple(state.shape)}"
+        )
+
+
+def check_clip(clip: float | None) -> None:
+    """Check the bound of a clipped recurrence."""
+    if clip is not None and not clip > 0:
+        raise UsageError(f"clip: expected a positive bound or None, got {clip!r}")

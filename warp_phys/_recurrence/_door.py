@@ -6,11 +6,13 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from warp_phys._recurrence._checks import check_series, checked
+from warp_phys._recurrence._checks import check_clip, check_series, check_step, checked
 from warp_phys._recurrence._convolution import convolutional
+from warp_phys._recurrence._engines import fastest
+from warp_phys._recurrence._overflow import warn_of_overflow
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._scan import scan
-from warp_phys._recurrence._transitions import Identity, Transition
+from warp_phys._recurrence._transitions import Transition
 from warp_phys.systems._errors import UsageError
 
 __all__ = ["Mode", "linear_recurrence", "recurrence_step"]
@@ -24,6 +26,8 @@ def linear_recurrence(
     inputs: Tensor,
     initial: Tensor,
     mode: Mode = "auto",
+    *,
+    clip: float | None = None,
 ) -> Tensor:
     r"""Every state of a linear recurrence driven by a series of inputs.
 
@@ -40,10 +44,15 @@ def linear_recurrence(
       work; needs dense powers where A is dense or diagonal plus low rank. Falls back to "recurrent"
       where A is so far from normal that its powers are too inexact.
     - "convolutional": a causal convolution with the kernel A^k B. O(T^2) work.
-    - "auto": for `Identity` the closed form theta_0 + B (u_1 + ... + u_t), otherwise the faster of
-      "recurrent" and "scan".
+    - "auto": the fastest way, by the structure and size of A, T, dtype and device: for `Identity`
+      the closed form theta_0 + B (u_1 + ... + u_t); on the CPU compiled kernels for `Diagonal`, and
+      for `Dense` of up to 16 states, which write every state once and read it once for the
+      gradients; for `DiagonalPlusLowRank` a small system for V^T theta, then the diagonal kernel;
+      on a GPU the same kernels in Triton. Without a compiler PyTorch computes the same, slower
+      (`show_versions` tells which it is).
 
     No state depends on a later input: a missing value (NaN) spoils only states from its time on.
+    Where finite inputs make a state overflow, a RuntimeWarning names the sequence and the step.
 
     Args:
         A: transition, as a structure (`Identity`, `Diagonal`, `Dense`, `DiagonalPlusLowRank`), a
@@ -52,12 +61,15 @@ def linear_recurrence(
         inputs: u_1, ..., u_T of N sequences, shape (N, T, d).
         initial: theta_0, shape (N, D), or (D,) for all sequences.
         mode: how to compute it, see above.
+        clip: keeps every entry of a state within +-clip before the next step. That is not linear
+            any more, so one step follows the other, with mode "auto" or "recurrent" only.
 
     Returns:
         theta_1, ..., theta_T, shape (N, T, D), differentiable in all four tensors.
 
     Raises:
-        UsageError: a shape does not fit, dtypes or devices are mixed, or the mode is unknown.
+        UsageError: a shape does not fit, dtypes or devices are mixed, the mode is unknown or does
+            not go with `clip`.
 
     References:
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
@@ -73,19 +85,40 @@ def linear_recurrence(
         raise UsageError(f"mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
     structure = checked(A, B, {"inputs": inputs, "initial": initial})
     batch, length = check_series(B, inputs, initial)
-    if mode == "auto" and isinstance(structure, Identity):
-        return initial.unsqueeze(-2) + inputs.cumsum(1) @ B.mT
+    check_clip(clip)
+    if clip is not None and mode not in ("auto", "recurrent"):
+        raise UsageError(
+            f"mode: a clipped recurrence goes step by step, got {mode!r}; leave mode or clip out"
+        )
     if length == 0:
         return inputs @ B.mT
+    start = initial if initial.ndim == 2 else initial.expand(batch, -1)
+    if clip is not None:
+        return recurrent(structure, inputs @ B.mT, start, clip)
+    states = _evaluated(structure, B, inputs, start, mode)
+    warn_of_overflow(states, inputs, start)
+    return states
+
+
+def _evaluated(
+    structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor, mode: Mode
+) -> Tensor:
     if mode == "auto":
-        mode = _faster(structure, length)
+        return fastest(structure, B, inputs, initial)
     if mode == "convolutional":
         return convolutional(structure, B, inputs, initial)
     evaluate = scan if mode == "scan" else recurrent
-    return evaluate(structure, inputs @ B.mT, initial.expand(batch, -1))
+    return evaluate(structure, inputs @ B.mT, initial)
 
 
-def recurrence_step(A: Tensor | Transition, B: Tensor, inputs: Tensor, state: Tensor) -> Tensor:
+def recurrence_step(
+    A: Tensor | Transition,
+    B: Tensor,
+    inputs: Tensor,
+    state: Tensor,
+    *,
+    clip: float | None = None,
+) -> Tensor:
     """One step of the recurrence, for streams: theta_t = A theta_{t-1} + B u_t.
 
     Equal to `linear_recurrence` up to rounding, at constant memory.
@@ -95,6 +128,7 @@ def recurrence_step(A: Tensor | Transition, B: Tensor, inputs: Tensor, state: Te
         B: input matrix, shape (D, d).
         inputs: u_t of N sequences, shape (N, d).
         state: theta_{t-1}, shape (N, D).
+        clip: keeps every entry of a state within +-clip.
 
     Returns:
         theta_t, shape (N, D).
@@ -109,29 +143,7 @@ def recurrence_step(A: Tensor | Transition, B: Tensor, inputs: Tensor, state: Te
         tensor([[3.]])
     """
     structure = checked(A, B, {"inputs": inputs, "state": state})
-    size, width = B.shape
-    if inputs.ndim != 2 or inputs.shape[1] != width:
-        raise UsageError(
-            f"inputs: expected shape (N, {width}), {width} being the columns of B, "
-            f"got {tuple(inputs.shape)}"
-        )
-    if tuple(state.shape) != (len(inputs), size):
-        raise UsageError(
-            f"state: expected shape ({len(inputs)}, {size}), one state per row of inputs, "
-            f"got {tuple(state.shape)}"
-        )
-    return structure.step(state, inputs @ B.mT)
-
-
-def _faster(structure: Transition, length: int) -> Mode:
-    """The mode "auto" takes where there is no closed form, by A and T alone.
-
-    Never by N: so a sequence is computed in the same way alone and in any batch. Measured forward
-    and backward on one core, N = 1..4096, T = 21..2000, D = 4..512, rank 4. For a diagonal A with
-    D <= 16 and T >= 128 the scan takes 0.04 to 0.8 times as long as the recurrence where N <= 128
-    and 0.7 to 1.7 times where N >= 1024. For shorter series or wider states it gains little. For
-    other A it takes 0.1 to 1.2 times as long where N <= 64, but 1.5 to 2 times where N = 1024 and
-    up to 5 times for wider states. The convolution was never the fastest.
-    """
-    small = structure.elementwise and structure.size <= 16
-    return "scan" if small and length >= 128 else "recurrent"
+    check_step("inputs", "state", B, inputs, state)
+    check_clip(clip)
+    following = structure.step(state, inputs @ B.mT)
+    return following if clip is None else following.clamp(-clip, clip)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from warp_phys._recurrence import Mode, linear_recurrence, recurrence_step
+from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
@@ -18,9 +19,12 @@ from warp_phys._recurrence._transitions import (
 )
 from warp_phys.systems._errors import UsageError, unknown_name
 
-__all__ = ["LinearRecurrence", "StructureName"]
+__all__ = ["STABLE_STRUCTURES", "LinearRecurrence", "StructureName"]
 
-StructureName = Literal["identity", "diagonal", "dense", "low_rank"]
+StructureName = Literal["identity", "diagonal", "complex", "dense", "low_rank"]
+
+STABLE_STRUCTURES = ("diagonal", "complex")
+"""Structures whose entries can be kept within 1."""
 
 
 class LinearRecurrence(nn.Module):
@@ -32,10 +36,12 @@ class LinearRecurrence(nn.Module):
     Args:
         size: width D of the state.
         width: width d of the inputs.
-        structure: what A is. "identity" is fixed; "diagonal" learns D numbers, "dense" D^2,
+        structure: what A is. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
+            complex diagonal of conjugate pairs, whose states turn as well as fade, "dense" D^2,
             "low_rank" D + 2 D rank (a diagonal plus a product of two factors).
         rank: rank of the product, for "low_rank" only.
-        stable: keep every \|a\| below 1, for "diagonal" only, as a = tanh(free parameter).
+        stable: keep every \|a\| below 1, for "diagonal" as a = tanh(r) and for "complex" as
+            a = tanh(r) exp(i phi), r and phi free.
         decay: what A starts as a multiple of the identity. By default 1, and 0.99 if `stable`,
             which cannot reach 1.
         input_scale: standard deviation of the normal numbers B starts from; 0 for zeros.
@@ -101,6 +107,10 @@ class LinearRecurrence(nn.Module):
         if self.structure in ("diagonal", "low_rank"):
             free = math.atanh(start) if self.stable else start
             self.diagonal = nn.Parameter(torch.full((size,), free, dtype=dtype))
+        if self.structure == "complex":
+            free = math.atanh(start) if self.stable else start
+            self.real = nn.Parameter(torch.full((size - size // 2,), free, dtype=dtype))
+            self.imag = nn.Parameter(torch.zeros(size // 2, dtype=dtype))
         if self.structure == "low_rank":
             # One factor at zero leaves A = start * I; the other must not be, or neither would move.
             left = torch.randn(size, rank, generator=generator, dtype=dtype) / math.sqrt(size)
@@ -115,7 +125,18 @@ class LinearRecurrence(nn.Module):
             return Dense(self.matrix)
         if self.structure == "diagonal":
             return Diagonal(torch.tanh(self.diagonal) if self.stable else self.diagonal)
+        if self.structure == "complex":
+            return self._turning()
         return DiagonalPlusLowRank(self.diagonal, self.left, self.right)
+
+    def _turning(self) -> ComplexDiagonal:
+        """A as real and imaginary parts; where it is stable, the parameters are r and phi."""
+        if not self.stable:
+            return ComplexDiagonal(self.real, self.imag)
+        modulus = torch.tanh(self.real)
+        turned, straight = modulus.tensor_split([len(self.imag)])
+        real = torch.cat([turned * self.imag.cos(), straight])
+        return ComplexDiagonal(real, turned * self.imag.sin())
 
     def forward(self, inputs: Tensor, initial: Tensor, mode: Mode = "auto") -> Tensor:
         """The states theta_1, ..., theta_T, (N, T, D).
@@ -143,10 +164,10 @@ class LinearRecurrence(nn.Module):
 
 def _checked_decay(structure: StructureName, stable: bool, decay: float | None) -> float:
     """What A starts as a multiple of the identity."""
-    if stable and structure != "diagonal":
+    if stable and structure not in STABLE_STRUCTURES:
         raise UsageError(
-            f"stable: only the structure 'diagonal' can be kept stable, got {structure!r}; "
-            "choose 'diagonal' or leave stable out"
+            f"stable: only the structures 'diagonal' and 'complex' can be kept stable, got "
+            f"{structure!r}; choose one of them or leave stable out"
         )
     start = decay if decay is not None else 0.99 if stable else 1.0
     if stable and not -1.0 < start < 1.0:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._layer import LinearRecurrence, StructureName
 from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
 from warp_phys.systems import UsageError
@@ -14,6 +15,7 @@ STRUCTURES: tuple[StructureName, ...] = get_args(StructureName)
 CLASSES = {
     "identity": Identity,
     "diagonal": Diagonal,
+    "complex": ComplexDiagonal,
     "dense": Dense,
     "low_rank": DiagonalPlusLowRank,
 }
@@ -75,7 +77,20 @@ def test_stable_starts_at_the_decay_and_never_grows(decay: float | None) -> None
     assert layer.transition().to_dense().abs().max() <= 1
 
 
-@pytest.mark.parametrize("structure", ["diagonal", "dense", "low_rank"])
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_stable_complex_starts_at_the_decay_and_never_grows(size: int) -> None:
+    layer = LinearRecurrence(size, 2, structure="complex", stable=True, decay=0.7)
+    torch.testing.assert_close(layer.transition().to_dense(), 0.7 * torch.eye(size))
+    with torch.no_grad():
+        layer.real += 1000 * random(len(layer.real))
+        layer.imag += 1000 * random(len(layer.imag))
+    moduli = torch.linalg.eigvals(layer.transition().to_dense().double()).abs()
+    assert moduli.max() <= 1 + 1e-6
+    if size > 1:
+        assert torch.linalg.eigvals(layer.transition().to_dense()).imag.abs().max() > 0
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "complex", "dense", "low_rank"])
 def test_decay_sets_the_start(structure: StructureName) -> None:
     layer = LinearRecurrence(3, 2, structure=structure, decay=0.25)
     torch.testing.assert_close(layer.transition().to_dense(), 0.25 * torch.eye(3))
@@ -116,7 +131,7 @@ def test_repr() -> None:
         ({"size": 0}, "size: expected a positive whole number, got 0"),
         ({"rank": 1.5}, "rank: expected a positive whole number, got 1.5"),
         ({"structure": "diagonl"}, "did you mean 'diagonal'?"),
-        ({"structure": "dense", "stable": True}, "only the structure 'diagonal'"),
+        ({"structure": "dense", "stable": True}, "only the structures 'diagonal' and"),
         ({"structure": "diagonal", "stable": True, "decay": 1.0}, "expected -1 < decay < 1"),
         ({"decay": 0.5}, "'identity' is fixed at 1, got 0.5"),
     ],

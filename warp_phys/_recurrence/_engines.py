@@ -1,0 +1,108 @@
+"""Which way evaluates the recurrence fastest, by the structure of A and the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+try:
+    from warp_phys._recurrence import _diagonal, _small, _triton_launch
+except ImportError:
+    from types import SimpleNamespace
+    _diagonal = SimpleNamespace(available=lambda: False)
+    _small = SimpleNamespace(available=lambda: False, LARGEST=16)
+    _triton_launch = SimpleNamespace(triton_available=lambda d: False)
+from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
+from warp_phys._recurrence._low_rank import DiagonalEngine, chunk_length, low_rank
+from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._scan import scan
+from warp_phys._recurrence._transitions import (
+    Dense,
+    Diagonal,
+    DiagonalPlusLowRank,
+    Identity,
+    Transition,
+)
+
+_COMPILED = (torch.float32, torch.float64)
+
+# Below, a step at a time is faster than chunks for a diagonal plus low rank.
+_SHORTEST_CHUNK = 16
+
+
+def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    """The states (N, T, D) by the fastest way there is.
+
+    The way follows from the structure and size of A, T, dtype and device, never from N: a sequence
+    is computed in the same way alone and in any batch.
+
+    Args:
+        structure: A.
+        B: (D, d).
+        inputs: (N, T, d), T at least 1.
+        initial: (N, D), or (D,) expanded.
+    """
+    if isinstance(structure, Identity):
+        return initial.unsqueeze(1) + inputs.cumsum(1) @ B.mT
+    if _transformed() or B.dtype not in _COMPILED:
+        return _differentiable(structure, inputs @ B.mT, initial)
+    if isinstance(structure, Diagonal):
+        return _diagonal_engine(structure.size, B.device)(structure.values, B, inputs, initial)
+    if isinstance(structure, Dense):
+        return _dense(structure.matrix, B, inputs, initial)
+    if isinstance(structure, DiagonalPlusLowRank):
+        return _low_rank(structure, B, inputs, initial)
+    return _differentiable(structure, inputs @ B.mT, initial)
+
+
+def _diagonal_engine(size: int, device: torch.device) -> DiagonalEngine:
+    if device.type == "cpu":
+        if size <= _small.LARGEST and _small.available():
+            return _small.small_diagonal
+        if _diagonal.available():
+            return _diagonal.diagonal_recurrence
+    elif _triton_launch.triton_available(device):
+        from warp_phys._recurrence._triton_diagonal import triton_diagonal
+
+        return triton_diagonal
+    return in_place_diagonal
+
+
+def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if len(matrix) <= _small.LARGEST:
+        if B.is_cpu and _small.available():
+            return _small.small_dense(matrix, B, inputs, initial)
+        if not B.is_cpu and _triton_launch.triton_available(B.device):
+            from warp_phys._recurrence._triton_dense import triton_dense
+
+            return triton_dense(matrix, B, inputs, initial)
+    return in_place_dense(matrix, B, inputs, initial)
+
+
+def _low_rank(
+    structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor
+) -> Tensor:
+    if structure.size <= _small.LARGEST:
+        return _dense(structure.to_dense(), B, inputs, initial)
+    chunk = chunk_length(structure)
+    if chunk < _SHORTEST_CHUNK:
+        return recurrent(structure, inputs @ B.mT, initial)
+    engine = _diagonal_engine(structure.size, B.device)
+    return low_rank(structure, B, inputs, initial, min(chunk, inputs.shape[1]), engine)
+
+
+def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
+    """In PyTorch's own operations: the scan where it pays, see the measurements there."""
+    small = structure.elementwise and structure.size <= _small.LARGEST
+    evaluate = scan if small and driven.shape[1] >= 128 else recurrent
+    return evaluate(structure, driven, initial)
+
+
+def _transformed() -> bool:
+    """Whether torch.func, forward-mode derivatives or a compiler look at every operation."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_compiling()
+    )

@@ -1,0 +1,39 @@
+"""Where a state first left the range of its numbers."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor
+
+
+def warn_of_overflow(states: Tensor, inputs: Tensor, initial: Tensor) -> None:
+    """Warn, naming sequence and step, where finite inputs led to states that are not finite.
+
+    An overflowed state stays so, hence looking at the last states is enough. On a GPU looking
+    would make the caller wait; there infinities speak for themselves.
+
+    Args:
+        states: theta_1, ..., theta_T (N, T, D).
+        inputs: (N, T, d).
+        initial: (N, D).
+    """
+    if not states.is_cpu or not states.numel():
+        return
+    last = states.detach()[:, -1]
+    if bool(last.sum().isfinite()):
+        return
+    spoiled = ~(inputs.isfinite().all(2).all(1) & initial.isfinite().all(1))
+    overflowed = ~last.isfinite().all(1) & ~spoiled
+    if not overflowed.any():
+        return
+    sequence = int(overflowed.nonzero()[0])
+    step = int((~states[sequence].isfinite().all(1)).nonzero()[0])
+    state = int((~states[sequence, step].isfinite()).nonzero()[0])
+    warnings.warn(
+        f"sequence {sequence}: state {state} overflowed {states.dtype} at step {step + 1} of "
+        f"{states.shape[1]} ({int(overflowed.sum())} of {len(last)} sequences overflowed): A lets "
+        "states grow without bound; keep its entries within 1 (stable=True), or use float64",
+        RuntimeWarning,
+        stacklevel=3,
+    )
