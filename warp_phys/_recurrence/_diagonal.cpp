@@ -19,7 +19,7 @@
 namespace {
 
 constexpr int FORWARD_TILE = 8;
-constexpr int BACKWARD_TILE = 16;
+constexpr int BACKWARD_TILE = 4;  // two arrays are read, and few streams are prefetched
 constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
 constexpr int64_t HUGE_FROM = 8 << 20;
 

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys._recurrence import _diagonal
+from warp_phys._recurrence import _diagonal, _small
 try:
-    from warp_phys._recurrence import _small, _triton_launch
+    from warp_phys._recurrence import _triton_launch
 except ImportError:
     from types import SimpleNamespace
-    _small = SimpleNamespace(available=lambda: False, LARGEST=16)
     _triton_launch = SimpleNamespace(triton_available=lambda d: False)
 from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
 from warp_phys._recurrence._low_rank import DiagonalEngine, chunk_length, low_rank
