@@ -58,7 +58,9 @@ def _compiler() -> str:
 
 
 def _recurrence() -> str:
-    reason = why_not("_diagonal") or why_not("_small")
+    reason = why_not("_diagonal", SCALAR="float") or why_not(
+        "_small", SCALAR="float", IS_DENSE="true"
+    )
     return f"PyTorch ({reason})" if reason else "compiled kernels"
 
 

@@ -228,38 +228,27 @@ void backward(const T* values, const T* matrix, const T* u, const T* initial, in
 
 }  // namespace
 
-#define BY_WIDTH(call)               \
-    switch (width) {                 \
-        case 1: call(1); break;      \
-        case 2: call(2); break;      \
-        case 3: call(3); break;      \
-        case 4: call(4); break;      \
-        default: call(0);            \
+// One library for each kind of number: SCALAR is given in front.
+#define BY_WIDTH(NAME, ...)                                   \
+    switch (width) {                                          \
+        case 1: return NAME<SCALAR, 1>(__VA_ARGS__);          \
+        case 2: return NAME<SCALAR, 2>(__VA_ARGS__);          \
+        case 3: return NAME<SCALAR, 3>(__VA_ARGS__);          \
+        case 4: return NAME<SCALAR, 4>(__VA_ARGS__);          \
+        default: return NAME<SCALAR, 0>(__VA_ARGS__);         \
     }
 
-#define FORWARD(W) \
-    forward<T, W>(values, matrix, u, initial, stride, N, length, D, threads, out)
-#define BACKWARD(W)                                                                             \
-    backward<T, W>(values, matrix, u, initial, stride, states, gradient, by_sequence, by_step, N, \
-                   length, D, threads, to_a, to_B, to_inputs, to_initial)
+extern "C" void run_forward(const SCALAR* values, const SCALAR* matrix, const SCALAR* u,
+                            const SCALAR* initial, int64_t stride, int64_t N, int64_t length,
+                            int64_t D, int64_t width, int threads, SCALAR* out) {
+    BY_WIDTH(forward, values, matrix, u, initial, stride, N, length, D, threads, out)
+}
 
-#define ENTRIES(NAME, TYPE)                                                                     \
-    extern "C" void forward_##NAME(const TYPE* values, const TYPE* matrix, const TYPE* u,       \
-                                   const TYPE* initial, int64_t stride, int64_t N,              \
-                                   int64_t length, int64_t D, int64_t width, int threads,       \
-                                   TYPE* out) {                                                 \
-        typedef TYPE T;                                                                         \
-        BY_WIDTH(FORWARD)                                                                       \
-    }                                                                                           \
-    extern "C" void backward_##NAME(const TYPE* values, const TYPE* matrix, const TYPE* u,      \
-                                    const TYPE* initial, int64_t stride, const TYPE* states,    \
-                                    const TYPE* gradient, int64_t by_sequence, int64_t by_step, \
-                                    int64_t N, int64_t length, int64_t D, int64_t width,        \
-                                    int threads, TYPE* to_a, TYPE* to_B, TYPE* to_inputs,       \
-                                    TYPE* to_initial) {                                         \
-        typedef TYPE T;                                                                         \
-        BY_WIDTH(BACKWARD)                                                                      \
-    }
-
-ENTRIES(float, float)
-ENTRIES(double, double)
+extern "C" void run_backward(const SCALAR* values, const SCALAR* matrix, const SCALAR* u,
+                             const SCALAR* initial, int64_t stride, const SCALAR* states,
+                             const SCALAR* gradient, int64_t by_sequence, int64_t by_step,
+                             int64_t N, int64_t length, int64_t D, int64_t width, int threads,
+                             SCALAR* to_a, SCALAR* to_B, SCALAR* to_inputs, SCALAR* to_initial) {
+    BY_WIDTH(backward, values, matrix, u, initial, stride, states, gradient, by_sequence, by_step,
+             N, length, D, threads, to_a, to_B, to_inputs, to_initial)
+}

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
-from warp_phys._recurrence._kernel import kernel
+from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._transitions import Diagonal
 
 WIDEST = 4
 """Inputs up to this width are multiplied by B inside the kernel; wider ones by a matrix product."""
 
-_NAMES = {torch.float32: "float", torch.float64: "double"}
 
-
-def available() -> bool:
+def available(dtype: torch.dtype) -> bool:
     """Return whether there is a compiled kernel."""
-    return kernel("_diagonal") is not None
+    return kernel("_diagonal", SCALAR=SCALARS[dtype]) is not None
 
 
 def diagonal_recurrence(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
@@ -119,14 +117,14 @@ def _reference(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Te
 
 
 def _functions(dtype: torch.dtype) -> tuple[Any, Any]:
-    library = kernel("_diagonal")
+    library = kernel("_diagonal", SCALAR=SCALARS[dtype])
     assert library is not None  # `available` was asked
-    return _typed(library, _NAMES[dtype])
+    return _typed(library)
 
 
 @lru_cache(maxsize=8)
-def _typed(library: ctypes.CDLL, name: str) -> tuple[Any, Any]:
-    forward, backward = library[f"forward_{name}"], library[f"backward_{name}"]
+def _typed(library: ctypes.CDLL) -> tuple[Any, Any]:
+    forward, backward = library.run_forward, library.run_backward
     sizes = [c_int64, c_int64, c_int64, c_int64, c_int]  # N, T, D, width, threads
     start = [*[c_void_p] * 4, c_int64]
     forward.argtypes = [*start, *sizes, c_void_p]

@@ -13,6 +13,7 @@ except ImportError:
     from types import SimpleNamespace
     _triton_launch = SimpleNamespace(triton_available=lambda d: False)
 from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
+from warp_phys._recurrence._kernel import SCALARS
 from warp_phys._recurrence._low_rank import DiagonalEngine, chunk_length, low_rank
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._scan import scan
@@ -24,7 +25,6 @@ from warp_phys._recurrence._transitions import (
     Transition,
 )
 
-_COMPILED = (torch.float32, torch.float64)
 
 # Below, a step at a time is faster than chunks for a diagonal plus low rank.
 _SHORTEST_CHUNK = 16
@@ -44,10 +44,10 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
     """
     if isinstance(structure, Identity):
         return initial.unsqueeze(1) + inputs.cumsum(1) @ B.mT
-    if _transformed() or B.dtype not in _COMPILED:
+    if _transformed() or B.dtype not in SCALARS:
         return _differentiable(structure, inputs @ B.mT, initial)
     if isinstance(structure, Diagonal):
-        return _diagonal_engine(structure.size, B.device)(structure.values, B, inputs, initial)
+        return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
     if isinstance(structure, Dense):
         return _dense(structure.matrix, B, inputs, initial)
     if isinstance(structure, DiagonalPlusLowRank):
@@ -55,13 +55,13 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
     return _differentiable(structure, inputs @ B.mT, initial)
 
 
-def _diagonal_engine(size: int, device: torch.device) -> DiagonalEngine:
-    if device.type == "cpu":
-        if size <= _small.LARGEST and _small.available():
+def _diagonal_engine(size: int, like: Tensor) -> DiagonalEngine:
+    if like.is_cpu:
+        if size <= _small.LARGEST and _small.available(False, like.dtype):
             return _small.small_diagonal
-        if _diagonal.available():
+        if _diagonal.available(like.dtype):
             return _diagonal.diagonal_recurrence
-    elif _triton_launch.triton_available(device):
+    elif _triton_launch.triton_available(like.device):
         from warp_phys._recurrence._triton_diagonal import triton_diagonal
 
         return triton_diagonal
@@ -70,7 +70,7 @@ def _diagonal_engine(size: int, device: torch.device) -> DiagonalEngine:
 
 def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     if len(matrix) <= _small.LARGEST:
-        if B.is_cpu and _small.available():
+        if B.is_cpu and _small.available(True, B.dtype):
             return _small.small_dense(matrix, B, inputs, initial)
         if not B.is_cpu and _triton_launch.triton_available(B.device):
             from warp_phys._recurrence._triton_dense import triton_dense
@@ -87,7 +87,7 @@ def _low_rank(
     chunk = chunk_length(structure)
     if chunk < _SHORTEST_CHUNK:
         return recurrent(structure, inputs @ B.mT, initial)
-    engine = _diagonal_engine(structure.size, B.device)
+    engine = _diagonal_engine(structure.size, B)
     return low_rank(structure, B, inputs, initial, min(chunk, inputs.shape[1]), engine)
 
 

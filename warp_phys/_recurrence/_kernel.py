@@ -7,30 +7,47 @@ import os
 from functools import lru_cache
 from importlib.resources import files
 
+import torch
+
 from warp_phys.systems._compiler import CompileError, compile_library
 
+SCALARS = {torch.float32: "float", torch.float64: "double"}
+"""What C++ calls the numbers of tensors the kernels take."""
 
-def kernel(name: str) -> ctypes.CDLL | None:
+
+def kernel(name: str, **defined: str) -> ctypes.CDLL | None:
     """Return the library of `name`.cpp, compiled once and kept on disk; None without a compiler.
 
     Silent, for PyTorch computes the same: `show_versions` tells which it is, and why.
+
+    Args:
+        name: Of the file.
+        defined: Macros to compile it with.
     """
-    return _loaded(name, os.environ.get("WARP_PHYS_COMPILER"), os.environ.get("CXX"))[0]
+    return _loaded(name, tuple(defined.items()), *_environment())[0]
 
 
-def why_not(name: str) -> str:
+def why_not(name: str, **defined: str) -> str:
     """Return why there is no such library, empty where there is one."""
-    return _loaded(name, os.environ.get("WARP_PHYS_COMPILER"), os.environ.get("CXX"))[1]
+    return _loaded(name, tuple(defined.items()), *_environment())[1]
+
+
+def _environment() -> tuple[str | None, str | None]:
+    return os.environ.get("WARP_PHYS_COMPILER"), os.environ.get("CXX")
 
 
 # What the environment says is part of the key: reading it takes a microsecond, looking for a
 # compiler fifty.
 @lru_cache(maxsize=32)
 def _loaded(
-    name: str, _setting: str | None, _program: str | None
+    name: str,
+    defined: tuple[tuple[str, str], ...],
+    _setting: str | None,
+    _program: str | None,
 ) -> tuple[ctypes.CDLL | None, str]:
     source = files(__package__).joinpath(f"{name}.cpp").read_text(encoding="utf-8")
+    macros = "".join(f"#define {macro} {value}\n" for macro, value in defined)
     try:
-        return compile_library(source).handle, ""
+        return compile_library(macros + source).handle, ""
     except CompileError as error:
         return None, str(error)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
-from warp_phys._recurrence._kernel import kernel
+from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._transitions import Dense, Diagonal
 
@@ -22,12 +22,10 @@ LARGEST = 16
 WIDEST = 8
 """Inputs up to this width are multiplied by B inside the kernel; wider ones by a matrix product."""
 
-_NAMES = {torch.float32: "float", torch.float64: "double"}
 
-
-def available() -> bool:
-    """Return whether there is a compiled kernel."""
-    return kernel("_small") is not None
+def available(dense: bool, dtype: torch.dtype) -> bool:
+    """Return whether there is a compiled kernel for a dense or a diagonal A."""
+    return kernel("_small", SCALAR=SCALARS[dtype], IS_DENSE=str(dense).lower()) is not None
 
 
 def small_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
@@ -52,25 +50,25 @@ def small_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> T
 class _SmallDiagonal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-        return _forward(ctx, "diagonal", values, B, inputs, initial)
+        return _forward(ctx, False, values, B, inputs, initial)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, "diagonal", Diagonal, gradient)
+        return _backward(ctx, False, Diagonal, gradient)
 
 
 class _SmallDense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-        return _forward(ctx, "dense", matrix, B, inputs, initial)
+        return _forward(ctx, True, matrix, B, inputs, initial)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, "dense", Dense, gradient)
+        return _backward(ctx, True, Dense, gradient)
 
 
 def _forward(
-    ctx: Any, kind: str, tensor: Tensor, B: Tensor, inputs: Tensor, initial: Tensor
+    ctx: Any, dense: bool, tensor: Tensor, B: Tensor, inputs: Tensor, initial: Tensor
 ) -> Tensor:
     batch, length, width = inputs.shape
     size = len(B)
@@ -78,7 +76,7 @@ def _forward(
     initial = initial if initial.stride(1) == 1 else initial.contiguous()
     fits = 0 < width <= WIDEST
     states = inputs.new_empty((batch, length, size)) if fits else inputs @ B.mT
-    _functions(kind, tensor.dtype)[0](
+    _functions(dense, tensor.dtype)[0](
         tensor.data_ptr(),
         B.data_ptr(),
         inputs.data_ptr(),
@@ -96,7 +94,7 @@ def _forward(
 
 
 def _backward(
-    ctx: Any, kind: str, structure: Callable[[Tensor], Dense | Diagonal], gradient: Tensor
+    ctx: Any, dense: bool, structure: Callable[[Tensor], Dense | Diagonal], gradient: Tensor
 ) -> tuple[Tensor | None, ...]:
     tensor, B, inputs, initial, states = ctx.saved_tensors
     needed = ctx.needs_input_grad
@@ -116,7 +114,7 @@ def _backward(
     to_tensor, to_B = torch.empty_like(tensor), torch.empty_like(B)
     to_inputs = torch.empty_like(inputs) if fits else torch.empty_like(states)
     to_initial = initial.new_empty((batch, size))
-    _functions(kind, tensor.dtype)[1](
+    _functions(dense, tensor.dtype)[1](
         tensor.data_ptr(),
         B.data_ptr(),
         inputs.data_ptr(),
@@ -143,15 +141,15 @@ def _backward(
     return tuple(one if wanted else None for one, wanted in zip(found, needed, strict=True))
 
 
-def _functions(kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    library = kernel("_small")
+def _functions(dense: bool, dtype: torch.dtype) -> tuple[Any, Any]:
+    library = kernel("_small", SCALAR=SCALARS[dtype], IS_DENSE=str(dense).lower())
     assert library is not None  # `available` was asked
-    return _typed(library, f"{kind}_{_NAMES[dtype]}")
+    return _typed(library)
 
 
 @lru_cache(maxsize=8)
-def _typed(library: ctypes.CDLL, name: str) -> tuple[Any, Any]:
-    forward, backward = library[f"forward_{name}"], library[f"backward_{name}"]
+def _typed(library: ctypes.CDLL) -> tuple[Any, Any]:
+    forward, backward = library.run_forward, library.run_backward
     sizes = [c_int64, c_int64, c_int, c_int, c_int]  # N, T, D, width, threads
     start = [*[c_void_p] * 4, c_int64]
     forward.argtypes = [*start, *sizes, c_void_p]
