@@ -141,7 +141,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         module = importlib.import_module(f"{__name__}.{_EXPORTS[name]}")
-        return getattr(module, name)
+        value = getattr(module, name)
+        globals()[name] = value  # the next look takes no search
+        return value
     raise AttributeError(
         f"module {__name__!r} has no attribute {name!r}; it exports {', '.join(sorted(_EXPORTS))}"
     )

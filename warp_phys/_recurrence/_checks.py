@@ -10,7 +10,8 @@ from warp_phys.systems._errors import UsageError
 
 def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Transition:
     """A as a structure that fits B, all tensors being floating, of one dtype and one device."""
-    for name, value in {"B": B, **others}.items():
+    tensors = {"B": B, **others}
+    for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise UsageError(
                 f"{name}: expected a torch tensor, got {type(value).__name__}; "
@@ -24,12 +25,13 @@ def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Tra
     if B.ndim != 2 or B.shape[0] == 0:
         raise UsageError(f"B: expected shape (D, d), state by input width, got {tuple(B.shape)}")
     structure = as_transition(A, B.shape[0])
-    tensors = {f"A ({name})": value for name, value in structure.tensors().items()}
-    for name, value in {**tensors, **others}.items():
-        if (value.dtype, value.device) != (B.dtype, B.device):
+    tensors = {f"A ({name})": value for name, value in structure.tensors().items()} | others
+    dtype, device = B.dtype, B.device
+    for name, value in tensors.items():
+        if value.dtype != dtype or value.device != device:
             raise UsageError(
                 "expected one dtype and one device for A, B and all else, got "
-                f"{name} of {value.dtype} on {value.device} and B of {B.dtype} on {B.device}; "
+                f"{name} of {value.dtype} on {value.device} and B of {dtype} on {device}; "
                 "convert one of them with .to(...)"
             )
     return structure
@@ -44,7 +46,7 @@ def check_series(B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[int, int]:
             f"got {tuple(inputs.shape)}"
         )
     batch, length, _ = inputs.shape
-    if tuple(initial.shape) not in ((size,), (batch, size)):
+    if initial.shape != (size,) and initial.shape != (batch, size):
         raise UsageError(
             f"initial: expected shape ({batch}, {size}), one state per sequence, or ({size},) "
             f"for all, got {tuple(initial.shape)}"

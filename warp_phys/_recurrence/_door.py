@@ -18,6 +18,7 @@ from warp_phys.systems._errors import UsageError
 __all__ = ["Mode", "linear_recurrence", "recurrence_step"]
 
 Mode = Literal["auto", "recurrent", "convolutional", "scan"]
+_MODES = get_args(Mode)
 
 
 def linear_recurrence(
@@ -81,8 +82,8 @@ def linear_recurrence(
         >>> linear_recurrence(half, torch.ones(1, 1), inputs, torch.zeros(1)).flatten().tolist()
         [1.0, 0.5, 2.25]
     """
-    if mode not in get_args(Mode):
-        raise UsageError(f"mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
+    if mode not in _MODES:
+        raise UsageError(f"mode: expected one of {', '.join(_MODES)}, got {mode!r}")
     structure = checked(A, B, {"inputs": inputs, "initial": initial})
     batch, length = check_series(B, inputs, initial)
     check_clip(clip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 from torch import Tensor
@@ -21,7 +22,7 @@ def warn_of_overflow(states: Tensor, inputs: Tensor, initial: Tensor) -> None:
     if not states.is_cpu or not states.numel():
         return
     last = states.detach()[:, -1]
-    if bool(last.sum().isfinite()):
+    if math.isfinite(last.sum().item()):
         return
     spoiled = ~(inputs.isfinite().all(2).all(1) & initial.isfinite().all(1))
     overflowed = ~last.isfinite().all(1) & ~spoiled
