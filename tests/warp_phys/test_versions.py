@@ -3,6 +3,7 @@
 import pytest
 
 import warp_phys as wp
+from warp_phys._recurrence._kernel import forget
 
 
 def test_it_names_versions_and_engines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,7 +18,9 @@ def test_it_says_why_there_are_no_kernels(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+    forget()
     wp.show_versions()
+    forget()
     printed = capsys.readouterr().out
     assert "recurrence on the CPU: PyTorch (expected a C++ compiler" in printed
     assert "compiler: none" in printed

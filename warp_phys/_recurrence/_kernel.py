@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import lru_cache
 from importlib.resources import files
 
@@ -24,29 +23,23 @@ def kernel(name: str, **defined: str) -> ctypes.CDLL | None:
         name: Of the file.
         defined: Macros to compile it with.
     """
-    return _loaded(name, tuple(defined.items()), *_environment())[0]
+    return _loaded(name, **defined)[0]
 
 
 def why_not(name: str, **defined: str) -> str:
     """Return why there is no such library, empty where there is one."""
-    return _loaded(name, tuple(defined.items()), *_environment())[1]
+    return _loaded(name, **defined)[1]
 
 
-def _environment() -> tuple[str | None, str | None]:
-    return os.environ.get("WARP_PHYS_COMPILER"), os.environ.get("CXX")
+def forget() -> None:
+    """Look for a compiler again at the next call."""
+    _loaded.cache_clear()
 
 
-# What the environment says is part of the key: reading it takes a microsecond, looking for a
-# compiler fifty.
 @lru_cache(maxsize=32)
-def _loaded(
-    name: str,
-    defined: tuple[tuple[str, str], ...],
-    _setting: str | None,
-    _program: str | None,
-) -> tuple[ctypes.CDLL | None, str]:
+def _loaded(name: str, **defined: str) -> tuple[ctypes.CDLL | None, str]:
     source = files(__package__).joinpath(f"{name}.cpp").read_text(encoding="utf-8")
-    macros = "".join(f"#define {macro} {value}\n" for macro, value in defined)
+    macros = "".join(f"#define {macro} {value}\n" for macro, value in defined.items())
     try:
         return compile_library(macros + source).handle, ""
     except CompileError as error:

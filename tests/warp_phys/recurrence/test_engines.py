@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from tests.warp_phys.recurrence.extended_precision import rounding
 from tests.warp_phys.recurrence.transition_contract import normal
 from warp_phys._recurrence import linear_recurrence
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
+from warp_phys._recurrence._kernel import forget
 from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
@@ -54,10 +55,13 @@ STRUCTURES: dict[str, tuple[Build, Callable[[int, torch.Generator], list[Tensor]
 
 
 @pytest.fixture(params=["compiled", "no compiler"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "no compiler":
         monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
-    return str(request.param)
+        forget()
+    yield str(request.param)
+    monkeypatch.undo()
+    forget()
 
 
 def problem(name: str, shape: tuple[int, int, int, int], seed: int = 0) -> list[Tensor]:
