@@ -159,7 +159,7 @@ def jax_scan_vmap(row: Row, leaves: list[Tensor], weights: Tensor) -> Way:
     return _jax_way(states, leaves, weights)
 
 
-def jax_associative(row: Row, leaves: list[Tensor], weights: Tensor) -> Way:
+def jax_associative(_: Row, leaves: list[Tensor], weights: Tensor) -> Way:
     """JAX's lax.associative_scan, for a diagonal."""
     import jax
 
