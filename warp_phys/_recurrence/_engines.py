@@ -12,6 +12,7 @@ try:
 except ImportError:
     from types import SimpleNamespace
     _triton_launch = SimpleNamespace(triton_available=lambda d: False)
+from warp_phys._recurrence._identity import identity_recurrence
 from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
 from warp_phys._recurrence._kernel import SCALARS
 from warp_phys._recurrence._low_rank import DiagonalEngine, chunk_length, low_rank
@@ -43,7 +44,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
         initial: (N, D), or (D,) expanded.
     """
     if isinstance(structure, Identity):
-        return initial.unsqueeze(1) + inputs.cumsum(1) @ B.mT
+        return identity_recurrence(B, inputs, initial)
     if _transformed() or B.dtype not in SCALARS:
         return _differentiable(structure, inputs @ B.mT, initial)
     if isinstance(structure, Diagonal):
