@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys._recurrence import _diagonal, _small
+from warp_phys._recurrence import _diagonal, _small, _turning
 try:
     from warp_phys._recurrence import _triton_launch
 except ImportError:
     from types import SimpleNamespace
     _triton_launch = SimpleNamespace(triton_available=lambda d: False)
+from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._identity import identity_recurrence
 from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
 from warp_phys._recurrence._kernel import SCALARS
@@ -53,6 +54,8 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
         return _dense(structure.matrix, B, inputs, initial)
     if isinstance(structure, DiagonalPlusLowRank):
         return _low_rank(structure, B, inputs, initial)
+    if isinstance(structure, ComplexDiagonal) and B.is_cpu and _turning.available(B.dtype):
+        return _turning.turning_recurrence(structure.real, structure.imag, B, inputs, initial)
     return _differentiable(structure, inputs @ B.mT, initial)
 
 

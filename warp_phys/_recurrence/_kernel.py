@@ -38,9 +38,13 @@ def forget() -> None:
 
 @lru_cache(maxsize=32)
 def _loaded(name: str, **defined: str) -> tuple[ctypes.CDLL | None, str]:
-    source = files(__package__).joinpath(f"{name}.cpp").read_text(encoding="utf-8")
     macros = "".join(f"#define {macro} {value}\n" for macro, value in defined.items())
+    begin = _text("_vectors") if name == "_turning" else ""
     try:
-        return compile_library(macros + source).handle, ""
+        return compile_library(macros + begin + _text(name)).handle, ""
     except CompileError as error:
         return None, str(error)
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.cpp").read_text(encoding="utf-8")
