@@ -58,9 +58,7 @@ def _compiler() -> str:
 
 
 def _recurrence() -> str:
-    reason = why_not("_diagonal", SCALAR="float") or why_not(
-        "_small", SCALAR="float", IS_DENSE="true"
-    )
+    reason = why_not("_small")
     return f"PyTorch ({reason})" if reason else "compiled kernels"
 
 

@@ -61,7 +61,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
 
 def _diagonal_engine(size: int, like: Tensor) -> DiagonalEngine:
     if like.is_cpu:
-        if size <= _small.LARGEST and _small.available(False, like.dtype):
+        if size <= _small.LARGEST and _small.available():
             return _small.small_diagonal
         if _diagonal.available(like.dtype):
             return _diagonal.diagonal_recurrence
@@ -74,7 +74,7 @@ def _diagonal_engine(size: int, like: Tensor) -> DiagonalEngine:
 
 def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     if len(matrix) <= _small.LARGEST:
-        if B.is_cpu and _small.available(True, B.dtype):
+        if B.is_cpu and _small.available():
             return _small.small_dense(matrix, B, inputs, initial)
         if not B.is_cpu and _triton_launch.triton_available(B.device):
             from warp_phys._recurrence._triton_dense import triton_dense

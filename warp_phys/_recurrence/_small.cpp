@@ -1,17 +1,17 @@
-// theta_t = A theta_{t-1} + B u_t for few states (D <= 16), diagonal or dense, with sequences side
-// by side in the lanes of vectors, forwards and backwards.
+// theta_t = A theta_{t-1} + B u_t for few states and a diagonal or dense A, forwards and backwards.
 //
-// Arrays are (N, T, k) in memory. A tile of TILE steps of a group of sequences is turned around in
-// registers, L x L numbers at a time, into rows of L lanes: row (t, i) holds entry i at step t of
-// all sequences of the group. Lanes without a sequence hold zeros and are not written.
+// Sequences stand side by side in the lanes of vectors: a group is as many of them as a vector has
+// lanes, L. In memory each sequence is contiguous, so time is cut into tiles of L steps: L x L
+// scalars at a time are transposed in registers into a tile of vectors (L, width), worked on there
+// (it stays in the L1 cache), and transposed back. Lanes without a sequence hold zeros.
 //
-// W is the width d of the inputs; W = 0 means that B u_t stands already where theta_t goes.
-// Every sum over sequences goes in double precision over a group, then over groups in their order:
-// the number of threads does not change a bit.
+// Only `sweep`, in which a step waits for the one before, is compiled for each D; all else works
+// on the L steps of a tile at once.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -20,23 +20,29 @@
 
 namespace {
 
-constexpr int TILE = 16;
-constexpr int MOST = 16;         // states
-constexpr int WIDEST = 8;        // inputs
-constexpr int FLUSH = 64;        // tiles after which sums go from T to double
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+constexpr int64_t BLOCKS = 64;        // sums over sequences are cut into so many, at most
+constexpr int64_t FLUSH_STEPS = 2048; // terms per lane before a sum goes to double precision
 constexpr int64_t HUGE_FROM = 8 << 20;
 
 template <class T> struct Vector;
-template <> struct Vector<float> {
-    typedef float type __attribute__((vector_size(64)));
-    typedef int32_t index __attribute__((vector_size(64)));
-};
-template <> struct Vector<double> {
-    typedef double type __attribute__((vector_size(64)));
-    typedef int64_t index __attribute__((vector_size(64)));
-};
+template <> struct Vector<float> { typedef float type __attribute__((vector_size(BYTES))); };
+template <> struct Vector<double> { typedef double type __attribute__((vector_size(BYTES))); };
 template <class T> using V = typename Vector<T>::type;
-template <class T> constexpr int LANES = 64 / sizeof(T);
+template <class T> constexpr int LANES = BYTES / sizeof(T);
+
+template <class T> inline V<T> load(const T* from) {
+    V<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+template <class T> inline void store(T* to, V<T> v) { std::memcpy(to, &v, sizeof v); }
 
 // Fresh memory comes in pages, and fetching small ones takes longer than writing them.
 void advise_huge_pages(void* start, int64_t bytes) {
@@ -48,331 +54,354 @@ void advise_huge_pages(void* start, int64_t bytes) {
 #endif
 }
 
-template <class T> inline V<T> pick(V<T> a, V<T> b, typename Vector<T>::index from) {
-#ifdef __clang__
-    V<T> result;
-    for (int i = 0; i < LANES<T>; ++i)
-        result[i] = from[i] < LANES<T> ? a[from[i]] : b[from[i] - LANES<T>];
-    return result;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAS_SHUFFLEVECTOR
+#endif
+#endif
+
+// a_0 b_0 a_1 b_1 ... from the first halves of two vectors (HALF = 0), or from the second (1).
+template <int HALF, class T, int... I>
+inline V<T> interleave(V<T> a, V<T> b, std::integer_sequence<int, I...>) {
+    constexpr int L = LANES<T>;
+#ifdef HAS_SHUFFLEVECTOR
+    return __builtin_shufflevector(a, b, (HALF * L / 2 + I / 2 + I % 2 * L)...);
 #else
-    return __builtin_shuffle(a, b, from);
+    typedef decltype(a < b) Index;
+    return __builtin_shuffle(a, b, Index{(HALF * L / 2 + I / 2 + I % 2 * L)...});
 #endif
 }
 
-// Which entries of two vectors (the second's count on) stand in a result, block of 16 bytes by
-// block: first or last halves of two blocks in turn, by entry and by eight bytes, and every other
-// block from the first or the second on.
-template <class T> struct Order;
-template <> struct Order<float> {
-    typedef Vector<float>::index I;
-    static constexpr I low = {0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29};
-    static constexpr I high = {2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31};
-    static constexpr I low_pairs = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    static constexpr I high_pairs = {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31};
-    static constexpr I even = {0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27};
-    static constexpr I odd = {4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
-};
-template <> struct Order<double> {
-    typedef Vector<double>::index I;
-    static constexpr I low = {0, 8, 2, 10, 4, 12, 6, 14};
-    static constexpr I high = {1, 9, 3, 11, 5, 13, 7, 15};
-    static constexpr I even = {0, 1, 4, 5, 8, 9, 12, 13};
-    static constexpr I odd = {2, 3, 6, 7, 10, 11, 14, 15};
-};
-
-// Transposes within blocks of 16 bytes: after it row i + c of P rows holds, in block q, column
-// q P + c of the P rows.
-inline void transpose_blocks(V<double>* rows) {
-    typedef Order<double> O;
-    for (int i = 0; i < 8; i += 2) {
-        const V<double> a = rows[i], b = rows[i + 1];
-        rows[i] = pick<double>(a, b, O::low);
-        rows[i + 1] = pick<double>(a, b, O::high);
-    }
-}
-inline void transpose_blocks(V<float>* rows) {
-    typedef Order<float> O;
-    for (int i = 0; i < 16; i += 4) {
-        V<float> half[4];
-        for (int c = 0; c < 4; c += 2) {
-            half[c] = pick<float>(rows[i + c], rows[i + c + 1], O::low);
-            half[c + 1] = pick<float>(rows[i + c], rows[i + c + 1], O::high);
+// Interleaving the rows with those half of them away, log2(L) times, transposes.
+template <class T> inline void transpose(V<T> (&rows)[LANES<T>]) {
+    constexpr int L = LANES<T>;
+    const std::make_integer_sequence<int, L> lanes{};
+#pragma GCC unroll 4
+    for (int size = 1; size < L; size *= 2) {
+        V<T> next[L];
+#pragma GCC unroll 8
+        for (int i = 0; i < L / 2; ++i) {
+            next[2 * i] = interleave<0, T>(rows[i], rows[i + L / 2], lanes);
+            next[2 * i + 1] = interleave<1, T>(rows[i], rows[i + L / 2], lanes);
         }
-        for (int c = 0; c < 2; ++c) {
-            rows[i + 2 * c] = pick<float>(half[c], half[c + 2], O::low_pairs);
-            rows[i + 2 * c + 1] = pick<float>(half[c], half[c + 2], O::high_pairs);
-        }
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) rows[i] = next[i];
     }
 }
 
-// Transposes L x L numbers in registers: within blocks, then the blocks.
-template <class T> inline void transpose(V<T>* rows) {
-    typedef Order<T> O;
-    constexpr int P = 16 / sizeof(T);
-    transpose_blocks(rows);
-    for (int c = 0; c < P; ++c) {
-        const V<T> a = pick<T>(rows[c], rows[P + c], O::even);
-        const V<T> b = pick<T>(rows[c], rows[P + c], O::odd);
-        const V<T> e = pick<T>(rows[2 * P + c], rows[3 * P + c], O::even);
-        const V<T> f = pick<T>(rows[2 * P + c], rows[3 * P + c], O::odd);
-        rows[c] = pick<T>(a, e, O::even);
-        rows[P + c] = pick<T>(b, f, O::even);
-        rows[2 * P + c] = pick<T>(a, e, O::odd);
-        rows[3 * P + c] = pick<T>(b, f, O::odd);
-    }
-}
-
-// Reads `count` numbers (of a tile, TILE * width at most) of every sequence into rows of lanes.
+// `count` scalars of each of the group's sequences, into vectors. `stride` is from one sequence to
+// the next; what lies `ahead` of here is wanted next. Writes whole blocks of L vectors.
 template <class T>
-inline void gather(const T* from, int64_t sequence, int present, int count, V<T>* to) {
+void gather(const T* from, int64_t stride, int sequences, int count, int ahead, V<T>* to) {
     constexpr int L = LANES<T>;
     for (int at = 0; at < count; at += L) {
         V<T> rows[L];
-        const int here = std::min(L, count - at);
-        for (int lane = 0; lane < L; ++lane) {
-            rows[lane] = V<T>{};
-            if (lane < present) std::memcpy(&rows[lane], from + lane * sequence + at, here * sizeof(T));
-        }
-        transpose<T>(rows);
-        for (int i = 0; i < L; ++i) to[at + i] = rows[i];
-    }
-}
-template <class T>
-inline void gather_whole(const T* from, int64_t sequence, int count, int ahead, V<T>* to) {
-    constexpr int L = LANES<T>;
-    for (int at = 0; at < count; at += L) {
-        V<T> rows[L];
-        for (int lane = 0; lane < L; ++lane) {
-            const T* const row = from + lane * sequence + at;
-            std::memcpy(&rows[lane], row, sizeof(V<T>));
-            __builtin_prefetch(row + ahead);
-        }
-        transpose<T>(rows);
-        for (int i = 0; i < L; ++i) to[at + i] = rows[i];
-    }
-}
-
-// Reads a tile; of a shorter one the rest is zeros. `direction` is where the next tile lies.
-template <class T>
-__attribute__((noinline)) void read_tile(const T* from, int64_t sequence, int present, int steps,
-                                         int width, int direction, V<T>* to) {
-    const int count = TILE * width;
-    if (present == LANES<T> && steps == TILE) {
-        gather_whole<T>(from, sequence, count, direction * count, to);
-        return;
-    }
-    std::fill(to, to + count, V<T>{});
-    gather<T>(from, sequence, present, steps * width, to);
-}
-
-// Writes a tile; `direction` is where the next one lies.
-template <class T>
-__attribute__((noinline)) void write_tile(T* to, int64_t sequence, int present, int steps,
-                                          int width, int direction, const V<T>* from) {
-    constexpr int L = LANES<T>;
-    const int count = steps * width;
-    for (int at = 0; at < count; at += L) {
-        V<T> rows[L];
-        for (int i = 0; i < L; ++i) rows[i] = from[at + i];
-        transpose<T>(rows);
-        const int here = std::min(L, count - at);
-        if (present == L && here == L)
-            for (int lane = 0; lane < L; ++lane) {
-                T* const row = to + lane * sequence + at;
-                std::memcpy(row, &rows[lane], sizeof(V<T>));
-                __builtin_prefetch(row + direction * count, 1);
+        const T* const block = from + at;
+        if (at + L <= count) {
+#pragma GCC unroll 16
+            for (int n = 0; n < L; ++n) {
+                rows[n] = n < sequences ? load(block + n * stride) : V<T>{};
+                if (n < sequences) __builtin_prefetch(block + n * stride + ahead);
             }
-        else
-            for (int lane = 0; lane < present; ++lane)
-                std::memcpy(to + lane * sequence + at, &rows[lane], here * sizeof(T));
+        } else {
+            T square[L * L] = {};
+            for (int n = 0; n < sequences; ++n)
+                for (int i = 0; i < count - at; ++i) square[n * L + i] = block[n * stride + i];
+#pragma GCC unroll 16
+            for (int n = 0; n < L; ++n) rows[n] = load(square + n * L);
+        }
+        transpose<T>(rows);
+#pragma GCC unroll 16
+        for (int n = 0; n < L; ++n) to[at + n] = rows[n];
     }
 }
 
-template <class T> __attribute__((noinline)) void read_start(const T* from, int64_t stride, int present, int D, V<T>* to) {
-    for (int i = 0; i < D; ++i) {
-        to[i] = V<T>{};
-        for (int lane = 0; lane < present; ++lane) to[i][lane] = from[lane * stride + i];
+// The same back. Reads whole blocks of L vectors.
+template <class T>
+void scatter(const V<T>* from, T* to, int64_t stride, int sequences, int count, int ahead) {
+    constexpr int L = LANES<T>;
+    for (int at = 0; at < count; at += L) {
+        V<T> rows[L];
+#pragma GCC unroll 16
+        for (int n = 0; n < L; ++n) rows[n] = from[at + n];
+        transpose<T>(rows);
+        T* const block = to + at;
+        if (at + L <= count) {
+#pragma GCC unroll 16
+            for (int n = 0; n < L; ++n)
+                if (n < sequences) {
+                    store(block + n * stride, rows[n]);
+                    __builtin_prefetch(block + n * stride + ahead, 1);
+                }
+        } else {
+            T square[L * L];
+#pragma GCC unroll 16
+            for (int n = 0; n < L; ++n) store(square + n * L, rows[n]);
+            for (int n = 0; n < sequences; ++n)
+                for (int i = 0; i < count - at; ++i) block[n * stride + i] = square[n * L + i];
+        }
     }
 }
 
-struct Sizes {
+// `steps` steps of one row a step, the tile's other steps zero: sums run over all of them.
+template <class T>
+void gather_tile(const T* from, int64_t stride, int sequences, int steps, int width, V<T>* to) {
+    gather<T>(from, stride, sequences, steps * width, -LANES<T> * width, to);
+    std::fill(to + steps * width, to + LANES<T> * width, V<T>{});
+}
+
+// to_ti = sum_k M_ik from_tk over a tile. M_ik stands at M[i * row + k * column].
+template <class T>
+void multiply(const T* M, int row, int column, int rows, int columns, const V<T>* from, V<T>* to) {
+    constexpr int L = LANES<T>;
+    for (int i = 0; i < rows; ++i) {
+        V<T> sum[L] = {};
+        for (int k = 0; k < columns; ++k) {
+            const T factor = M[i * row + k * column];
+#pragma GCC unroll 16
+            for (int t = 0; t < L; ++t) sum[t] += from[t * columns + k] * factor;
+        }
+#pragma GCC unroll 16
+        for (int t = 0; t < L; ++t) to[t * rows + i] = sum[t];
+    }
+}
+
+// sum_j += sum_t left_t right_tj over a tile, left and right being columns of tiles.
+template <class T>
+inline void correlate(const V<T>* left, int rows, const V<T>* right, int columns, int count,
+                      V<T>* sums) {
+    constexpr int L = LANES<T>;
+    V<T> column[L];
+#pragma GCC unroll 16
+    for (int t = 0; t < L; ++t) column[t] = left[t * rows];
+    for (int j = 0; j < count; ++j) {
+        V<T> even = {}, odd = {};
+#pragma GCC unroll 8
+        for (int t = 0; t < L; t += 2) {
+            even += column[t] * right[t * columns + j];
+            odd += column[t + 1] * right[(t + 1) * columns + j];
+        }
+        sums[j] += even + odd;
+    }
+}
+
+// Adds M state to one row after the other, the sum being the next state: rows `first`, ..., each
+// `next` vectors on. Backwards in time M is A^T.
+template <class T>
+using Sweep = void (*)(const T* M, int size, V<T>* first, int64_t next, int steps, V<T>* state);
+
+template <class T, int D>
+void sweep(const T* M, int, V<T>* first, int64_t next, int steps, V<T>* carried) {
+    V<T> state[D];
+    for (int i = 0; i < D; ++i) state[i] = carried[i];
+    for (int t = 0; t < steps; ++t, first += next) {
+        V<T> sum[D];
+        for (int i = 0; i < D; ++i) {
+            sum[i] = first[i];
+            for (int j = 0; j < D; ++j) sum[i] += state[j] * M[i * D + j];
+        }
+        for (int i = 0; i < D; ++i) first[i] = state[i] = sum[i];
+    }
+    for (int i = 0; i < D; ++i) carried[i] = state[i];
+}
+
+template <class T>
+void sweep_diagonal(const T* a, int size, V<T>* first, int64_t next, int steps, V<T>* carried) {
+    for (int i = 0; i < size; ++i) {
+        V<T> state = carried[i];
+        for (int t = 0; t < steps; ++t)
+            state = first[t * next + i] = first[t * next + i] + state * a[i];
+        carried[i] = state;
+    }
+}
+
+template <class T, int... I>
+Sweep<T> dense_sweep(int size, std::integer_sequence<int, I...>) {
+    static const Sweep<T> of_size[] = {sweep<T, I + 1>...};
+    return of_size[size - 1];
+}
+
+template <class T> struct Problem {
+    const T *A, *B, *u, *initial;
+    int64_t stride;  // of the initial states, from one sequence to the next
     int64_t N, length;
-    int D, width, threads;
+    int D, width, dense, threads;
+
+    Sweep<T> sweep() const {
+        return dense ? dense_sweep<T>(D, std::make_integer_sequence<int, 16>{}) : sweep_diagonal<T>;
+    }
+    int64_t groups() const { return (N + LANES<T> - 1) / LANES<T>; }
+    int sequences(int64_t group) const {
+        return (int)std::min<int64_t>(LANES<T>, N - group * LANES<T>);
+    }
 };
 
-// rows (t, i) = sum_k M_ik rows' (t, k) over a tile: M has `stride` numbers a row, or a column.
-template <class T>
-inline void multiply(const T* M, int size, int width, int by_row, int by_column, const V<T>* from,
-                     V<T>* to) {
-    for (int i = 0; i < size; ++i)
-        for (int k = 0; k < width; ++k) {
-            const T entry = M[i * by_row + k * by_column];
-            for (int t = 0; t < TILE; ++t) {
-                const V<T> part = from[t * width + k] * entry;
-                to[t * size + i] = k ? to[t * size + i] + part : part;
+// A tile may be written past its end by less than a block: `gather` starts at its second row once.
+template <class T> std::vector<V<T>> tile(int width) {
+    return std::vector<V<T>>((width + 1) * LANES<T>);
+}
+
+template <class T> void forward(const Problem<T>& p, T* states) {
+    constexpr int L = LANES<T>;
+    const int D = p.D, d = p.width;
+    const Sweep<T> sweep = p.sweep();
+    const int64_t groups = p.groups();
+    advise_huge_pages(states, p.N * p.length * D * sizeof(T));
+#pragma omp parallel num_threads(p.threads) if (p.threads > 1 && groups > 1)
+    {
+        std::vector<V<T>> inputs = tile<T>(d), rows = tile<T>(D), state = tile<T>(D);
+#pragma omp for schedule(static)
+        for (int64_t group = 0; group < groups; ++group) {
+            const int64_t first = group * L;
+            const int sequences = p.sequences(group);
+            gather<T>(p.initial + first * p.stride, p.stride, sequences, D, 0, state.data());
+            for (int64_t t = 0; t < p.length; t += L) {
+                const int steps = (int)std::min<int64_t>(L, p.length - t);
+                const int64_t from = first * p.length + t;
+                gather<T>(p.u + from * d, p.length * d, sequences, steps * d, L * d, inputs.data());
+                multiply<T>(p.B, d, 1, D, d, inputs.data(), rows.data());
+                sweep(p.A, D, rows.data(), D, steps, state.data());
+                scatter<T>(rows.data(), states + from * D, p.length * D, sequences, steps * D,
+                           L * D);
             }
         }
+    }
 }
 
-// FIXED is D where it is known to the compiler, else 0.
-template <class T, bool DENSE, int FIXED>
-void forward(const T* A, const T* B, const T* u, const T* initial, int64_t stride, Sizes z, T* out) {
-    constexpr int L = LANES<T>, SIZE = FIXED ? FIXED : MOST;
-    const int D = FIXED ? FIXED : z.D, W = z.width;
-    advise_huge_pages(out, z.N * z.length * D * sizeof(T));
-#pragma omp parallel for num_threads(z.threads) schedule(static)
-    for (int64_t first = 0; first < z.N; first += L) {
-        const int present = (int)std::min<int64_t>(L, z.N - first);
-        V<T> theta[SIZE], inputs[TILE * WIDEST], tile[TILE * SIZE];
-        read_start<T>(initial + first * stride, stride, present, D, theta);
-        for (int64_t t0 = 0; t0 < z.length; t0 += TILE) {
-            const int steps = (int)std::min<int64_t>(TILE, z.length - t0);
-            T* const to = out + (first * z.length + t0) * D;
-            if (W) {
-                read_tile<T>(u + (first * z.length + t0) * W, z.length * W, present, steps, W, 1, inputs);
-                multiply<T>(B, D, W, W, 1, inputs, tile);
-            } else {
-                read_tile<T>(to, z.length * D, present, steps, D, 1, tile);
-            }
-            for (int t = 0; t < steps; ++t) {
-                V<T> next[SIZE];
-                for (int i = 0; i < D; ++i) {
-                    next[i] = tile[t * D + i];
-                    if (DENSE) for (int j = 0; j < D; ++j) next[i] += theta[j] * A[i * D + j];
-                    else next[i] += theta[i] * A[i];
-                }
-                for (int i = 0; i < D; ++i) tile[t * D + i] = theta[i] = next[i];
-            }
-            write_tile<T>(to, z.length * D, present, steps, D, 1, tile);
+// The gradients; nullptr where one is not needed.
+template <class T> struct Gradients {
+    T *A, *B, *inputs, *initial;
+};
+
+// Works through the groups of blocks, and sums up the gradients of A and of B over each block.
+template <class T> class Reverse {
+  public:
+    Reverse(const Problem<T>& p, const T* transposed, const T* states, const T* gradient,
+            const Gradients<T>& to)
+        : p(p), to(to), transposed(transposed), states(states), gradient(gradient),
+          entries(p.dense ? p.D * p.D : p.D), inputs(tile<T>(p.width)),
+          to_inputs(tile<T>(p.width)), lambda(tile<T>(p.D)), before(tile<T>(p.D)),
+          carried(tile<T>(p.D)), partial(entries + p.D * p.width) {}
+
+    void block(int64_t first, int64_t last, double* of_block) {
+        sums = of_block;
+        for (int64_t i = first; i < last; ++i) group(i);
+        flush();
+    }
+
+  private:
+    const Problem<T>& p;
+    const Gradients<T>& to;
+    const T *transposed, *states, *gradient;
+    double* sums = nullptr;
+    int entries;
+    int64_t summed = 0;
+    std::vector<V<T>> inputs, to_inputs, lambda, before, carried, partial;
+
+    void group(int64_t group) {
+        constexpr int L = LANES<T>;
+        const int sequences = p.sequences(group);
+        std::fill(carried.begin(), carried.end(), V<T>{});
+        for (int64_t t = (p.length - 1) / L * L; t >= 0; t -= L)
+            step(group * L, sequences, t, (int)std::min<int64_t>(L, p.length - t));
+        if (!to.initial) return;
+        std::vector<V<T>>& start = before;
+        std::fill(start.begin(), start.end(), V<T>{});
+        p.sweep()(transposed, p.D, start.data(), p.D, 1, carried.data());
+        scatter<T>(start.data(), to.initial + group * L * p.D, p.D, sequences, p.D, 0);
+    }
+
+    void flush() {
+        for (size_t i = 0; i < partial.size(); ++i) {
+            for (int lane = 0; lane < LANES<T>; ++lane) sums[i] += partial[i][lane];
+            partial[i] = V<T>{};
         }
+        summed = 0;
     }
-}
 
-template <class T> inline double over_lanes(V<T> v) {
-    double sum = 0;
-    for (int lane = 0; lane < LANES<T>; ++lane) sum += (double)v[lane];
-    return sum;
-}
-
-template <class T> __attribute__((noinline)) void flush(V<T>* from, int count, double* to) {
-    for (int i = 0; i < count; ++i) {
-        to[i] += over_lanes<T>(from[i]);
-        from[i] = V<T>{};
-    }
-}
-
-// The states before each step of a tile: those of one step earlier, and the start before the first.
-template <class T>
-__attribute__((noinline)) void read_before(const T* states, int64_t sequence, int present, int64_t t0, int steps, int D,
-                        const V<T>* start, V<T>* to) {
-    if (t0) {
-        read_tile<T>(states + (t0 - 1) * D, sequence, present, steps, D, -1, to);
-        return;
-    }
-    V<T> rest[TILE * MOST];
-    read_tile<T>(states, sequence, present, steps, D, 0, rest);
-    std::copy(start, start + D, to);
-    std::copy(rest, rest + (TILE - 1) * D, to + D);
-}
-
-// The sum over the steps of a tile of the product of two rows.
-template <class T> inline V<T> correlate(const V<T>* a, int by_a, const V<T>* b, int by_b) {
-    V<T> even = {}, odd = {};
-    for (int t = 0; t < TILE; t += 2) {
-        even += a[t * by_a] * b[t * by_b];
-        odd += a[(t + 1) * by_a] * b[(t + 1) * by_b];
-    }
-    return even + odd;
-}
-
-template <class T, bool DENSE, int FIXED>
-void backward(const T* A, const T* B, const T* u, const T* initial, int64_t stride, const T* states,
-              const T* gradient, int64_t by_sequence, Sizes z, T* to_A, T* to_B, T* to_inputs,
-              T* to_initial) {
-    constexpr int L = LANES<T>, SIZE = FIXED ? FIXED : MOST;
-    const int D = FIXED ? FIXED : z.D, W = z.width, of_A_size = DENSE ? D * D : D;
-    const int each = of_A_size + D * W, narrow = W ? W : D;
-    const int64_t groups = (z.N + L - 1) / L;
-    std::vector<double> sums(groups * each);
-    if (!W) advise_huge_pages(to_inputs, z.N * z.length * D * sizeof(T));
-#pragma omp parallel for num_threads(z.threads) schedule(static)
-    for (int64_t group = 0; group < groups; ++group) {
-        const int64_t first = group * L;
-        const int present = (int)std::min<int64_t>(L, z.N - first);
-        double* const sum = sums.data() + group * each;
-        V<T> start[SIZE], carried[SIZE] = {}, of_A[DENSE ? SIZE * SIZE : SIZE] = {};
-        V<T> of_B[SIZE * WIDEST] = {}, inputs[TILE * WIDEST], out[TILE * WIDEST];
-        V<T> lambda[TILE * SIZE], before[TILE * SIZE];
-        read_start<T>(initial + first * stride, stride, present, D, start);
-        int unflushed = 0;
-        for (int64_t end = z.length; end > 0;) {
-            const int steps = (int)((end - 1) % TILE + 1);
-            const int64_t t0 = end - steps;
-            read_tile<T>(gradient + first * by_sequence + t0 * D, by_sequence, present, steps, D, -1, lambda);
-            read_before<T>(states + first * z.length * D, z.length * D, present, t0, steps, D, start, before);
-            for (int t = steps - 1; t >= 0; --t) {
-                V<T>* const here = lambda + t * D;
-                for (int i = 0; i < D; ++i) here[i] += carried[i];
-                for (int j = 0; j < D; ++j) {
-                    if (!DENSE) { carried[j] = here[j] * A[j]; continue; }
-                    carried[j] = here[0] * A[j];
-                    for (int i = 1; i < D; ++i) carried[j] += here[i] * A[i * D + j];
-                }
-            }
+    // Steps t, ..., t + steps - 1 (counted from 0) of the sequences from `first` on.
+    void step(int64_t first, int sequences, int64_t t, int steps) {
+        const int D = p.D, d = p.width;
+        const int64_t from = first * p.length + t, stride = p.length * D;
+        gather_tile<T>(gradient + from * D, stride, sequences, steps, D, lambda.data());
+        p.sweep()(transposed, D, lambda.data() + (steps - 1) * D, -D, steps, carried.data());
+        if (to.A) {
+            const T* const earlier = states + (from - 1) * D;
+            if (t) gather_tile<T>(earlier, stride, sequences, steps, D, before.data());
+            else first_tile(first, sequences, steps);
             for (int i = 0; i < D; ++i) {
-                if (DENSE) for (int j = 0; j < D; ++j) of_A[i * D + j] += correlate<T>(lambda + i, D, before + j, D);
-                else of_A[i] += correlate<T>(lambda + i, D, before + i, D);
-            }
-            if (W) {
-                read_tile<T>(u + (first * z.length + t0) * W, z.length * W, present, steps, W, -1, inputs);
-                for (int i = 0; i < D; ++i)
-                    for (int k = 0; k < W; ++k) of_B[i * W + k] += correlate<T>(lambda + i, D, inputs + k, W);
-                multiply<T>(B, W, D, 1, W, lambda, out);
-            }
-            write_tile<T>(to_inputs + (first * z.length + t0) * narrow, z.length * narrow, present, steps, narrow, -1, W ? out : lambda);
-            end = t0;
-            if (++unflushed == FLUSH || !end) {
-                flush<T>(of_A, of_A_size, sum);
-                flush<T>(of_B, D * W, sum + of_A_size);
-                unflushed = 0;
+                const int j = p.dense ? 0 : i, count = p.dense ? D : 1;
+                correlate<T>(lambda.data() + i, D, before.data() + j, D, count,
+                             partial.data() + i * count);
             }
         }
-        for (int lane = 0; lane < present; ++lane)
-            for (int i = 0; i < D; ++i) to_initial[(first + lane) * D + i] = carried[i][lane];
+        if (to.B) {
+            gather_tile<T>(p.u + from * d, p.length * d, sequences, steps, d, inputs.data());
+            for (int i = 0; i < D; ++i)
+                correlate<T>(lambda.data() + i, D, inputs.data(), d, d,
+                             partial.data() + entries + i * d);
+        }
+        if (to.inputs) {
+            multiply<T>(p.B, 1, d, d, D, lambda.data(), to_inputs.data());
+            scatter<T>(to_inputs.data(), to.inputs + from * d, p.length * d, sequences, steps * d,
+                       -LANES<T> * d);
+        }
+        summed += LANES<T>;
+        if (summed >= FLUSH_STEPS) flush();
+    }
+
+    // The initial states and the states but the last of the first tile.
+    void first_tile(int64_t first, int sequences, int steps) {
+        const int D = p.D;
+        const int64_t stride = p.length * D;
+        gather<T>(p.initial + first * p.stride, p.stride, sequences, D, 0, before.data());
+        gather<T>(states + first * stride, stride, sequences, (steps - 1) * D, 0,
+                  before.data() + D);
+        std::fill(before.data() + steps * D, before.data() + LANES<T> * D, V<T>{});
+    }
+};
+
+template <class T>
+void backward(const Problem<T>& p, const T* states, const T* gradient, const Gradients<T>& to) {
+    const int D = p.D, entries = p.dense ? D * D : D, each = entries + D * p.width;
+    std::vector<T> transposed(p.A, p.A + entries);
+    if (p.dense)
+        for (int i = 0; i < D; ++i)
+            for (int j = 0; j < D; ++j) transposed[j * D + i] = p.A[i * D + j];
+    const int64_t groups = p.groups(), blocks = std::min(groups, BLOCKS);
+    std::vector<double> sums(blocks * each);
+    if (to.inputs) advise_huge_pages(to.inputs, p.N * p.length * p.width * sizeof(T));
+#pragma omp parallel num_threads(p.threads) if (p.threads > 1 && blocks > 1)
+    {
+        Reverse<T> reverse(p, transposed.data(), states, gradient, to);
+#pragma omp for schedule(static)
+        for (int64_t block = 0; block < blocks; ++block)
+            reverse.block(block * groups / blocks, (block + 1) * groups / blocks,
+                          sums.data() + block * each);
     }
     for (int i = 0; i < each; ++i) {
-        double total = 0;
-        for (int64_t group = 0; group < groups; ++group) total += sums[group * each + i];
-        if (i < of_A_size) to_A[i] = (T)total;
-        else to_B[i - of_A_size] = (T)total;
+        double sum = 0;
+        for (int64_t block = 0; block < blocks; ++block) sum += sums[block * each + i];
+        if (i < entries && to.A) to.A[i] = (T)sum;
+        if (i >= entries && to.B) to.B[i - entries] = (T)sum;
     }
 }
 
 }  // namespace
 
-// One library for each kind of A and of number: SCALAR and IS_DENSE are given in front.
-#define BY_SIZE(NAME, ...)                                          \
-    switch (D) {                                                    \
-        case 1: return NAME<SCALAR, IS_DENSE, 1>(__VA_ARGS__);         \
-        case 2: return NAME<SCALAR, IS_DENSE, 2>(__VA_ARGS__);         \
-        case 3: return NAME<SCALAR, IS_DENSE, 3>(__VA_ARGS__);         \
-        case 4: return NAME<SCALAR, IS_DENSE, 4>(__VA_ARGS__);         \
-        default: return NAME<SCALAR, IS_DENSE, 0>(__VA_ARGS__);        \
+#define ENTRIES(T)                                                                                \
+    extern "C" void forward_##T(const T* A, const T* B, const T* u, const T* initial,             \
+                                int64_t stride, int64_t N, int64_t length, int D, int width,      \
+                                int dense, int threads, T* states) {                              \
+        forward<T>({A, B, u, initial, stride, N, length, D, width, dense, threads}, states);      \
+    }                                                                                             \
+    extern "C" void backward_##T(const T* A, const T* B, const T* u, const T* initial,            \
+                                 int64_t stride, int64_t N, int64_t length, int D, int width,     \
+                                 int dense, int threads, const T* states, const T* gradient,      \
+                                 T* to_A, T* to_B, T* to_inputs, T* to_initial) {                 \
+        backward<T>({A, B, u, initial, stride, N, length, D, width, dense, threads}, states,      \
+                    gradient, {to_A, to_B, to_inputs, to_initial});                               \
     }
 
-extern "C" void run_forward(const SCALAR* A, const SCALAR* B, const SCALAR* u,
-                            const SCALAR* initial, int64_t stride, int64_t N, int64_t length,
-                            int D, int width, int threads, SCALAR* out) {
-    const Sizes z{N, length, D, width, threads};
-    BY_SIZE(forward, A, B, u, initial, stride, z, out)
-}
-
-extern "C" void run_backward(const SCALAR* A, const SCALAR* B, const SCALAR* u,
-                             const SCALAR* initial, int64_t stride, const SCALAR* states,
-                             const SCALAR* gradient, int64_t by_sequence, int64_t N,
-                             int64_t length, int D, int width, int threads, SCALAR* to_A,
-                             SCALAR* to_B, SCALAR* to_inputs, SCALAR* to_initial) {
-    const Sizes z{N, length, D, width, threads};
-    BY_SIZE(backward, A, B, u, initial, stride, states, gradient, by_sequence, z, to_A, to_B,
-            to_inputs, to_initial)
-}
+ENTRIES(float)
+ENTRIES(double)

@@ -1,9 +1,7 @@
-"""The recurrence with few states by a compiled kernel: sequences side by side in vectors."""
+"""The recurrence with few states by a compiled kernel: sequences side by side in vector lanes."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from ctypes import c_int, c_int64, c_void_p
 from functools import lru_cache
 from typing import Any
@@ -12,147 +10,103 @@ import torch
 from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
-from warp_phys._recurrence._kernel import SCALARS, kernel
+from warp_phys._recurrence._kernel import kernel
 from warp_phys._recurrence._reference import recurrent
-from warp_phys._recurrence._transitions import Dense, Diagonal
+from warp_phys._recurrence._transitions import as_transition
 
 LARGEST = 16
-"""The most states the kernel takes."""
-
-WIDEST = 8
-"""Inputs up to this width are multiplied by B inside the kernel; wider ones by a matrix product."""
+"""The largest state D that the kernel takes."""
 
 
-def available(dense: bool, dtype: torch.dtype) -> bool:
-    """Return whether there is a compiled kernel for a dense or a diagonal A."""
-    return kernel("_small", SCALAR=SCALARS[dtype], IS_DENSE=str(dense).lower()) is not None
+def available() -> bool:
+    """Return whether there is a compiled kernel."""
+    return kernel("_small") is not None
 
 
 def small_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = diag(values), D up to `LARGEST`, on the CPU.
+    """The states (N, T, D) with A = diag(values), on the CPU.
 
     Args:
-        values: the diagonal, (D,).
+        values: the diagonal, (D,), D at most `LARGEST`.
         B: (D, d).
         inputs: (N, T, d).
         initial: (N, D).
     """
-    states: Tensor = _SmallDiagonal.apply(values, B, inputs, initial)
-    return states
+    return _states(values, B, inputs, initial)
 
 
 def small_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """The states (N, T, D) with A = matrix (D, D); as `small_diagonal` otherwise."""
-    states: Tensor = _SmallDense.apply(matrix, B, inputs, initial)
+    return _states(matrix, B, inputs, initial)
+
+
+def _states(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    # Copies are made out here, where they are part of the graph of second derivatives.
+    start = initial if initial.stride(1) == 1 else initial.contiguous()
+    states: Tensor = _Kernel.apply(A.contiguous(), B.contiguous(), inputs.contiguous(), start)
     return states
 
 
-class _SmallDiagonal(torch.autograd.Function):
+class _Kernel(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-        return _forward(ctx, False, values, B, inputs, initial)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, False, Diagonal, gradient)
-
-
-class _SmallDense(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-        return _forward(ctx, True, matrix, B, inputs, initial)
+    def forward(ctx: Any, A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+        batch, length, _ = inputs.shape
+        states = torch.empty(batch, length, len(B), dtype=B.dtype)
+        forward, _ = _functions(B.dtype)
+        forward(*_problem(A, B, inputs, initial), states.data_ptr())
+        ctx.save_for_backward(A, B, inputs, initial, states)
+        return states
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, True, Dense, gradient)
-
-
-def _forward(
-    ctx: Any, dense: bool, tensor: Tensor, B: Tensor, inputs: Tensor, initial: Tensor
-) -> Tensor:
-    batch, length, width = inputs.shape
-    size = len(B)
-    tensor, B, inputs = tensor.contiguous(), B.contiguous(), inputs.contiguous()
-    initial = initial if initial.stride(1) == 1 else initial.contiguous()
-    fits = 0 < width <= WIDEST
-    states = inputs.new_empty((batch, length, size)) if fits else inputs @ B.mT
-    _functions(dense, tensor.dtype)[0](
-        tensor.data_ptr(),
-        B.data_ptr(),
-        inputs.data_ptr(),
-        initial.data_ptr(),
-        initial.stride(0),
-        batch,
-        length,
-        size,
-        width if fits else 0,
-        torch.get_num_threads(),
-        states.data_ptr(),
-    )
-    ctx.save_for_backward(tensor, B, inputs, initial, states)
-    return states
-
-
-def _backward(
-    ctx: Any, dense: bool, structure: Callable[[Tensor], Dense | Diagonal], gradient: Tensor
-) -> tuple[Tensor | None, ...]:
-    tensor, B, inputs, initial, states = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    if torch.is_grad_enabled():
-
-        def reference(tensor: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-            return recurrent(structure(tensor), inputs @ B.mT, initial)
-
-        return differentiable_gradients(reference, (tensor, B, inputs, initial), gradient, needed)
-    batch, length, size = states.shape
-    width = inputs.shape[2]
-    fits = 0 < width <= WIDEST
-    by_sequence, by_step, by_state = gradient.stride()
-    if by_state != 1 or by_step != size:
+        *leaves, states = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            return differentiable_gradients(_reference, leaves, gradient, needed)
         gradient = gradient.contiguous()
-        by_sequence = length * size
-    to_tensor, to_B = torch.empty_like(tensor), torch.empty_like(B)
-    to_inputs = torch.empty_like(inputs) if fits else torch.empty_like(states)
-    to_initial = initial.new_empty((batch, size))
-    _functions(dense, tensor.dtype)[1](
-        tensor.data_ptr(),
+        found = [
+            torch.empty_like(value, memory_format=torch.contiguous_format) if wanted else None
+            for value, wanted in zip(leaves, needed, strict=True)
+        ]
+        _, backward = _functions(states.dtype)
+        backward(
+            *_problem(*leaves),
+            states.data_ptr(),
+            gradient.data_ptr(),
+            *(None if value is None else value.data_ptr() for value in found),
+        )
+        return tuple(found)
+
+
+def _reference(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    return recurrent(as_transition(A, len(B)), inputs @ B.mT, initial)
+
+
+def _problem(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[int, ...]:
+    """What both functions of the kernel begin with, see `_small.cpp`."""
+    return (
+        A.data_ptr(),
         B.data_ptr(),
         inputs.data_ptr(),
         initial.data_ptr(),
         initial.stride(0),
-        states.data_ptr(),
-        gradient.data_ptr(),
-        by_sequence,
-        batch,
-        length,
-        size,
-        width if fits else 0,
+        inputs.shape[0],
+        inputs.shape[1],
+        *B.shape,
+        A.ndim == 2,
         torch.get_num_threads(),
-        to_tensor.data_ptr(),
-        to_B.data_ptr(),
-        to_inputs.data_ptr(),
-        to_initial.data_ptr(),
     )
-    if not fits:
-        adjoint = to_inputs
-        to_B = (inputs.flatten(0, 1).mT @ adjoint.flatten(0, 1)).mT if needed[1] else to_B
-        to_inputs = adjoint @ B if needed[2] else to_inputs
-    found = (to_tensor, to_B, to_inputs, to_initial)
-    return tuple(one if wanted else None for one, wanted in zip(found, needed, strict=True))
 
 
-def _functions(dense: bool, dtype: torch.dtype) -> tuple[Any, Any]:
-    library = kernel("_small", SCALAR=SCALARS[dtype], IS_DENSE=str(dense).lower())
+@lru_cache(maxsize=2)
+def _functions(dtype: torch.dtype) -> tuple[Any, Any]:
+    library = kernel("_small")
     assert library is not None  # `available` was asked
-    return _typed(library)
-
-
-@lru_cache(maxsize=8)
-def _typed(library: ctypes.CDLL) -> tuple[Any, Any]:
-    forward, backward = library.run_forward, library.run_backward
-    sizes = [c_int64, c_int64, c_int, c_int, c_int]  # N, T, D, width, threads
-    start = [*[c_void_p] * 4, c_int64]
-    forward.argtypes = [*start, *sizes, c_void_p]
-    backward.argtypes = [*start, c_void_p, c_void_p, c_int64, *sizes, *[c_void_p] * 4]
+    name = "float" if dtype == torch.float32 else "double"
+    forward, backward = library[f"forward_{name}"], library[f"backward_{name}"]
+    # The tensors and the stride of the initial states, then N, T, D, d, dense, threads.
+    problem: list[Any] = [*[c_void_p] * 4, *[c_int64] * 3, *[c_int] * 4]
+    forward.argtypes = [*problem, c_void_p]
+    backward.argtypes = [*problem, *[c_void_p] * 6]
     forward.restype = backward.restype = None
     return forward, backward

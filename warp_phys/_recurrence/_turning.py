@@ -33,7 +33,9 @@ def turning_recurrence(
         inputs: (N, T, d).
         initial: (N, D).
     """
-    states: Tensor = _Kernel.apply(real.contiguous(), imag.contiguous(), B, inputs, initial)
+    # Copies are made out here, where they are part of the graph of second derivatives.
+    start = initial if initial.stride(1) == 1 else initial.contiguous()
+    states: Tensor = _Kernel.apply(real.contiguous(), imag.contiguous(), B, inputs, start)
     return states
 
 
@@ -42,7 +44,6 @@ class _Kernel(torch.autograd.Function):
     def forward(
         ctx: Any, real: Tensor, imag: Tensor, B: Tensor, inputs: Tensor, initial: Tensor
     ) -> Tensor:
-        initial = initial if initial.stride(1) == 1 else initial.contiguous()
         states = (inputs @ B.mT).contiguous()
         batch, length, _ = states.shape
         _functions(real.dtype)[0](
