@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys._recurrence import _diagonal, _small, _turning
-try:
-    from warp_phys._recurrence import _triton_launch
-except ImportError:
-    from types import SimpleNamespace
-    _triton_launch = SimpleNamespace(triton_available=lambda d: False)
+from warp_phys._recurrence import _diagonal, _small, _triton_launch, _turning
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._identity import identity_recurrence
 from warp_phys._recurrence._in_place import in_place_dense, in_place_diagonal
@@ -27,7 +22,6 @@ from warp_phys._recurrence._transitions import (
     Transition,
 )
 
-
 # Below, a step at a time is faster than chunks for a diagonal plus low rank.
 _SHORTEST_CHUNK = 16
 
@@ -36,7 +30,8 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
     """The states (N, T, D) by the fastest way there is.
 
     The way follows from the structure and size of A, T, dtype and device, never from N: a sequence
-    is computed in the same way alone and in any batch.
+    is computed in the same way alone and in any batch. (On a GPU N decides into how many chunks
+    time is cut, so that alone and in a batch differ by rounding.)
 
     Args:
         structure: A.
@@ -83,9 +78,7 @@ def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor
     return in_place_dense(matrix, B, inputs, initial)
 
 
-def _low_rank(
-    structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor
-) -> Tensor:
+def _low_rank(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     if structure.size <= _small.LARGEST:
         return _dense(structure.to_dense(), B, inputs, initial)
     chunk = chunk_length(structure)
