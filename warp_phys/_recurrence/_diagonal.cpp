@@ -1,11 +1,15 @@
 // theta_t = a theta_{t-1} + B u_t for a diagonal a and wide states, forwards and backwards.
 //
-// States are (N, T, D), one sequence after the other. Time is cut into tiles of a few steps, so
-// that what is written at once is contiguous; in a tile the states are taken in strips of a few
-// vectors, whose a, B and theta stay in registers. Forwards every state is written once, backwards
-// states and gradient are read once; B u_t never goes to memory.
+// States are (N, T, D), one sequence after the other. A row is cut into blocks of a few kilobytes,
+// time into tiles of a few steps; in a tile a block is taken in strips of a few vectors, whose a, B
+// and theta stay in registers. Forwards every state is written once, backwards states and gradient
+// are read once; B u_t never goes to memory.
 //
-// W is the width d of the inputs; W = 0 means that B u_t stands already where theta_t goes.
+// A row that is no multiple of a vector ends in a vector that overlaps the one before: it computes
+// some states a second time, and counts only its own in sums.
+//
+// W is the width d of the inputs where it is known to the compiler; W = 0 is any width, and W = -1
+// means that `u` holds the products B u_t, (N, T, D), for which wide inputs pay.
 
 #include <algorithm>
 #include <cstdint>
@@ -19,32 +23,24 @@
 namespace {
 
 constexpr int FORWARD_TILE = 8;
-constexpr int BACKWARD_TILE = 4;  // two arrays are read, and few streams are prefetched
-constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
+constexpr int BACKWARD_TILE = 16;
+constexpr int64_t BLOCK = 128;           // vectors
+constexpr int64_t GROUPS = 32;         // sums over sequences are cut into so many
+constexpr int64_t SINGLE_STEPS = 256;  // so many terms are summed in the type of the states
 constexpr int64_t HUGE_FROM = 8 << 20;
 
-template <class T> struct Vector;
-template <> struct Vector<float> { typedef float type __attribute__((vector_size(64))); };
-template <> struct Vector<double> { typedef double type __attribute__((vector_size(64))); };
-template <class T> using V = typename Vector<T>::type;
-template <class T> constexpr int LANES = 64 / sizeof(T);
+template <class T, int L> struct Lanes {
+    typedef T type __attribute__((vector_size(L * sizeof(T))));
+};
+template <class T, int L> using V = typename Lanes<T, L>::type;
 
-template <class T> inline V<T> load(const T* from) {
-    V<T> v;
+template <int L, class T> inline V<T, L> load(const T* from) {
+    V<T, L> v;
     std::memcpy(&v, from, sizeof v);
     return v;
 }
-template <class T> inline void store(T* to, V<T> v) { std::memcpy(to, &v, sizeof v); }
-
-// The last vector of a row may hold fewer lanes than others; its strip has one vector.
-template <class T, bool WHOLE> inline V<T> load_row(const T* from, int64_t lanes) {
-    if (WHOLE) return load<T>(from);
-    V<T> v = {};
-    std::memcpy(&v, from, lanes * sizeof(T));
-    return v;
-}
-template <class T, bool WHOLE> inline void store_row(T* to, V<T> v, int64_t lanes) {
-    std::memcpy(to, &v, WHOLE ? sizeof v : lanes * sizeof(T));
+template <class T, class Vector> inline void store(T* to, Vector v) {
+    std::memcpy(to, &v, sizeof v);
 }
 
 // Fresh memory comes in pages, and fetching small ones takes longer than writing them.
@@ -57,191 +53,300 @@ void advise_huge_pages(void* start, int64_t bytes) {
 #endif
 }
 
-// Coefficients, filled up with zeros to whole vectors.
-template <class T> struct Coefficients {
-    int64_t size, padded;
-    std::vector<T> a, B;  // B as (d, padded)
+template <class T> struct Problem {
+    const T *values, *matrix, *u, *initial;
+    int64_t stride;  // of `initial`, from one sequence to the next
+    int64_t N, length, D, width;
+    int threads;
+};
 
-    Coefficients(const T* values, const T* matrix, int64_t size, int64_t width)
-        : size(size), padded((size + LANES<T> - 1) / LANES<T> * LANES<T>), a(padded),
-          B(width * padded) {
-        std::copy(values, values + size, a.begin());
-        for (int64_t i = 0; i < size; ++i)
-            for (int64_t k = 0; k < width; ++k) B[k * padded + i] = matrix[i * width + k];
+// How a row is cut. There are at least as many states as lanes.
+template <int L> struct Row {
+    int64_t D, vectors, blocks;
+    explicit Row(int64_t D)
+        : D(D), vectors((D + L - 1) / L), blocks((vectors + BLOCK - 1) / BLOCK) {}
+    int64_t start(int64_t vector) const { return std::min(vector * L, D - L); }
+    int repeated(int64_t vector) const { return (int)(vector * L - start(vector)); }
+};
+
+template <class T, int L> struct Coefficients {
+    std::vector<V<T, L>> a, B;  // (vectors), (d, vectors)
+
+    // With `once`, a state that is there twice has a B of zero the second time.
+    Coefficients(const Problem<T>& p, const Row<L>& row, bool once)
+        : a(row.vectors), B(p.width * row.vectors) {
+        for (int64_t j = 0; j < row.vectors; ++j) {
+            const int64_t start = row.start(j);
+            a[j] = load<L>(p.values + start);
+            for (int64_t k = 0; k < p.width; ++k)
+                for (int lane = once ? row.repeated(j) : 0; lane < L; ++lane)
+                    B[k * row.vectors + j][lane] = p.matrix[(start + lane) * p.width + k];
+        }
     }
 };
 
-template <class T, int W, int S, bool WHOLE>
-inline void forward_strip(const Coefficients<T>& c, int64_t at, int steps, const T* u, T* state,
-                          T* out) {
-    constexpr int L = LANES<T>;
-    const int64_t D = c.size, lanes = D - at;
-    V<T> theta[S], a[S], B[W ? W : 1][S];
+template <class T, int L, int W, int S>
+inline void forward_strip(const Coefficients<T, L>& c, const Row<L>& row, int64_t j, int64_t d,
+                          int steps, const T* u, V<T, L>* state, T* out) {
+    V<T, L> theta[S], a[S], B[W > 0 ? W : 1][S];
     for (int s = 0; s < S; ++s) {
-        theta[s] = load(state + at + s * L);
-        a[s] = load(c.a.data() + at + s * L);
-        for (int k = 0; k < W; ++k) B[k][s] = load(c.B.data() + k * c.padded + at + s * L);
+        theta[s] = state[s];
+        a[s] = c.a[j + s];
+        for (int k = 0; k < W; ++k) B[k][s] = c.B[k * row.vectors + j + s];
     }
-    for (int t = 0; t < steps; ++t)
+    const int64_t D = row.D;
+    T* to = out + row.start(j);
+    for (int t = 0; t < steps; ++t, u += d, to += D) {
+        // The product with theta stands first: compilers fuse the first one with the sum, and theta
+        // is the larger, so that it is rounded once a step.
+        V<T, L> kept[S], driven[S] = {};
+        for (int s = 0; s < S; ++s) kept[s] = theta[s] * a[s];
+        if (W < 0)
+            for (int s = 0; s < S; ++s) driven[s] = load<L>(u + row.start(j) + s * L);
+        else if (W)
+            for (int s = 0; s < S; ++s) {
+                driven[s] = B[0][s] * u[0];
+                for (int k = 1; k < W; ++k) driven[s] += B[k][s] * u[k];
+            }
+        else
+            for (int64_t k = 0; k < d; ++k)
+                for (int s = 0; s < S; ++s) driven[s] += c.B[k * row.vectors + j + s] * u[k];
         for (int s = 0; s < S; ++s) {
-            T* const to = out + t * D + at + s * L;
-            V<T> next = W ? theta[s] * a[s] : load_row<T, WHOLE>(to, lanes) + theta[s] * a[s];
-            for (int k = 0; k < W; ++k) next += B[k][s] * u[t * W + k];
-            theta[s] = next;
-            store_row<T, WHOLE>(to, next, lanes);
-        }
-    for (int s = 0; s < S; ++s) store(state + at + s * L, theta[s]);
-}
-
-template <class T, int W>
-void forward(const T* values, const T* matrix, const T* u, const T* initial, int64_t stride,
-             int64_t N, int64_t length, int64_t D, int threads, T* out) {
-    constexpr int L = LANES<T>, S = 4;
-    const Coefficients<T> c(values, matrix, D, W);
-    advise_huge_pages(out, N * length * D * sizeof(T));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t n = 0; n < N; ++n) {
-        std::vector<T> state(c.padded);
-        std::copy(initial + n * stride, initial + n * stride + D, state.begin());
-        for (int64_t t = 0; t < length; t += FORWARD_TILE) {
-            const int steps = (int)std::min<int64_t>(FORWARD_TILE, length - t);
-            const T* const inputs = u + (n * length + t) * W;
-            T* const to = out + (n * length + t) * D;
-            int64_t at = 0;
-            for (; at + S * L <= D; at += S * L)
-                forward_strip<T, W, S, true>(c, at, steps, inputs, state.data(), to);
-            for (; at + L <= D; at += L)
-                forward_strip<T, W, 1, true>(c, at, steps, inputs, state.data(), to);
-            if (at < D) forward_strip<T, W, 1, false>(c, at, steps, inputs, state.data(), to);
+            theta[s] = kept[s] + driven[s];
+            store(to + s * L, theta[s]);
         }
     }
+    for (int s = 0; s < S; ++s) state[s] = theta[s];
 }
 
-// What a sequence is differentiated with, and the sums of its group in double precision.
-template <class T> struct Reverse {
+template <class T, int L, int W> void forward(const Problem<T>& p, T* out) {
+    constexpr int S = 4;
+    const Row<L> row(p.D);
+    const Coefficients<T, L> c(p, row, false);
+    const int64_t d = W > 0 ? W : W < 0 ? p.D : p.width, whole = p.D / L;
+    advise_huge_pages(out, p.N * p.length * p.D * sizeof(T));
+#pragma omp parallel for collapse(2) num_threads(p.threads) schedule(static)
+    for (int64_t n = 0; n < p.N; ++n)
+        for (int64_t block = 0; block < row.blocks; ++block) {
+            const int64_t first = block * BLOCK, last = std::min(first + BLOCK, row.vectors);
+            const int64_t full = std::min(last, whole);
+            std::vector<V<T, L>> state(last - first);
+            for (int64_t j = first; j < last; ++j)
+                state[j - first] = load<L>(p.initial + n * p.stride + row.start(j));
+            for (int64_t t = 0; t < p.length; t += FORWARD_TILE) {
+                const int steps = (int)std::min<int64_t>(FORWARD_TILE, p.length - t);
+                const T* const u = p.u + (n * p.length + t) * d;
+                T* const to = out + (n * p.length + t) * p.D;
+                int64_t j = first;
+                for (; j + S <= full; j += S)
+                    forward_strip<T, L, W, S>(c, row, j, d, steps, u, &state[j - first], to);
+                for (; j < last; ++j)
+                    forward_strip<T, L, W, 1>(c, row, j, d, steps, u, &state[j - first], to);
+            }
+        }
+}
+
+template <class T> struct Gradients {
+    const T *states, *gradient;
+    int64_t by_sequence, by_step;  // strides of `gradient`
+    T *to_a, *to_B, *to_inputs, *to_initial;
+};
+
+// A block of a sequence on its way back in time.
+template <class T, int L> struct Reverse {
     const T *u, *initial, *states, *gradient;
-    int64_t step;             // of the gradient, from one time to the next
-    T *lambda, *to_inputs;    // running adjoint (padded); dL/du, or dL/d(B u_t) where W = 0
-    double *of_a, *of_B;      // (padded), (d, padded)
+    int64_t by_step, d;
+    std::vector<V<T, L>> lambda, of_a, of_B;  // (vectors of the block), B's as (d, vectors)
+    std::vector<V<T, L>> partial;             // of dL/du in a tile, (steps, d), lane by lane
+    T* to_driven;                             // dL/d(B u_t), (T, D), where W = -1
 };
 
-inline void add_to(double* sum, V<double> v) { store<double>(sum, load(sum) + v); }
-inline void add_to(double* sum, V<float> v) {
-    typedef float Half __attribute__((vector_size(32)));
-    Half halves[2];
-    std::memcpy(halves, &v, sizeof v);
-    for (int i = 0; i < 2; ++i) add_to(sum + 8 * i, __builtin_convertvector(halves[i], V<double>));
+// The sums over a strip for inputs of any width, from the lambda of all steps of a tile.
+template <class T, int L, int S>
+void sum_any_width(const Coefficients<T, L>& c, const Row<L>& row, Reverse<T, L>& r, int64_t j,
+                   int64_t i, int64_t t0, int steps, const V<T, L> (*lambda)[S]) {
+    const int64_t count = r.lambda.size();
+    for (int64_t k = 0; k < r.d; ++k) {
+        V<T, L> total[S], B[S];
+        for (int s = 0; s < S; ++s) {
+            total[s] = r.of_B[k * count + i + s];
+            B[s] = c.B[k * row.vectors + j + s];
+        }
+        for (int step = steps - 1; step >= 0; --step) {
+            const T u = r.u[(t0 + step) * r.d + k];
+            V<T, L> sum = r.partial[step * r.d + k];
+            for (int s = 0; s < S; ++s) {
+                total[s] += lambda[step][s] * u;
+                sum += lambda[step][s] * B[s];
+            }
+            r.partial[step * r.d + k] = sum;
+        }
+        for (int s = 0; s < S; ++s) r.of_B[k * count + i + s] = total[s];
+    }
 }
 
-template <class T, int W, int S, bool WHOLE>
-inline void backward_strip(const Coefficients<T>& c, const Reverse<T>& r, int64_t at, int64_t t0,
-                           int steps, V<T>* partial) {
-    constexpr int L = LANES<T>;
-    const int64_t D = c.size, lanes = D - at;
-    V<T> lambda[S], a[S], B[W ? W : 1][S], of_a[S] = {}, of_B[W ? W : 1][S] = {};
+template <class T, int L, int W, int S>
+inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Reverse<T, L>& r,
+                           int64_t j, int64_t i, int64_t t0, int steps) {
+    const int64_t D = row.D, at = row.start(j), count = r.lambda.size();
+    V<T, L> lambda[S], a[S], of_a[S], B[W > 0 ? W : 1][S], of_B[W > 0 ? W : 1][S];
+    V<T, L> kept[W ? 1 : BACKWARD_TILE][S];
     for (int s = 0; s < S; ++s) {
-        lambda[s] = load(r.lambda + at + s * L);
-        a[s] = load(c.a.data() + at + s * L);
-        for (int k = 0; k < W; ++k) B[k][s] = load(c.B.data() + k * c.padded + at + s * L);
+        lambda[s] = r.lambda[i + s];
+        of_a[s] = r.of_a[i + s];
+        a[s] = c.a[j + s];
+        for (int k = 0; k < W; ++k) {
+            B[k][s] = c.B[k * row.vectors + j + s];
+            of_B[k][s] = r.of_B[k * count + i + s];
+        }
     }
-    for (int i = steps - 1; i >= 0; --i) {
-        const int64_t t = t0 + i;
-        const T* const before = t ? r.states + (t - 1) * D : r.initial;
-        V<T> sum[W ? W : 1];
-        for (int k = 0; k < W; ++k) sum[k] = partial[i * W + k];
+    const T *const states = r.states + at, *const gradients = r.gradient + at, *const inputs = r.u;
+    const int64_t by_step = r.by_step;
+    // The tile that comes next is fetched on the way through this one.
+    const int64_t gradient_ahead = t0 ? -BACKWARD_TILE * by_step : 0;
+    const int64_t before_ahead = t0 > BACKWARD_TILE ? -BACKWARD_TILE * D : 0;
+    V<T, L>* const partials = r.partial.data();
+    for (int step = steps - 1; step >= 0; --step) {
+        const int64_t t = t0 + step;
+        const T* const gradient = gradients + t * by_step;
+        const T* const before = t ? states + (t - 1) * D : r.initial + at;
+        V<T, L> sum[W > 0 ? W : 1];
+        for (int k = 0; k < W; ++k) sum[k] = partials[step * W + k];
         for (int s = 0; s < S; ++s) {
-            const int64_t from = at + s * L;
-            lambda[s] = load_row<T, WHOLE>(r.gradient + t * r.step + from, lanes) + lambda[s];
-            of_a[s] += lambda[s] * load_row<T, WHOLE>(before + from, lanes);
+            __builtin_prefetch(gradient + gradient_ahead + s * L, 0, 2);
+            __builtin_prefetch(before + before_ahead + s * L, 0, 2);
+            lambda[s] += load<L>(gradient + s * L);
+            of_a[s] += lambda[s] * load<L>(before + s * L);
             for (int k = 0; k < W; ++k) {
-                of_B[k][s] += lambda[s] * r.u[t * W + k];
+                of_B[k][s] += lambda[s] * inputs[t * W + k];
                 sum[k] += lambda[s] * B[k][s];
             }
-            if (!W) store_row<T, WHOLE>(r.to_inputs + t * D + from, lambda[s], lanes);
+            if (!W) kept[step][s] = lambda[s];
+            if (W < 0) store(r.to_driven + t * D + at + s * L, lambda[s]);
             lambda[s] *= a[s];  // what reaches the state before
         }
-        for (int k = 0; k < W; ++k) partial[i * W + k] = sum[k];
+        for (int k = 0; k < W; ++k) partials[step * W + k] = sum[k];
     }
     for (int s = 0; s < S; ++s) {
-        store(r.lambda + at + s * L, lambda[s]);
-        add_to(r.of_a + at + s * L, of_a[s]);
-        for (int k = 0; k < W; ++k) add_to(r.of_B + k * c.padded + at + s * L, of_B[k][s]);
+        r.lambda[i + s] = lambda[s];
+        r.of_a[i + s] = of_a[s];
+        for (int k = 0; k < W; ++k) r.of_B[k * count + i + s] = of_B[k][s];
     }
+    if constexpr (W == 0) sum_any_width<T, L, S>(c, row, r, j, i, t0, steps, kept);
 }
 
-template <class T, int W>
-void backward_sequence(const Coefficients<T>& c, const Reverse<T>& r, int64_t length) {
-    // Few strips' sums fit into registers where inputs are wide.
-    constexpr int L = LANES<T>, S = W <= 2 ? 4 : W <= 4 ? 2 : 1;
-    const int64_t D = c.size;
+// Moves sums on to double precision.
+template <class T, int L>
+void flush(std::vector<V<T, L>>& from, int64_t begin, int64_t count, double* to) {
+    for (int64_t i = 0; i < count; ++i)
+        for (int lane = 0; lane < L; ++lane) to[i * L + lane] += from[begin + i][lane];
+    std::fill(from.begin() + begin, from.begin() + begin + count, V<T, L>{});
+}
+
+// Sums are (1 + d, vectors, lanes), of which a block has its own part.
+template <class T, int L, int W>
+void backward_block(const Coefficients<T, L>& c, const Row<L>& row, Reverse<T, L>& r,
+                    int64_t first, int64_t length, double* sums, T* to_inputs) {
+    constexpr int S = W == 1 || W == 2 ? 4 : 2;  // sums of wider inputs fill the registers
+    const int64_t count = r.lambda.size(), last = first + count;
+    const int64_t full = std::min(last, row.D / L), d = r.d;
+    std::fill(r.lambda.begin(), r.lambda.end(), V<T, L>{});
     for (int64_t end = length; end > 0;) {
         const int steps = (int)((end - 1) % BACKWARD_TILE + 1);
         const int64_t t0 = end - steps;
-        V<T> partial[BACKWARD_TILE * (W ? W : 1)] = {};
-        int64_t at = 0;
-        for (; at + S * L <= D; at += S * L)
-            backward_strip<T, W, S, true>(c, r, at, t0, steps, partial);
-        for (; at + L <= D; at += L)
-            backward_strip<T, W, 1, true>(c, r, at, t0, steps, partial);
-        if (at < D) backward_strip<T, W, 1, false>(c, r, at, t0, steps, partial);
-        for (int i = 0; i < steps * W; ++i) {
+        std::fill(r.partial.begin(), r.partial.end(), V<T, L>{});
+        int64_t j = first;
+        for (; j + S <= full; j += S)
+            backward_strip<T, L, W, S>(c, row, r, j, j - first, t0, steps);
+        for (; j < last; ++j)
+            backward_strip<T, L, W, 1>(c, row, r, j, j - first, t0, steps);
+        for (int64_t i = 0; i < steps * d; ++i) {
             T sum = 0;
-            for (int lane = 0; lane < L; ++lane) sum += partial[i][lane];
-            r.to_inputs[t0 * W + i] = sum;
+            for (int lane = 0; lane < L; ++lane) sum += r.partial[i][lane];
+            to_inputs[t0 * d + i] = sum;
+        }
+        if (t0 % SINGLE_STEPS == 0) {
+            flush<T, L>(r.of_a, 0, count, sums + first * L);
+            for (int64_t k = 0; k < d; ++k)
+                flush<T, L>(r.of_B, k * count, count, sums + ((1 + k) * row.vectors + first) * L);
         }
         end = t0;
     }
 }
 
-template <class T, int W>
-void backward(const T* values, const T* matrix, const T* u, const T* initial, int64_t stride,
-              const T* states, const T* gradient, int64_t by_sequence, int64_t by_step, int64_t N,
-              int64_t length, int64_t D, int threads, T* to_a, T* to_B, T* to_inputs,
-              T* to_initial) {
-    const Coefficients<T> c(values, matrix, D, W);
-    const int64_t groups = std::min(N, GROUPS), each = (1 + W) * c.padded;
+template <class T, int L, int W> void backward(const Problem<T>& p, const Gradients<T>& g) {
+    const Row<L> row(p.D);
+    const Coefficients<T, L> c(p, row, true);
+    const int64_t d = W < 0 ? 0 : W ? W : p.width, N = p.N, inputs = p.length * d;
+    const int64_t groups = std::min(N, GROUPS), each = (1 + d) * row.vectors * L;
     std::vector<double> sums(groups * each);
-    const int64_t narrow = W ? W : D;
-    if (!W) advise_huge_pages(to_inputs, N * length * D * sizeof(T));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t group = 0; group < groups; ++group) {
-        double* const sum = sums.data() + group * each;
-        std::vector<T> lambda(c.padded);
-        for (int64_t n = group * N / groups; n < (group + 1) * N / groups; ++n) {
-            std::fill(lambda.begin(), lambda.end(), T(0));
-            const Reverse<T> r{u + n * length * W, initial + n * stride, states + n * length * D,
-                               gradient + n * by_sequence, by_step, lambda.data(),
-                               to_inputs + n * length * narrow, sum, sum + c.padded};
-            backward_sequence<T, W>(c, r, length);
-            std::copy(lambda.begin(), lambda.begin() + D, to_initial + n * D);
+    std::vector<T> by_block(row.blocks > 1 ? row.blocks * N * inputs : 0);
+    T* const to_inputs = row.blocks > 1 ? by_block.data() : g.to_inputs;
+#pragma omp parallel for collapse(2) num_threads(p.threads) schedule(static)
+    for (int64_t group = 0; group < groups; ++group)
+        for (int64_t block = 0; block < row.blocks; ++block) {
+            const int64_t first = block * BLOCK, count = std::min(BLOCK, row.vectors - first);
+            Reverse<T, L> r;
+            r.by_step = g.by_step;
+            r.d = d;
+            r.lambda.resize(count);
+            r.of_a.resize(count);
+            r.of_B.resize(d * count);
+            r.partial.resize(BACKWARD_TILE * d);
+            for (int64_t n = group * N / groups; n < (group + 1) * N / groups; ++n) {
+                r.u = p.u + n * inputs;
+                r.to_driven = g.to_inputs + n * p.length * p.D;
+                r.initial = p.initial + n * p.stride;
+                r.states = g.states + n * p.length * p.D;
+                r.gradient = g.gradient + n * g.by_sequence;
+                backward_block<T, L, W>(c, row, r, first, p.length, sums.data() + group * each,
+                                        to_inputs + (block * N + n) * inputs);
+                for (int64_t i = 0; i < count; ++i)
+                    store(g.to_initial + n * p.D + row.start(first + i), r.lambda[i]);
+            }
         }
-    }
-    for (int64_t i = 0; i < D; ++i)
-        for (int k = 0; k <= W; ++k) {
-            double sum = 0;
-            for (int64_t group = 0; group < groups; ++group)
-                sum += sums[group * each + k * c.padded + i];
-            if (k) to_B[i * W + k - 1] = (T)sum;
-            else to_a[i] = (T)sum;
+    if (row.blocks > 1)
+        for (int64_t i = 0; i < N * inputs; ++i) {
+            T sum = 0;
+            for (int64_t block = 0; block < row.blocks; ++block)
+                sum += by_block[block * N * inputs + i];
+            g.to_inputs[i] = sum;
         }
+    for (int64_t k = 0; k <= d; ++k)
+        for (int64_t j = 0; j < row.vectors; ++j)
+            for (int lane = 0; lane < L; ++lane) {
+                double sum = 0;
+                for (int64_t group = 0; group < groups; ++group)
+                    sum += sums[group * each + (k * row.vectors + j) * L + lane];
+                const int64_t i = row.start(j) + lane;
+                (k ? g.to_B[i * d + k - 1] : g.to_a[i]) = (T)sum;
+            }
 }
 
 }  // namespace
 
-// One library for each kind of number: SCALAR is given in front.
-#define BY_WIDTH(NAME, ...)                                   \
-    switch (width) {                                          \
-        case 1: return NAME<SCALAR, 1>(__VA_ARGS__);          \
-        case 2: return NAME<SCALAR, 2>(__VA_ARGS__);          \
-        case 3: return NAME<SCALAR, 3>(__VA_ARGS__);          \
-        case 4: return NAME<SCALAR, 4>(__VA_ARGS__);          \
-        default: return NAME<SCALAR, 0>(__VA_ARGS__);         \
+// One library for each kind of number: SCALAR is given in front. A row shorter than a vector is
+// taken number by number.
+#define BY_WIDTH(NAME, ...)                             \
+    switch (width) {                                           \
+        case -1: return NAME<SCALAR, WHOLE, -1>(__VA_ARGS__);  \
+        case 1: return NAME<SCALAR, WHOLE, 1>(__VA_ARGS__);    \
+        case 2: return NAME<SCALAR, WHOLE, 2>(__VA_ARGS__);    \
+        case 3: return NAME<SCALAR, WHOLE, 3>(__VA_ARGS__);    \
+        case 4: return NAME<SCALAR, WHOLE, 4>(__VA_ARGS__);    \
+        default: return NAME<SCALAR, WHOLE, 0>(__VA_ARGS__);   \
     }
+
+constexpr int WHOLE = 64 / sizeof(SCALAR);
 
 extern "C" void run_forward(const SCALAR* values, const SCALAR* matrix, const SCALAR* u,
                             const SCALAR* initial, int64_t stride, int64_t N, int64_t length,
                             int64_t D, int64_t width, int threads, SCALAR* out) {
-    BY_WIDTH(forward, values, matrix, u, initial, stride, N, length, D, threads, out)
+    const int64_t given = std::max<int64_t>(width, 0);
+    const Problem<SCALAR> p{values, matrix, u, initial, stride, N, length, D, given, threads};
+    if (D < WHOLE)
+        return width < 0 ? forward<SCALAR, 1, -1>(p, out) : forward<SCALAR, 1, 0>(p, out);
+    BY_WIDTH(forward, p, out)
 }
 
 extern "C" void run_backward(const SCALAR* values, const SCALAR* matrix, const SCALAR* u,
@@ -249,6 +354,10 @@ extern "C" void run_backward(const SCALAR* values, const SCALAR* matrix, const S
                              const SCALAR* gradient, int64_t by_sequence, int64_t by_step,
                              int64_t N, int64_t length, int64_t D, int64_t width, int threads,
                              SCALAR* to_a, SCALAR* to_B, SCALAR* to_inputs, SCALAR* to_initial) {
-    BY_WIDTH(backward, values, matrix, u, initial, stride, states, gradient, by_sequence, by_step,
-             N, length, D, threads, to_a, to_B, to_inputs, to_initial)
+    const int64_t given = std::max<int64_t>(width, 0);
+    const Problem<SCALAR> p{values, matrix, u, initial, stride, N, length, D, given, threads};
+    const Gradients<SCALAR> g{states, gradient,  by_sequence, by_step,
+                              to_a,   to_B,      to_inputs,   to_initial};
+    if (D < WHOLE) return width < 0 ? backward<SCALAR, 1, -1>(p, g) : backward<SCALAR, 1, 0>(p, g);
+    BY_WIDTH(backward, p, g)
 }

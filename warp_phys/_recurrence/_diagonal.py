@@ -15,8 +15,11 @@ from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._transitions import Diagonal
 
-WIDEST = 4
-"""Inputs up to this width are multiplied by B inside the kernel; wider ones by a matrix product."""
+WIDEST = 16
+"""Inputs up to this width are multiplied by B in the kernel; wider ones by a matrix product."""
+
+_PRODUCTS = -1
+"""In place of a width: the kernel is given the products."""
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -42,22 +45,23 @@ class _Kernel(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
         batch, length, width = inputs.shape
         size = len(values)
-        inputs, initial = inputs.contiguous(), _rows(initial)
-        fits = 0 < width <= WIDEST
-        states = values.new_empty(batch, length, size) if fits else inputs @ B.mT
+        given = (values, B, inputs, initial)
+        if width > WIDEST:
+            inputs, width = inputs @ B.mT, _PRODUCTS
+        states = values.new_empty(batch, length, size)
         forward, _ = _functions(values.dtype)
-        contiguous = values.contiguous(), B.contiguous()
+        regular = _regular(values, B, inputs, initial)
         forward(
-            *(value.data_ptr() for value in (*contiguous, inputs, initial)),
-            initial.stride(0),
+            *(value.data_ptr() for value in regular),
+            regular[-1].stride(0),
             batch,
             length,
             size,
-            width if fits else 0,
+            width,
             torch.get_num_threads(),
             states.data_ptr(),
         )
-        ctx.save_for_backward(values, B, inputs, initial, states)
+        ctx.save_for_backward(*given, states)
         return states
 
     @staticmethod
@@ -66,19 +70,17 @@ class _Kernel(torch.autograd.Function):
         needed = ctx.needs_input_grad
         if torch.is_grad_enabled():
             return differentiable_gradients(_reference, inputs_of, gradient, needed)
-        values, B, inputs, initial = inputs_of
         batch, length, size = states.shape
-        width = inputs.shape[2]
-        fits = 0 < width <= WIDEST
+        width = inputs_of[2].shape[2]
+        wide = width > WIDEST
         gradient = _steps(gradient)
-        to_values, to_initial = torch.empty_like(values), values.new_empty(batch, size)
-        to_B = B.new_empty(B.shape)
-        to_inputs = values.new_empty(batch, length, width if fits else size)
-        _, backward = _functions(values.dtype)
-        contiguous = values.contiguous(), B.contiguous()
+        shapes = ((size,), (size, width), (batch, length, size if wide else width), (batch, size))
+        found = [states.new_empty(shape) for shape in shapes]
+        _, backward = _functions(states.dtype)
+        regular = _regular(*inputs_of)
         backward(
-            *(value.data_ptr() for value in (*contiguous, inputs, initial)),
-            initial.stride(0),
+            *(value.data_ptr() for value in regular),
+            regular[-1].stride(0),
             states.data_ptr(),
             gradient.data_ptr(),
             gradient.stride(0),
@@ -86,21 +88,28 @@ class _Kernel(torch.autograd.Function):
             batch,
             length,
             size,
-            width if fits else 0,
+            _PRODUCTS if wide else width,
             torch.get_num_threads(),
-            *(value.data_ptr() for value in (to_values, to_B, to_inputs, to_initial)),
+            *(value.data_ptr() for value in found),
         )
-        if not fits:
-            adjoint = to_inputs
-            to_B = adjoint.flatten(0, 1).mT @ inputs.flatten(0, 1) if needed[1] else to_B
-            to_inputs = adjoint @ B if needed[2] else to_inputs
-        found = (to_values, to_B, to_inputs, to_initial)
+        if wide:
+            found[1:3] = _through_products(found[2], *inputs_of[1:3])
         return tuple(one if wanted else None for one, wanted in zip(found, needed, strict=True))
 
 
-def _rows(initial: Tensor) -> Tensor:
-    """Rows that are contiguous, though maybe one and the same for all sequences."""
-    return initial if initial.stride(1) == 1 else initial.contiguous()
+def _through_products(adjoint: Tensor, B: Tensor, inputs: Tensor) -> list[Tensor]:
+    """The gradients of B and inputs from those of the products B u_t (N, T, D)."""
+    rows = adjoint.flatten(0, 1)
+    return [rows.mT @ inputs.flatten(0, 1), (rows @ B).unflatten(0, adjoint.shape[:2])]
+
+
+def _regular(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[Tensor, ...]:
+    """The same, contiguous; `initial` may remain one row for all sequences.
+
+    Not to be saved for the backward pass: derivatives of second order need the tensors themselves.
+    """
+    rows = initial if initial.stride(1) == 1 else initial.contiguous()
+    return values.contiguous(), B.contiguous(), inputs.contiguous(), rows
 
 
 def _steps(gradient: Tensor) -> Tensor:
@@ -125,9 +134,9 @@ def _functions(dtype: torch.dtype) -> tuple[Any, Any]:
 @lru_cache(maxsize=8)
 def _typed(library: ctypes.CDLL) -> tuple[Any, Any]:
     forward, backward = library.run_forward, library.run_backward
-    sizes = [c_int64, c_int64, c_int64, c_int64, c_int]  # N, T, D, width, threads
-    start = [*[c_void_p] * 4, c_int64]
+    sizes: list[Any] = [c_int64, c_int64, c_int64, c_int64, c_int]  # N, T, D, width, threads
+    start: list[Any] = [*[c_void_p] * 4, c_int64]
     forward.argtypes = [*start, *sizes, c_void_p]
-    backward.argtypes = [*start, c_void_p, c_void_p, c_int64, c_int64, *sizes, *[c_void_p] * 4]
+    backward.argtypes = [*start, c_void_p, c_void_p, c_int64, c_int64, *sizes, *start[:4]]
     forward.restype = backward.restype = None
     return forward, backward

@@ -111,8 +111,8 @@ def _functions(dtype: torch.dtype) -> tuple[Any, Any]:
 @lru_cache(maxsize=8)
 def _typed(library: ctypes.CDLL) -> tuple[Any, Any]:
     forward, backward = library.run_forward, library.run_backward
-    sizes = [c_int64, c_int64, c_int64, c_int64, c_int]  # N, T, p, q, threads
-    start = [*[c_void_p] * 3, c_int64]
+    sizes: list[Any] = [*[c_int64] * 4, c_int]  # N, T, p, q, threads
+    start: list[Any] = [*[c_void_p] * 3, c_int64]
     forward.argtypes = [*start, *sizes, c_void_p]
     backward.argtypes = [*start, c_void_p, c_void_p, c_int64, c_int64, *sizes, *[c_void_p] * 4]
     forward.restype = backward.restype = None

@@ -105,7 +105,9 @@ class TestEngines:
         times = sorted({1, (shape[1] + 1) // 2, shape[1]})
         assert rounding(found, A, *tensors[-3:], times) * 2.3e-16 < 1e-12
 
-    @pytest.mark.parametrize("shape", [(3, 150, 17, 2), (2, 40, 33, 1), (20, 7, 64, 9)])
+    @pytest.mark.parametrize(
+        "shape", [(3, 150, 17, 2), (2, 40, 33, 1), (20, 7, 64, 9), (3, 40, 33, 20), (5, 18, 6, 30)]
+    )
     def test_gradients_equal_the_reference(
         self, engine: str, name: str, shape: tuple[int, int, int, int]
     ) -> None:
