@@ -68,6 +68,7 @@ def measure(row: Row, repeats: int) -> dict[str, tuple[float, float]]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
+            way()  # warm again: the others have just had the caches and the memory
             begun = time.process_time()
             for _ in range(inner[name]):
                 way()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from warp_phys._read import read_trajectories
     from warp_phys._recurrence import autoregressive_recurrence, linear_recurrence
     from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
+    from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
     from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
     from warp_phys._summary import summary
     from warp_phys._train import train
@@ -33,6 +34,7 @@ _HOMES = {
     "Diagonal": "_recurrence._transitions",
     "DiagonalPlusLowRank": "_recurrence._transitions",
     "Identity": "_recurrence._transitions",
+    "IdentityPlusLowRank": "_recurrence._identity_low_rank",
     "Warp": "_warp",
     "WarpPhys": "_model",
     "autoregressive_recurrence": "_recurrence",
@@ -58,6 +60,7 @@ __all__ = [
     "Diagonal",
     "DiagonalPlusLowRank",
     "Identity",
+    "IdentityPlusLowRank",
     "Warp",
     "WarpPhys",
     "autoregressive_recurrence",

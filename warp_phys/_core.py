@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from warp_phys._drives import Difference, Drive, Features, Raw
-from warp_phys._heads import InitialState
+from warp_phys._heads import InitialState, WeightNetwork
 from warp_phys._records import Records
+from warp_phys._recurrence._decode import decode_states, exceeds_budget
 from warp_phys._recurrence._layer import LinearRecurrence
+from warp_phys._recurrence._root import root_outputs
 from warp_phys._samples import Samples, Scaling, hold
 from warp_phys._settings import Settings
 
 # Bounds the temporaries of a pass over long data sets.
 _SAMPLES_AT_ONCE = 200_000
+_STEPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,66 @@ class Core(nn.Module):
         later = self.recurrence(self.drive(signals)[:, 1:], first)
         return torch.cat([first.unsqueeze(1), later], dim=1)
 
+    def root_outputs(
+        self, signals: Tensor, root: WeightNetwork, elapsed: Tensor, place: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Decode theta at every sample as weights of a network of time; theta itself is not kept.
+
+        Args:
+            signals: (N, T, C).
+            root: The network.
+            elapsed: (N, T) the scaled time to evaluate it at for each sample.
+            place: Number of a sample.
+
+        Returns:
+            The network's outputs (N, T, O), and theta at the sample `place`, (N, D).
+        """
+        return root_outputs(
+            self.recurrence.transition(),
+            self.recurrence.input_matrix,
+            self.drive(signals)[:, 1:],
+            self.initial(signals[:, 0]),
+            root.shapes,
+            elapsed.unsqueeze(-1),
+            place,
+        )
+
+    def readings(self, signals: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what `read` makes of theta (N, M, D) at every sample, (N, T, ...).
+
+        In tiles of time, each of them computed again in the backward pass, where all theta at
+        once would take too much memory.
+        """
+        batch, length, _ = signals.shape
+        transition, matrix = self.recurrence.transition(), self.recurrence.input_matrix
+        if length == 1 or not exceeds_budget(batch, length, len(matrix), matrix):
+            return read(self.states(signals))
+        first = self.initial(signals[:, 0])
+
+        def decode(states: Tensor, _start: int, _stop: int) -> tuple[Tensor]:
+            return (read(states),)
+
+        (later,) = decode_states(transition, matrix, self.drive(signals)[:, 1:], first, decode)
+        return torch.cat([read(first.unsqueeze(1)), later], dim=1)
+
+    def states_at(self, signals: Tensor, index: Tensor) -> Tensor:
+        """Return theta at one sample of each record, (N, D), whose numbers are `index` (N,)."""
+        first = self.initial(signals[:, 0])
+        if signals.shape[1] == 1:
+            return first
+        tile = _STEPS_AT_ONCE
+        rows = torch.arange(len(index))
+
+        def chosen(states: Tensor, start: int, stop: int) -> tuple[Tensor]:
+            place = (index - 1).clamp(start, stop - 1) - start
+            return (states[rows, place].unsqueeze(1),)
+
+        transition, matrix = self.recurrence.transition(), self.recurrence.input_matrix
+        inputs = self.drive(signals)[:, 1:]
+        (found,) = decode_states(transition, matrix, inputs, first, chosen, tile=tile)
+        later = found[rows, (index - 1).clamp_min(0) // tile]
+        return torch.where((index == 0).unsqueeze(1), first, later)
+
     def init_stream(self, count: int) -> Stream:
         """Return the memory of `count` sensors before their first sample."""
         outputs = self.scaling.outputs
@@ -149,7 +212,7 @@ class Core(nn.Module):
         if stream.theta is None:
             theta = self.initial(signal[:, 0])
         else:
-            theta = self.recurrence.step(self.drive(signals)[:, -1], stream.theta)
+            theta = self.recurrence.step(self.drive.latest(signals), stream.theta)
         memory = Stream(theta, signals, start, elapsed, seen, last, stream.count + 1)
         return memory, theta, samples.elapsed[:, -1]
 

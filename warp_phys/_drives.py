@@ -38,6 +38,10 @@ class Drive(nn.Module):
         """Return the drive at each sample; zeros stand before the first signal."""
         raise NotImplementedError
 
+    def latest(self, signals: Tensor) -> Tensor:
+        """Return the drive (N, width) at the last of `reach` signals (N, reach, C)."""
+        return self(signals)[:, -1]
+
 
 class Difference(Drive):
     """The paper's drive u_t = x_t - x_{t-1}, with the uneven part of the step and a gap flag."""
@@ -102,8 +106,25 @@ class Features(Drive):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Return the features at each sample, (N, T, width)."""
-        padded = F.pad(signals.mT, (self.reach - 1, 0))
-        return cast(Tensor, self.perceptron(self.convolution(padded).mT))
+        count, length, _ = signals.shape
+        padded = F.pad(signals, (0, 0, self.reach - 1, 0))
+        # (N, T, C, window), and from there samples after one another, as they lie in memory.
+        windows = padded.unfold(1, self.reach, 1).mT.flatten(2)
+        return self._of_windows(windows.flatten(0, 1)).unflatten(0, (count, length))
+
+    def latest(self, signals: Tensor) -> Tensor:
+        """Return the features (N, width) of one window (N, window, C) a trajectory."""
+        return self._of_windows(signals.flatten(1))
+
+    def _of_windows(self, windows: Tensor) -> Tensor:
+        """Return the features (M, width) of windows (M, window * C).
+
+        The convolution as a product with gathered windows: half the time of `nn.Conv1d`, whose
+        parameters it reads, and of its gradient.
+        """
+        weight = self.convolution.weight.mT.flatten(1)
+        hidden = F.linear(windows, weight, self.convolution.bias)
+        return cast(Tensor, self.perceptron(hidden))
 
 
 def _plain_signals(samples: Samples) -> Tensor:

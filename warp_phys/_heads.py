@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from warp_phys._gaussian import Gaussian, state_size
+from warp_phys._recurrence._evaluate import evaluate
 
 HeadName = Literal["direct", "weights", "readout", "regression"]
 
@@ -65,7 +66,10 @@ class Weights(Head):
 
     def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:
         """Evaluate the network of weights `theta` at the time of each state."""
-        values = self.root(theta, elapsed.unsqueeze(-1))
+        return self.read(self.root(theta, elapsed.unsqueeze(-1)))
+
+    def read(self, values: Tensor) -> Gaussian:
+        """Return the distribution that the root's outputs (..., state_size(Q)) describe."""
         return Gaussian.from_state(values, self.coordinates)
 
 
@@ -90,7 +94,11 @@ class Readout(Head):
 
     def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002 (Head's own)
         """Read the state with the fixed network."""
-        return Gaussian.from_state(self.network(theta), self.coordinates)
+        return self.read(self.network(theta))
+
+    def read(self, values: Tensor) -> Gaussian:
+        """Return the distribution that the network's outputs (..., state_size(Q)) describe."""
+        return Gaussian.from_state(values, self.coordinates)
 
 
 class WeightNetwork(nn.Module):
@@ -116,16 +124,7 @@ class WeightNetwork(nn.Module):
 
     def forward(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate networks (..., D) at inputs (..., width of the input)."""
-        hidden = inputs
-        offset = 0
-        for layer, (out, into) in enumerate(self.shapes):
-            weight = theta[..., offset : offset + out * into].unflatten(-1, (out, into))
-            bias = theta[..., offset + out * into : offset + out * into + out]
-            offset += out * into + out
-            hidden = (weight @ hidden.unsqueeze(-1)).squeeze(-1) + bias
-            if layer < len(self.shapes) - 1:
-                hidden = torch.tanh(hidden)
-        return hidden
+        return evaluate(self.shapes, theta, inputs)
 
 
 class InitialState(nn.Module):

@@ -37,7 +37,8 @@ class WarpPhys(nn.Module):
             form; nothing to train. "readout": a linear state read by a fixed network (a control).
         drive: "difference", "raw" or "features" (learned, of the last `window` samples); by
             default features for direct and readout, difference for weights.
-        structure: Of A: "identity", "diagonal", "complex", "dense" or "low_rank".
+        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
+            "low_rank".
         rank: Of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
         root: How outputs are predicted. "solution": closed form from the estimated initial state.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -24,6 +25,12 @@ LossName = Literal["auto", "supervised", "reconstruction", "both"]
 
 # Enough for a validation loss; the bands use all validation records.
 _JUDGED = 2048
+
+# Samples a thread takes gradients of at once: their activations stay in its cache, where those of
+# a whole batch are written to fresh memory and read back.
+_IN_CACHE = 4096
+# Here a step in time costs little; elsewhere one product for all records is better not cut up.
+_DIVISIBLE = ("identity", "diagonal")
 
 
 class Task(Protocol):
@@ -99,6 +106,17 @@ class PhysicsTask:
         """Return the loss of some training records."""
         return self._loss(self.training, index, place)
 
+    def parts(self, index: Tensor, place: int) -> Iterator[Tensor]:
+        """Return the loss of some training records in parts that add up to it."""
+        settings = self.model.settings
+        if self.loss_name != "supervised" or settings.structure not in _DIVISIBLE:
+            yield self.loss(index, place)
+            return
+        counts = self.training.data.records.times[index].isfinite().sum(dim=1)
+        size = max(1, torch.get_num_threads() * _IN_CACHE // self.length())
+        for piece, count in zip(index.split(size), counts.split(size), strict=True):
+            yield self.loss(piece, place) * (count.sum() / counts.sum())
+
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the loss on validation records, each block weighted by its records."""
@@ -138,10 +156,11 @@ class PhysicsTask:
     def _loss(self, prepared: _Prepared, index: Tensor, place: int) -> Tensor:
         estimate = self._network(prepared.signals[index], prepared.elapsed[index])
         loss = estimate.mean.new_zeros(())
-        records = prepared.data.records.select(index)
         if self.loss_name != "reconstruction":
-            loss = loss + supervised_loss(estimate, prepared.truth[index], records.valid)
+            valid = prepared.data.records.times[index].isfinite()
+            loss = loss + supervised_loss(estimate, prepared.truth[index], valid)
         if self.loss_name != "supervised":
+            records = prepared.data.records.select(index)
             unknowns = self._network.coordinates.decode(estimate.mean)
             loss = loss + reconstruction_loss(self.model, records, unknowns, place)
         return loss
@@ -181,6 +200,16 @@ def _check_unknowns(count: int, model: WarpPhys) -> None:
             f"no parameter of {model.system.name} varies over the training data, so there is "
             "nothing to learn; simulate with ranges or distributions"
         )
+
+
+def add_gradients(task: Task, index: Tensor, place: int) -> float:
+    """Add the gradients of the loss of some training records to the parameters'; return it."""
+    parts = task.parts(index, place) if isinstance(task, PhysicsTask) else [task.loss(index, place)]
+    total = 0.0
+    for part in parts:
+        part.backward()
+        total += part.item()
+    return total
 
 
 def describe_task(task: Task) -> dict[str, Any]:

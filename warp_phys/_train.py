@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from warp_phys._checkpoint import Progress, read_checkpoint, write_checkpoint
 from warp_phys._model import WarpPhys
-from warp_phys._task import PhysicsTask, Task, describe_task
+from warp_phys._task import PhysicsTask, Task, add_gradients, describe_task
 from warp_phys._training_data import split
 from warp_phys._warp import Warp
 from warp_phys._warp_task import WarpTask
@@ -155,9 +155,7 @@ def _run(
     task: Task, schedule: Schedule, checkpoint: str | os.PathLike[str] | None, *, show: bool
 ) -> Progress:
     network = task.network
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=schedule.learning_rate, weight_decay=_WEIGHT_DECAY
-    )
+    optimizer = _optimizer(network, schedule)
     configuration = vars(schedule) | describe_task(task)
     state = Progress()
     if checkpoint is not None:
@@ -211,22 +209,32 @@ def _one_step(
     task: Task, optimizer: torch.optim.Optimizer, schedule: Schedule, state: Progress
 ) -> float | None:
     """Take one step; return its loss, or None where its gradient was not finite."""
-    # A generator of its own for every step: resuming needs no memory of what was drawn.
-    generator = torch.Generator().manual_seed((schedule.seed << 32) + state.step)
-    index = torch.randint(task.count, (schedule.batch_size,), generator=generator)
-    place = int(torch.randint(task.length(), (), generator=generator))
+    index, place = _draw(task, schedule, state.step)
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate(state)
     optimizer.zero_grad()
-    loss = task.loss(index, place)
-    loss.backward()
+    loss = add_gradients(task, index, place)
     size = nn.utils.clip_grad_norm_(task.network.parameters(), _LARGEST_GRADIENT)
     state.step += 1
     if not bool(size.isfinite()):
         state.skipped += 1
         return None
     optimizer.step()
-    return loss.item()
+    return loss
+
+
+def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        network.parameters(), lr=schedule.learning_rate, weight_decay=_WEIGHT_DECAY
+    )
+
+
+def _draw(task: Task, schedule: Schedule, step: int) -> tuple[Tensor, int]:
+    """Return the records and the sample number of a step."""
+    # A generator of its own for every step: resuming needs no memory of what was drawn.
+    generator = torch.Generator().manual_seed((schedule.seed << 32) + step)
+    index = torch.randint(task.count, (schedule.batch_size,), generator=generator)
+    return index, int(torch.randint(task.length(), (), generator=generator))
 
 
 def _check_schedule(schedule: Schedule) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from warp_phys._core import Core, Stream
 from warp_phys._heads import WeightNetwork
 from warp_phys._model_file import read_model, write_model
+from warp_phys._recurrence._root import still_outputs
 from warp_phys._settings import Settings, check_settings
 from warp_phys._stream import checked_sample
 from warp_phys.systems._errors import UsageError
@@ -24,10 +25,25 @@ class WarpNetwork(Core):
         super().__init__(settings, root.draw(), outputs, 0, logarithmic=False)
         self.root = root
 
-    def decode(self, theta: Tensor, elapsed: Tensor) -> Tensor:
-        """Return scaled outputs (..., O) of hidden states (..., D) at scaled times (...)."""
-        values: Tensor = self.root(theta, elapsed.unsqueeze(-1))
-        return values
+    def following(self, signals: Tensor, elapsed: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        """Return every sample but the first as its predecessor's theta predicts it.
+
+        Args:
+            signals: (N, T, C).
+            elapsed: (N, T) scaled times.
+            place: Number of a sample.
+
+        Returns:
+            Scaled outputs (N, T - 1, O), and theta at the sample `place`, (N, D).
+        """
+        # The last sample's own theta predicts nothing; it may be the one asked for.
+        ahead = torch.cat([elapsed[:, 1:], elapsed[:, -1:]], dim=1)
+        outputs, theta = self.root_outputs(signals, self.root, ahead, place)
+        return outputs[:, :-1], theta
+
+    def frozen(self, theta: Tensor, elapsed: Tensor) -> Tensor:
+        """Return scaled outputs (N, M, O) of one theta (N, D) a record at times (N, M)."""
+        return still_outputs(self.root.shapes, theta, elapsed.unsqueeze(-1))
 
     def physical(self, scaled: Tensor) -> Tensor:
         """Return outputs in their units, float64."""
@@ -45,7 +61,8 @@ class Warp(nn.Module):
     sample and, frozen, the rest of the record.
 
     Args:
-        structure: Of A: "identity", "diagonal", "complex", "dense" or "low_rank".
+        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
+            "low_rank".
         rank: Of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
         drive: "difference" (the paper's), "raw" or "features".

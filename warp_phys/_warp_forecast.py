@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 
@@ -20,10 +19,9 @@ def forecast_warp(model: Warp, times: Tensor, data: xr.Dataset | None) -> xr.Dat
         raise UsageError("forecast(model, times) needs the records: pass data=")
     records = read_records(data, None, model.outputs)
     last = records.valid.sum(dim=1) - 1
-    theta = network.states(network.signals(records))[torch.arange(len(records)), last]
+    theta = network.states_at(network.signals(records), last)
     elapsed = (times - records.times[:, :1]) / network.scaling.duration
-    frozen = theta.unsqueeze(1).expand(-1, len(times), -1)
-    predicted = network.physical(network.decode(frozen, elapsed))
+    predicted = network.physical(network.frozen(theta, elapsed.to(network.dtype)))
     units = [""] * len(model.outputs)
     if "output_unit" in data.coords:
         units = [str(data["output_unit"].sel(output=name).item()) for name in model.outputs]

@@ -64,10 +64,8 @@ class WarpTask:
 
     def _loss(self, prepared: _Prepared, index: Tensor, place: int) -> Tensor:
         elapsed, target = prepared.elapsed[index], prepared.target[index]
-        theta = self._network.states(prepared.signals[index])
-        following = self._network.decode(theta[:, :-1], elapsed[:, 1:])
-        frozen = theta[:, place : place + 1].expand_as(theta)
-        rest = self._network.decode(frozen[:, place:], elapsed[:, place:])
+        following, theta = self._network.following(prepared.signals[index], elapsed, place)
+        rest = self._network.frozen(theta, elapsed[:, place:])
         return 0.5 * (
             _mean_square(following, target[:, 1:]) + _mean_square(rest, target[:, place:])
         )

@@ -54,8 +54,7 @@ def test_it_learns_the_sine() -> None:
     theta = batch_states(model, validation)
     network = model.built()
     elapsed = torch.as_tensor(TIMES).expand(100, -1)
-    frozen = theta[:, 8:9].expand(-1, 16, -1)
-    predicted = network.physical(network.decode(frozen, elapsed))
+    predicted = network.physical(network.frozen(theta[:, 8], elapsed.to(network.dtype)))
     error = predicted[:, 8:].numpy() - validation.observed.values[:, 8:]
     assert np.sqrt(np.mean(error**2)) < 0.3 * float(validation.observed.std())
 

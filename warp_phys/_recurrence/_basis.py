@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
-
-Shapes = Sequence[tuple[int, int]]
-"""(out, in) of every layer; weights and bias of one lie behind those of the last."""
+from warp_phys._recurrence._engines import fastest
+from warp_phys._recurrence._evaluate import Shapes
+from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
+from warp_phys._recurrence._transitions import Dense, Identity
 
 WIDEST = 60
 """With more directions than this, forming the weights is faster."""
 
 # Rows (sequence and time) evaluated at once, so that what is computed stays in the cache.
-_ROWS = 1024
+_ROWS = 4096
 
 
 def basis_perceptron(
@@ -38,6 +39,39 @@ def basis_perceptron(
     """
     outputs: Tensor = _Basis.apply(shapes, origin, directions, coefficients, inputs)
     return outputs
+
+
+def summed(
+    structure: Identity | IdentityPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Directions V (D, K) and inputs v (N, T, K) with theta_t = theta_0 + V (v_1 + ... + v_t).
+
+    For A = I they are B and u. For A = I + P Q^T, V = [B, P] and v_t = [u_t, q_{t-1}] with the r
+    numbers q_t = Q^T theta_t, which follow
+
+        q_t = (I + Q^T P) q_{t-1} + Q^T B u_t,    q_0 = Q^T theta_0.
+
+    Args:
+        structure: A.
+        B: (D, d).
+        inputs: (N, T, d).
+        initial: (N, D).
+    """
+    if isinstance(structure, Identity):
+        return B, inputs
+    seen = _seen(structure, B, inputs, initial)
+    return torch.cat([B, structure.left], dim=1), torch.cat([inputs, seen], dim=2)
+
+
+def _seen(structure: IdentityPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    """q_0, ..., q_{T-1}, (N, T, r)."""
+    start = initial @ structure.right
+    if inputs.shape[1] < 2:
+        return start.unsqueeze(1)[:, : inputs.shape[1]]
+    own = structure.right.mT @ structure.left
+    small = Dense(own + torch.eye(len(own), dtype=B.dtype, device=B.device))
+    later = fastest(small, structure.right.mT @ B, inputs[:, :-1].contiguous(), start)
+    return torch.cat([start.unsqueeze(1), later], dim=1)
 
 
 class _Basis(torch.autograd.Function):

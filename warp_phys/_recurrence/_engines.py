@@ -41,7 +41,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
     """
     if isinstance(structure, Identity):
         return identity_recurrence(B, inputs, initial)
-    if _transformed() or B.dtype not in SCALARS:
+    if transformed() or B.dtype not in SCALARS:
         return _differentiable(structure, inputs @ B.mT, initial)
     if isinstance(structure, Diagonal):
         return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
@@ -95,7 +95,7 @@ def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> T
     return evaluate(structure, driven, initial)
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether torch.func, forward-mode derivatives or a compiler look at every operation."""
     return (
         torch._C._are_functorch_transforms_active()

@@ -47,7 +47,7 @@ class _InPlaceDense(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return _again(ctx, Dense, gradient)
-        matrix, *_, initial, states = ctx.saved_tensors
+        matrix, B, inputs, initial, states = ctx.saved_tensors
 
         def retreat(earlier: Tensor, later: Tensor) -> None:
             earlier.addmm_(later, matrix)
@@ -59,7 +59,7 @@ class _InPlaceDense(torch.autograd.Function):
             of_matrix.addmm_(
                 adjoint[1:].flatten(0, 1).mT, states.transpose(0, 1)[:-1].flatten(0, 1)
             )
-        return _gradients(ctx, adjoint, of_matrix, adjoint[0] @ matrix)
+        return _gradients(ctx, B, inputs, adjoint, of_matrix, adjoint[0] @ matrix)
 
 
 class _InPlaceDiagonal(torch.autograd.Function):
@@ -74,7 +74,7 @@ class _InPlaceDiagonal(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return _again(ctx, Diagonal, gradient)
-        values, *_, initial, states = ctx.saved_tensors
+        values, B, inputs, initial, states = ctx.saved_tensors
 
         def retreat(earlier: Tensor, later: Tensor) -> None:
             earlier.addcmul_(values, later)
@@ -88,7 +88,7 @@ class _InPlaceDiagonal(torch.autograd.Function):
             for one, before in zip(adjoint.unbind(0), previous, strict=True):
                 of_values += (one * before).sum(0)
             of_values = of_values.to(values.dtype)
-        return _gradients(ctx, adjoint, of_values, adjoint[0] * values)
+        return _gradients(ctx, B, inputs, adjoint, of_values, adjoint[0] * values)
 
 
 def _forward(
@@ -118,9 +118,13 @@ def _adjoint(gradient: Tensor, retreat: Callable[[Tensor, Tensor], None]) -> Ten
 
 
 def _gradients(
-    ctx: Any, adjoint: Tensor, of_transition: Tensor | None, of_initial: Tensor
+    ctx: Any,
+    B: Tensor,
+    inputs: Tensor,
+    adjoint: Tensor,
+    of_transition: Tensor | None,
+    of_initial: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    _, B, inputs, *_ = ctx.saved_tensors
     length, batch, _ = adjoint.shape
     rows = adjoint.flatten(0, 1)
     needed = ctx.needs_input_grad

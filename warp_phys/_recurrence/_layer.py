@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from warp_phys._recurrence import Mode, linear_recurrence, recurrence_step
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
+from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
 from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
@@ -21,7 +22,7 @@ from warp_phys.systems._errors import UsageError, unknown_name
 
 __all__ = ["STABLE_STRUCTURES", "LinearRecurrence", "StructureName"]
 
-StructureName = Literal["identity", "diagonal", "complex", "dense", "low_rank"]
+StructureName = Literal["identity", "identity_low_rank", "diagonal", "complex", "dense", "low_rank"]
 
 STABLE_STRUCTURES = ("diagonal", "complex")
 """Structures whose entries can be kept within 1."""
@@ -38,8 +39,9 @@ class LinearRecurrence(nn.Module):
         width: width d of the inputs.
         structure: what A is. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
             complex diagonal of conjugate pairs, whose states turn as well as fade, "dense" D^2,
-            "low_rank" D + 2 D rank (a diagonal plus a product of two factors).
-        rank: rank of the product, for "low_rank" only.
+            "low_rank" D + 2 D rank (a diagonal plus a product of two factors), "identity_low_rank"
+            the factors alone (the identity plus their product).
+        rank: rank of the product, where there is one.
         stable: keep every \|a\| below 1, for "diagonal" as a = tanh(r) and for "complex" as
             a = tanh(r) exp(i phi), r and phi free.
         decay: what A starts as a multiple of the identity. By default 1, and 0.99 if `stable`,
@@ -111,7 +113,7 @@ class LinearRecurrence(nn.Module):
             free = math.atanh(start) if self.stable else start
             self.real = nn.Parameter(torch.full((size - size // 2,), free, dtype=dtype))
             self.imag = nn.Parameter(torch.zeros(size // 2, dtype=dtype))
-        if self.structure == "low_rank":
+        if self.structure in ("low_rank", "identity_low_rank"):
             # One factor at zero leaves A = start * I; the other must not be, or neither would move.
             left = torch.randn(size, rank, generator=generator, dtype=dtype) / math.sqrt(size)
             self.left = nn.Parameter(left)
@@ -127,6 +129,8 @@ class LinearRecurrence(nn.Module):
             return Diagonal(torch.tanh(self.diagonal) if self.stable else self.diagonal)
         if self.structure == "complex":
             return self._turning()
+        if self.structure == "identity_low_rank":
+            return IdentityPlusLowRank(self.left, self.right)
         return DiagonalPlusLowRank(self.diagonal, self.left, self.right)
 
     def _turning(self) -> ComplexDiagonal:
@@ -155,7 +159,7 @@ class LinearRecurrence(nn.Module):
     def extra_repr(self) -> str:
         """What the layer is made of, for its repr."""
         parts = [f"size={self.size}, width={self.width}, structure={self.structure!r}"]
-        if self.structure == "low_rank":
+        if self.structure in ("low_rank", "identity_low_rank"):
             parts.append(f"rank={self.rank}")
         if self.stable:
             parts.append("stable=True")
@@ -174,9 +178,9 @@ def _checked_decay(structure: StructureName, stable: bool, decay: float | None) 
         raise UsageError(
             f"decay: expected -1 < decay < 1 with stable=True, which cannot reach 1, got {decay!r}"
         )
-    if structure == "identity" and start != 1.0:
+    if structure in ("identity", "identity_low_rank") and start != 1.0:
         raise UsageError(
-            f"decay: the structure 'identity' is fixed at 1, got {decay!r}; "
+            f"decay: the structure {structure!r} is fixed at 1, got {decay!r}; "
             "choose 'diagonal' for a state that decays"
         )
     return start

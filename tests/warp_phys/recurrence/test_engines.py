@@ -15,6 +15,7 @@ from tests.warp_phys.recurrence.extended_precision import rounding
 from tests.warp_phys.recurrence.transition_contract import normal
 from warp_phys._recurrence import linear_recurrence
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
+from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
 from warp_phys._recurrence._kernel import forget
 from warp_phys._recurrence._transitions import (
     Dense,
@@ -46,11 +47,16 @@ def turning(size: int, generator: torch.Generator) -> list[Tensor]:
     return [0.98 * real, 0.98 * angle.sin()]
 
 
+def factors(size: int, generator: torch.Generator) -> list[Tensor]:
+    return [*(0.4 * normal(generator, 2, size, 3) / size**0.5)]
+
+
 STRUCTURES: dict[str, tuple[Build, Callable[[int, torch.Generator], list[Tensor]]]] = {
     "diagonal": (Diagonal, diagonal),
     "dense": (Dense, dense),
     "low_rank": (DiagonalPlusLowRank, low_rank),
     "complex": (ComplexDiagonal, turning),
+    "identity_low_rank": (IdentityPlusLowRank, factors),
 }
 
 

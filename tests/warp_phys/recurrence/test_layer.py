@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
+from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
 from warp_phys._recurrence._layer import LinearRecurrence, StructureName
 from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
 from warp_phys.systems import UsageError
@@ -18,6 +19,7 @@ CLASSES = {
     "complex": ComplexDiagonal,
     "dense": Dense,
     "low_rank": DiagonalPlusLowRank,
+    "identity_low_rank": IdentityPlusLowRank,
 }
 
 
