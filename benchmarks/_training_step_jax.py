@@ -126,10 +126,7 @@ def physics_loss(
         truth = truth[..., None, :] if theta.ndim > truth.ndim else truth
         return supervised_terms(mlp(theta, tau, widths) if widths else theta, truth)
 
-    if drive == "features":
-        drives = features(p, signals)
-    else:
-        drives = differences(signals, channels)
+    drives = features(p, signals) if drive == "features" else differences(signals, channels)
 
     def one(theta: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
         theta = step(p, theta, given[0], stable=stable)
@@ -221,7 +218,12 @@ def training_step(
     """Return one step of AdamW with clipped gradients, jitted, its state donated."""
 
     def one(
-        p: Parameters, first: Parameters, second: Parameters, count: Array, rate: Array, batch: Batch
+        p: Parameters,
+        first: Parameters,
+        second: Parameters,
+        count: Array,
+        rate: Array,
+        batch: Batch,
     ) -> tuple[Array, Parameters, tuple[Parameters, Parameters, Parameters]]:
         value, gradient = jax.value_and_grad(loss)(p, batch)
         size = jnp.sqrt(sum(jnp.square(entry).sum() for entry in gradient.values()))
@@ -234,9 +236,7 @@ def training_step(
         unbiased = [1.0 - beta**count for beta in BETAS]
         moved = {
             n: (1.0 - rate * decay) * p[n]
-            - rate
-            * (first[n] / unbiased[0])
-            / (jnp.sqrt(second[n] / unbiased[1]) + EPSILON)
+            - rate * (first[n] / unbiased[0]) / (jnp.sqrt(second[n] / unbiased[1]) + EPSILON)
             for n in p
         }
         return value, gradient, (moved, first, second)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 import warp_phys as wp
 from tests.warp_phys.noisy_records import noisy_records
+from warp_phys._recurrence._kernel import forget
 from warp_phys.systems import LotkaVolterra
 
 
@@ -13,3 +16,16 @@ def noisy_model() -> wp.WarpPhys:
     chosen = wp.WarpPhys(LotkaVolterra(), window=8, width=32)
     wp.train(chosen, noisy_records(4000, seed=1), steps=400, progress=False)
     return chosen
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Return what takes the compiler away for the rest of the test."""
+
+    def take_away() -> None:
+        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        forget()
+
+    yield take_away
+    monkeypatch.delenv("WARP_PHYS_COMPILER", raising=False)
+    forget()

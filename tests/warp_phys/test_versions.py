@@ -1,9 +1,10 @@
 """What `show_versions` tells."""
 
+from collections.abc import Callable
+
 import pytest
 
 import warp_phys as wp
-from warp_phys._recurrence._kernel import forget
 
 
 def test_it_names_versions_and_engines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,12 +16,10 @@ def test_it_names_versions_and_engines(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_it_says_why_there_are_no_kernels(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], without_compiler: Callable[[], None]
 ) -> None:
-    monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
-    forget()
+    without_compiler()
     wp.show_versions()
-    forget()
     printed = capsys.readouterr().out
     assert "recurrence on the CPU: PyTorch (expected a C++ compiler" in printed
     assert "compiler: none" in printed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,7 +16,6 @@ from tests.warp_phys.recurrence.transition_contract import normal
 from warp_phys._recurrence import linear_recurrence
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
-from warp_phys._recurrence._kernel import forget
 from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
@@ -61,13 +60,10 @@ STRUCTURES: dict[str, tuple[Build, Callable[[int, torch.Generator], list[Tensor]
 
 
 @pytest.fixture(params=["compiled", "no compiler"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def engine(request: pytest.FixtureRequest, without_compiler: Callable[[], None]) -> str:
     if request.param == "no compiler":
-        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
-        forget()
-    yield str(request.param)
-    monkeypatch.undo()
-    forget()
+        without_compiler()
+    return str(request.param)
 
 
 def problem(name: str, shape: tuple[int, int, int, int], seed: int = 0) -> list[Tensor]:

@@ -116,17 +116,21 @@ STRUCTURES: dict[str, Callable[[Tensor], Transition]] = {
 
 @pytest.mark.parametrize("compiler", [True, False], ids=["compiled", "no compiler"])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_other_transitions(structure: str, compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_transitions(
+    structure: str, compiler: bool, without_compiler: Callable[[], None]
+) -> None:
     if not compiler:
-        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        without_compiler()
     example = Example(5, 40, 2, 1, 6, 3)
     for place in (0, 1, 39):
         check(STRUCTURES[structure], example, place)
 
 
 @pytest.mark.parametrize("tiled", [False, True])
-def test_a_diagonal_without_a_compiler(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+def test_a_diagonal_without_a_compiler(
+    tiled: bool, monkeypatch: pytest.MonkeyPatch, without_compiler: Callable[[], None]
+) -> None:
+    without_compiler()
     if tiled:
         monkeypatch.setattr("warp_phys._recurrence._decode.BUDGET", 0)
         monkeypatch.setattr("warp_phys._recurrence._decode._TILE_BYTES", 20_000)
@@ -138,10 +142,10 @@ def test_a_diagonal_without_a_compiler(tiled: bool, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("compiler", [True, False], ids=["compiled", "no compiler"])
 @pytest.mark.parametrize("width", [2, 9])
 def test_the_identity_plus_low_rank(
-    width: int, compiler: bool, monkeypatch: pytest.MonkeyPatch
+    width: int, compiler: bool, without_compiler: Callable[[], None]
 ) -> None:
     if not compiler:
-        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        without_compiler()
     example = Example(5, 30, width, 1, 6, 3)
     left, right = example.factors
     for place in (0, 12, 29):

@@ -1,0 +1,87 @@
+"""Time of one streaming step by number of sensors, for every head and for Warp, one pinned thread.
+
+A step takes in one sample of every sensor (`model.step`) of a Lotka-Volterra model with default
+settings, trained for a few steps, which does not change the time. Processor time of a step over the
+number of sensors, median of the steps after the first 20.
+
+Usage: python benchmarks/streaming.py [--sensors 1 10 100 1000 10000] [--quick]
+"""
+
+from __future__ import annotations
+
+import os
+
+# One thread, before anybody starts more.
+os.environ["OMP_NUM_THREADS"] = "1"
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import argparse
+import importlib.metadata
+import statistics
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import xarray as xr
+
+import warp_phys as wp
+from warp_phys.data_gen import simulate
+
+HEADS = ("direct", "weights", "readout", "regression")
+WARM_UP = 20
+
+
+def models(data: xr.Dataset) -> Iterator[tuple[str, wp.Warp | wp.WarpPhys]]:
+    """Return every kind of model, trained."""
+    for head in HEADS:
+        model = wp.WarpPhys("lotka_volterra", head=head)
+        if head != "regression":
+            wp.train(model, data, steps=3, progress=False)
+        yield f"WarpPhys, {head}", model
+    warp = wp.Warp()
+    wp.train(warp, data, steps=3, progress=False)
+    yield "Warp", warp
+
+
+def time_of_a_step(model: wp.Warp | wp.WarpPhys, sensors: int, steps: int) -> float:
+    """Return the median processor time of a step, in seconds."""
+    samples = np.random.default_rng(0).uniform(1.0, 5.0, (WARM_UP + steps, sensors, 2))
+    state = model.init_state(sensors)
+    times = []
+    for number, observed in enumerate(samples):
+        begun = time.process_time()
+        state, _ = model.step(state, 0.1 * number, observed)
+        times.append(time.process_time() - begun)
+    return statistics.median(times[WARM_UP:])
+
+
+def main() -> None:
+    """Time all models."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sensors", type=int, nargs="+", default=[1, 10, 100, 1_000, 10_000])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="ten steps, up to 1,000 sensors")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.steps, chosen.sensors = 10, [n for n in chosen.sensors if n <= 1_000]
+    torch.set_num_threads(1)
+    print(f"one thread; torch {importlib.metadata.version('torch')}; microseconds a sensor\n")
+    print(f"| model | {' | '.join(f'{n:,}' for n in chosen.sensors)} |")
+    print("|---" * (1 + len(chosen.sensors)) + "|")
+    data = simulate(
+        "lotka_volterra",
+        n=600,
+        times=np.linspace(0.0, 20.0, 32),
+        noise=0.05,
+        seed=0,
+        progress=False,
+    )
+    for name, model in models(data):
+        found = (1e6 * time_of_a_step(model, n, chosen.steps) / n for n in chosen.sensors)
+        print(f"| {name} | {' | '.join(f'{value:.3g}' for value in found)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
