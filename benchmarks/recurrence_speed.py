@@ -21,6 +21,7 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import argparse
+import gc
 import importlib.metadata
 import importlib.util
 import time
@@ -66,6 +67,8 @@ def measure(row: Row, repeats: int) -> dict[str, tuple[float, float]]:
     # Short calls are repeated inside: the clock of the processor ticks coarsely.
     inner = {name: max(1, int(0.02 / max(1e-6, seconds(way)))) for name, way in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
+    gc.collect()
+    gc.disable()  # as timeit does: JAX's many objects would be looked through in everybody's time
     for _ in range(repeats):
         for name, way in ways.items():
             way()  # warm again: the others have just had the caches and the memory
@@ -73,6 +76,7 @@ def measure(row: Row, repeats: int) -> dict[str, tuple[float, float]]:
             for _ in range(inner[name]):
                 way()
             times[name].append((time.process_time() - begun) / inner[name])
+    gc.enable()
     return {name: (median_of_faster_half(times[name]), first[name]) for name in ways}
 
 
