@@ -15,10 +15,6 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
-#ifdef __linux__
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 namespace {
 
@@ -27,7 +23,6 @@ constexpr int BACKWARD_TILE = 16;
 constexpr int64_t BLOCK = 128;           // vectors
 constexpr int64_t GROUPS = 32;         // sums over sequences are cut into so many
 constexpr int64_t SINGLE_STEPS = 256;  // so many terms are summed in the type of the states
-constexpr int64_t HUGE_FROM = 8 << 20;
 
 template <class T, int L> struct Lanes {
     typedef T type __attribute__((vector_size(L * sizeof(T))));
@@ -41,16 +36,6 @@ template <int L, class T> inline V<T, L> load(const T* from) {
 }
 template <class T, class Vector> inline void store(T* to, Vector v) {
     std::memcpy(to, &v, sizeof v);
-}
-
-// Fresh memory comes in pages, and fetching small ones takes longer than writing them.
-void advise_huge_pages(void* start, int64_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes < HUGE_FROM) return;
-    const uintptr_t page = sysconf(_SC_PAGESIZE), from = (uintptr_t)start;
-    const uintptr_t first = (from + page - 1) / page * page, last = (from + bytes) / page * page;
-    madvise((void*)first, last - first, MADV_HUGEPAGE);
-#endif
 }
 
 template <class T> struct Problem {

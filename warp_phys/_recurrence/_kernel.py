@@ -39,9 +39,8 @@ def forget() -> None:
 @lru_cache(maxsize=32)
 def _loaded(name: str, **defined: str) -> tuple[ctypes.CDLL | None, str]:
     macros = "".join(f"#define {macro} {value}\n" for macro, value in defined.items())
-    begin = _text("_vectors") if name == "_turning" else ""
     try:
-        return compile_library(macros + begin + _text(name)).handle, ""
+        return compile_library(macros + _text("_memory") + _text(name)).handle, ""
     except CompileError as error:
         return None, str(error)
 

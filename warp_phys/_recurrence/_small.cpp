@@ -13,10 +13,6 @@
 #include <cstring>
 #include <utility>
 #include <vector>
-#ifdef __linux__
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 namespace {
 
@@ -29,7 +25,6 @@ constexpr int BYTES = 16;
 #endif
 constexpr int64_t BLOCKS = 64;        // sums over sequences are cut into so many, at most
 constexpr int64_t FLUSH_STEPS = 2048; // terms per lane before a sum goes to double precision
-constexpr int64_t HUGE_FROM = 8 << 20;
 
 template <class T> struct Vector;
 template <> struct Vector<float> { typedef float type __attribute__((vector_size(BYTES))); };
@@ -43,16 +38,6 @@ template <class T> inline V<T> load(const T* from) {
     return v;
 }
 template <class T> inline void store(T* to, V<T> v) { std::memcpy(to, &v, sizeof v); }
-
-// Fresh memory comes in pages, and fetching small ones takes longer than writing them.
-void advise_huge_pages(void* start, int64_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes < HUGE_FROM) return;
-    const uintptr_t page = sysconf(_SC_PAGESIZE), from = (uintptr_t)start;
-    const uintptr_t first = (from + page - 1) / page * page, last = (from + bytes) / page * page;
-    madvise((void*)first, last - first, MADV_HUGEPAGE);
-#endif
-}
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)

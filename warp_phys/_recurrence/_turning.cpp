@@ -2,7 +2,36 @@
 // states are p real parts, then q <= p imaginary parts. Tiles of time and strips of states are as
 // in the kernel of a real diagonal; v_t stands already where theta_t goes.
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
 namespace {
+
+template <class T> struct Vector;
+template <> struct Vector<float> { typedef float type __attribute__((vector_size(64))); };
+template <> struct Vector<double> { typedef double type __attribute__((vector_size(64))); };
+template <class T> using V = typename Vector<T>::type;
+template <class T> constexpr int LANES = 64 / sizeof(T);
+
+template <class T> inline V<T> load(const T* from) {
+    V<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+template <class T> inline void store(T* to, V<T> v) { std::memcpy(to, &v, sizeof v); }
+
+// The last vector of a row may hold fewer lanes than others; its strip has one vector.
+template <class T, bool WHOLE> inline V<T> load_row(const T* from, int64_t lanes) {
+    if (WHOLE) return load<T>(from);
+    V<T> v = {};
+    std::memcpy(&v, from, lanes * sizeof(T));
+    return v;
+}
+template <class T, bool WHOLE> inline void store_row(T* to, V<T> v, int64_t lanes) {
+    std::memcpy(to, &v, WHOLE ? sizeof v : lanes * sizeof(T));
+}
 
 constexpr int TILE = 8;
 constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
