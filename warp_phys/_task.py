@@ -115,7 +115,7 @@ class PhysicsTask:
         counts = self.training.data.records.times[index].isfinite().sum(dim=1)
         size = max(1, torch.get_num_threads() * _IN_CACHE // self.length())
         for piece, count in zip(index.split(size), counts.split(size), strict=True):
-            yield self.loss(piece, place) * (count.sum() / counts.sum())
+            yield self.loss(piece, place) * (int(count.sum()) / int(counts.sum()))
 
     @torch.no_grad()
     def validation_loss(self) -> float:

@@ -26,7 +26,13 @@ def differentiable_gradients(
         needed: Which inputs need a gradient.
     """
     # Views, because one input may depend on another: each partial derivative is wanted by itself.
-    views = [value.view_as(value) for value in inputs]
-    chosen = [view for view, wanted in zip(views, needed, strict=True) if wanted]
-    found = iter(torch.autograd.grad(function(*views), chosen, gradient, create_graph=True))
+    # Grad mode is off where a backward pass is batched and not differentiated.
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        views = [value.view_as(value) for value in inputs]
+        chosen = [view for view, wanted in zip(views, needed, strict=True) if wanted]
+        result = function(*views)
+    found = iter(
+        torch.autograd.grad(result, chosen, gradient, create_graph=again, materialize_grads=True)
+    )
     return tuple(next(found) if wanted else None for wanted in needed)

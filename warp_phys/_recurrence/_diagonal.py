@@ -13,6 +13,7 @@ from torch import Tensor
 from warp_phys._recurrence._derivatives import differentiable_gradients
 from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._transforms import through_graph
 from warp_phys._recurrence._transitions import Diagonal
 
 WIDEST = 16
@@ -68,7 +69,7 @@ class _Kernel(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *inputs_of, states = ctx.saved_tensors
         needed = ctx.needs_input_grad
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
             return differentiable_gradients(_reference, inputs_of, gradient, needed)
         batch, length, size = states.shape
         width = inputs_of[2].shape[2]

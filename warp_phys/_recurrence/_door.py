@@ -46,9 +46,9 @@ def linear_recurrence(
       where A is so far from normal that its powers are too inexact.
     - "convolutional": a causal convolution with the kernel A^k B. O(T^2) work.
     - "auto": the fastest way, by the structure and size of A, T, dtype and device: for `Identity`
-      the closed form theta_0 + B (u_1 + ... + u_t); on the CPU compiled kernels for `Diagonal`, and
-      for `Dense` of up to 16 states, which write every state once and read it once for the
-      gradients; for `DiagonalPlusLowRank` a small system for V^T theta, then the diagonal kernel;
+      the closed form theta_0 + B (u_1 + ... + u_t); on the CPU compiled kernels for `Diagonal`,
+      `ComplexDiagonal` and for `Dense` of up to 16 states, which write every state once and read
+      it once for the gradients; for a low rank a small system for V^T theta, then the diagonal one;
       on a GPU the same kernels in Triton. Without a compiler PyTorch computes the same, slower
       (`show_versions` tells which it is).
 
@@ -56,8 +56,9 @@ def linear_recurrence(
     Where finite inputs make a state overflow, a RuntimeWarning names the sequence and the step.
 
     Args:
-        A: transition, as a structure (`Identity`, `Diagonal`, `Dense`, `DiagonalPlusLowRank`), a
-            diagonal of shape (D,) or a matrix of shape (D, D).
+        A: transition, as a structure (`Identity`, `IdentityPlusLowRank`, `Diagonal`,
+            `ComplexDiagonal`, `Dense`, `DiagonalPlusLowRank`), a diagonal of shape (D,) or a
+            matrix of shape (D, D).
         B: input matrix, shape (D, d).
         inputs: u_1, ..., u_T of N sequences, shape (N, T, d).
         initial: theta_0, shape (N, D), or (D,) for all sequences.
@@ -97,7 +98,7 @@ def linear_recurrence(
     if clip is not None:
         return recurrent(structure, inputs @ B.mT, start, clip)
     states = _evaluated(structure, B, inputs, start, mode)
-    warn_of_overflow(states, inputs, start)
+    warn_of_overflow(states, structure, B, inputs, start)
     return states
 
 

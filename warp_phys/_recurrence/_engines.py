@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from warp_phys._recurrence import _diagonal, _small, _triton_launch, _turning
 from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
@@ -14,6 +12,7 @@ from warp_phys._recurrence._kernel import SCALARS
 from warp_phys._recurrence._low_rank import DiagonalEngine, chunk_length, low_rank
 from warp_phys._recurrence._reference import recurrent
 from warp_phys._recurrence._scan import scan
+from warp_phys._recurrence._transforms import transformed
 from warp_phys._recurrence._transitions import (
     Dense,
     Diagonal,
@@ -41,7 +40,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
     """
     if isinstance(structure, Identity):
         return identity_recurrence(B, inputs, initial)
-    if transformed() or B.dtype not in SCALARS:
+    if not _suits_kernels(structure, B, inputs, initial):
         return _differentiable(structure, inputs @ B.mT, initial)
     if isinstance(structure, Diagonal):
         return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
@@ -95,10 +94,8 @@ def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> T
     return evaluate(structure, driven, initial)
 
 
-def transformed() -> bool:
-    """Whether torch.func, forward-mode derivatives or a compiler look at every operation."""
-    return (
-        torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-    )
+def _suits_kernels(structure: Transition, *others: Tensor) -> bool:
+    """Whether addresses may be handed out: plain numbers, and nobody who follows operations."""
+    if transformed() or others[0].dtype not in SCALARS or others[0].is_meta:
+        return False
+    return not any(value.is_neg() for value in (*structure.tensors().values(), *others))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
+from warp_phys._recurrence._transforms import through_graph, transformed
 
 Shapes = Sequence[tuple[int, int]]
 """(out, in) of every layer; weights and bias of one lie behind those of the last."""
@@ -22,7 +23,7 @@ def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
         theta: (..., D).
         points: (..., in), its leading axes those of theta or broadcast against them.
     """
-    if theta.shape[:-1] != points.shape[:-1]:
+    if theta.shape[:-1] != points.shape[:-1] or transformed():
         return _hidden(shapes, theta, points)[-1]
     outputs: Tensor = _Evaluated.apply(shapes, theta, points)
     return outputs
@@ -42,7 +43,7 @@ class _Evaluated(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         shapes, (theta, *hidden) = ctx.shapes, ctx.saved_tensors
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
 
             def reference(theta: Tensor, points: Tensor) -> Tensor:
                 return _hidden(shapes, theta, points)[-1]

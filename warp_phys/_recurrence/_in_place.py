@@ -10,6 +10,7 @@ from torch import Tensor
 
 from warp_phys._recurrence._derivatives import differentiable_gradients
 from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._transforms import through_graph
 from warp_phys._recurrence._transitions import Dense, Diagonal
 
 
@@ -45,7 +46,7 @@ class _InPlaceDense(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
             return _again(ctx, Dense, gradient)
         matrix, B, inputs, initial, states = ctx.saved_tensors
 
@@ -72,7 +73,7 @@ class _InPlaceDiagonal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
             return _again(ctx, Diagonal, gradient)
         values, B, inputs, initial, states = ctx.saved_tensors
 

@@ -7,22 +7,31 @@ import warnings
 
 from torch import Tensor
 
+from warp_phys._recurrence._transforms import transformed
+from warp_phys._recurrence._transitions import Transition
 
-def warn_of_overflow(states: Tensor, inputs: Tensor, initial: Tensor) -> None:
-    """Warn, naming sequence and step, where finite inputs led to states that are not finite.
+
+def warn_of_overflow(
+    states: Tensor, structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor
+) -> None:
+    """Warn, naming sequence and step, where finite numbers led to states that are not.
 
     An overflowed state stays so, hence looking at the last states is enough. On a GPU looking
     would make the caller wait; there infinities speak for themselves.
 
     Args:
         states: theta_1, ..., theta_T (N, T, D).
+        structure: A.
+        B: (D, d).
         inputs: (N, T, d).
         initial: (N, D).
     """
-    if not states.is_cpu or not states.numel():
+    if not states.is_cpu or not states.numel() or transformed():
         return
     last = states.detach()[:, -1]
     if math.isfinite(last.sum().item()):
+        return
+    if not (structure.isfinite() and B.isfinite().all()):
         return
     spoiled = ~(inputs.isfinite().all(2).all(1) & initial.isfinite().all(1))
     overflowed = ~last.isfinite().all(1) & ~spoiled

@@ -15,6 +15,7 @@ from warp_phys._recurrence._derivatives import differentiable_gradients
 from warp_phys._recurrence._evaluate import Shapes, evaluate
 from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._transforms import through_graph
 from warp_phys._recurrence._transitions import Diagonal
 
 WIDEST = 8
@@ -123,7 +124,7 @@ class _Kernel(torch.autograd.Function):
         *inputs_of, starts = ctx.saved_tensors
         values, B, inputs, initial, points = inputs_of
         shapes, place, needed = ctx.shapes, ctx.place, ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
 
             def reference(*tensors: Tensor) -> Tensor:
                 return _reference(shapes, place, *tensors)

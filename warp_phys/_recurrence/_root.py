@@ -9,10 +9,11 @@ from torch.nn.functional import pad
 from warp_phys._recurrence import _perceptron
 from warp_phys._recurrence._basis import WIDEST, basis_perceptron, summed
 from warp_phys._recurrence._decode import decode_states, exceeds_budget
-from warp_phys._recurrence._engines import fastest, transformed
+from warp_phys._recurrence._engines import fastest
 from warp_phys._recurrence._evaluate import Shapes, evaluate
 from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
 from warp_phys._recurrence._kernel import SCALARS
+from warp_phys._recurrence._transforms import transformed
 from warp_phys._recurrence._transitions import Diagonal, Identity, Transition
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from warp_phys._recurrence._derivatives import differentiable_gradients
 from warp_phys._recurrence._kernel import kernel
 from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._transforms import through_graph
 from warp_phys._recurrence._transitions import as_transition
 
 LARGEST = 16
@@ -51,7 +52,7 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
         batch, length, _ = inputs.shape
-        states = torch.empty(batch, length, len(B), dtype=B.dtype)
+        states = B.new_empty((batch, length, len(B)))
         forward, _ = _functions(B.dtype)
         forward(*_problem(A, B, inputs, initial), states.data_ptr())
         ctx.save_for_backward(A, B, inputs, initial, states)
@@ -61,7 +62,7 @@ class _Kernel(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *leaves, states = ctx.saved_tensors
         needed = ctx.needs_input_grad
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
             return differentiable_gradients(_reference, leaves, gradient, needed)
         gradient = gradient.contiguous()
         found = [

@@ -14,6 +14,7 @@ from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
 from warp_phys._recurrence._derivatives import differentiable_gradients
 from warp_phys._recurrence._kernel import SCALARS, kernel
 from warp_phys._recurrence._reference import recurrent
+from warp_phys._recurrence._transforms import through_graph
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -65,7 +66,7 @@ class _Kernel(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *given, states = ctx.saved_tensors
         needed = ctx.needs_input_grad
-        if torch.is_grad_enabled():
+        if through_graph(gradient):
             return differentiable_gradients(_reference, given, gradient, needed)
         real, imag, B, inputs, initial = given
         batch, length, size = states.shape

@@ -1,0 +1,27 @@
+"""Who looks at every operation: where kernels, which show none, may not be used."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transformed() -> bool:
+    """Whether torch.func, forward-mode derivatives, autocast or a compiler see every operation."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or torch.compiler.is_compiling()
+    )
+
+
+def through_graph(gradient: Tensor) -> bool:
+    """Whether a backward pass has to be made of operations: differentiated again, or batched."""
+    return (
+        torch.is_grad_enabled()
+        or transformed()
+        or torch._C._functorch.is_legacy_batchedtensor(gradient)
+    )
