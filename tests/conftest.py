@@ -1,8 +1,11 @@
 """What every test relies on."""
 
+import contextlib
 import os
 
 import matplotlib as mpl
+import pytest
+import torch
 from hypothesis import settings
 
 # No test opens a window, whatever the machine has.
@@ -11,3 +14,10 @@ mpl.use("agg")
 # A busy machine fails no test, and a change is judged by the same examples each time.
 settings.register_profile("warp-phys", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("warp-phys")
+
+# Triton decides when it is imported whether it interprets its kernels, and PyTorch may import it
+# long before the tests of ours are collected.
+with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ImportError):
+    if not torch.cuda.is_available():
+        patch.setenv("TRITON_INTERPRET", "1")
+    import triton.language  # noqa: F401

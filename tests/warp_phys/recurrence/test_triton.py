@@ -16,13 +16,12 @@ from warp_phys._recurrence._triton_launch import TILE, chunk_length, triton_avai
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-# Triton reads the variable when it is imported. Other tests, and what they start, do not see it.
+# As in conftest.py. Other tests, and what they start, do not see the variable.
 with pytest.MonkeyPatch.context() as patch:
     if DEVICE.type == "cpu":
         patch.setenv("TRITON_INTERPRET", "1")
     pytest.importorskip("triton")
-    if not triton_available(DEVICE):
-        pytest.skip("Triton was imported before, not to be interpreted", allow_module_level=True)
+    assert triton_available(DEVICE), "Triton was imported before, not to be interpreted"
     from warp_phys._recurrence._triton_dense import dense_in_chunks, triton_dense
     from warp_phys._recurrence._triton_diagonal import diagonal_in_chunks, triton_diagonal
 
