@@ -15,9 +15,10 @@ mpl.use("agg")
 settings.register_profile("warp-phys", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("warp-phys")
 
-# Triton decides when it is imported whether it interprets its kernels, and PyTorch may import it
-# long before the tests of ours are collected.
+# Triton decides when kernels are defined whether it interprets them, and other tests import all
+# modules before ours of the kernels are collected.
 with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ImportError):
     if not torch.cuda.is_available():
         patch.setenv("TRITON_INTERPRET", "1")
-    import triton.language  # noqa: F401
+    import warp_phys._recurrence._triton_dense
+    import warp_phys._recurrence._triton_diagonal  # noqa: F401
