@@ -88,7 +88,7 @@ def _low_rank(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial
 
 
 def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
-    """In PyTorch's own operations: the scan where it pays, see the measurements there."""
+    """In PyTorch's own operations: the scan for few states and long series, where it pays."""
     small = structure.elementwise and structure.size <= _small.LARGEST
     evaluate = scan if small and driven.shape[1] >= 128 else recurrent
     return evaluate(structure, driven, initial)
