@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from warp_phys._calibration import FEWEST_RECORDS
 from warp_phys._coordinates import build_coordinates
-from warp_phys._core import Core, blocks
+from warp_phys._core import blocks
 from warp_phys._gaussian import Gaussian
 from warp_phys._losses import reconstruction_loss, supervised_loss
 from warp_phys._model import WarpPhys
@@ -38,14 +38,12 @@ class Task(Protocol):
 
     Attributes:
         count: Number of training records.
-        left_out: Number of records that had failed and are not among them.
     """
 
     count: int
-    left_out: int
 
     @property
-    def network(self) -> Core:
+    def network(self) -> nn.Module:
         """What is trained."""
 
     def loss(self, index: Tensor, place: int) -> Tensor:
@@ -53,9 +51,6 @@ class Task(Protocol):
 
     def validation_loss(self) -> float:
         """Return the loss on validation records."""
-
-    def finish(self) -> None:
-        """Do what follows training: calibrate bands, say."""
 
     def length(self) -> int:
         """Return the number of samples of a record."""

@@ -121,8 +121,7 @@ def train(
     _check_schedule(schedule)
     try:
         task = _task(model, data, validation, schedule)
-        done = _run(task, schedule, checkpoint, show=progress)
-        task.network.load_state_dict(_best_weights(done))
+        done = optimize(task, schedule, checkpoint, show=progress)
         task.network.for_inference()
         task.finish()
     except BaseException:
@@ -143,7 +142,7 @@ def _best_weights(done: Progress) -> dict[str, Tensor]:
 
 def _task(
     model: WarpPhys | Warp, data: xr.Dataset, validation: xr.Dataset | None, schedule: Schedule
-) -> Task:
+) -> PhysicsTask | WarpTask:
     if validation is None:
         data, validation = split(data, schedule.seed)
     if isinstance(model, Warp):
@@ -151,9 +150,19 @@ def _task(
     return PhysicsTask(model, data, validation, schedule.loss, schedule.seed)
 
 
-def _run(
-    task: Task, schedule: Schedule, checkpoint: str | os.PathLike[str] | None, *, show: bool
+def optimize(
+    task: Task,
+    schedule: Schedule,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    show: bool = False,
 ) -> Progress:
+    """Train a task's network by a schedule; it keeps the weights of its best validation loss.
+
+    Raises:
+        WarpPhysError: No validation loss was finite.
+        SchemaError: The checkpoint belongs to another run.
+    """
     network = task.network
     optimizer = _optimizer(network, schedule)
     configuration = vars(schedule) | describe_task(task)
@@ -170,6 +179,7 @@ def _run(
             bar.set_postfix(validation=f"{state.history[-1][3]:.3g}", refresh=False)
             if checkpoint is not None:
                 write_checkpoint(checkpoint, state, network, optimizer, configuration)
+    network.load_state_dict(_best_weights(state))
     return state
 
 
@@ -250,7 +260,9 @@ def _check_schedule(schedule: Schedule) -> None:
         raise UsageError(f"expected a positive time_budget, got {schedule.time_budget!r}")
 
 
-def _history(done: Progress, schedule: Schedule, model: WarpPhys | Warp, task: Task) -> xr.Dataset:
+def _history(
+    done: Progress, schedule: Schedule, model: WarpPhys | Warp, task: PhysicsTask | WarpTask
+) -> xr.Dataset:
     rows = np.array(done.history)
     names = ("seconds", "training_loss", "validation_loss")
     units = {"seconds": "s", "training_loss": "1", "validation_loss": "1"}
