@@ -1,20 +1,19 @@
-"""Time of one streaming step by number of sensors, for every head and for Warp, one pinned thread.
+"""Time of one streaming step by number of sensors, for every head and for Warp.
 
 A step takes in one sample of every sensor (`model.step`) of a Lotka-Volterra model with default
-settings, trained for a few steps, which does not change the time. Processor time of a step over the
-number of sensors, median of the steps after the first 20.
+settings, trained for a few steps, which does not change the time. Median over the steps after the
+first 20, divided by the number of sensors: with one thread processor time, pinned to one core;
+with more, time by the clock.
 
-Usage: python benchmarks/streaming.py [--sensors 1 10 100 1000 10000] [--quick]
+Usage: python benchmarks/streaming.py [--sensors 1 10 100 1000 10000] [--threads 1] [--quick]
 """
 
 from __future__ import annotations
 
 import os
 
-# One thread, before anybody starts more.
+# As many threads as the table says, before anybody starts more.
 os.environ["OMP_NUM_THREADS"] = "1"
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import argparse
 import importlib.metadata
@@ -30,7 +29,9 @@ import warp_phys as wp
 from warp_phys.data_gen import simulate
 
 HEADS = ("direct", "weights", "readout", "regression")
+DTYPES = (torch.float64, torch.float32)
 WARM_UP = 20
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def models(data: xr.Dataset) -> Iterator[tuple[str, wp.Warp | wp.WarpPhys]]:
@@ -45,15 +46,25 @@ def models(data: xr.Dataset) -> Iterator[tuple[str, wp.Warp | wp.WarpPhys]]:
     yield "Warp", warp
 
 
-def time_of_a_step(model: wp.Warp | wp.WarpPhys, sensors: int, steps: int) -> float:
-    """Return the median processor time of a step, in seconds."""
+def use(threads: int) -> None:
+    """Run on so many threads, and on so many cores where the system can say which."""
+    torch.set_num_threads(threads)
+    if CORES:
+        os.sched_setaffinity(0, CORES[:threads])
+
+
+def time_of_a_step(
+    model: wp.Warp | wp.WarpPhys, sensors: int, steps: int, dtype: torch.dtype
+) -> float:
+    """Return the median time of a step, in seconds."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     samples = np.random.default_rng(0).uniform(1.0, 5.0, (WARM_UP + steps, sensors, 2))
-    state = model.init_state(sensors)
+    state = model.init_state(sensors, dtype=dtype)
     times = []
     for number, observed in enumerate(samples):
-        begun = time.process_time()
+        begun = clock()
         state, _ = model.step(state, 0.1 * number, observed)
-        times.append(time.process_time() - begun)
+        times.append(clock() - begun)
     return statistics.median(times[WARM_UP:])
 
 
@@ -61,15 +72,16 @@ def main() -> None:
     """Time all models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sensors", type=int, nargs="+", default=[1, 10, 100, 1_000, 10_000])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--quick", action="store_true", help="ten steps, up to 1,000 sensors")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.steps, chosen.sensors = 10, [n for n in chosen.sensors if n <= 1_000]
-    torch.set_num_threads(1)
-    print(f"one thread; torch {importlib.metadata.version('torch')}; microseconds a sensor\n")
-    print(f"| model | {' | '.join(f'{n:,}' for n in chosen.sensors)} |")
-    print("|---" * (1 + len(chosen.sensors)) + "|")
+    use(1)
+    print(f"torch {importlib.metadata.version('torch')}; microseconds a sensor\n")
+    print(f"| model | dtype | threads | {' | '.join(f'{n:,}' for n in chosen.sensors)} |")
+    print("|---" * (3 + len(chosen.sensors)) + "|")
     data = simulate(
         "lotka_volterra",
         n=600,
@@ -78,9 +90,17 @@ def main() -> None:
         seed=0,
         progress=False,
     )
-    for name, model in models(data):
-        found = (1e6 * time_of_a_step(model, n, chosen.steps) / n for n in chosen.sensors)
-        print(f"| {name} | {' | '.join(f'{value:.3g}' for value in found)} |", flush=True)
+    trained = list(models(data))
+    for threads in chosen.threads:
+        use(threads)
+        for name, model in trained:
+            for dtype in DTYPES[: 1 if "regression" in name else 2]:
+                found = (
+                    1e6 * time_of_a_step(model, n, chosen.steps, dtype) / n for n in chosen.sensors
+                )
+                row = " | ".join(f"{value:.3g}" for value in found)
+                kind = str(dtype).removeprefix("torch.")
+                print(f"| {name} | {kind} | {threads} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

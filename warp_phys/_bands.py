@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -27,7 +25,7 @@ def bands(
     Args:
         network: Holds coordinates and calibration.
         estimate: (..., Q).
-        position: (...) int, samples seen.
+        position: (...) int, samples seen; or one number of them, shape (1,).
         level: Probability inside each unknown's own band.
 
     Returns:
@@ -35,22 +33,18 @@ def bands(
         the ends are NaN where the bands were never calibrated.
     """
     mean = estimate.mean
-    decode = network.coordinates.decode
-    if not network.calibration.measured:
-        value = decode(mean)
-        unknown = decode(torch.full_like(mean, torch.nan))
-        return value, unknown, unknown
-    scale = estimate.standard_deviation()
-    tail = 0.5 * (1.0 - level)
-    low, high = (network.calibration.offsets(position, p) for p in (tail, 1.0 - tail))
+    if network.calibration.measured:
+        scale = estimate.standard_deviation()
+        tail = 0.5 * (1.0 - level)
+        offsets = (network.calibration.offsets(position, p) for p in (tail, 1.0 - tail))
+        ends = [mean + offset.to(mean.dtype) * scale for offset in offsets]
+    else:
+        ends = [torch.full_like(mean, torch.nan)] * 2
+    found = network.coordinates.decode(torch.stack([mean, *ends]))
+    parts = found.parameters, found.initial_state, found.noise_sd
     # Quantiles map onto quantiles; that of a support with an upper bound alone decreases.
-    ends = decode(mean + low * scale), decode(mean + high * scale)
-    return decode(mean), _each(torch.minimum, *ends), _each(torch.maximum, *ends)
-
-
-def _each(choose: Callable[[Tensor, Tensor], Tensor], one: Physical, other: Physical) -> Physical:
-    return Physical(
-        choose(one.parameters, other.parameters),
-        choose(one.initial_state, other.initial_state),
-        choose(one.noise_sd, other.noise_sd),
+    return (
+        Physical(*(part[0] for part in parts)),
+        Physical(*(torch.minimum(part[1], part[2]) for part in parts)),
+        Physical(*(torch.maximum(part[1], part[2]) for part in parts)),
     )

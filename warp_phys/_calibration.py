@@ -19,6 +19,7 @@ from warp_phys.systems._errors import UsageError
 PROBABILITIES = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975, 0.99, 0.995),
 )
+_NORMAL = ndtri(np.array(PROBABILITIES))
 _MOST_LENGTHS = 48
 # Fewer records than this cannot tell a 5 % quantile.
 FEWEST_RECORDS = 100
@@ -85,11 +86,11 @@ class Calibration(nn.Module):
                 f"quantile of {probability:.4g}; choose a lower level"
             )
         # Between tabulated probabilities, straight lines on normal paper.
-        known, wanted = ndtri(np.array(PROBABILITIES)), ndtri(probability)
-        right = min(int(np.searchsorted(known, wanted)), len(known) - 1)
+        wanted = ndtri(probability)
+        right = min(int(np.searchsorted(_NORMAL, wanted)), len(_NORMAL) - 1)
         left = max(right - 1, 0)
-        span = known[right] - known[left]
-        weight = (wanted - known[left]) / span if span > 0 else 0.0
+        span = _NORMAL[right] - _NORMAL[left]
+        weight = (wanted - _NORMAL[left]) / span if span > 0 else 0.0
         column = self.quantiles[:, left] * (1 - weight) + self.quantiles[:, right] * weight
         row = torch.searchsorted(self.lengths, position.contiguous(), right=True) - 1
         return column[row.clamp(0, _MOST_LENGTHS - 1)]

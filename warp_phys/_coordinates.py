@@ -105,15 +105,14 @@ class Coordinates(nn.Module):
 
     def decode(self, coordinates: Tensor) -> Physical:
         """Return physical values of coordinates (..., Q), in their dtype."""
-        line = self.unscaled(coordinates)
-        batch = coordinates.shape[:-1]
-        parameters = self._assembled(line, "parameter", batch)
+        values = self._values(self.unscaled(coordinates))
+        parameters = self._assembled(values, "parameter", coordinates)
         return Physical(
             parameters=parameters,
             initial_state=implied_initial_state(self.system, parameters)
             if self.system.has_initial_state
-            else self._assembled(line, "initial_state", batch),
-            noise_sd=self._assembled(line, "noise_sd", batch),
+            else self._assembled(values, "initial_state", coordinates),
+            noise_sd=self._assembled(values, "noise_sd", coordinates),
         )
 
     def unscaled(self, coordinates: Tensor) -> Tensor:
@@ -121,13 +120,24 @@ class Coordinates(nn.Module):
         spread, center = self.spread.to(coordinates.dtype), self.center.to(coordinates.dtype)
         return coordinates * spread + center
 
-    def _assembled(self, line: Tensor, kind: Kind, batch: torch.Size) -> Tensor:
-        constants = self._constants(kind).to(line.dtype)
-        columns = [constant.expand(batch) for constant in constants]
+    def _values(self, line: Tensor) -> list[Tensor]:
+        """Return the unknowns (...) behind unconstrained values (..., Q), by support at once."""
+        values = list(line.unbind(-1))
+        for support in {entry.support for entry in self.entries}:
+            places = [place for place, entry in enumerate(self.entries) if entry.support == support]
+            alike = line if len(places) == len(values) else line[..., places]
+            for place, value in zip(places, to_physical(alike, support).unbind(-1), strict=True):
+                values[place] = value
+        return values
+
+    def _assembled(self, values: Sequence[Tensor], kind: Kind, like: Tensor) -> Tensor:
+        """Return one kind of physical value, (..., how many), for coordinates `like` (..., Q)."""
+        batch = like.shape[:-1]
+        constants = self._constants(kind).to(like.dtype)
+        columns = [constant.expand(batch) for constant in constants.unbind(0)]
         for place in self.positions(kind):
-            entry = self.entries[place]
-            columns[entry.index] = to_physical(line[..., place], entry.support)
-        return torch.stack(columns, dim=-1) if columns else line.new_zeros((*batch, 0))
+            columns[self.entries[place].index] = values[place]
+        return torch.stack(columns, dim=-1) if columns else like.new_zeros((*batch, 0))
 
     def _source(self, physical: Physical, kind: Kind) -> Tensor:
         return {

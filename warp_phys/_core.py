@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,8 @@ from warp_phys._records import Records
 from warp_phys._recurrence._decode import decode_states, exceeds_budget
 from warp_phys._recurrence._layer import LinearRecurrence
 from warp_phys._recurrence._root import root_outputs
-from warp_phys._samples import Samples, Scaling, hold
+from warp_phys._recurrence._transitions import Diagonal
+from warp_phys._samples import Samples, Scaling
 from warp_phys._settings import Settings
 
 # Bounds the temporaries of a pass over long data sets.
@@ -83,6 +86,7 @@ class Core(nn.Module):
             decay=settings.decay,
             dtype=self.dtype,
         )
+        self._copies: dict[torch.dtype, Self] = {}
 
     def signals(self, records: Records) -> Tensor:
         """Return what the drive reads, (N, T, C), of all records."""
@@ -105,6 +109,27 @@ class Core(nn.Module):
         self.double().eval().requires_grad_(requires_grad=False)
         self.dtype = torch.float64
 
+    def of_dtype(self, dtype: torch.dtype) -> Self:
+        """Return this network, or a copy whose weights are rounded to another dtype.
+
+        The copy is made where there is none yet, and for every new stream. What was measured,
+        scales and bands, it shares.
+        """
+        if dtype == self.dtype:
+            return self
+        if dtype not in self._copies:
+            self._copies[dtype] = self._rounded(dtype)
+        return self._copies[dtype]
+
+    def _rounded(self, dtype: torch.dtype) -> Self:
+        rounded = copy.copy(self)
+        rounded.dtype, rounded._copies = dtype, {}
+        rounded._modules = {
+            name: copy.deepcopy(part).to(dtype) if part and [*part.parameters()] else part
+            for name, part in self._modules.items()
+        }
+        return rounded
+
     def states(self, signals: Tensor) -> Tensor:
         """Return theta at every sample, (N, T, D)."""
         first = self.initial(signals[:, 0])
@@ -112,14 +137,14 @@ class Core(nn.Module):
         return torch.cat([first.unsqueeze(1), later], dim=1)
 
     def root_outputs(
-        self, signals: Tensor, root: WeightNetwork, elapsed: Tensor, place: int = 0
+        self, signals: Tensor, root: WeightNetwork, points: Tensor, place: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Decode theta at every sample as weights of a network of time; theta itself is not kept.
 
         Args:
             signals: (N, T, C).
             root: The network.
-            elapsed: (N, T) the scaled time to evaluate it at for each sample.
+            points: (N, T, width of its input) where to evaluate it for each sample.
             place: Number of a sample.
 
         Returns:
@@ -131,7 +156,7 @@ class Core(nn.Module):
             self.drive(signals)[:, 1:],
             self.initial(signals[:, 0]),
             root.shapes,
-            elapsed.unsqueeze(-1),
+            points,
             place,
         )
 
@@ -171,17 +196,24 @@ class Core(nn.Module):
         later = found[rows, (index - 1).clamp_min(0) // tile]
         return torch.where((index == 0).unsqueeze(1), first, later)
 
-    def init_stream(self, count: int) -> Stream:
-        """Return the memory of `count` sensors before their first sample."""
+    def init_stream(self, count: int, dtype: torch.dtype | None = None) -> Stream:
+        """Return the memory of `count` sensors before their first sample.
+
+        Args:
+            count: N.
+            dtype: What the steps compute in; by default that of the weights.
+        """
         outputs = self.scaling.outputs
         double = torch.float64
+        dtype = self.dtype if dtype is None else dtype
+        self._copies.pop(dtype, None)
         return Stream(
             theta=None,
             signals=torch.zeros(
                 count,
                 self.drive.reach,
                 self.drive.signal_width,
-                dtype=self.dtype,
+                dtype=dtype,
             ),
             start=torch.zeros(count, dtype=double),
             elapsed=torch.zeros(count, dtype=double),
@@ -206,34 +238,43 @@ class Core(nn.Module):
         """
         start = times if stream.count == 0 else stream.start
         elapsed = times - start
-        samples, seen, last = self._sample(stream, elapsed, observed, inputs)
-        signal = self.drive.signals(samples)[:, -1:]
+        present = observed.isfinite()
+        seen = present | stream.seen
+        last = torch.where(present, observed, stream.last)
+        samples = self._sample(stream, elapsed, torch.where(seen, last, torch.nan), present, inputs)
+        signal = self.drive.signals(samples)
         signals = torch.cat([stream.signals[:, 1:], signal], dim=1)
         if stream.theta is None:
             theta = self.initial(signal[:, 0])
         else:
-            theta = self.recurrence.step(self.drive.latest(signals), stream.theta)
+            theta = self._advanced(self.drive.latest(signals), stream.theta)
         memory = Stream(theta, signals, start, elapsed, seen, last, stream.count + 1)
-        return memory, theta, samples.elapsed[:, -1]
+        return memory, theta, samples.elapsed[:, 0]
 
     def _sample(
-        self, stream: Stream, elapsed: Tensor, observed: Tensor, inputs: Tensor
-    ) -> tuple[Samples, Tensor, Tensor]:
-        """Scale one sample; the one before it stands in front, so that it has a time step."""
-        held, seen, last = hold(observed.unsqueeze(1), stream.seen, stream.last)
-        grid = torch.stack([stream.elapsed, elapsed], dim=1)
-        if stream.count == 0:
-            grid = grid[:, 1:]
-        repeat = grid.shape[1]
+        self, stream: Stream, elapsed: Tensor, held: Tensor, present: Tensor, inputs: Tensor
+    ) -> Samples:
+        """Scale one sample (N, 1, ...), its gaps filled, and its time step."""
         samples = self.scaling.scale(
-            held.expand(-1, repeat, -1),
-            observed.isfinite().unsqueeze(1).expand(-1, repeat, -1),
-            inputs.unsqueeze(1).expand(-1, repeat, -1),
-            torch.ones_like(grid, dtype=torch.bool),
-            grid,
+            held.unsqueeze(1),
+            present.unsqueeze(1),
+            inputs.unsqueeze(1),
+            torch.ones((len(elapsed), 1), dtype=torch.bool),
+            elapsed.unsqueeze(1),
             self.dtype,
         )
-        return samples, seen, last
+        if stream.count == 0:
+            return samples
+        step = (elapsed - stream.elapsed) / self.scaling.typical_step - 1.0
+        return replace(samples, step=step.unsqueeze(1).to(self.dtype))
+
+    def _advanced(self, drive: Tensor, theta: Tensor) -> Tensor:
+        """Return the next theta (N, D)."""
+        structure = self.recurrence.transition()
+        if not isinstance(structure, Diagonal):
+            return self.recurrence.step(drive, theta)
+        # One new array of theta's size: memory fresh from the system costs more than the sums.
+        return (drive @ self.recurrence.input_matrix.mT).addcmul_(structure.values, theta)
 
 
 def blocks(count: int, length: int) -> Sequence[slice]:

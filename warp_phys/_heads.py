@@ -124,7 +124,20 @@ class WeightNetwork(nn.Module):
 
     def forward(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate networks (..., D) at inputs (..., width of the input)."""
+        if theta.ndim == 2 and len(theta) == len(inputs) and not torch.is_grad_enabled():
+            return self._of_rows(theta, inputs)
         return evaluate(self.shapes, theta, inputs)
+
+    def _of_rows(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """The same of networks (N, D), by products from the left, which take half the time."""
+        hidden, offset = inputs.unsqueeze(1), 0
+        for layer, (out, into) in enumerate(self.shapes):
+            middle = offset + out * into
+            weight = theta[:, offset:middle].unflatten(1, (out, into))
+            offset = middle + out
+            hidden = torch.tanh(hidden) if layer else hidden
+            hidden = torch.baddbmm(theta[:, None, middle:offset], hidden, weight.mT)
+        return hidden.squeeze(1)
 
 
 class InitialState(nn.Module):

@@ -43,7 +43,7 @@ class Network(Core):
     def forward(self, signals: Tensor, elapsed: Tensor) -> Gaussian:
         """Return the distribution over the unknowns at every sample."""
         if isinstance(self.head, Weights):
-            outputs, _ = self.root_outputs(signals, self.head.root, elapsed)
+            outputs, _ = self.root_outputs(signals, self.head.root, elapsed.unsqueeze(-1))
             return self.head.read(outputs)
         if isinstance(self.head, Readout):
             return self.head.read(self.readings(signals, self.head.network))

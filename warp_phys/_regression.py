@@ -22,7 +22,7 @@ from torch import Tensor
 
 from warp_phys._normal_equations import Sums, drive_of_sums, solve
 from warp_phys._records import Records
-from warp_phys._recurrence import linear_recurrence, recurrence_step
+from warp_phys._recurrence import linear_recurrence
 from warp_phys._recurrence._transitions import Diagonal, Identity, Transition
 from warp_phys._weak_form import (
     POINTS,
@@ -62,6 +62,8 @@ class Regression:
         self.states = len(system.states)
         self.names = form.names
         self.units = form.units
+        fixed = [torch.nan if p.fixed is None else p.fixed for p in system.parameters]
+        self.fixed = torch.tensor(fixed, dtype=torch.float64)
         size = len(form.names)
         self.integrals = self.states * (size + 1)
         self.size = self.states * (size * size + size + 1) + 1
@@ -88,17 +90,12 @@ class Regression:
 
     def integrands(self, times: Tensor, states: Tensor, inputs: Tensor) -> Tensor:
         """Return f0 and F at samples, (N, T, S (Q + 1)), of states (N, T, S)."""
-        template = torch.tensor(
-            [1.0 if p.fixed is None else p.fixed for p in self.system.parameters],
-            dtype=states.dtype,
-        ).view(-1, 1, 1)
-        if self.known is not None:
-            template = self.known.T.unsqueeze(2)
+        fixed = self.fixed.unsqueeze(1) if self.known is None else self.known.T
         known = inputs.movedim(-1, 0) if self.system.inputs else None
         terms = self.system.affine_terms(
             times,
             states.movedim(-1, 0),
-            template.expand(-1, *times.shape),
+            fixed.unsqueeze(2).expand(-1, *times.shape),
             known,
         )
         if terms is None:
@@ -125,11 +122,9 @@ class Regression:
 
     def parameters(self, coordinates: Tensor) -> Tensor:
         """Return parameters (..., P) of q (..., Q), NaN where q does not determine them."""
-        fixed = [torch.nan if p.fixed is None else p.fixed for p in self.system.parameters]
-        template = torch.tensor(fixed, dtype=coordinates.dtype)
         batch = coordinates.shape[:-1]
-        template = template.view(-1, *[1] * len(batch)).expand(-1, *batch)
-        found = self.system.parameters_from_coordinates(coordinates.movedim(-1, 0), template)
+        fixed = self.fixed.view(-1, *[1] * len(batch)).expand(-1, *batch)
+        found = self.system.parameters_from_coordinates(coordinates.movedim(-1, 0), fixed)
         return found.movedim(0, -1)
 
     def _accumulated(self, drive: Tensor) -> Tensor:
@@ -177,15 +172,12 @@ class Regression:
             sums=sums,
             count=stream.count + 1,
         )
-        memory = stream.keep_where(usable, after)
+        memory = after if usable.all() else stream.keep_where(usable, after)
         return memory, solve(Sums.from_flat(memory.sums, self.states, len(self.names)))
 
     def _advanced(self, state: Tensor, drive: Tensor) -> Tensor:
         """Return the next state (N, D) of a recurrence."""
-        size = drive.shape[-1]
-        return recurrence_step(
-            self._transition(size), torch.eye(size, dtype=drive.dtype), drive, state
-        )
+        return self._transition(drive.shape[-1]).step(state, drive)
 
 
 def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tensor:
@@ -196,12 +188,14 @@ def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tenso
         integrands: (N, 4, S (Q + 1)).
         count: (N,) samples so far.
     """
+    later = count > POINTS
+    if later.all():
+        return later_increments(times, integrands)[:, 0]
     added = torch.zeros_like(integrands[:, -1])
     for few in range(2, POINTS + 1):
         chosen = count == few
         if chosen.any():
             added[chosen] = first_increments(times[chosen, -few:], integrands[chosen, -few:])[:, -1]
-    later = count > POINTS
     if later.any():
         added[later] = later_increments(times[later], integrands[later])[:, 0]
     return added

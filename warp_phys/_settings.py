@@ -41,6 +41,7 @@ class Settings:
     window: int = 20
     width: int = 128
     root_width: int = 16
+    frequencies: int = 12
     state_size: int = 64
     forgetting: float = 1.0
     dtype: DtypeName = "float32"
@@ -82,16 +83,23 @@ def check_settings(**given: Any) -> Settings:
     ):
         if name in values:
             _check_choice(name, values[name], kind)
-    for name in ("window", "width", "root_width", "state_size", "rank"):
-        value = values.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise UsageError(f"expected {name} to be a positive whole number, got {value!r}")
-    if not 0.0 < values.get("forgetting", 1.0) <= 1.0:
-        raise UsageError(f"expected 0 < forgetting <= 1, got {values['forgetting']!r}")
+    _check_numbers(values)
     if values.get("stable") and values.get("structure", "diagonal") not in STABLE_STRUCTURES:
         values.pop("stable")
         values.pop("decay", None)
     return Settings(**values)
+
+
+def _check_numbers(values: dict[str, Any]) -> None:
+    for name in ("window", "width", "root_width", "state_size", "rank"):
+        value = values.get(name, 1)
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"expected {name} to be a positive whole number, got {value!r}")
+    frequencies = values.get("frequencies", 0)
+    if not isinstance(frequencies, int) or frequencies < 0:
+        raise UsageError(f"expected frequencies to be 0, 1, 2, ..., got {frequencies!r}")
+    if not 0.0 < values.get("forgetting", 1.0) <= 1.0:
+        raise UsageError(f"expected 0 < forgetting <= 1, got {values['forgetting']!r}")
 
 
 def _check_choice(name: str, value: object, kind: Any) -> None:

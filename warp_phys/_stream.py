@@ -40,13 +40,25 @@ class StreamEstimate:
     initial_state: Tensor
 
 
-def stream_start(model: WarpPhys, sensors: int) -> Stream:
-    """Return the memory of sensors before their first sample."""
+def stream_start(model: WarpPhys, sensors: int, dtype: torch.dtype) -> Stream:
+    """Return the memory of sensors before their first sample; see `WarpPhys.init_state`."""
+    check_start(sensors, dtype)
+    if model.settings.head == "regression":
+        if dtype != torch.float64:
+            raise UsageError(
+                f"expected dtype=torch.float64 for the regression head, whose sums need its "
+                f"digits, got {dtype}"
+            )
+        return Regression(model.system, model.settings.forgetting).start(sensors)
+    return model.built()[0].init_stream(sensors, dtype)
+
+
+def check_start(sensors: int, dtype: torch.dtype) -> None:
+    """Raise UsageError unless a stream of so many sensors can be computed in a dtype."""
     if sensors < 1:
         raise UsageError(f"expected at least one sensor, got {sensors}")
-    if model.settings.head == "regression":
-        return Regression(model.system, model.settings.forgetting).start(sensors)
-    return model.built()[0].init_stream(sensors)
+    if dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"expected dtype to be torch.float32 or torch.float64, got {dtype!r}")
 
 
 @torch.no_grad()
@@ -58,13 +70,11 @@ def stream_step(
     known = _known_inputs(model, len(times), inputs)
     if isinstance(stream, RegressionStream):
         return _regression_step(model, stream, times, observed, known)
-    network, _ = model.built()
+    network = model.built()[0].of_dtype(stream.signals.dtype)
     memory, estimate = network.estimate_step(stream, times, observed, known)
-    position = torch.full((len(times),), memory.count)
-    value, lower, upper = bands(network, estimate, position, BAND_LEVEL)
-    return memory, StreamEstimate(
-        value.parameters, lower.parameters, upper.parameters, value.initial_state
-    )
+    value, lower, upper = bands(network, estimate, torch.tensor([memory.count]), BAND_LEVEL)
+    found = value.parameters, lower.parameters, upper.parameters, value.initial_state
+    return memory, StreamEstimate(*(part.double() for part in found))
 
 
 def _regression_step(

@@ -40,6 +40,7 @@ class Schedule:
     seed: int
     time_budget: float | None
     patience: int | None
+    context: int | str | None = None
 
     def rate(self, progress: Progress) -> float:
         """Return the learning rate: a short rise, then half a cosine down to almost nothing.
@@ -75,6 +76,7 @@ def train(
     seed: int = 0,
     time_budget: float | None = None,
     patience: int | None = 10,
+    context: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -98,6 +100,9 @@ def train(
             threads give the same bits, unless a time budget ends training.
         time_budget: Seconds of training after which it ends with what it has.
         patience: Evaluations (25 in a full run) without improvement after which it ends.
+        context: Of `Warp`: train for forecasts from theta after this many samples alone; a number,
+            or the name of the data sets' variable (trajectory,) that holds it. None: from every
+            sample on, and for the next sample.
         checkpoint: A .safetensors file, rewritten at every evaluation; where it exists already,
             training goes on from it and ends as if it had not been interrupted.
         progress: Show a progress bar.
@@ -117,7 +122,9 @@ def train(
         >>> history.sizes["step"] > 0
         True
     """
-    schedule = Schedule(loss, steps, batch_size, learning_rate, seed, time_budget, patience)
+    schedule = Schedule(
+        loss, steps, batch_size, learning_rate, seed, time_budget, patience, context
+    )
     _check_schedule(schedule)
     try:
         task = _task(model, data, validation, schedule)
@@ -146,7 +153,9 @@ def _task(
     if validation is None:
         data, validation = split(data, schedule.seed)
     if isinstance(model, Warp):
-        return WarpTask(model, data, validation, schedule.seed)
+        return WarpTask(model, data, validation, schedule.seed, schedule.context)
+    if schedule.context is not None:
+        raise UsageError("context is of Warp; a WarpPhys model learns from every sample")
     return PhysicsTask(model, data, validation, schedule.loss, schedule.seed)
 
 

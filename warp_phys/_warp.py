@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -13,17 +14,31 @@ from warp_phys._heads import WeightNetwork
 from warp_phys._model_file import read_model, write_model
 from warp_phys._recurrence._root import still_outputs
 from warp_phys._settings import Settings, check_settings
-from warp_phys._stream import checked_sample
+from warp_phys._stream import check_start, checked_sample
 from warp_phys.systems._errors import UsageError
+
+# The settings a caller chooses.
+_CHOICES = (
+    "structure",
+    "rank",
+    "initial",
+    "drive",
+    "width",
+    "root_width",
+    "frequencies",
+    "dtype",
+)
 
 
 class WarpNetwork(Core):
     """The core with a root network y = MLP_theta(tau) that emits the outputs themselves."""
 
     def __init__(self, settings: Settings, outputs: int) -> None:
-        root = WeightNetwork([1, settings.root_width, settings.root_width, outputs])
+        inputs = 1 + 2 * settings.frequencies
+        root = WeightNetwork([inputs, settings.root_width, settings.root_width, outputs])
         super().__init__(settings, root.draw(), outputs, 0, logarithmic=False)
         self.root = root
+        self.frequencies = settings.frequencies
 
     def following(self, signals: Tensor, elapsed: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """Return every sample but the first as its predecessor's theta predicts it.
@@ -38,12 +53,18 @@ class WarpNetwork(Core):
         """
         # The last sample's own theta predicts nothing; it may be the one asked for.
         ahead = torch.cat([elapsed[:, 1:], elapsed[:, -1:]], dim=1)
-        outputs, theta = self.root_outputs(signals, self.root, ahead, place)
+        outputs, theta = self.root_outputs(signals, self.root, self.points(ahead), place)
         return outputs[:, :-1], theta
 
     def frozen(self, theta: Tensor, elapsed: Tensor) -> Tensor:
         """Return scaled outputs (N, M, O) of one theta (N, D) a record at times (N, M)."""
-        return still_outputs(self.root.shapes, theta, elapsed.unsqueeze(-1))
+        return still_outputs(self.root.shapes, theta, self.points(elapsed))
+
+    def points(self, elapsed: Tensor) -> Tensor:
+        """Return what the root reads at scaled times (...): time, its sines and cosines."""
+        orders = torch.arange(1, self.frequencies + 1, dtype=elapsed.dtype, device=elapsed.device)
+        turns = 2.0 * math.pi * elapsed.unsqueeze(-1) * orders
+        return torch.cat([elapsed.unsqueeze(-1), turns.sin(), turns.cos()], dim=-1)
 
     def physical(self, scaled: Tensor) -> Tensor:
         """Return outputs in their units, float64."""
@@ -57,8 +78,9 @@ class Warp(nn.Module):
         \theta_t = A \theta_{t-1} + B (x_t - x_{t-1}), \qquad
         y(\tau) = \mathrm{MLP}_{\theta_t}(\tau)
 
-    theta_t is the weights of a perceptron of time. Trained so that theta_t predicts the next
-    sample and, frozen, the rest of the record.
+    theta_t is the weights of a perceptron of tau, the time in lengths of the training records,
+    which reads tau and, so that it can oscillate, sin and cos of 2 pi k tau, k = 1, 2, ... Trained
+    so that theta_t predicts the next sample and, frozen, the rest of the record.
 
     Args:
         structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
@@ -68,6 +90,7 @@ class Warp(nn.Module):
         drive: "difference" (the paper's), "raw" or "features".
         width: Hidden width of the initial state's network.
         root_width: Hidden width of the root network.
+        frequencies: How many sines and cosines of time the root network reads; 0 for time alone.
         dtype: "float32" or "float64".
 
     References:
@@ -87,6 +110,7 @@ class Warp(nn.Module):
         drive: str | None = None,
         width: int | None = None,
         root_width: int | None = None,
+        frequencies: int | None = None,
         dtype: str | None = None,
     ) -> None:
         super().__init__()
@@ -98,6 +122,7 @@ class Warp(nn.Module):
             drive=drive,
             width=width,
             root_width=root_width,
+            frequencies=frequencies,
             dtype=dtype,
         )
         self.network: WarpNetwork | None = None
@@ -121,9 +146,15 @@ class Warp(nn.Module):
             raise UsageError("the Warp model is not trained yet; call train(model, data) first")
         return self.network
 
-    def init_state(self, sensors: int = 1) -> Stream:
-        """Return the memory of sensors before their first sample; its size never grows."""
-        return self.built().init_stream(sensors)
+    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
+        """Return the memory of sensors before their first sample; its size never grows.
+
+        Args:
+            sensors: How many there are.
+            dtype: What the steps compute in, torch.float64 or, in half the space, torch.float32.
+        """
+        check_start(sensors, dtype)
+        return self.built().init_stream(sensors, dtype)
 
     @torch.no_grad()
     def step(self, state: Stream, times: Any, observed: Any) -> tuple[Stream, Tensor]:
@@ -138,7 +169,8 @@ class Warp(nn.Module):
             The new memory and theta_t (N, D).
         """
         clock, values = checked_sample(state, times, observed)
-        memory, theta, _ = self.built().step(state, clock, values, values[:, :0])
+        network = self.built().of_dtype(state.signals.dtype)
+        memory, theta, _ = network.step(state, clock, values, values[:, :0])
         return memory, theta
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -150,8 +182,7 @@ class Warp(nn.Module):
     def load(cls, path: str | os.PathLike[str]) -> Warp:
         """Read a model written by `save`; nothing in the file is executed."""
         tensors, header = read_model(path, "Warp")
-        names = ("structure", "rank", "initial", "drive", "width", "root_width", "dtype")
-        model = cls(**{name: header["settings"][name] for name in names})
+        model = cls(**{name: header["settings"][name] for name in _CHOICES})
         network = model.build(tuple(header["outputs"]), seed=0)
         network.for_inference()
         network.load_state_dict(tensors)

@@ -29,11 +29,24 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
     count = nodes.shape[-1]
     span = (nodes[..., -1] - nodes[..., 0]).unsqueeze(-1)
     scaled = (nodes - nodes[..., -1:]) / span
-    powers = torch.arange(count, dtype=nodes.dtype)
-    vandermonde = scaled.unsqueeze(-2) ** powers.unsqueeze(-1)
     low = (start.unsqueeze(-1) - nodes[..., -1:]) / span
-    moments = -(low ** (powers + 1)) / (powers + 1)
-    return span * torch.linalg.solve(vandermonde, moments)
+    moments = -low.expand(scaled.shape).cumprod(-1) / torch.arange(1, count + 1)
+    return span * _vandermonde_solution(scaled, moments)
+
+
+def _vandermonde_solution(nodes: Tensor, moments: Tensor) -> Tensor:
+    """Return w (..., m) with sum(w nodes^k) = moments[k], k = 0, ..., m - 1.
+
+    By the elimination of A. Bjorck, V. Pereyra, Math. Comp. 24, 893 (1970), sec. 3.
+    """
+    last = nodes.shape[-1] - 1
+    x, w = (values.movedim(-1, 0).contiguous() for values in (nodes, moments))
+    for k in range(last):
+        w[k + 1 :] -= x[k] * w[k:-1]
+    for k in reversed(range(last)):
+        w[k + 1 :] /= x[k + 1 :] - x[: last - k]
+        w[k:last] = w[k:last] - w[k + 1 :]
+    return w.movedim(0, -1)
 
 
 def first_increments(times: Tensor, values: Tensor) -> Tensor:
@@ -63,8 +76,11 @@ def later_increments(times: Tensor, values: Tensor) -> Tensor:
     """
     nodes = times.unfold(1, POINTS, 1)
     weights = integral_weights(nodes, nodes[..., -2])
-    windows = values.unfold(1, POINTS, 1)  # (N, T - 3, K, 4)
-    return (windows @ weights.unsqueeze(-1)).squeeze(-1)
+    count = nodes.shape[1]
+    added = weights[..., :1] * values[:, :count]
+    for place in range(1, POINTS):
+        added.addcmul_(weights[..., place : place + 1], values[:, place : place + count])
+    return added
 
 
 def increments(times: Tensor, values: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def make_task(
     splits = {}
     for split in ("train", "validation", "test"):
         count = getattr(sizes, split)
-        data = paper_data(source, split=split, n=count, progress=False)  # type: ignore[arg-type]
+        data = paper_data(source, split=split, n=count, progress=False)
         if alter is not None:
             data = alter(split, data)
         splits[split] = _split(data, chosen, repeat=name == "lv_repeat_copy")

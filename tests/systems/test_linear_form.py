@@ -18,6 +18,8 @@ from warp_phys.systems import (
     UsageError,
     VanDerPol,
 )
+from warp_phys.systems._linear_form import jacobian, rhs_of_coordinates
+from warp_phys.systems._registry import SHIPPED, as_system
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,45 @@ def test_fixing_what_enters_nonlinearly_makes_it_affine() -> None:
     form = Saturating(half=1.0).affine_form
     assert form is not None
     assert form.names == ("rate",)
+
+
+AFFINE = [name for name in SHIPPED if as_system(name).affine_form is not None]
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_slopes_are_the_derivatives(name: str) -> None:
+    system = as_system(name)
+    form = system.affine_form
+    assert form is not None
+    generator = torch.Generator().manual_seed(0)
+
+    def random(count: int) -> torch.Tensor:
+        return 0.5 + torch.rand(count, 3, 7, generator=generator, dtype=torch.float64)
+
+    t, y, parameters = random(1)[0], random(len(system.states)), random(len(system.parameters))
+    inputs = random(len(system.inputs)) if system.inputs else None
+    terms = system.affine_terms(t, y, parameters, inputs)
+    assert terms is not None
+    function = rhs_of_coordinates(system, form, t, y, parameters, inputs)
+    origin = y.new_zeros(len(form.names), 3, 7)
+    torch.testing.assert_close(terms[0], function(origin), rtol=0.0, atol=0.0)
+    torch.testing.assert_close(terms[1], jacobian(function, origin), rtol=1e-13, atol=1e-14)
+
+
+def test_slopes_keep_their_digits_beside_large_terms() -> None:
+    class Heated(System):
+        """What is known is large, and so is the rate that makes the rest count."""
+
+        states = (State("x", "1"),)
+        parameters = (Parameter("rate", "1", "positive", (1e6, 1e8)),)
+
+        def rhs(self, t, y, p):
+            return (1e3 * y[0] - 1e-4 * p.rate * torch.sin(y[0]),)
+
+    y = torch.linspace(1.0, 2.0, 5, dtype=torch.float64)[None]
+    terms = Heated().affine_terms(0.0, y, torch.full((1, 5), torch.nan))
+    assert terms is not None
+    torch.testing.assert_close(terms[1][0], -1e-4 * torch.sin(y), rtol=1e-14, atol=0.0)
 
 
 def column(*values: float) -> torch.Tensor:

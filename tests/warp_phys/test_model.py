@@ -1,5 +1,6 @@
 """Models: every head and drive as batch, as stream, alone and from a file."""
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -104,11 +105,13 @@ def driven(data: xr.Dataset) -> wp.WarpPhys:
     return built
 
 
-def streamed(model: wp.WarpPhys, data: xr.Dataset) -> dict[str, np.ndarray]:
+def streamed(
+    model: wp.WarpPhys, data: xr.Dataset, dtype: torch.dtype = torch.float64
+) -> dict[str, np.ndarray]:
     """Return what a streaming pass over the records gives, each (N, T, ...)."""
     times = np.broadcast_to(data.time.values, data.observed.shape[:2])
     inputs = data.inputs.values if "inputs" in data else None
-    state = model.init_state(len(times))
+    state = model.init_state(len(times), dtype=dtype)
     steps = []
     for place in range(times.shape[1]):
         known = None if inputs is None else inputs[:, place]
@@ -130,6 +133,14 @@ def assert_stream_equals_batch(model: wp.WarpPhys, data: xr.Dataset) -> None:
 class TestEveryModel:
     def test_stream_equals_batch(self, model: wp.WarpPhys, fresh: xr.Dataset) -> None:
         assert_stream_equals_batch(model, fresh)
+
+    def test_a_stream_in_single_precision_is_close(
+        self, model: wp.WarpPhys, fresh: xr.Dataset
+    ) -> None:
+        batch, stream = wp.estimate(model, fresh), streamed(model, fresh, torch.float32)
+        for key, name in {**BANDS, "initial_state": "initial_state"}.items():
+            assert stream[key].dtype == np.float64
+            np.testing.assert_allclose(stream[key], batch[name], rtol=1e-5, err_msg=name)
 
     def test_alone_equals_in_the_batch(self, model: wp.WarpPhys, fresh: xr.Dataset) -> None:
         together = wp.estimate(model, fresh)
@@ -232,6 +243,39 @@ class TestStreamOfSensors:
     def test_there_is_at_least_one_sensor(self, trained: wp.WarpPhys) -> None:
         with pytest.raises(UsageError, match="at least one sensor, got 0"):
             trained.init_state(0)
+
+    def test_single_precision_takes_half_the_space(self, trained: wp.WarpPhys) -> None:
+        for dtype in (torch.float32, torch.float64):
+            state, _ = trained.step(trained.init_state(2, dtype=dtype), 0.0, [[10.0, 5.0]] * 2)
+            assert state.signals.dtype == state.theta.dtype == dtype
+            # Time keeps its digits.
+            assert state.start.dtype == state.elapsed.dtype == torch.float64
+
+    def test_a_new_stream_reads_the_weights_as_they_are(self, trained: wp.WarpPhys) -> None:
+        model = copy.deepcopy(trained)
+
+        def first() -> torch.Tensor:
+            state = model.init_state(dtype=torch.float32)
+            return model.step(state, 0.0, [[10.0, 5.0]])[1].parameters
+
+        before = first()
+        model.built()[0].initial.base.add_(0.1)
+        assert (first() != before).all()
+
+    def test_a_stream_goes_on_in_another_process(self, trained: wp.WarpPhys) -> None:
+        state, _ = trained.step(trained.init_state(dtype=torch.float32), 0.0, [[10.0, 5.0]])
+        model, again = pickle.loads(pickle.dumps((trained, state)))
+        one, other = (
+            m.step(s, 1.0, [[11.0, 5.0]])[1] for m, s in ((trained, state), (model, again))
+        )
+        assert torch.equal(one.parameters, other.parameters)
+
+    def test_other_precisions_are_refused(self, trained: wp.WarpPhys) -> None:
+        with pytest.raises(UsageError, match=r"torch.float32 or torch.float64, got torch.float16"):
+            trained.init_state(dtype=torch.float16)
+        regression = wp.WarpPhys("lotka_volterra", head="regression")
+        with pytest.raises(UsageError, match=r"dtype=torch.float64 for the regression head"):
+            regression.init_state(dtype=torch.float32)
 
 
 def test_long_records_of_a_narrow_state_stream_alike() -> None:

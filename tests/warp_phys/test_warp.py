@@ -10,6 +10,7 @@ import xarray as xr
 
 import warp_phys as wp
 from warp_phys._records import read_records
+from warp_phys._warp_task import WarpTask
 from warp_phys.data_gen import simulate
 from warp_phys.systems import OutputExistsError, UsageError
 
@@ -18,7 +19,7 @@ CASES: list[dict[str, Any]] = [
     {},
     {"drive": "features", "initial": "learned"},
     {"drive": "raw", "structure": "dense", "dtype": "float64"},
-    {"structure": "identity"},
+    {"structure": "identity", "frequencies": 0},
 ]
 
 
@@ -33,7 +34,9 @@ def trained(**settings: Any) -> wp.Warp:
     return model
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case.values()) or "usual")
+@pytest.fixture(
+    scope="module", params=CASES, ids=lambda case: "-".join(map(str, case.values())) or "usual"
+)
 def model(request: pytest.FixtureRequest) -> wp.Warp:
     return trained(**request.param)
 
@@ -59,6 +62,40 @@ def test_it_learns_the_sine() -> None:
     assert np.sqrt(np.mean(error**2)) < 0.3 * float(validation.observed.std())
 
 
+def test_trained_for_a_context_it_forecasts_better_from_there() -> None:
+    data, validation = sines(300, 0), sines(100, 1)
+
+    def error(model: wp.Warp, **options: Any) -> float:
+        wp.train(model, data, validation, steps=150, batch_size=32, progress=False, **options)
+        known = validation.isel(time=slice(4))
+        ahead = wp.forecast(model, TIMES[4:], data=known).predicted.values
+        return float(np.sqrt(np.mean((ahead - validation.observed.values[:, 4:]) ** 2)))
+
+    assert error(wp.Warp(root_width=8), context=4) < error(wp.Warp(root_width=8))
+    named, number = wp.Warp(root_width=8), wp.Warp(root_width=8)
+    contexts = np.full(300, 4)
+    data = data.assign(shown=("trajectory", contexts))
+    validation = validation.assign(shown=("trajectory", contexts[:100]))
+    assert error(named, context="shown") == error(number, context=4)
+
+
+def test_samples_within_each_context_are_not_predicted() -> None:
+    data = sines(60, 0)
+    contexts = np.random.Generator(np.random.Philox(key=0)).integers(2, 10, 60)
+    within = np.arange(16) < contexts[:, None]
+    data = data.assign(shown=("trajectory", contexts))
+    task = WarpTask(wp.Warp(root_width=4, dtype="float64"), data, data, 0, "shown")
+    index = torch.arange(60)
+    network = task.network
+    signals, elapsed = task.training.signals, task.training.elapsed
+    squares = []
+    for row, shown in enumerate(contexts):
+        theta = network.states(signals[[row], :shown])[:, -1]
+        error = network.frozen(theta, elapsed[[row]]) - task.training.target[[row]]
+        squares.append(error[0].square()[torch.as_tensor(~within[row])])
+    assert torch.allclose(task.loss(index, 0), torch.cat(squares).mean(), rtol=1e-12)
+
+
 class TestEveryWarp:
     def test_stream_equals_batch(self, model: wp.Warp) -> None:
         random = np.random.Generator(np.random.Philox(key=0))
@@ -70,6 +107,15 @@ class TestEveryWarp:
         for place in range(16):
             state, theta = model.step(state, times[:, place], data.observed.values[:, place])
             torch.testing.assert_close(theta, batch[:, place], rtol=1e-11, atol=1e-11)
+
+    def test_a_stream_in_single_precision_is_close(self, model: wp.Warp) -> None:
+        data = sines(3, 2, noise=0.05)
+        expected = batch_states(model, data)
+        state = model.init_state(3, dtype=torch.float32)
+        for place, time in enumerate(TIMES):
+            state, theta = model.step(state, time, data.observed.values[:, place])
+            assert theta.dtype == torch.float32
+            torch.testing.assert_close(theta.double(), expected[:, place], rtol=1e-4, atol=1e-5)
 
     def test_alone_equals_in_the_batch(self, model: wp.Warp) -> None:
         data = sines(6, 4, missing=0.2)
@@ -120,6 +166,26 @@ def test_several_outputs_of_no_known_system() -> None:
 
 
 class TestMessages:
+    @pytest.mark.parametrize(
+        ("context", "message"),
+        [
+            (0, "context: expected 1 to 15 of 16 samples, got 0 for trajectory 0"),
+            (16, "expected 1 to 15 of 16 samples, got 16"),
+            ("shown", "context: expected a number or the name of a variable"),
+        ],
+    )
+    def test_contexts_that_cannot_be(self, context: int | str, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            wp.train(wp.Warp(), sines(20, 0), context=context, progress=False)
+
+    def test_context_is_of_warp(self) -> None:
+        with pytest.raises(UsageError, match="context is of Warp"):
+            wp.train(wp.WarpPhys("sine"), sines(20, 0), context=4, progress=False)
+
+    def test_frequencies_are_counted(self) -> None:
+        with pytest.raises(UsageError, match=r"expected frequencies to be 0, 1, 2, \.\.\., got -1"):
+            wp.Warp(frequencies=-1)
+
     def test_not_trained_yet(self) -> None:
         for action in (wp.Warp().init_state, lambda: wp.Warp().save("warp.safetensors")):
             with pytest.raises(UsageError, match="the Warp model is not trained yet"):

@@ -1,5 +1,7 @@
 """The weak form: running integrals of sampled values, on any ascending times."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,26 @@ def test_weights_integrate_cubics_exactly(times: Tensor, curve: Polynomial, begi
     elapsed = (times - times[:, :1])[0].numpy()
     expected = integral(elapsed[-1]) - integral(elapsed[begin])
     assert abs(float((weights * values[..., 0]).sum()) - expected) < 1e-10 * scale
+
+
+@given(grids(least=POINTS, most=POINTS), st.integers(2, POINTS))
+def test_weights_are_the_integrals_of_the_basis(times: Tensor, count: int) -> None:
+    nodes = times[:, :count]
+    found = integral_weights(nodes, nodes[:, -2])[0].numpy()
+    exact = [Fraction(float(node)) for node in nodes[0]]
+    for place, node in enumerate(exact):
+        basis = [Fraction(1)]  # coefficients, that of the constant first
+        for other in exact[:place] + exact[place + 1 :]:
+            shifted, scaled = [Fraction(0), *basis], [other * part for part in basis]
+            basis = [
+                (one - two) / (node - other)
+                for one, two in zip(shifted, [*scaled, Fraction(0)], strict=True)
+            ]
+        expected = sum(
+            part * (exact[-1] ** (power + 1) - exact[-2] ** (power + 1)) / (power + 1)
+            for power, part in enumerate(basis)
+        )
+        assert abs(found[place] - float(expected)) <= 1e-9 * np.abs(found).max()
 
 
 @given(grids(), CUBICS)

@@ -1,0 +1,155 @@
+"""The study: all cells, on several processes, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.paper._cells import (
+    LEARNING_RATES,
+    Cell,
+    Extent,
+    result_cells,
+    tuned_on,
+    tuning_cells,
+)
+from benchmarks.paper._one_cell import run_cell
+from warp_phys.systems._errors import UsageError
+
+Lines = list[dict[str, Any]]
+
+
+class Store:
+    """A folder with one file for each cell that is done; a killed run loses what was under way.
+
+    Args:
+        folder: Made where it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, cell: Cell) -> Lines | None:
+        """Return the lines of a cell, None where it has not been done."""
+        path = self._path(cell)
+        if not path.exists():
+            return None
+        found: Lines = json.loads(path.read_text())
+        return found
+
+    def write(self, cell: Cell, lines: Lines) -> None:
+        """Keep the lines of a cell, whole or not at all."""
+        path = self._path(cell)
+        temporary = path.with_suffix(".partial")
+        temporary.write_text(json.dumps(lines, default=_plain))
+        temporary.replace(path)
+
+    def _path(self, cell: Cell) -> Path:
+        return self.folder / f"{cell.key}.json"
+
+
+def run_study(extent: Extent, folder: Path, *, workers: int, minutes: float | None) -> None:
+    """Do what is missing of a study: first the tuning, then all tables.
+
+    Args:
+        extent: How large it is.
+        folder: Of the store.
+        workers: Processes, one thread each.
+        minutes: After which no further cell is begun; None to go on to the end.
+    """
+    store = Store(folder)
+    with _pool(workers) as pool, tqdm(unit="cell", desc="study") as bar:
+        deadline = None if minutes is None else time.monotonic() + 60.0 * minutes
+        for cells in (list(tuning_cells(extent)), list(result_cells(extent))):
+            missing = [cell for cell in cells if store.read(cell) is None]
+            bar.reset(total=len(missing))
+            _run(pool, missing, store, workers, bar, deadline)
+
+
+def lines_of(extent: Extent, folder: Path) -> list[tuple[Cell, dict[str, Any]]]:
+    """Return what is done of a study."""
+    store = Store(folder)
+    found = []
+    for cell in (*tuning_cells(extent), *result_cells(extent)):
+        found += [(cell, line) for line in store.read(cell) or []]
+    return found
+
+
+def tuned_rate(cell: Cell, store: Store) -> float:
+    """Return the learning rate with the lowest validation loss in the tuning of a cell's row."""
+    if cell.learning_rate is not None:
+        return cell.learning_rate
+    # A variant of a row is trained as the row it varies.
+    name = "WARP, diagonal A" if cell.table == "ablation" else cell.row
+    losses = {}
+    for other in tuning_cells(cell.extent):
+        if (other.row, other.task) == (name, tuned_on(cell.task)):
+            lines = store.read(other)
+            if lines and other.learning_rate is not None and "validation" in lines[0]:
+                losses[other.learning_rate] = lines[0]["validation"]
+    return min(losses, key=lambda rate: losses[rate]) if losses else LEARNING_RATES[0]
+
+
+def _run(
+    pool: ProcessPoolExecutor,
+    cells: Sequence[Cell],
+    store: Store,
+    workers: int,
+    bar: Any,
+    deadline: float | None,
+) -> None:
+    """Run cells in their order, no more at once than there are workers."""
+    pending: dict[Future[Lines], Cell] = {}
+    waiting = iter(cells)
+    while True:
+        late = deadline is not None and time.monotonic() > deadline
+        while len(pending) < workers and not late:
+            cell = next(waiting, None)
+            if cell is None:
+                break
+            bar.set_postfix_str(cell.describe())
+            pending[pool.submit(_safely, cell, tuned_rate(cell, store))] = cell
+        if not pending:
+            return
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            store.write(pending.pop(future), future.result())
+            bar.update()
+
+
+def _safely(cell: Cell, learning_rate: float) -> Lines:
+    """Run a cell; what cannot be trained is kept as such, for the rest must go on."""
+    try:
+        return run_cell(cell, learning_rate)
+    except UsageError as error:
+        return [{"error": str(error), "root": ""}]
+    except Exception:
+        return [{"error": traceback.format_exc(), "root": ""}]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Before a worker imports torch, so that it starts no threads that fight over the cores.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"no plain form of {type(value).__name__}")
+
+
+def failures(lines: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
+    """Return in words which cells ended with an error."""
+    return [f"{cell.describe()}: {line['error']}" for cell, line in lines if "error" in line]
