@@ -7,7 +7,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help setup demo test lint types docs bench check-long build clean
+.PHONY: help setup demo test lint types docs bench paper check-long build clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ lint: $(VENV)/.dev ## style and format
 
 types: $(VENV)/.dev ## static types
 	$(BIN)/mypy
+	$(BIN)/mypy --package benchmarks.paper
 
 docs: $(VENV)/.docs ## the documentation as HTML, in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
@@ -34,6 +35,9 @@ docs: $(VENV)/.docs ## the documentation as HTML, in docs/_build
 
 bench: $(VENV)/.dev ## every benchmark, see benchmarks/README.md
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+paper: $(VENV)/.dev ## the study of the WARP paper's tables, hours; goes on where it was stopped
+	$(BIN)/python -m benchmarks.paper
 
 # pytest ends with 5 where no test is marked.
 check-long: $(VENV)/.dev ## what takes too long for every change: long tests, benchmarks

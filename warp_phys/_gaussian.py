@@ -49,7 +49,17 @@ class Gaussian:
 
     def standard_deviation(self) -> Tensor:
         """Return the marginal standard deviations (..., Q)."""
-        return self._root().square().sum(dim=-1).sqrt()
+        # C R = diag(d) row by row, trajectories last: solving many tiny matrices takes longer.
+        below = (-self.coupling).movedim(-1, 0).contiguous()
+        scales = self.log_scale.exp().movedim(-1, 0)
+        size = len(scales)
+        root = scales.new_zeros((size, *scales.shape))
+        for row, scale in enumerate(scales):
+            root[row, row] = scale
+            if row:
+                before, below = below[:row].unsqueeze(1), below[row:]
+                root[row, :row] = (before * root[:row, :row]).sum(dim=0)
+        return root.square().sum(dim=1).sqrt().movedim(0, -1).contiguous()
 
     def covariance(self) -> Tensor:
         """Return the covariance (..., Q, Q)."""

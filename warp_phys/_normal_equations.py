@@ -9,6 +9,8 @@ from torch import Tensor
 
 # Directions of the scaled normal equations weaker than this are round-off, not information.
 _WEAKEST = 1e-13
+# Determinant of the scaled equations, whose diagonal is 1, above which no direction is weak.
+_SOUND = 1e-10
 # A coordinate with more than this share in such a direction is not determined.
 _UNDETERMINED = 1e-6
 # Residual variance relative to the data's below which round-off decides.
@@ -59,34 +61,64 @@ def drive_of_sums(phi: Tensor, target: Tensor) -> Tensor:
 
 def solve(sums: Sums) -> Tensor:
     """Return q (..., Q), NaN where the samples so far do not determine it."""
-    scale = sums.square / sums.count.clamp_min(1.0)
-    first, _ = _weighted_solution(sums, 1.0 / scale.clamp_min(_LEAST_VARIANCE))
-    residual = (
-        sums.square
-        - 2.0 * (sums.moment * first.unsqueeze(-2)).sum(dim=-1)
-        + (first[..., None, None, :] @ sums.gram @ first[..., None, :, None])[..., 0, 0]
-    )
-    floor = _ROUND_OFF * sums.square
-    variance = torch.maximum(residual, floor) / sums.count.clamp_min(1.0)
-    solution, determined = _weighted_solution(sums, 1.0 / variance.clamp_min(_LEAST_VARIANCE))
-    return torch.where(determined, solution, torch.nan)
+    # Batch axes last: a few operations on long rows, not many tiny matrices.
+    gram = sums.gram.movedim((-3, -2, -1), (0, 1, 2)).contiguous()
+    moment = sums.moment.movedim((-2, -1), (0, 1)).contiguous()
+    square, count = (part.movedim(-1, 0).contiguous() for part in (sums.square, sums.count))
+    count = count.clamp_min(1.0)
+    scale = square / count
+    first, _ = _weighted_solution(gram, moment, 1.0 / scale.clamp_min(_LEAST_VARIANCE))
+    residual = square + (((gram * first).sum(dim=2) - 2.0 * moment) * first).sum(dim=1)
+    variance = torch.maximum(residual, _ROUND_OFF * square) / count
+    weights = 1.0 / variance.clamp_min(_LEAST_VARIANCE)
+    solution, determined = _weighted_solution(gram, moment, weights)
+    return torch.where(determined, solution, torch.nan).movedim(0, -1).contiguous()
 
 
-def _weighted_solution(sums: Sums, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the shortest solution (..., Q), and which of its entries are determined."""
-    gram = (sums.gram * weights[..., None, None]).sum(dim=-3)
-    moment = (sums.moment * weights[..., None]).sum(dim=-2)
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+def _weighted_solution(gram: Tensor, moment: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shortest solution (Q, ...), and which of its entries are determined."""
+    total = (gram * weights[:, None, None]).sum(dim=0)
+    diagonal = total.diagonal(dim1=0, dim2=1).movedim(-1, 0)
     scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
-    scaled = gram * _outer(scale)
-    finite = scaled.isfinite().all(dim=-1).all(dim=-1)
-    values, vectors = torch.linalg.eigh(torch.where(finite[..., None, None], scaled, 0.0))
-    strong = values > _WEAKEST * values[..., -1:]
+    scaled = total * scale * scale.unsqueeze(1)
+    right = (moment * weights.unsqueeze(1)).sum(dim=0) * scale
+    solution, sound = _eliminated(scaled, right)
+    determined = sound.expand_as(solution)
+    if not sound.all():
+        weak = ~sound
+        shortest, known = _shortest_solution(scaled[:, :, weak], right[:, weak])
+        determined = determined.clone()
+        solution[:, weak], determined[:, weak] = shortest, known
+    return solution * scale, determined
+
+
+def _eliminated(scaled: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a solution (Q, ...) by Gauss's elimination, and where it is sound, (...)."""
+    size = len(right)
+    table = torch.cat([scaled, right.unsqueeze(1)], dim=1)
+    for k in range(size - 1):
+        factors = table[k + 1 :, k] / table[k, k]
+        table[k + 1 :, k + 1 :].addcmul_(factors.unsqueeze(1), table[k, k + 1 :], value=-1.0)
+    pivots = table.diagonal(dim1=0, dim2=1)
+    sound = (pivots.prod(dim=-1) > _SOUND) & (pivots > 0.0).all(dim=-1)
+    solution = table[:, size].clone()
+    for k in reversed(range(size)):
+        solution[k] /= table[k, k]
+        solution[:k].addcmul_(table[:k, k], solution[k], value=-1.0)
+    return solution, sound
+
+
+def _shortest_solution(scaled: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shortest solution (Q, M) of equations (Q, Q, M), and what they determine."""
+    matrices = scaled.movedim(-1, 0)
+    finite = matrices.isfinite().all(dim=-1).all(dim=-1)
+    values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrices, 0.0))
+    strong = values > _WEAKEST * values[:, -1:]
     inverse = torch.where(strong, 1.0 / torch.where(strong, values, 1.0), 0.0)
-    projected = (vectors.mT @ (moment * scale).unsqueeze(-1)).squeeze(-1)
-    solution = (vectors @ (inverse * projected).unsqueeze(-1)).squeeze(-1) * scale
+    projected = (vectors.mT @ right.T.unsqueeze(-1)).squeeze(-1)
+    solution = (vectors @ (inverse * projected).unsqueeze(-1)).squeeze(-1)
     lost = (vectors.square() * (~strong).unsqueeze(-2)).sum(dim=-1) > _UNDETERMINED
-    return solution, ~lost & finite.unsqueeze(-1)
+    return solution.T, (~lost & finite.unsqueeze(-1)).T
 
 
 def _outer(values: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def held_system(task: Task) -> System:
     ranges = {
         parameter.name: (float(column.min()), float(column.max()))
         for parameter, column in zip(task.system.parameters, truth.T, strict=True)
-        if parameter.fixed is None and parameter.name not in held
+        if parameter.fixed is None and parameter.name not in held and np.ptp(column) > 0.0
     }
     return system(**held, **ranges)
 

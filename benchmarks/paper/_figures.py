@@ -1,0 +1,120 @@
+"""How states move: physical parameters as the context grows, and WARP's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import warp_phys as wp
+from benchmarks.paper._alterations import noisy
+from benchmarks.paper._cells import Extent
+from benchmarks.paper._models import Budget
+from benchmarks.paper._physics_rows import WarpPhys
+from benchmarks.paper._tasks import Task, make_task, true_combinations
+from benchmarks.paper._warp_rows import Warp
+from warp_phys.systems._labels import stamp
+
+_NOISE = 0.05
+_RATE = 2e-3
+# Records drawn as curves, and from which the principal components are.
+_DRAWN, _RECORDS = 3, 200
+_MARKED = (10, 30, 100)
+_WORDS = {"k_over_m": "k/m (1/s²)", "c_over_m": "c/m (1/s)"}
+
+
+def write_figures(extent: Extent, folder: Path) -> None:
+    """Train a model of each kind on MSD-Zero and draw how its states move.
+
+    Writes the numbers to `states.nc`, and `parameters.svg` and `weights.svg`.
+    """
+    budget = Budget(extent.steps, extent.batch_size, _RATE, extent.seeds[0])
+    noisy_task = make_task("msd_zero", extent.records, alter=noisy(_NOISE))
+    parameters = _parameters(noisy_task, budget)
+    weights = _weights(make_task("msd_zero", extent.records), budget)
+    found = stamp(
+        xr.merge([parameters, weights]),
+        title="states of WARP-Phys and of WARP as the context grows, MSD-Zero",
+        settings={"noise": _NOISE, "steps": budget.steps, "learning_rate": _RATE},
+        seed=budget.seed,
+        function="benchmarks.paper",
+    )
+    wp.save(found, folder / "states.nc", overwrite=True)
+    with rc_context({"svg.hashsalt": "warp-phys", "svg.fonttype": "none"}):
+        for name, figure in (("parameters", _bands(found)), ("weights", _components(found))):
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def _parameters(task: Task, budget: Budget) -> xr.Dataset:
+    """Return k/m and c/m of the direct head with bands at every sample, and their truth."""
+    row = WarpPhys("direct", window=int(task.train.context.max()))
+    row.fit(task, budget)
+    split = task.test.first(_DRAWN)
+    found = row.estimate(task, split)
+    mass = found["parameters"].sel(parameter="m").values
+    variables: dict[str, tuple[tuple[str, ...], Any]] = {}
+    for name, truth in true_combinations(task, split).items():
+        for kind in ("", "_lower", "_upper"):
+            values = found[f"parameters{kind}"].sel(parameter=name[0]).values / mass
+            variables[f"{name}{kind}"] = (("record", "sample"), values)
+        variables[f"{name}_true"] = (("record",), truth)
+    return xr.Dataset(variables, coords={"time": ("sample", found["time"].values)})
+
+
+def _weights(task: Task, budget: Budget) -> xr.Dataset:
+    """Return the first two principal components of WARP's weights at every sample."""
+    row = Warp(frequencies=16)
+    row.fit(task, budget)
+    split = task.test.first(_RECORDS)
+    read = int(split.context.max())
+    theta = row.weights(split)[:, :read]
+    centered = theta - theta.mean(axis=(0, 1))
+    _, values, directions = np.linalg.svd(centered[:, -1], full_matrices=False)
+    share = values[:2] ** 2 / (values**2).sum()
+    return xr.Dataset(
+        {
+            "component": (("walk", "sample", "axis"), centered @ directions[:2].T),
+            "share": (("axis",), share),
+            "walk_k_over_m": (("walk",), true_combinations(task, split)["k_over_m"]),
+        }
+    )
+
+
+def _bands(found: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots(len(_WORDS), found.sizes["record"], sharex=True, squeeze=False)
+    for line, (name, words) in zip(axes, _WORDS.items(), strict=True):
+        line[0].set_ylabel(words)
+        for record, ax in enumerate(line):
+            _band(ax, found.isel(record=record), name)
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    axes[0, 0].legend(loc="upper right", fontsize="small")
+    return figure
+
+
+def _band(ax: Axes, one: xr.Dataset, name: str) -> None:
+    time, truth = one["time"].values, float(one[f"{name}_true"])
+    ax.fill_between(time, one[f"{name}_lower"], one[f"{name}_upper"], alpha=0.25, label="90 % band")
+    ax.plot(time, one[name], label="estimate")
+    ax.axhline(truth, color="black", linestyle="--", linewidth=1.0, label="truth")
+    ax.set_ylim(0.0, 2.5 * truth)
+
+
+def _components(found: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    places = [min(place, found.sizes["sample"]) - 1 for place in _MARKED]
+    axes = figure.subplots(1, len(places), sharex=True, sharey=True)
+    for ax, place in zip(axes, places, strict=True):
+        at = found["component"].isel(sample=place).values
+        points = ax.scatter(*at.T, c=found["walk_k_over_m"], s=12)
+        ax.set_title(f"after {place + 1} samples")
+        ax.set_xlabel(f"component 1 ({100 * float(found['share'][0]):.0f} %)")
+    axes[0].set_ylabel(f"component 2 ({100 * float(found['share'][1]):.0f} %)")
+    figure.colorbar(points, ax=axes, label="true k/m (1/s²)")
+    return figure

@@ -1,0 +1,95 @@
+"""The study: cells resume, one that fails stops nobody, and the whole of it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from benchmarks.paper import _one_cell
+from benchmarks.paper._cells import QUICK, Cell, result_cells, tuning_cells
+from benchmarks.paper._metrics import measure
+from benchmarks.paper._models import Forecast
+from benchmarks.paper._study import Store, _safely, tuned_rate
+from benchmarks.paper._tasks import Sizes, Task, make_task
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return make_task("msd_zero", Sizes(64, 8, 16))
+
+
+def test_every_cell_has_a_key_of_its_own() -> None:
+    cells = [*tuning_cells(QUICK), *result_cells(QUICK)]
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_rates_come_from_the_tuning_of_the_row(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number, cell in enumerate(tuning_cells(QUICK)):
+        store.write(cell, [{"validation": float(-number)}])
+    cell = next(cell for cell in result_cells(QUICK) if cell.row == "GRU" and cell.task == "lv")
+    assert tuned_rate(cell, store) == 6e-3  # the later of the two had the lower loss
+
+
+def test_a_cell_that_fails_is_kept_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell("sine_sizes", "sine", "WARP-Phys, direct head", "1 samples", 0, None, QUICK)
+    (line,) = _safely(cell, 1e-3)
+    assert "there is nothing to learn" in line["error"]
+
+    def broken(*_: Any) -> Task:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_one_cell, "task_of", broken)
+    (line,) = _safely(cell, 1e-3)
+    assert "ZeroDivisionError" in line["error"]
+
+
+def test_errors_are_on_the_published_scale(task: Task) -> None:
+    perfect = measure(task, task.test, Forecast(task.test.target))
+    assert perfect.mse == 0.0
+    assert perfect.failed == 0
+    off = task.test.target.copy()
+    off[:, 100:, 1] += 3.0
+    found = measure(task, task.test, Forecast(off))
+    half = (38.0240 + 35.9129) / 2  # of the published range
+    assert found.mse == pytest.approx(0.5 * (3.0 / half) ** 2, rel=1e-12)
+    assert found.mae == pytest.approx(0.5 * 3.0 / half, rel=1e-12)
+    np.testing.assert_allclose(found.mse_channel, [0.0, (3.0 / half) ** 2], rtol=1e-12)
+
+
+def test_what_lies_within_the_context_does_not_count(task: Task) -> None:
+    off = task.test.target.copy()
+    off[:, :100] = np.nan
+    assert measure(task, task.test, Forecast(off)).mse == 0.0
+    assert measure(task, task.test, Forecast(off), everywhere=True).failed == 16
+
+
+def test_a_failed_record_counts_as_the_mean(task: Task) -> None:
+    lost = task.test.target.copy()
+    lost[3, 200] = np.nan
+    found = measure(task, task.test, Forecast(lost))
+    mean = task.train.sequence.mean(axis=(0, 1))
+    error = ((mean - task.test.target[3, 100:]) * task.scale) ** 2
+    assert found.failed == 1
+    assert found.mse == pytest.approx(error.mean() / 16, rel=1e-12)
+
+
+def test_the_whole_study_runs_and_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.paper", "--quick", "--output", str(tmp_path)]
+    subprocess.run([*command, "--minutes", "0"], check=True, cwd=ROOT, capture_output=True)
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    study = xr.load_dataset(tmp_path / "study.nc", engine="h5netcdf")
+    errors = [text for text in study["error"].values.tolist() if text]
+    assert len(errors) == 1  # one record has no spread to learn from
+    assert "nothing to learn" in errors[0]
+    assert "nothing to learn" in done.stdout
+    assert float(study["mse"].where(study["table"] == "main").max()) < 10.0
+    # A second run finds everything done.
+    again = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert again.stdout == done.stdout
