@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 
 from benchmarks.paper._cells import PUBLISHED, QUICK, USUAL
+from benchmarks.paper._figures import write_figures
 from benchmarks.paper._report import write_report
-from benchmarks.paper._study import failures, lines_of, run_study
+from benchmarks.paper._study import Store, failures, lines_of, run_study
 
 _OUTPUT = Path(__file__).parents[2] / "docs" / "paper"
 
@@ -29,12 +30,14 @@ def main(arguments: list[str] | None = None) -> None:
     size.add_argument("--published", action="store_true", help="the paper's sizes; days of work")
     chosen = parser.parse_args(arguments)
     extent = QUICK if chosen.quick else PUBLISHED if chosen.published else USUAL
-    cells = chosen.output / "cells"
-    run_study(extent, cells, workers=chosen.workers, minutes=chosen.minutes)
-    lines = lines_of(extent, cells)
+    store = Store(chosen.output / "cells.jsonl")
+    run_study(extent, store, workers=chosen.workers, minutes=chosen.minutes)
+    lines = lines_of(extent, store)
     for failure in failures(lines):
         print(failure)
     write_report(extent, lines, chosen.output)
+    if not (chosen.output / "states.nc").exists():
+        write_figures(extent, chosen.output)
     print(f"{len(lines)} lines in {chosen.output / 'study.nc'}")
 
 

@@ -30,45 +30,52 @@ Lines = list[dict[str, Any]]
 
 
 class Store:
-    """A folder with one file for each cell that is done; a killed run loses what was under way.
+    """A text file with one line for each cell that is done.
+
+    A killed run loses what was under way: a line that was not written to its end is left out.
 
     Args:
-        folder: Made where it is missing.
+        path: Made where it is missing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lines: dict[str, Lines] = {}
+        for text in path.read_text().splitlines() if path.exists() else []:
+            self._take(text)
 
     def read(self, cell: Cell) -> Lines | None:
         """Return the lines of a cell, None where it has not been done."""
-        path = self._path(cell)
-        if not path.exists():
-            return None
-        found: Lines = json.loads(path.read_text())
-        return found
+        return self._lines.get(cell.key)
 
     def write(self, cell: Cell, lines: Lines) -> None:
-        """Keep the lines of a cell, whole or not at all."""
-        path = self._path(cell)
-        temporary = path.with_suffix(".partial")
-        temporary.write_text(json.dumps(lines, default=_plain))
-        temporary.replace(path)
+        """Keep the lines of a cell."""
+        text = json.dumps({"key": cell.key, "lines": lines}, default=_plain)
+        # The line break in front ends a line that was cut off.
+        with self.path.open("a") as file:
+            file.write(f"\n{text}")
+            file.flush()
+            os.fsync(file.fileno())
+        self._take(text)
 
-    def _path(self, cell: Cell) -> Path:
-        return self.folder / f"{cell.key}.json"
+    def _take(self, text: str) -> None:
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError:
+            return
+        self._lines[found["key"]] = found["lines"]
 
 
-def run_study(extent: Extent, folder: Path, *, workers: int, minutes: float | None) -> None:
+def run_study(extent: Extent, store: Store, *, workers: int, minutes: float | None) -> None:
     """Do what is missing of a study: first the tuning, then all tables.
 
     Args:
         extent: How large it is.
-        folder: Of the store.
+        store: Where cells are kept.
         workers: Processes, one thread each.
         minutes: After which no further cell is begun; None to go on to the end.
     """
-    store = Store(folder)
     with _pool(workers) as pool, tqdm(unit="cell", desc="study") as bar:
         deadline = None if minutes is None else time.monotonic() + 60.0 * minutes
         for cells in (list(tuning_cells(extent)), list(result_cells(extent))):
@@ -77,9 +84,8 @@ def run_study(extent: Extent, folder: Path, *, workers: int, minutes: float | No
             _run(pool, missing, store, workers, bar, deadline)
 
 
-def lines_of(extent: Extent, folder: Path) -> list[tuple[Cell, dict[str, Any]]]:
+def lines_of(extent: Extent, store: Store) -> list[tuple[Cell, dict[str, Any]]]:
     """Return what is done of a study."""
-    store = Store(folder)
     found = []
     for cell in (*tuning_cells(extent), *result_cells(extent)):
         found += [(cell, line) for line in store.read(cell) or []]

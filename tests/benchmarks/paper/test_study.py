@@ -30,11 +30,26 @@ def test_every_cell_has_a_key_of_its_own() -> None:
 
 
 def test_rates_come_from_the_tuning_of_the_row(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path / "cells.jsonl")
     for number, cell in enumerate(tuning_cells(QUICK)):
         store.write(cell, [{"validation": float(-number)}])
     cell = next(cell for cell in result_cells(QUICK) if cell.row == "GRU" and cell.task == "lv")
     assert tuned_rate(cell, store) == 6e-3  # the later of the two had the lower loss
+
+
+def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "cells.jsonl"
+    first, second, third = list(result_cells(QUICK))[:3]
+    store = Store(path)
+    store.write(first, [{"mse": np.float64(0.1)}])
+    store.write(second, [{"mse": np.array([1.0, 2.0])}])
+    path.write_text(path.read_text()[:-5])
+    again = Store(path)
+    again.write(third, [{"mse": 3.0}])
+    for found in (again, Store(path)):
+        assert found.read(first) == [{"mse": 0.1}]
+        assert found.read(second) is None
+        assert found.read(third) == [{"mse": 3.0}]
 
 
 def test_a_cell_that_fails_is_kept_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
