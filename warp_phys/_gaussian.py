@@ -47,8 +47,9 @@ class Gaussian:
         norm = self.log_scale.sum(dim=-1) + 0.5 * size * math.log(2.0 * math.pi)
         return -0.5 * score.square().sum(dim=-1) - norm
 
+    @torch.no_grad()
     def standard_deviation(self) -> Tensor:
-        """Return the marginal standard deviations (..., Q)."""
+        """Return the marginal standard deviations (..., Q), for bands: without gradients."""
         # C R = diag(d) row by row, trajectories last: solving many tiny matrices takes longer.
         below = (-self.coupling).movedim(-1, 0).contiguous()
         scales = self.log_scale.exp().movedim(-1, 0)

@@ -119,8 +119,12 @@ def read_context(data: xr.Dataset, context: int | str | None) -> Tensor | None:
                 f"{context!r}; the data set has {', '.join(map(str, data.data_vars))}"
             )
         numbers = torch.as_tensor(data[context].values.astype(np.int64))
+    elif isinstance(context, int) and not isinstance(context, bool):
+        numbers = torch.full((data.sizes["trajectory"],), context, dtype=torch.int64)
     else:
-        numbers = torch.full((data.sizes["trajectory"],), context)
+        raise UsageError(
+            f"context: expected a whole number or the name of a variable, got {context!r}"
+        )
     longest = data["observed"].shape[1]
     wrong = (numbers < 1) | (numbers >= longest)
     if wrong.any():

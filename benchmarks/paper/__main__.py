@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     for failure in failures(lines):
         print(failure)
     write_report(extent, lines, chosen.output)
-    if not (chosen.output / "states.nc").exists():
+    if chosen.minutes is None:
         write_figures(extent, chosen.output)
     print(f"{len(lines)} lines in {chosen.output / 'study.nc'}")
 

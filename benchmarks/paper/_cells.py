@@ -138,7 +138,7 @@ def _others(extent: Extent, seed: int) -> Iterator[Cell]:
     for name in VARIANTS:
         yield Cell("ablation", "msd_zero", name, "", seed, None, extent)
     for context in CONTEXTS:
-        for name in ABLATED:
+        for name in (*ABLATED, "zero"):
             yield Cell("context", "msd_zero", name, f"{context} samples", seed, None, extent)
     for size in SINE_SIZES:
         for name in _SINE_ROWS:

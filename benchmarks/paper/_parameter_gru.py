@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.paper._models import Budget, Forecast
-from benchmarks.paper._physics import named, physics_outputs, scaled_to_mass
+from benchmarks.paper._physics import named, physics_outputs
+from benchmarks.paper._physics_rows import contexts
 from benchmarks.paper._sequence import (
     Contexts,
     Scale,
@@ -109,13 +110,15 @@ class _ParameterTask:
     def __init__(self, task: Task, seed: int) -> None:
         training = _held(task, task.train)
         outputs = training.records.outputs
-        self.scale = Scale.of(training.records.observed.numpy())
+        self.scale = Scale.of(task.train.data["observed"].values)
         self.coordinates = build_coordinates(task.system, training.truth, outputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = _Network(len(outputs), len(self.coordinates))
-        self._training = _Prepared(training, self.scale, self.coordinates)
-        self._validation = _Prepared(_held(task, task.validation), self.scale, self.coordinates)
+        times = scaled_times(task.train.times)
+        self._training = _Prepared(training, self.scale, self.coordinates, times)
+        validation = _held(task, task.validation)
+        self._validation = _Prepared(validation, self.scale, self.coordinates, times)
         self.count = len(training.records)
 
     @property
@@ -124,7 +127,7 @@ class _ParameterTask:
         return self._network
 
     def loss(self, index: Tensor, place: int) -> Tensor:  # noqa: ARG002 (the protocol's own)
-        """Return the supervised loss of some training records, over all their samples."""
+        """Return the supervised loss of some training records, over their contexts."""
         return self._loss(self._training, index)
 
     @torch.no_grad()
@@ -143,22 +146,22 @@ class _ParameterTask:
     def _loss(self, prepared: _Prepared, index: Tensor | slice) -> Tensor:
         readings = prepared.readings[index]
         estimate = self._network.read(self._network.states(readings))
-        everywhere = torch.ones(readings.shape[:2], dtype=torch.bool)
-        return supervised_loss(estimate, prepared.truth[index], everywhere)
+        return supervised_loss(estimate, prepared.truth[index], prepared.seen[index])
 
 
 class _Prepared:
-    """Whole records as the network reads them, and their true coordinates."""
+    """Contexts as the network reads them, and their true coordinates."""
 
-    def __init__(self, data: TrainingData, scale: Scale, coordinates: Coordinates) -> None:
-        samples = scale.apply(data.records.observed.numpy())
-        times = scaled_times(data.records.times[0].numpy())
-        self.readings = torch.cat([samples, times.expand(len(samples), -1).unsqueeze(2)], dim=2)
+    def __init__(
+        self, data: TrainingData, scale: Scale, coordinates: Coordinates, times: Tensor
+    ) -> None:
+        self.seen = data.records.seen.all(dim=2)
+        samples = scale.apply(data.records.observed.numpy()).nan_to_num(0.0)
+        grid = times[: samples.shape[1]].expand(len(samples), -1).unsqueeze(2)
+        self.readings = torch.cat([samples, grid], dim=2)
         self.truth = coordinates.encode(data.truth).float()
 
 
 def _held(task: Task, split: Split) -> TrainingData:
-    """Return the records of a split, whole, with the truth at the mass that is held."""
-    truth = scaled_to_mass(task, split.data["true_parameters"])
-    truth = truth.assign_attrs(split.data["true_parameters"].attrs)
-    return read_training_data(split.data.assign(true_parameters=truth), task.system)
+    """Return the contexts of a split with the truth at the mass that is held."""
+    return read_training_data(contexts(task, split), task.system)

@@ -49,6 +49,13 @@ class Store:
         """Return the lines of a cell, None where it has not been done."""
         return self._lines.get(cell.key)
 
+    def missing(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return which cells have not been done, or ended with what was no `UsageError`."""
+        found = [(cell, self.read(cell)) for cell in cells]
+        return [
+            cell for cell, lines in found if lines is None or any("again" in line for line in lines)
+        ]
+
     def write(self, cell: Cell, lines: Lines) -> None:
         """Keep the lines of a cell."""
         text = json.dumps({"key": cell.key, "lines": lines}, default=_plain)
@@ -79,7 +86,7 @@ def run_study(extent: Extent, store: Store, *, workers: int, minutes: float | No
     with _pool(workers) as pool, tqdm(unit="cell", desc="study") as bar:
         deadline = None if minutes is None else time.monotonic() + 60.0 * minutes
         for cells in (list(tuning_cells(extent)), list(result_cells(extent))):
-            missing = [cell for cell in cells if store.read(cell) is None]
+            missing = store.missing(cells)
             bar.reset(total=len(missing))
             _run(pool, missing, store, workers, bar, deadline)
 
@@ -96,8 +103,11 @@ def tuned_rate(cell: Cell, store: Store) -> float:
     """Return the learning rate with the lowest validation loss in the tuning of a cell's row."""
     if cell.learning_rate is not None:
         return cell.learning_rate
-    # A variant of a row is trained as the row it varies.
-    name = "WARP, diagonal A" if cell.table == "ablation" else cell.row
+    name = cell.row
+    if cell.table == "ablation":
+        # A variant of a row is trained as the row it varies.
+        free = cell.row.startswith("auto-regressive")
+        name = "WARP, auto-regressive" if free else "WARP, diagonal A"
     losses = {}
     for other in tuning_cells(cell.extent):
         if (other.row, other.task) == (name, tuned_on(cell.task)):
@@ -141,7 +151,8 @@ def _safely(cell: Cell, learning_rate: float) -> Lines:
     except UsageError as error:
         return [{"error": str(error), "root": ""}]
     except Exception:
-        return [{"error": traceback.format_exc(), "root": ""}]
+        # It may be the machine's fault, or mended by now: the next run tries again.
+        return [{"error": traceback.format_exc(), "root": "", "again": True}]
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

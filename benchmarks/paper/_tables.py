@@ -249,7 +249,8 @@ def _robustness_table(found: Found) -> str:
     columns = [_Column("as published", "main", "")]
     columns += _columns(found, "robustness")
     note = (
-        f"{_FROM} Noise is in all data that models see, errors are against the truth; the "
+        f"{_FROM} Noise is in all samples that models see, the parameters that heads learn from "
+        f"and what errors are against are exact; the "
         f"quadratic drag is in the test records alone. {_SEEDS}"
     )
     body = _by_condition(found, "msd_zero", NOISE_ROWS, columns)
@@ -260,9 +261,13 @@ def _robustness_table(found: Found) -> str:
 def _context_table(found: Found) -> str:
     columns = [_Column("100 samples", "main", ""), *_columns(found, "context")]
     columns.sort(key=lambda column: int(column.head.split()[0]))
-    body = _by_condition(found, "msd_zero", ABLATED, columns)
+    body = _by_condition(found, "msd_zero", (*ABLATED, "zero"), columns)
     heads = ["model", *(column.head for column in columns)]
-    return _table("Length of the context", f"{_FROM} Published: 100. {_SEEDS}", heads, body)
+    note = (
+        f"{_FROM} Each column counts the samples behind its own context, where a damped motion "
+        f"is the smaller the later, so compare with the forecast of zero. Published: 100. {_SEEDS}"
+    )
+    return _table("Length of the context", note, heads, body)
 
 
 def _size_table(found: Found) -> str:
@@ -275,7 +280,10 @@ def _size_table(found: Found) -> str:
     ]
     body += _by_condition(found, "sine", names, columns)
     heads = ["model", *(column.head for column in columns)]
-    note = f"Mean squared error x1e-4, by the number of training samples. Published: 10. {_SEEDS}"
+    note = (
+        "Mean squared error x1e-4, by the number of training records. Published: 10. From one "
+        f"record WARP-Phys cannot learn: no parameter varies. {_SEEDS}"
+    )
     return _table("Size of SINE's training set", note, heads, body)
 
 
@@ -316,7 +324,8 @@ def _bound_table(found: Found) -> str:
         "MSD-Zero with noise, records in the training ranges: root mean square of the error over "
         "the Cramer-Rao bound; 1 is the limit of any unbiased estimate. Far: share of records "
         "beyond 10 bounds, left out of it. Lost: share of all test records with a combination "
-        "off by more than 10 %."
+        "off by more than 10 %. The bound and the Kalman filter know the level of the noise, least "
+        "squares estimates it."
     )
     heads = ["noise", "model", "k/m / c/m", "far", "lost", "s a record"]
     return _table("Errors over the Cramer-Rao bound", note, heads, body)
@@ -330,6 +339,11 @@ def _ablation_table(found: Found) -> str:
         [at[2], found.entry(at, -2), *(found.mean(at, n) for n in ("mse_in_range", "mse_median"))]
         for at in ats
     ]
-    note = f'{_FROM} Each variant is "WARP, diagonal A" with one thing changed; first seed.'
+    note = (
+        f"{_FROM} The first four lines are those of the main table, over all seeds; the small root "
+        "has fewer sines of time as well, and the auto-regressive model is another network that "
+        'reads the previous sample. Below, "WARP, diagonal A" with one thing changed, but where '
+        '"auto-regressive" says otherwise; first seed.'
+    )
     heads = ["variant", "x1e-2", "in the training ranges", "median over records"]
     return _table("Ablations of WARP", note, heads, body)

@@ -172,6 +172,7 @@ class TestMessages:
             (0, "context: expected 1 to 15 of 16 samples, got 0 for trajectory 0"),
             (16, "expected 1 to 15 of 16 samples, got 16"),
             ("shown", "context: expected a number or the name of a variable"),
+            (2.5, "context: expected a whole number or the name of a variable, got 2.5"),
         ],
     )
     def test_contexts_that_cannot_be(self, context: int | str, message: str) -> None:

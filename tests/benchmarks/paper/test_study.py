@@ -52,10 +52,15 @@ def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
         assert found.read(third) == [{"mse": 3.0}]
 
 
-def test_a_cell_that_fails_is_kept_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_fails_is_kept_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cell = Cell("sine_sizes", "sine", "WARP-Phys, direct head", "1 samples", 0, None, QUICK)
     (line,) = _safely(cell, 1e-3)
     assert "there is nothing to learn" in line["error"]
+    store = Store(tmp_path / "cells.jsonl")
+    store.write(cell, [line])
+    assert store.missing([cell]) == []
 
     def broken(*_: Any) -> Task:
         raise ZeroDivisionError
@@ -63,6 +68,8 @@ def test_a_cell_that_fails_is_kept_with_its_reason(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_one_cell, "task_of", broken)
     (line,) = _safely(cell, 1e-3)
     assert "ZeroDivisionError" in line["error"]
+    store.write(cell, [line])
+    assert store.missing([cell]) == [cell]
 
 
 def test_errors_are_on_the_published_scale(task: Task) -> None:
