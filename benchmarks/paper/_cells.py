@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from benchmarks.paper._rows import ABLATED, NOISE_ROWS, ROWS, VARIANTS, Row
 from benchmarks.paper._tasks import Sizes
@@ -143,8 +142,3 @@ def _others(extent: Extent, seed: int) -> Iterator[Cell]:
     for size in SINE_SIZES:
         for name in _SINE_ROWS:
             yield Cell("sine_sizes", "sine", name, f"{size} samples", seed, None, extent)
-
-
-def settings(cell: Cell) -> dict[str, Any]:
-    """Return a cell as plain values."""
-    return asdict(cell)

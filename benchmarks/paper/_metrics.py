@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.paper._models import Forecast
-from benchmarks.paper._noise_study import within_ranges
+from benchmarks.paper._over_bound import within_ranges
 from benchmarks.paper._tasks import Floats, Split, Task, true_combinations
 
 CHANNELS = 2

@@ -11,17 +11,15 @@ import torch
 
 from benchmarks.paper._alterations import coarse, noisy, quadratic_drag
 from benchmarks.paper._cells import Cell
-from benchmarks.paper._cramer_rao import cramer_rao
 from benchmarks.paper._metrics import COMBINATIONS, measure
 from benchmarks.paper._models import Budget, Forecast, Model
-from benchmarks.paper._noise_study import within_ranges
+from benchmarks.paper._over_bound import over_bound
 from benchmarks.paper._physics_rows import Root, WarpPhys
 from benchmarks.paper._rows import STATE_SHOWN
-from benchmarks.paper._tasks import Alteration, Task, make_task, true_combinations
+from benchmarks.paper._tasks import Alteration, Task, make_task
 
 # Of the quadratic drag, in kg/m: about a tenth of the linear drag at the usual velocities.
 _DRAG = 0.002
-_FAR = 10.0  # bounds; what lies beyond has failed and is counted apart
 
 
 def run_cell(cell: Cell, learning_rate: float) -> list[dict[str, Any]]:
@@ -90,13 +88,8 @@ def _bounds(task: Task, forecast: Forecast) -> dict[str, Any]:
     ratio, far = np.full(COMBINATIONS, np.nan), np.nan
     noise = task.test.data["true_noise_sd"].values
     if forecast.parameters and (noise > 0).all():
-        inside = within_ranges(task, task.test)
-        bound, truth = cramer_rao(task, task.test), true_combinations(task, task.test)
-        errors = np.array([abs(forecast.parameters[n] - truth[n]) / bound[n] for n in bound])
-        errors = np.where(np.isfinite(errors), errors, np.inf)[:, inside]
-        near = (errors <= _FAR).all(axis=0)
-        far = float((~near).mean())
-        ratio[: len(errors)] = np.sqrt((errors[:, near] ** 2).mean(axis=1))
+        found, far = over_bound(task, task.test, forecast.parameters)
+        ratio[: len(found)] = list(found.values())
     return {"bound_ratio": ratio, "far": far}
 
 
