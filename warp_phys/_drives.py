@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from warp_phys._samples import Samples
 
-DriveName = Literal["difference", "raw", "features"]
+DriveName = Literal["difference", "raw", "features", "log_difference"]
 
 
 class Drive(nn.Module):

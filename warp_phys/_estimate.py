@@ -136,13 +136,13 @@ def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]
 
 def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
     records = read_records(data, model.system, model.system.output_names)
-    head = Regression(model.system, model.settings.forgetting)
+    head = Regression.from_settings(model.system, model.settings)
     coordinates = head.estimate(records)
     parameters = head.parameters(coordinates)
-    complete = records.seen.all(dim=-1)
-    first = complete.long().argmax(dim=1)
+    usable = head.usable(records)
+    first = usable.long().argmax(dim=1)
     start = records.observed[torch.arange(len(records)), first]
-    known = complete.cummax(dim=1).values
+    known = usable.cummax(dim=1).values
     values = {
         "parameters": parameters,
         "initial_state": torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan),
@@ -153,7 +153,7 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
         values["predicted"] = predict(model.system, "step", records, unknowns, **_FLOW)
     for array in values.values():
         array[~records.valid] = torch.nan
-    # The first complete sample is the first state known, and it may come late.
+    # The first usable sample is the first state known, and it may come late.
     values["initial_time"] = records.times[torch.arange(len(records)), first]
     extra = named_coords("coordinate", head.names, head.units)
     dataset = _labelled(model.system, records, values, extra=extra)

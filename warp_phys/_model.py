@@ -36,7 +36,9 @@ class WarpPhys(nn.Module):
             them, as in the paper. "regression": running sums behind least squares on the weak
             form; nothing to train. "readout": a linear state read by a fixed network (a control).
         drive: "difference", "raw" or "features" (learned, of the last `window` samples); by
-            default features for direct and readout, difference for weights.
+            default features for direct and readout, difference for weights. The regression head
+            takes "difference" (the default), or "log_difference": of the logarithms of the states
+            that are positive by nature, for records whose noise is small at every sample.
         structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
             "low_rank".
         rank: Of a low-rank A.
@@ -245,6 +247,12 @@ def _check_system(system: System, settings: Settings) -> None:
             raise UsageError(
                 f"the regression head needs every state observed, {system.name} observes "
                 f"{', '.join(system.output_names)}; use head='direct'"
+            )
+        supports = [state.support for state in system.states]
+        if settings.drive == "log_difference" and "positive" not in supports:
+            raise UsageError(
+                f"drive='log_difference' needs a state that is positive by nature, and none of "
+                f"{system.name} is declared so; use drive='difference'"
             )
     if settings.root == "solution" and not system.has_solution:
         raise UsageError(

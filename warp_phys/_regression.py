@@ -5,8 +5,10 @@ accumulates, from increments that depend on the last four samples,
 
     Phi_t = a Phi_{t-1} + \int_{t-1}^t F,   b_t = a b_{t-1} + x_t - x_{t-1} - \int_{t-1}^t f0,
 
-so that b_t = Phi_t q whatever a is, and a parameter that changes is forgotten on both sides. The
-second accumulates for each state s
+so that b_t = Phi_t q whatever a is, and a parameter that changes is forgotten on both sides. With
+the log-difference drive, a state that is positive by nature enters by its logarithm, with
+log x_t - log x_{t-1} in place of x_t - x_{t-1}, and F / x, f0 / x in place of F, f0. The second
+accumulates for each state s
 
     G_s = sum Phi_s^T Phi_s,   m_s = sum Phi_s^T b_s,   c_s = sum b_s^2.
 
@@ -20,10 +22,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys._drives import DriveName
 from warp_phys._normal_equations import Sums, drive_of_sums, solve
 from warp_phys._records import Records
 from warp_phys._recurrence import linear_recurrence
 from warp_phys._recurrence._transitions import Diagonal, Identity, Transition
+from warp_phys._settings import Settings
 from warp_phys._weak_form import (
     POINTS,
     compress,
@@ -44,9 +48,16 @@ class Regression:
         system: Affine in its coordinates, every state observed.
         forgetting: Weight of a sample against the next, 1 for plain least squares.
         known: (N, P), values of the fixed parameters where trajectories have their own.
+        drive: "difference", or "log_difference" of the states whose support is positive.
     """
 
-    def __init__(self, system: System, forgetting: float, known: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        system: System,
+        forgetting: float,
+        known: Tensor | None = None,
+        drive: DriveName = "difference",
+    ) -> None:
         form = system.affine_form
         if form is None:
             raise UsageError(f"the right-hand side of {system.name} is not affine in parameters")
@@ -60,6 +71,10 @@ class Regression:
         self.forgetting = forgetting
         self.known = known
         self.states = len(system.states)
+        logs = drive == "log_difference"
+        positive = [logs and state.support == "positive" for state in system.states]
+        self.logarithmic = torch.tensor(positive)
+        self.has_logarithms = any(positive)
         self.names = form.names
         self.units = form.units
         fixed = [torch.nan if p.fixed is None else p.fixed for p in system.parameters]
@@ -68,9 +83,14 @@ class Regression:
         self.integrals = self.states * (size + 1)
         self.size = self.states * (size * size + size + 1) + 1
 
+    @classmethod
+    def from_settings(cls, system: System, settings: Settings) -> Regression:
+        """Return the head that a model's settings describe."""
+        return cls(system, settings.forgetting, drive=settings.drive)
+
     def estimate(self, records: Records) -> Tensor:
         """Return q at every sample, (N, T, Q); a sample with a gap keeps the last one's."""
-        valid = records.seen.all(dim=-1) & records.valid
+        valid = self.usable(records)
         place, (times, states, inputs) = compress(
             valid, records.times, records.observed, records.inputs
         )
@@ -79,7 +99,8 @@ class Regression:
         used = torch.arange(times.shape[1]) < count.unsqueeze(1)
         states = torch.where(used.unsqueeze(-1), states, states[:, :1])
         inputs = torch.where(used.unsqueeze(-1), inputs, 0.0)
-        moved = states.diff(dim=1, prepend=states[:, :1])
+        measured = self._measured(states)
+        moved = measured.diff(dim=1, prepend=measured[:, :1])
         drive = self.drive(increments(times, self.integrands(times, states, inputs)), moved)
         phi, target = self.rows(self._accumulated(drive))
         added = torch.where(used.unsqueeze(-1), drive_of_sums(phi, target), 0.0)
@@ -87,6 +108,22 @@ class Regression:
         solved = solve(Sums.from_flat(sums, self.states, len(self.names)))
         index = (place - 1).clamp_min(0).unsqueeze(-1).expand(-1, -1, len(self.names))
         return torch.where((place > 0).unsqueeze(-1), solved.gather(1, index), torch.nan)
+
+    def usable(self, records: Records) -> Tensor:
+        """Return which samples the sums take in, (N, T): complete, with logarithms if needed."""
+        complete = records.seen.all(dim=-1) & records.valid
+        return self._where_positive(complete, records.observed)
+
+    def _where_positive(self, complete: Tensor, states: Tensor) -> Tensor:
+        if not self.has_logarithms:
+            return complete
+        return complete & ((states > 0.0) | ~self.logarithmic).all(dim=-1)
+
+    def _measured(self, states: Tensor) -> Tensor:
+        """Return what the drive takes differences of, (..., S)."""
+        if not self.has_logarithms:
+            return states
+        return torch.where(self.logarithmic, states.log(), states)
 
     def integrands(self, times: Tensor, states: Tensor, inputs: Tensor) -> Tensor:
         """Return f0 and F at samples, (N, T, S (Q + 1)), of states (N, T, S)."""
@@ -102,6 +139,9 @@ class Regression:
             raise UsageError(f"the right-hand side of {self.system.name} is not affine")
         offset, slope = terms  # (S, N, T), (S, Q, N, T)
         stacked = torch.cat([offset.unsqueeze(1), slope], dim=1)
+        if self.has_logarithms:
+            divisor = torch.where(self.logarithmic, states, 1.0)
+            stacked = stacked / divisor.movedim(-1, 0).unsqueeze(1)
         return stacked.permute(2, 3, 0, 1).flatten(2)
 
     def drive(self, steps: Tensor, moved: Tensor) -> Tensor:
@@ -109,7 +149,7 @@ class Regression:
 
         Args:
             steps: Increments of the integrals of f0 and F, (..., S (Q + 1)).
-            moved: x_t - x_{t-1}, (..., S).
+            moved: x_t - x_{t-1}, or of its logarithm, (..., S).
         """
         split = steps.unflatten(-1, (self.states, len(self.names) + 1))
         target = moved.unsqueeze(-1) - split[..., :1]
@@ -155,11 +195,12 @@ class Regression:
         self, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[RegressionStream, Tensor]:
         """Take in one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
-        usable = observed.isfinite().all(dim=-1)
+        usable = self._where_positive(observed.isfinite().all(dim=-1), observed)
         states = torch.where(usable.unsqueeze(-1), observed, 1.0)
         now = self.integrands(times.unsqueeze(1), states.unsqueeze(1), inputs.unsqueeze(1))[:, 0]
         is_first = (stream.count == 0).unsqueeze(-1)
-        moved = torch.where(is_first, 0.0, states - stream.last)
+        moved = self._measured(states) - self._measured(stream.last)
+        moved = torch.where(is_first, 0.0, moved)
         window = pad_window(stream.times, times), pad_window(stream.integrands, now)
         drive = self.drive(_newest_increment(*window, stream.count + 1), moved)
         accumulated = self._advanced(stream.accumulated, drive)

@@ -22,7 +22,7 @@ _USUAL_DRIVE: dict[str, DriveName] = {
     "direct": "features",
     "weights": "difference",
     "readout": "features",
-    "regression": "raw",
+    "regression": "difference",
 }
 
 
@@ -83,11 +83,26 @@ def check_settings(**given: Any) -> Settings:
     ):
         if name in values:
             _check_choice(name, values[name], kind)
+    _check_drive(head, values["drive"])
     _check_numbers(values)
     if values.get("stable") and values.get("structure", "diagonal") not in STABLE_STRUCTURES:
         values.pop("stable")
         values.pop("decay", None)
     return Settings(**values)
+
+
+def _check_drive(head: HeadName, drive: DriveName) -> None:
+    of_regression = ("difference", "log_difference")
+    if head == "regression" and drive not in of_regression:
+        raise UsageError(
+            f"expected drive='difference' or 'log_difference' for the regression head, whose sums "
+            f"are of differences, got {drive!r}"
+        )
+    if head != "regression" and drive == "log_difference":
+        raise UsageError(
+            "drive='log_difference' is of the regression head; the others take logarithms by "
+            "themselves where the noise of their training data is lognormal"
+        )
 
 
 def _check_numbers(values: dict[str, Any]) -> None:

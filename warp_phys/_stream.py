@@ -49,7 +49,7 @@ def stream_start(model: WarpPhys, sensors: int, dtype: torch.dtype) -> Stream:
                 f"expected dtype=torch.float64 for the regression head, whose sums need its "
                 f"digits, got {dtype}"
             )
-        return Regression(model.system, model.settings.forgetting).start(sensors)
+        return Regression.from_settings(model.system, model.settings).start(sensors)
     return model.built()[0].init_stream(sensors, dtype)
 
 
@@ -80,7 +80,7 @@ def stream_step(
 def _regression_step(
     model: WarpPhys, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
 ) -> tuple[Stream, StreamEstimate]:
-    head = Regression(model.system, model.settings.forgetting)
+    head = Regression.from_settings(model.system, model.settings)
     memory, coordinates = head.step(stream, times, observed, inputs)
     parameters = head.parameters(coordinates)
     unknown = torch.full_like(parameters, torch.nan)

@@ -94,6 +94,13 @@ ROWS: dict[str, Row] = {
     "WARP-Phys, regression head": Row(
         "WARP-Phys", lambda _: WarpPhys("regression"), _OBSERVED, trained=False, roots=_ROOTS
     ),
+    "WARP-Phys, regression head, logarithms": Row(
+        "WARP-Phys",
+        lambda _: WarpPhys("regression", drive="log_difference"),
+        _LV,
+        trained=False,
+        roots=_ROOTS,
+    ),
     "read-out head": Row(
         "control", lambda task: WarpPhys("readout", window=_window(task)), roots=_ROOTS
     ),

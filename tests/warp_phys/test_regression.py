@@ -9,6 +9,7 @@ import xarray as xr
 
 import warp_phys as wp
 from tests.warp_phys.user_systems import DrivenOscillator
+from warp_phys._drives import DriveName
 from warp_phys._records import read_records
 from warp_phys._regression import Regression
 from warp_phys.data_gen import simulate
@@ -125,6 +126,64 @@ class TestAccuracy:
         np.testing.assert_array_equal(found[:, 1:], np.zeros((2, 5, 1)))
 
 
+class TestLogarithms:
+    """The log-difference drive."""
+
+    def test_spikes_between_samples_cost_it_less(self) -> None:
+        """Lotka-Volterra's logarithms turn less sharply than its states."""
+        times = np.linspace(0.0, 1.0, 128)
+        system = LotkaVolterra()
+        ranges = {"alpha": (20, 50), "beta": (80, 120), "gamma": (80, 120), "delta": (20, 50)}
+        start = {"prey": (2.0, 4.0), "predator": (0.01, 0.05)}
+        data = simulate(
+            system, n=40, times=times, parameters=ranges, initial_states=start, seed=0, **TIGHT
+        )
+
+        def worst(drive: str) -> float:
+            found = estimate(system, data, drive=drive).parameters[:, -1]
+            return float(abs(found / data.true_parameters - 1.0).max())
+
+        assert worst("log_difference") < 0.3 * worst("difference")
+
+    def test_states_that_may_be_negative_keep_their_differences(self) -> None:
+        system = PositiveAndReal()
+        data = simulate(system, n=3, times=np.linspace(0.0, 2.0, 101), seed=0, **TIGHT)
+        assert (data.noiseless.sel(output="x") < 0.0).any()
+        found = estimate(system, data, drive="log_difference").parameters[:, -1]
+        np.testing.assert_allclose(found, data.true_parameters, rtol=1e-5)
+
+    def test_a_sample_without_logarithm_is_a_gap(self, noisy: xr.Dataset) -> None:
+        holed, negative = noisy.copy(deep=True), noisy.copy(deep=True)
+        for row, place, value in ((1, 0, 0.0), (4, 17, -2.0), (4, 18, -1.0)):
+            holed.observed[row, place] = np.nan
+            negative.observed[row, place, 1] = value
+        expected, found = (
+            estimate(LotkaVolterra(), data, drive="log_difference") for data in (holed, negative)
+        )
+        for name in ("parameters", "initial_state", "initial_time"):
+            np.testing.assert_array_equal(found[name], expected[name])
+        streamed = stream(LotkaVolterra(), negative, drive="log_difference")
+        np.testing.assert_allclose(streamed[:, 20:], found.parameters[:, 20:], rtol=1e-9)
+
+    def test_needs_a_positive_state(self) -> None:
+        with pytest.raises(UsageError, match="none of pendulum is declared so"):
+            wp.WarpPhys("pendulum", head="regression", drive="log_difference")
+
+
+class PositiveAndReal(System):
+    """x' = y - p x, y' = -q y with y positive."""
+
+    states = (State("x", "1"), State("y", "1", support="positive"))
+    parameters = (
+        Parameter("p", "1", "positive", (0.5, 1.0)),
+        Parameter("q", "1", "positive", (0.5, 1.0)),
+    )
+    default_initial_state = {"x": (-2.0, -1.0), "y": (1.0, 2.0)}
+
+    def rhs(self, t, y, p):
+        return y[1] - p.p * y[0], -p.q * y[1]
+
+
 class TestIdentifiability:
     def test_free_vibration_tells_the_ratios_alone(self, springs: xr.Dataset) -> None:
         found = estimate(MassSpringDamper(), springs)
@@ -208,13 +267,14 @@ def stream(system: System, data: xr.Dataset, **settings: Any) -> np.ndarray:
 
 class TestStream:
     @pytest.mark.parametrize("forgetting", [1.0, 0.95])
-    def test_equals_the_batch(self, forgetting: float) -> None:
+    @pytest.mark.parametrize("drive", ["difference", "log_difference"])
+    def test_equals_the_batch(self, forgetting: float, drive: DriveName) -> None:
         random = np.random.Generator(np.random.Philox(key=1))
         times = np.cumsum(random.uniform(0.05, 0.3, (5, 40)), axis=1)
         data = simulate("lotka_volterra", n=5, times=times, noise=0.02, missing=0.1, seed=2)
         data.observed[3, :4] = np.nan
-        batch = coordinates(data, forgetting)
-        found = stream(LotkaVolterra(), data, forgetting=forgetting)
+        batch = coordinates(data, forgetting, drive)
+        found = stream(LotkaVolterra(), data, forgetting=forgetting, drive=drive)
         # Up to the conditioning of so few samples.
         np.testing.assert_allclose(found, batch, rtol=1e-8)
         np.testing.assert_allclose(found[:, 20:], batch[:, 20:], rtol=1e-11)
@@ -241,10 +301,13 @@ class TestStream:
         assert [value.numel() for value in vars(state).values()] == sizes
 
 
-def coordinates(data: xr.Dataset, forgetting: float = 1.0) -> np.ndarray:
+def coordinates(
+    data: xr.Dataset, forgetting: float = 1.0, drive: DriveName = "difference"
+) -> np.ndarray:
     """Return q (N, T, Q) of Lotka-Volterra records, without predictions."""
     system = LotkaVolterra()
-    return Regression(system, forgetting).estimate(read_records(data, system)).numpy()
+    head = Regression(system, forgetting, drive=drive)
+    return head.estimate(read_records(data, system)).numpy()
 
 
 class TestBatch:

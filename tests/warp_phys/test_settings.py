@@ -38,7 +38,8 @@ def test_the_root_follows_from_the_system(system: str, settings: dict[str, Any],
         ),
         (
             {"head": "regression"},
-            "WarpPhys(pendulum, head=regression, drive=raw, structure=diagonal, nothing to train)",
+            "WarpPhys(pendulum, head=regression, drive=difference, structure=diagonal, "
+            "nothing to train)",
         ),
     ],
 )
@@ -68,6 +69,8 @@ def test_unknown_choices(arguments: dict[str, Any], message: str) -> None:
         ({"window": 0}, "window to be a positive whole number, got 0"),
         ({"rank": 1.5}, r"rank to be a positive whole number, got 1\.5"),
         ({"head": "regression", "forgetting": 1.5}, r"0 < forgetting <= 1, got 1\.5"),
+        ({"head": "regression", "drive": "raw"}, "drive='difference' or 'log_difference'"),
+        ({"head": "direct", "drive": "log_difference"}, "is of the regression head"),
     ],
 )
 def test_numbers_out_of_range(arguments: dict[str, Any], message: str) -> None:
