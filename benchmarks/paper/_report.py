@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 import warp_phys as wp
 from benchmarks.paper._cells import LEARNING_RATES, Cell, Extent
+from benchmarks.paper._found import QUOTED, TASKS, Lines, label, reason, rows_and_roots
 from benchmarks.paper._metrics import COMBINATIONS
 from benchmarks.paper._rows import ROWS
-from benchmarks.paper._tables import QUOTED, TASKS, Lines, label, reason, rows_and_roots, tables
+from benchmarks.paper._tables import tables
 from warp_phys.systems._files import write_atomic
 from warp_phys.systems._labels import stamp
 

@@ -5,47 +5,31 @@ Every entry is the mean over the seeds, with its standard deviation where there 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.paper._cells import LEARNING_RATES, Cell, Extent, result_cells, tuning_cells
-from benchmarks.paper._rows import ABLATED, NOISE_ROWS, ROWS, STATE_SHOWN, VARIANTS
+from benchmarks.paper._cells import LEARNING_RATES, Extent, result_cells, tuning_cells
+from benchmarks.paper._findings import findings
+from benchmarks.paper._found import (
+    QUOTED,
+    TASKS,
+    Found,
+    Lines,
+    label,
+    markdown_table,
+    quoted_error,
+    rows_and_roots,
+)
+from benchmarks.paper._rows import ABLATED, NOISE_ROWS, VARIANTS
 
-Line = Mapping[str, Any]
-Lines = Sequence[tuple[Cell, Line]]
-
-# Task -> its heading, and the power of ten its errors are given in units of.
-TASKS = {
-    "msd": ("MSD", -2),
-    "msd_zero": ("MSD-Zero", -2),
-    "sine": ("SINE*", -4),
-    "lv_repeat_copy": ("LV repeat-copy", -2),
-    "lv": ("LV plain", -2),
-}
-ROOT_WORDS = {
-    "": "",
-    "first_sample": "from the estimated first state",
-    "last_sample": "from the last sample",
-    "fit": "then fit",
-}
 COMBINATIONS_OF = {
     "msd": ("k/m", "c/m"),
     "msd_zero": ("k/m", "c/m"),
     "sine": ("phase (of its range)",),
     "lv_repeat_copy": ("alpha", "beta", "gamma", "delta"),
     "lv": ("alpha", "beta", "gamma", "delta"),
-}
-# Table 3 of the paper, in the units of `TASKS`. Its errors on LV are of whole sequences, with the
-# target shown to the model.
-QUOTED = {
-    "GRU": {"msd": "1.43", "msd_zero": "0.55", "lv_repeat_copy": "5.83", "sine": "4.90"},
-    "LSTM": {"msd": "1.46", "msd_zero": "0.57", "lv_repeat_copy": "6.18", "sine": "9.48"},
-    "Transformer": {"msd": "0.34", "msd_zero": "0.48", "lv_repeat_copy": "11.27", "sine": "1728"},
-    "WARP": {"msd": "0.94", "msd_zero": "0.32", "lv_repeat_copy": "4.72", "sine": "2.77"},
-    "WARP-Phys": {"msd": "0.03", "msd_zero": "0.04", "sine": "0.62"},
 }
 # Of SINE, from the paper's plotting script, by size of the training set, in units of 1e-4.
 _QUOTED_SIZES = {
@@ -54,8 +38,6 @@ _QUOTED_SIZES = {
 }
 _FROM = "MSD-Zero, mean squared error x1e-2."
 _SEEDS = "The published column is of all seeds, the others of the first."
-_NOT_OF_IT, _NOT_RUN = "-", "not run"
-_LONGEST_REASON = 90
 
 
 def tables(extent: Extent, lines: Lines) -> str:
@@ -69,6 +51,7 @@ def tables(extent: Extent, lines: Lines) -> str:
     parts = [
         "<!-- Written by `make paper`; do not edit. -->\n\n# The study's tables",
         _extent_words(extent, lines),
+        findings(found),
         _main_table(found),
         *(_task_table(found, task) for task in TASKS),
         _robustness_table(found),
@@ -78,103 +61,6 @@ def tables(extent: Extent, lines: Lines) -> str:
         _size_table(found),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-class Found:
-    """The lines of a study, by what they belong to.
-
-    Args:
-        extent: Of the study.
-        lines: What is done of it.
-    """
-
-    def __init__(self, extent: Extent, lines: Lines) -> None:
-        self.seeds = len(extent.seeds)
-        self.cells = list(result_cells(extent))
-        self._planned: dict[tuple[str, str, str, str], int] = {}
-        for cell in self.cells:
-            self._planned[_key(cell)] = self._planned.get(_key(cell), 0) + 1
-        self._lines: dict[tuple[str, str, str, str], list[Line]] = {}
-        for cell, line in lines:
-            self._lines.setdefault(_key(cell), []).append(line)
-
-    def conditions(self, table: str) -> list[str]:
-        """Return the conditions of a table in their order."""
-        return list(dict.fromkeys(cell.condition for cell in self.cells if cell.table == table))
-
-    def lines(self, table: str, task: str, row: str, root: str, condition: str = "") -> list[Line]:
-        """Return the lines of an entry, one a seed; those that ended in an error as well."""
-        every = self._lines.get((table, task, row, condition), [])
-        return [line for line in every if "error" in line or line["root"] == root]
-
-    def values(self, at: Sequence[str], name: str) -> list[Any]:
-        """Return a quantity of an entry's seeds; `at` as the arguments of `lines`."""
-        return [line[name] for line in self.lines(*at) if "error" not in line]
-
-    def entry(self, at: Sequence[str], power: int) -> str:
-        """Return mean and spread of the squared errors in units of 10**power, or why none."""
-        table, task, row, root, condition = (*at, "")[:5]
-        planned = self._planned.get((table, task, row, condition), 0)
-        if not planned or (root == "last_sample" and task not in STATE_SHOWN):
-            return _NOT_OF_IT
-        lines = self.lines(*at)
-        errors = self.values(at, "mse")
-        if errors:
-            return spread([error / 10.0**power for error in errors], planned)
-        return f"cannot be trained: {reason(lines[0]['error'])}" if lines else _NOT_RUN
-
-    def mean(self, at: Sequence[str], name: str) -> str:
-        """Return the mean of a quantity over the seeds, of a vector one by one."""
-        values = self.values(at, name)
-        if not values:
-            return _NOT_OF_IT
-        means = np.atleast_1d(np.mean(values, axis=0))
-        return " / ".join(map(number, means[~np.isnan(means)])) or _NOT_OF_IT
-
-
-def _key(cell: Cell) -> tuple[str, str, str, str]:
-    return cell.table, cell.task, cell.row, cell.condition
-
-
-def number(value: float) -> str:
-    """Return a number with three significant digits."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    exponent = math.floor(math.log10(abs(value)))
-    if -4 <= exponent <= 5:
-        return f"{value:.{max(0, 2 - exponent)}f}"
-    mantissa, power = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(power)}"
-
-
-def spread(values: Sequence[float], planned: int) -> str:
-    """Return mean +- standard deviation, and how many seeds where they are not all there."""
-    text = number(float(np.mean(values)))
-    if len(values) > 1:
-        text += f" ± {number(float(np.std(values, ddof=1)))}"
-    return text if len(values) == planned else f"{text} ({len(values)} of {planned} seeds)"
-
-
-def reason(error: str) -> str:
-    """Return the last line of an error, shortened, without the places in the code it went by."""
-    last = error.strip().splitlines()[-1].replace("|", "/")
-    return last if len(last) <= _LONGEST_REASON else f"{last[:_LONGEST_REASON]}..."
-
-
-def label(row: str, root: str) -> str:
-    """Return a row and the root that runs on from it, in words."""
-    return f"{row}, {ROOT_WORDS[root]}" if root else row
-
-
-def rows_and_roots(names: Iterable[str] = ROWS) -> list[tuple[str, str]]:
-    """Return every row with each of its roots."""
-    return [(name, root) for name in names for root in ROWS[name].roots]
-
-
-def _table(title: str, note: str, heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = [heads, [":--", *["--:"] * (len(heads) - 1)], *body]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"## {title}\n\n{note}\n\n{text}"
 
 
 def _extent_words(extent: Extent, lines: Lines) -> str:
@@ -195,8 +81,8 @@ def _extent_words(extent: Extent, lines: Lines) -> str:
 def _main_table(found: Found) -> str:
     heads = ["model", *(f"{head} (x1e{power})" for head, power in TASKS.values())]
     body = []
-    for name, numbers in QUOTED.items():
-        entries = [_quoted(numbers, task) for task in TASKS]
+    for name in QUOTED:
+        entries = [quoted_error(name, task) for task in TASKS]
         body.append([f"*{name}, quoted from the paper*", *entries])
     for row, root in rows_and_roots():
         entries = [
@@ -209,13 +95,7 @@ def _main_table(found: Found) -> str:
         'shown to the model: no forecast, and to be compared with "WARP, shown its target" alone. '
         "SINE* has a context of one sample: it tests the first state alone."
     )
-    return _table("Main table", note, heads, body)
-
-
-def _quoted(numbers: Mapping[str, str], task: str) -> str:
-    if task not in numbers:
-        return _NOT_OF_IT
-    return f"{numbers[task]} †" if task == "lv_repeat_copy" else numbers[task]
+    return markdown_table("Main table", note, heads, body)
 
 
 def _task_table(found: Found, task: str) -> str:
@@ -242,7 +122,7 @@ def _task_table(found: Found, task: str) -> str:
         "multiplied. Lost: share of records with a combination off by more than 10 %. Failed: "
         "records without a forecast. Means over the seeds."
     )
-    return _table(TASKS[task][0], note, ["model", *columns], body)
+    return markdown_table(TASKS[task][0], note, ["model", *columns], body)
 
 
 def _robustness_table(found: Found) -> str:
@@ -255,7 +135,7 @@ def _robustness_table(found: Found) -> str:
     )
     body = _by_condition(found, "msd_zero", NOISE_ROWS, columns)
     heads = ["model", *(column.head for column in columns)]
-    return _table("Noise, wrong physics, coarser grid", note, heads, body)
+    return markdown_table("Noise, wrong physics, coarser grid", note, heads, body)
 
 
 def _context_table(found: Found) -> str:
@@ -267,7 +147,7 @@ def _context_table(found: Found) -> str:
         f"{_FROM} Each column counts the samples behind its own context, where a damped motion "
         f"is the smaller the later, so compare with the forecast of zero. Published: 100. {_SEEDS}"
     )
-    return _table("Length of the context", note, heads, body)
+    return markdown_table("Length of the context", note, heads, body)
 
 
 def _size_table(found: Found) -> str:
@@ -284,7 +164,7 @@ def _size_table(found: Found) -> str:
         "Mean squared error x1e-4, by the number of training records. Published: 10. From one "
         f"record WARP-Phys cannot learn: no parameter varies. {_SEEDS}"
     )
-    return _table("Size of SINE's training set", note, heads, body)
+    return markdown_table("Size of SINE's training set", note, heads, body)
 
 
 class _Column(NamedTuple):
@@ -328,7 +208,7 @@ def _bound_table(found: Found) -> str:
         "squares estimates it."
     )
     heads = ["noise", "model", "k/m / c/m", "far", "lost", "s a record"]
-    return _table("Errors over the Cramer-Rao bound", note, heads, body)
+    return markdown_table("Errors over the Cramer-Rao bound", note, heads, body)
 
 
 def _ablation_table(found: Found) -> str:
@@ -346,4 +226,4 @@ def _ablation_table(found: Found) -> str:
         '"auto-regressive" says otherwise; first seed.'
     )
     heads = ["variant", "x1e-2", "in the training ranges", "median over records"]
-    return _table("Ablations of WARP", note, heads, body)
+    return markdown_table("Ablations of WARP", note, heads, body)
