@@ -60,7 +60,8 @@ def estimate(
         reconstruction alone); `out_of_range` (trajectory), whose
         bits say how a record differs from the training data (0: it does not). The regression
         head gives `parameters` (NaN where the data cannot tell), `coordinates`, `predicted` and
-        `initial_time`, when its `initial_state` holds, and no bands.
+        `initial_time`, when its `initial_state` holds, and no bands. With `drive="log_difference"`
+        it takes a sample for a gap where one of the states it reads by logarithm is not positive.
 
     Raises:
         UsageError: The model is not trained, or the records are not what it reads.
@@ -135,14 +136,14 @@ def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]
 
 
 def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
-    records = read_records(data, model.system, model.system.output_names)
     head = Regression.from_settings(model.system, model.settings)
+    records = head.readable(read_records(data, model.system, model.system.output_names))
     coordinates = head.estimate(records)
     parameters = head.parameters(coordinates)
-    usable = head.usable(records)
-    first = usable.long().argmax(dim=1)
+    complete = records.seen.all(dim=-1)
+    first = complete.long().argmax(dim=1)
     start = records.observed[torch.arange(len(records)), first]
-    known = usable.cummax(dim=1).values
+    known = complete.cummax(dim=1).values
     values = {
         "parameters": parameters,
         "initial_state": torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan),
@@ -153,7 +154,7 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
         values["predicted"] = predict(model.system, "step", records, unknowns, **_FLOW)
     for array in values.values():
         array[~records.valid] = torch.nan
-    # The first usable sample is the first state known, and it may come late.
+    # The first complete sample is the first state known, and it may come late.
     values["initial_time"] = records.times[torch.arange(len(records)), first]
     extra = named_coords("coordinate", head.names, head.units)
     dataset = _labelled(model.system, records, values, extra=extra)

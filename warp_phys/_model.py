@@ -38,7 +38,8 @@ class WarpPhys(nn.Module):
         drive: "difference", "raw" or "features" (learned, of the last `window` samples); by
             default features for direct and readout, difference for weights. The regression head
             takes "difference" (the default), or "log_difference": of the logarithms of the states
-            that are positive by nature, for records whose noise is small at every sample.
+            whose support is "positive", for records whose noise is small beside every sample. A
+            sample where such a state is zero or less counts as missing, whole.
         structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
             "low_rank".
         rank: Of a low-rank A.

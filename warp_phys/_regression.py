@@ -17,12 +17,11 @@ The root solves (sum_s w_s G_s) q = sum_s w_s m_s, weighting each state by its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from warp_phys._drives import DriveName
 from warp_phys._normal_equations import Sums, drive_of_sums, solve
 from warp_phys._records import Records
 from warp_phys._recurrence import linear_recurrence
@@ -40,6 +39,9 @@ from warp_phys._weak_form import (
 from warp_phys.systems._errors import UsageError
 from warp_phys.systems._system import System
 
+# Of a state that enters by its logarithm: the square of what is divided by it is still finite.
+_LEAST = 1e-150
+
 
 class Regression:
     """The regression head of a system.
@@ -48,7 +50,7 @@ class Regression:
         system: Affine in its coordinates, every state observed.
         forgetting: Weight of a sample against the next, 1 for plain least squares.
         known: (N, P), values of the fixed parameters where trajectories have their own.
-        drive: "difference", or "log_difference" of the states whose support is positive.
+        logarithms: Whether states whose support is positive enter by their logarithms.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class Regression:
         system: System,
         forgetting: float,
         known: Tensor | None = None,
-        drive: DriveName = "difference",
+        *,
+        logarithms: bool = False,
     ) -> None:
         form = system.affine_form
         if form is None:
@@ -71,8 +74,7 @@ class Regression:
         self.forgetting = forgetting
         self.known = known
         self.states = len(system.states)
-        logs = drive == "log_difference"
-        positive = [logs and state.support == "positive" for state in system.states]
+        positive = [logarithms and state.support == "positive" for state in system.states]
         self.logarithmic = torch.tensor(positive)
         self.has_logarithms = any(positive)
         self.names = form.names
@@ -86,11 +88,12 @@ class Regression:
     @classmethod
     def from_settings(cls, system: System, settings: Settings) -> Regression:
         """Return the head that a model's settings describe."""
-        return cls(system, settings.forgetting, drive=settings.drive)
+        return cls(system, settings.forgetting, logarithms=settings.drive == "log_difference")
 
     def estimate(self, records: Records) -> Tensor:
         """Return q at every sample, (N, T, Q); a sample with a gap keeps the last one's."""
-        valid = self.usable(records)
+        records = self.readable(records)
+        valid = records.seen.all(dim=-1) & records.valid
         place, (times, states, inputs) = compress(
             valid, records.times, records.observed, records.inputs
         )
@@ -109,15 +112,15 @@ class Regression:
         index = (place - 1).clamp_min(0).unsqueeze(-1).expand(-1, -1, len(self.names))
         return torch.where((place > 0).unsqueeze(-1), solved.gather(1, index), torch.nan)
 
-    def usable(self, records: Records) -> Tensor:
-        """Return which samples the sums take in, (N, T): complete, with logarithms if needed."""
-        complete = records.seen.all(dim=-1) & records.valid
-        return self._where_positive(complete, records.observed)
+    def readable(self, records: Records) -> Records:
+        """Return the records with samples that lack a logarithm as gaps."""
+        return replace(records, observed=self._readable(records.observed))
 
-    def _where_positive(self, complete: Tensor, states: Tensor) -> Tensor:
+    def _readable(self, observed: Tensor) -> Tensor:
         if not self.has_logarithms:
-            return complete
-        return complete & ((states > 0.0) | ~self.logarithmic).all(dim=-1)
+            return observed
+        lacks = (self.logarithmic & (observed < _LEAST)).any(dim=-1, keepdim=True)
+        return torch.where(lacks, torch.nan, observed)
 
     def _measured(self, states: Tensor) -> Tensor:
         """Return what the drive takes differences of, (..., S)."""
@@ -195,7 +198,8 @@ class Regression:
         self, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[RegressionStream, Tensor]:
         """Take in one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
-        usable = self._where_positive(observed.isfinite().all(dim=-1), observed)
+        observed = self._readable(observed)
+        usable = observed.isfinite().all(dim=-1)
         states = torch.where(usable.unsqueeze(-1), observed, 1.0)
         now = self.integrands(times.unsqueeze(1), states.unsqueeze(1), inputs.unsqueeze(1))[:, 0]
         is_first = (stream.count == 0).unsqueeze(-1)

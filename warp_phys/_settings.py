@@ -100,8 +100,8 @@ def _check_drive(head: HeadName, drive: DriveName) -> None:
         )
     if head != "regression" and drive == "log_difference":
         raise UsageError(
-            "drive='log_difference' is of the regression head; the others take logarithms by "
-            "themselves where the noise of their training data is lognormal"
+            "expected drive='difference', 'raw' or 'features', got 'log_difference', which is of "
+            "the regression head alone"
         )
 
 

@@ -9,7 +9,6 @@ import xarray as xr
 
 import warp_phys as wp
 from tests.warp_phys.user_systems import DrivenOscillator
-from warp_phys._drives import DriveName
 from warp_phys._records import read_records
 from warp_phys._regression import Regression
 from warp_phys.data_gen import simulate
@@ -160,10 +159,32 @@ class TestLogarithms:
         expected, found = (
             estimate(LotkaVolterra(), data, drive="log_difference") for data in (holed, negative)
         )
-        for name in ("parameters", "initial_state", "initial_time"):
+        for name in ("parameters", "coordinates", "initial_state", "initial_time", "predicted"):
             np.testing.assert_array_equal(found[name], expected[name])
         streamed = stream(LotkaVolterra(), negative, drive="log_difference")
         np.testing.assert_allclose(streamed[:, 20:], found.parameters[:, 20:], rtol=1e-9)
+
+    def test_a_record_without_a_positive_sample(self, noisy: xr.Dataset) -> None:
+        negative = noisy.copy(deep=True)
+        negative.observed[2] = -1.0
+        found = coordinates(negative, logarithms=True)
+        assert np.isnan(found[2]).all()
+        others = np.arange(7) != 2
+        np.testing.assert_array_equal(found[others], coordinates(noisy, logarithms=True)[others])
+
+    @pytest.mark.parametrize(("distribution", "better"), [("lognormal", True), ("normal", False)])
+    def test_noise_in_proportion_suits_it(self, distribution: Any, better: bool) -> None:
+        times = np.linspace(1900.0, 1920.0, 401)
+        noise = 0.02 if distribution == "lognormal" else 0.05
+        data = simulate(
+            "lotka_volterra", n=200, times=times, noise=noise, distribution=distribution, seed=1
+        )
+
+        def median(drive: str) -> float:
+            found = estimate(LotkaVolterra(), data, drive=drive).parameters[:, -1]
+            return float(np.nanmedian(abs(found / data.true_parameters - 1.0)))
+
+        assert (median("log_difference") < median("difference")) is better
 
     def test_needs_a_positive_state(self) -> None:
         with pytest.raises(UsageError, match="none of pendulum is declared so"):
@@ -268,12 +289,12 @@ def stream(system: System, data: xr.Dataset, **settings: Any) -> np.ndarray:
 class TestStream:
     @pytest.mark.parametrize("forgetting", [1.0, 0.95])
     @pytest.mark.parametrize("drive", ["difference", "log_difference"])
-    def test_equals_the_batch(self, forgetting: float, drive: DriveName) -> None:
+    def test_equals_the_batch(self, forgetting: float, drive: str) -> None:
         random = np.random.Generator(np.random.Philox(key=1))
         times = np.cumsum(random.uniform(0.05, 0.3, (5, 40)), axis=1)
         data = simulate("lotka_volterra", n=5, times=times, noise=0.02, missing=0.1, seed=2)
         data.observed[3, :4] = np.nan
-        batch = coordinates(data, forgetting, drive)
+        batch = coordinates(data, forgetting, logarithms=drive == "log_difference")
         found = stream(LotkaVolterra(), data, forgetting=forgetting, drive=drive)
         # Up to the conditioning of so few samples.
         np.testing.assert_allclose(found, batch, rtol=1e-8)
@@ -302,11 +323,11 @@ class TestStream:
 
 
 def coordinates(
-    data: xr.Dataset, forgetting: float = 1.0, drive: DriveName = "difference"
+    data: xr.Dataset, forgetting: float = 1.0, *, logarithms: bool = False
 ) -> np.ndarray:
     """Return q (N, T, Q) of Lotka-Volterra records, without predictions."""
     system = LotkaVolterra()
-    head = Regression(system, forgetting, drive=drive)
+    head = Regression(system, forgetting, logarithms=logarithms)
     return head.estimate(read_records(data, system)).numpy()
 
 

@@ -70,7 +70,7 @@ def test_unknown_choices(arguments: dict[str, Any], message: str) -> None:
         ({"rank": 1.5}, r"rank to be a positive whole number, got 1\.5"),
         ({"head": "regression", "forgetting": 1.5}, r"0 < forgetting <= 1, got 1\.5"),
         ({"head": "regression", "drive": "raw"}, "drive='difference' or 'log_difference'"),
-        ({"head": "direct", "drive": "log_difference"}, "is of the regression head"),
+        ({"head": "direct", "drive": "log_difference"}, "of the regression head alone"),
     ],
 )
 def test_numbers_out_of_range(arguments: dict[str, Any], message: str) -> None:
