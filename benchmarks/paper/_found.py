@@ -101,11 +101,11 @@ def number(value: float) -> str:
     """Return a number with three significant digits."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    exponent = math.floor(math.log10(abs(value)))
+    mantissa, power = f"{value:.2e}".split("e")
+    exponent = int(power)
     if -4 <= exponent <= 5:
         return f"{value:.{max(0, 2 - exponent)}f}"
-    mantissa, power = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(power)}"
+    return f"{mantissa}e{exponent}"
 
 
 def spread(values: Sequence[float], planned: int) -> str:

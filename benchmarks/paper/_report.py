@@ -151,8 +151,9 @@ def _main_figure(lines: Lines) -> Figure:
     panels[0].set_yticks(range(len(rows)), [label(*row) for row in rows], fontsize=8)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.suptitle(
-        "Dots: seeds; arrows: 1e-12 or less. Dashed: the paper's WARP (blue) and WARP-Phys (red); "
-        "its WARP is shown the target of LV.",
+        "Dots: seeds; arrows: 1e-12 or less. Blue: WARP, gray: other data-driven models, red: "
+        "WARP-Phys, green: controls. Dashed: the paper's WARP (blue; shown the target of LV) and "
+        "WARP-Phys (red).",
         fontsize=9,
     )
     return figure

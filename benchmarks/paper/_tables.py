@@ -120,7 +120,8 @@ def _task_table(found: Found, task: str) -> str:
     note = (
         "The first three columns are squared errors; all errors are on the published scale and not "
         "multiplied. Lost: share of records with a combination off by more than 10 %. Failed: "
-        "records without a forecast. Means over the seeds."
+        "records without a forecast. Means over the seeds. Times are of one thread beside another "
+        "busy one: within a factor of two or so."
     )
     return markdown_table(TASKS[task][0], note, ["model", *columns], body)
 
@@ -153,6 +154,7 @@ def _context_table(found: Found) -> str:
 def _size_table(found: Found) -> str:
     columns = [_Column("10 samples", "main", ""), *_columns(found, "sine_sizes")]
     columns.sort(key=lambda column: int(column.head.split()[0]))
+    columns = [column._replace(head=f"n = {column.head.split()[0]}") for column in columns]
     names = dict.fromkeys(cell.row for cell in found.cells if cell.table == "sine_sizes")
     body = [
         [f"*{name}, quoted from the authors' code*", *numbers]

@@ -119,32 +119,6 @@ def test_main_table(folder: Path) -> None:
     assert entries(folder, "Main table", "the cycle copied") == ["-", "-", "-", "not run", "-"]
 
 
-def test_in_short(folder: Path) -> None:
-    """The best start from which nothing was fitted, against the best mean of the others."""
-    assert entries(folder, "WARP-Phys in short", "MSD (x1e-2)") == [
-        "WARP-Phys, direct head, from the estimated first state",
-        "0.00400",
-        "0.03",
-        "7.50",
-        "GRU",
-        "0.940",
-        "235",
-        "none",
-    ]
-    assert entries(folder, "Data-driven WARP in short", "MSD (x1e-2)") == [
-        "WARP, diagonal A",
-        "1.50",
-        "0.94",
-        "GRU",
-        "0.940",
-        "GRU",
-        "GRU",
-    ]
-    # Elsewhere a side is missing.
-    with pytest.raises(ValueError, match="not enough values"):
-        entries(folder, "WARP-Phys in short", "SINE* (x1e-4)")
-
-
 def test_other_tables(folder: Path) -> None:
     found = entries(folder, "MSD", "WARP-Phys, direct head, then fit")
     assert found[:5] == ["6.25e-10", "1.25e-9", "2.50e-9 / 7.50e-9", "0.0310", "0.100 / 0.200"]
@@ -175,7 +149,14 @@ def test_nothing_done() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (1728.4, "1728"), (0.0123456, "0.0123"), (2.5e-9, "2.50e-9"), (np.inf, "inf")],
+    [
+        (0.0, "0"),
+        (0.9999, "1.00"),
+        (1728.4, "1728"),
+        (0.0123456, "0.0123"),
+        (2.5e-9, "2.50e-9"),
+        (np.inf, "inf"),
+    ],
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
