@@ -79,7 +79,7 @@ class Cell:
     @property
     def definition(self) -> Row:
         """What the row is."""
-        return VARIANTS[self.row] if self.table == "ablation" else ROWS[self.row]
+        return (ROWS | VARIANTS)[self.row]
 
     @property
     def sizes(self) -> Sizes:
@@ -103,6 +103,9 @@ def tuning_cells(extent: Extent) -> Iterator[Cell]:
         for task in sorted({tuned_on(task) for task in row.tasks}):
             for rate in LEARNING_RATES:
                 yield Cell("tuning", task, name, "", 100, rate, extent)
+    for name in VARIANTS:
+        for rate in LEARNING_RATES:
+            yield Cell("tuning", _TUNED_ELSE, name, "", 100, rate, extent)
 
 
 def tuned_on(task: str) -> str:

@@ -84,6 +84,12 @@ class Found:
             return spread([error / 10.0**power for error in errors], planned)
         return f"cannot be trained: {reason(lines[0]['error'])}" if lines else _NOT_RUN
 
+    def entry_and_in_range(self, at: Sequence[str], power: int) -> str:
+        """Return `entry` beside the mean error of the records in the training ranges."""
+        inside = self.values(at, "mse_in_range")
+        text = self.entry(at, power)
+        return f"{text} / {number(float(np.mean(inside)) / 10.0**power)}" if inside else text
+
     def mean(self, at: Sequence[str], name: str) -> str:
         """Return the mean of a quantity over the seeds, of a vector one by one."""
         values = self.values(at, name)

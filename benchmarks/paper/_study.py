@@ -103,14 +103,9 @@ def tuned_rate(cell: Cell, store: Store) -> float:
     """Return the learning rate with the lowest validation loss in the tuning of a cell's row."""
     if cell.learning_rate is not None:
         return cell.learning_rate
-    name = cell.row
-    if cell.table == "ablation":
-        # A variant of a row is trained as the row it varies.
-        free = cell.row.startswith("auto-regressive")
-        name = "WARP, auto-regressive" if free else "WARP, diagonal A"
     losses = {}
     for other in tuning_cells(cell.extent):
-        if (other.row, other.task) == (name, tuned_on(cell.task)):
+        if (other.row, other.task) == (cell.row, tuned_on(cell.task)):
             lines = store.read(other)
             if lines and other.learning_rate is not None and "validation" in lines[0]:
                 losses[other.learning_rate] = lines[0]["validation"]

@@ -37,6 +37,7 @@ _QUOTED_SIZES = {
     "WARP-Phys": ("751", "0.62", "0.67", "0.55", "0.48"),
 }
 _FROM = "MSD-Zero, mean squared error x1e-2."
+_INSIDE = "Behind the slash: of the records whose parameters lie in the training ranges."
 _SEEDS = "The published column is of all seeds, the others of the first."
 
 
@@ -130,9 +131,9 @@ def _robustness_table(found: Found) -> str:
     columns = [_Column("as published", "main", "")]
     columns += _columns(found, "robustness")
     note = (
-        f"{_FROM} Noise is in all samples that models see, the parameters that heads learn from "
-        f"and what errors are against are exact; the "
-        f"quadratic drag is in the test records alone. {_SEEDS}"
+        f"{_FROM} {_INSIDE} Noise is in all samples that models see, the parameters that heads "
+        f"learn from and what errors are against are exact; the quadratic drag is in the test "
+        f"records alone. {_SEEDS}"
     )
     body = _by_condition(found, "msd_zero", NOISE_ROWS, columns)
     heads = ["model", *(column.head for column in columns)]
@@ -145,8 +146,9 @@ def _context_table(found: Found) -> str:
     body = _by_condition(found, "msd_zero", (*ABLATED, "zero"), columns)
     heads = ["model", *(column.head for column in columns)]
     note = (
-        f"{_FROM} Each column counts the samples behind its own context, where a damped motion "
-        f"is the smaller the later, so compare with the forecast of zero. Published: 100. {_SEEDS}"
+        f"{_FROM} {_INSIDE} Each column counts the samples behind its own context, where a damped "
+        "motion is the smaller the later, so compare with the forecast of zero. Published: 100. "
+        f"{_SEEDS}"
     )
     return markdown_table("Length of the context", note, heads, body)
 
@@ -185,10 +187,11 @@ def _by_condition(
     found: Found, task: str, names: Iterable[str], columns: Sequence[_Column]
 ) -> list[list[str]]:
     power = TASKS[task][1]
+    entry = found.entry if task == "sine" else found.entry_and_in_range
     return [
         [
             label(row, root),
-            *(found.entry((c.table, task, row, root, c.condition), power) for c in columns),
+            *(entry((c.table, task, row, root, c.condition), power) for c in columns),
         ]
         for row, root in rows_and_roots(names)
     ]
@@ -225,7 +228,7 @@ def _ablation_table(found: Found) -> str:
         f"{_FROM} The first four lines are those of the main table, over all seeds; the small root "
         "has fewer sines of time as well, and the auto-regressive model is another network that "
         'reads the previous sample. Below, "WARP, diagonal A" with one thing changed, but where '
-        '"auto-regressive" says otherwise; first seed.'
+        '"auto-regressive" says otherwise, each with its own choice of learning rate; first seed.'
     )
     heads = ["variant", "x1e-2", "in the training ranges", "median over records"]
     return markdown_table("Ablations of WARP", note, heads, body)
