@@ -74,12 +74,17 @@ def _best(entries: Iterable[Entry], *kinds: str) -> Entry | None:
     return next((entry for entry in entries if entry.kind in kinds), None)
 
 
+def _within(one: Entry, other: Entry) -> str:
+    """Return what to say of errors closer than their standard deviations together."""
+    apart = abs(one.error - other.error) > one.deviation + other.deviation
+    return "" if apart else _WITHIN
+
+
 def _better(entries: Iterable[Entry], than: Entry, *kinds: str) -> str:
     names = []
     for entry in entries:
         if entry.kind in kinds and entry.error < than.error:
-            apart = than.error - entry.error > than.deviation + entry.deviation
-            names.append(entry.words + ("" if apart else _WITHIN))
+            names.append(entry.words + _within(entry, than))
     return "; ".join(names) or _NONE
 
 
@@ -100,7 +105,8 @@ def _physics_table(found: Found) -> str:
         "The best rows of the main table by the mean over the seeds, without what `fit` makes of "
         "them. The best of several rows on the test set is a little flattered; the main table has "
         "every row. Nothing is trained for the regression head. Ratios have two digits, those to "
-        "the paper's rounded errors hardly one."
+        "the paper's rounded errors hardly one. Within the spreads: closer than the two standard "
+        "deviations over the seeds together."
     )
     rows = [_physics_row(found, task, trained) for task in TASKS for trained in (True, False)]
     return markdown_table("WARP-Phys in short", note, heads, [row for row in rows if row])
@@ -125,7 +131,7 @@ def _physics_row(found: Found, task: str, trained: bool) -> list[str]:
         over,
         rival.words,
         rival.written,
-        _ratio(rival.error, physics.error),
+        _ratio(rival.error, physics.error) + _within(rival, physics),
         _better(entries, physics, "control"),
     ]
 
@@ -143,8 +149,7 @@ def _warp_table(found: Found) -> str:
     ]
     note = (
         "As above, without physics; the best of three or four rows of WARP beside rivals with one "
-        "row each. Within the spreads: closer than the two standard deviations over the seeds "
-        "together. † Of full sequences, with the target shown to the model."
+        "row each. † Of full sequences, with the target shown to the model."
     )
     body = [row for task in TASKS if (row := _warp_row(found, task))]
     return markdown_table("Data-driven WARP in short", note, heads, body)

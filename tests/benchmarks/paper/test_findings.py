@@ -35,6 +35,9 @@ RESULTS = [
     *lines("GRU", 0.03, task="msd"),
     *lines(HEAD, 3e-5, task="msd", root="first_sample"),
     *lines("WARP, diagonal A", 0.02, task="sine"),
+    *lines("WARP, diagonal A", 0.02, 0.03, 0.04, task="lv"),
+    *lines("GRU", 0.05, task="lv"),
+    *lines(HEAD, 0.01, 0.02, 0.03, task="lv", root="first_sample"),
 ]
 
 
@@ -69,6 +72,10 @@ def test_what_fit_made_and_what_saw_its_target_are_no_forecasts(rows: list[list[
     found = row(rows, "LV repeat-copy (x1e-2)", "trained")
     assert found[:4] == [f"{HEAD}, from the estimated first state", "0.300 ± 0.100", "-", "-"]
     assert found[4:7] == ["LSTM", "1.00 ± 0.100", "3.3"]
+
+
+def test_a_ratio_that_the_seeds_do_not_bear_out_says_so(rows: list[list[str]]) -> None:
+    assert row(rows, "LV plain (x1e-2)", "trained")[6] == "1.5 (within the spreads)"
 
 
 def test_controls_that_are_better_are_all_named(rows: list[list[str]]) -> None:
