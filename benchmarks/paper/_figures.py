@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from matplotlib import rc_context
@@ -29,6 +28,12 @@ _RATE = 2e-3
 _DRAWN, _RECORDS = 3, 200
 _MARKED = (10, 30, 100)
 _WORDS = {"k_over_m": "k/m (1/s²)", "c_over_m": "c/m (1/s)"}
+_UNITS = {"k_over_m": "1/s2", "c_over_m": "1/s"}
+_KINDS = {
+    "": "estimate",
+    "_lower": "lower end of the 90 % band",
+    "_upper": "upper end of the 90 % band",
+}
 
 
 def write_figures(extent: Extent, folder: Path) -> None:
@@ -52,6 +57,7 @@ def write_figures(extent: Extent, folder: Path) -> None:
         settings=_plain(settings),
         seed=budget.seed,
         function="benchmarks.paper",
+        dated=False,
     )
     with rc_context({"svg.hashsalt": "warp-phys", "svg.fonttype": "none"}):
         for name, figure in (("parameters", _bands(found)), ("weights", _components(found))):
@@ -73,13 +79,16 @@ def _parameters(task: Task, budget: Budget) -> xr.Dataset:
     split = task.test.first(_DRAWN)
     found = row.estimate(task, split)
     mass = found["parameters"].sel(parameter="m").values
-    variables: dict[str, tuple[tuple[str, ...], Any]] = {}
+    variables = {}
     for name, truth in true_combinations(task, split).items():
-        for kind in ("", "_lower", "_upper"):
+        unit = {"units": _UNITS[name]}
+        for kind, words in _KINDS.items():
             values = found[f"parameters{kind}"].sel(parameter=name[0]).values / mass
-            variables[f"{name}{kind}"] = (("record", "sample"), values)
-        variables[f"{name}_true"] = (("record",), truth)
-    return xr.Dataset(variables, coords={"time": ("sample", found["time"].values)})
+            about = {"long_name": f"{words} of {name.replace('_over_', '/')}"} | unit
+            variables[f"{name}{kind}"] = xr.Variable(("record", "time"), values, about)
+        about = {"long_name": f"true {name.replace('_over_', '/')}"} | unit
+        variables[f"{name}_true"] = xr.Variable("record", truth, about)
+    return xr.Dataset(variables, coords={"time": found["time"]})
 
 
 def _weights(task: Task, budget: Budget) -> xr.Dataset:
@@ -88,15 +97,25 @@ def _weights(task: Task, budget: Budget) -> xr.Dataset:
     row.fit(task, budget)
     split = task.test.first(_RECORDS)
     read = int(split.context.max())
-    theta = row.weights(split)[:, :read]
-    centered = theta - theta[:, -1].mean(axis=0)
-    _, values, directions = np.linalg.svd(centered[:, -1], full_matrices=False)
-    share = values[:2] ** 2 / (values**2).sum()
+    theta = torch.from_numpy(row.weights(split)[:, :read])
+    centered = theta - theta[:, -1].mean(dim=0)
+    _, values, directions = torch.linalg.svd(centered[:, -1], full_matrices=False)
+    scores = (centered @ directions[:2].T).numpy()
+    share = (values[:2] ** 2 / (values**2).sum()).numpy()
+    truth = true_combinations(task, split)["k_over_m"]
+
+    def variable(dims: Any, values: Any, words: str, unit: str = "1") -> xr.Variable:
+        return xr.Variable(dims, values, {"long_name": words, "units": unit})
+
     return xr.Dataset(
         {
-            "component": (("walk", "sample", "axis"), centered @ directions[:2].T),
-            "share": (("axis",), share),
-            "walk_k_over_m": (("walk",), true_combinations(task, split)["k_over_m"]),
+            "weights_score": variable(
+                ("weights_record", "time", "component"),
+                scores,
+                "principal component of the weights, of their spread at the last sample",
+            ),
+            "weights_share": variable("component", share, "share of that spread's variance"),
+            "weights_k_over_m": variable("weights_record", truth, "true k/m", _UNITS["k_over_m"]),
         }
     )
 
@@ -124,13 +143,13 @@ def _band(ax: Axes, one: xr.Dataset, name: str) -> None:
 
 def _components(found: xr.Dataset) -> Figure:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
-    places = [min(place, found.sizes["sample"]) - 1 for place in _MARKED]
+    places = [min(place, found.sizes["time"]) - 1 for place in _MARKED]
     axes = figure.subplots(1, len(places), sharex=True, sharey=True)
     for ax, place in zip(axes, places, strict=True):
-        at = found["component"].isel(sample=place).values
-        points = ax.scatter(*at.T, c=found["walk_k_over_m"], s=12)
+        at = found["weights_score"].isel(time=place).values
+        points = ax.scatter(*at.T, c=found["weights_k_over_m"], s=12)
         ax.set_title(f"after {place + 1} samples")
-        ax.set_xlabel(f"component 1 ({100 * float(found['share'][0]):.0f} %)")
-    axes[0].set_ylabel(f"component 2 ({100 * float(found['share'][1]):.0f} %)")
+        ax.set_xlabel(f"component 1 ({100 * float(found['weights_share'][0]):.0f} %)")
+    axes[0].set_ylabel(f"component 2 ({100 * float(found['weights_share'][1]):.0f} %)")
     figure.colorbar(points, ax=axes, label="true k/m (1/s²)")
     return figure
