@@ -10,7 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.paper._cells import LEARNING_RATES, Extent, result_cells, tuning_cells
+from benchmarks.paper._cells import (
+    LEARNING_RATES,
+    VARIANT_RATES,
+    Extent,
+    result_cells,
+    tuning_cells,
+)
 from benchmarks.paper._findings import findings
 from benchmarks.paper._found import (
     QUOTED,
@@ -228,7 +234,8 @@ def _ablation_table(found: Found) -> str:
         f"{_FROM} The first four lines are those of the main table, over all seeds; the small root "
         "has fewer sines of time as well, and the auto-regressive model is another network that "
         'reads the previous sample. Below, "WARP, diagonal A" with one thing changed, but where '
-        '"auto-regressive" says otherwise, each with its own choice of learning rate; first seed.'
+        '"auto-regressive" says otherwise, each with its own choice of learning rate, which may be '
+        f"{VARIANT_RATES[0]:g} as well; first seed."
     )
     heads = ["variant", "x1e-2", "in the training ranges", "median over records"]
     return markdown_table("Ablations of WARP", note, heads, body)
