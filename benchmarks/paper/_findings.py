@@ -149,7 +149,8 @@ def _warp_table(found: Found) -> str:
     ]
     note = (
         "As above, without physics; the best of three or four rows of WARP beside rivals with one "
-        "row each. † Of full sequences, with the target shown to the model."
+        "row each, but for the GRU's two on MSD-Zero. † Of full sequences, with the target shown "
+        "to the model."
     )
     body = [row for task in TASKS if (row := _warp_row(found, task))]
     return markdown_table("Data-driven WARP in short", note, heads, body)

@@ -50,7 +50,6 @@ class Found:
     """
 
     def __init__(self, extent: Extent, lines: Lines) -> None:
-        self.seeds = len(extent.seeds)
         self.cells = list(result_cells(extent))
         self._planned: dict[tuple[str, str, str, str], int] = {}
         for cell in self.cells:

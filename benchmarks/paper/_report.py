@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import warp_phys as wp
-from benchmarks.paper._cells import LEARNING_RATES, Cell, Extent
+from benchmarks.paper._cells import LEARNING_RATES, VARIANT_RATES, Cell, Extent
 from benchmarks.paper._found import QUOTED, TASKS, Lines, label, reason, rows_and_roots
 from benchmarks.paper._metrics import COMBINATIONS
 from benchmarks.paper._rows import ROWS
@@ -117,7 +117,8 @@ def study(extent: Extent, lines: Lines) -> xr.Dataset:
     return stamp(
         xr.Dataset(variables),
         title="Study of the dynamical systems of the WARP paper",
-        settings=asdict(extent) | {"learning_rates": LEARNING_RATES},
+        settings=asdict(extent)
+        | {"learning_rates": LEARNING_RATES, "ablation_rates": VARIANT_RATES},
         references=_PAPER,
         function="benchmarks.paper",
         dated=False,

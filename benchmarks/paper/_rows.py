@@ -127,6 +127,7 @@ VARIANTS: dict[str, Row] = {
     "A: identity plus low rank": _warp(structure="identity_low_rank", rank=8),
     "A: dense": _warp(structure="dense"),
     "initial state: learned, shared": _warp(initial="learned"),
+    "training: for forecasts from any sample": _warp(told_context=False),
     "root: time alone": _warp(frequencies=0),
     "root: none, linear read-out": Row("WARP", lambda _: WarpLinear(), ()),
     "auto-regressive, weights clipped at 1": Row("WARP", lambda _: WarpAutoregressive(1.0), ()),

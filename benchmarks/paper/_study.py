@@ -87,6 +87,8 @@ def run_study(extent: Extent, store: Store, *, workers: int, minutes: float | No
         deadline = None if minutes is None else time.monotonic() + 60.0 * minutes
         for cells in (list(tuning_cells(extent)), list(result_cells(extent))):
             missing = store.missing(cells)
+            # A change of the tuning outdates what was trained at another rate.
+            missing += [cell for cell in cells if _at_another_rate(cell, store)]
             bar.reset(total=len(missing))
             _run(pool, missing, store, workers, bar, deadline)
 
@@ -110,6 +112,13 @@ def tuned_rate(cell: Cell, store: Store) -> float:
             if lines and other.learning_rate is not None and "validation" in lines[0]:
                 losses[other.learning_rate] = lines[0]["validation"]
     return min(losses, key=lambda rate: losses[rate]) if losses else LEARNING_RATES[0]
+
+
+def _at_another_rate(cell: Cell, store: Store) -> bool:
+    lines = store.read(cell)
+    if not lines or "error" in lines[0] or not cell.definition.trained:
+        return False
+    return bool(lines[0]["learning_rate"] != tuned_rate(cell, store))
 
 
 def _run(

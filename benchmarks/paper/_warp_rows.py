@@ -19,14 +19,17 @@ class Warp:
     """The package's `Warp`, its weights frozen at the end of the context.
 
     Args:
+        told_context: Whether training is for forecasts behind the context alone, else from any
+            sample.
         settings: Of `wp.Warp`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, told_context: bool = True, **settings: Any) -> None:
+        self.told_context = told_context
         self.model = wp.Warp(**settings)
 
     def fit(self, task: Task, budget: Budget) -> float:
-        """Train for forecasts behind the context."""
+        """Train on the whole sequences."""
         history = wp.train(
             self.model,
             sequences(task.train),
@@ -36,7 +39,7 @@ class Warp:
             learning_rate=budget.learning_rate,
             seed=budget.seed,
             patience=None,
-            context="context",
+            context="context" if self.told_context else None,
             progress=False,
         )
         return float(history["validation_loss"].min())

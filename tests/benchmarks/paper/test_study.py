@@ -13,7 +13,7 @@ from benchmarks.paper import _one_cell
 from benchmarks.paper._cells import QUICK, Cell, result_cells, tuning_cells
 from benchmarks.paper._metrics import measure
 from benchmarks.paper._models import Forecast
-from benchmarks.paper._study import Store, _safely, tuned_rate
+from benchmarks.paper._study import Store, _at_another_rate, _safely, tuned_rate
 from benchmarks.paper._tasks import Sizes, Task, make_task
 
 ROOT = Path(__file__).parents[3]
@@ -36,6 +36,20 @@ def test_rates_come_from_the_tuning_of_the_row(tmp_path: Path) -> None:
     for name, task in (("GRU", "lv"), ("A: dense", "msd_zero")):
         cell = next(c for c in result_cells(QUICK) if (c.row, c.task) == (name, task))
         assert tuned_rate(cell, store) == 6e-3  # the later of the two had the lower loss
+
+
+def test_a_cell_at_a_rate_that_is_no_longer_chosen_is_done_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cells.jsonl")
+    for tuning in tuning_cells(QUICK):
+        store.write(tuning, [{"validation": float(tuning.learning_rate == 6e-3)}])
+    cell = next(c for c in result_cells(QUICK) if c.row == "GRU")
+    assert not _at_another_rate(cell, store)  # not done at all
+    for rate, outdated in ((2e-3, False), (6e-3, True)):
+        store.write(cell, [{"learning_rate": rate, "mse": 0.1}])
+        assert _at_another_rate(cell, store) is outdated
+    zero = next(c for c in result_cells(QUICK) if c.row == "zero")
+    store.write(zero, [{"learning_rate": np.nan, "mse": 0.1}])
+    assert not _at_another_rate(zero, store)
 
 
 def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
