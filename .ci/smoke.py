@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import warp_phys as wp
-from warp_phys._recurrence._kernel import why_not
 from warp_phys.data_gen import open_dataset, simulate
+from warp_phys.recurrence.kernels.library import why_not
 from warp_phys.systems import LotkaVolterra
 
 
@@ -59,7 +59,7 @@ def _check_main_job(folder: Path) -> None:
         fitted.attrs["engine"] == ("compiled" if shutil.which("c++") else "numpy"),
         f"compiled code where there is a compiler, got {fitted.attrs['engine']}",
     )
-    reason = why_not("_small")
+    reason = why_not("small")
     _expect(bool(reason) != bool(shutil.which("c++")), f"the recurrence's kernels, got {reason!r}")
     _expect("alpha" in wp.summary(fitted, 0), "the parameters in the summary")
     ahead = wp.forecast(found, times=np.arange(21.0, 26.0), draws=20, progress=False)

@@ -29,9 +29,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import warp_phys as wp
-from warp_phys._heads import WeightNetwork
-from warp_phys._recurrence._basis import basis_perceptron
-from warp_phys._recurrence._root import root_outputs
+from warp_phys.models.heads import WeightNetwork
+from warp_phys.recurrence.networks.low_rank import basis_perceptron
+from warp_phys.recurrence.networks.outputs import root_outputs
 
 WIDTHS = (1, 42, 42, 2)
 AGREEMENT = 2e-5  # of the largest entry, in float32

@@ -37,11 +37,11 @@ import numpy as np
 import torch
 
 import warp_phys as wp
-from warp_phys import _train
-from warp_phys._checkpoint import Progress
-from warp_phys._task import PhysicsTask, Task
-from warp_phys._warp_task import WarpTask
 from warp_phys.data_gen import simulate
+from warp_phys.training import train as _train
+from warp_phys.training.checkpoint import Progress
+from warp_phys.training.physics_task import PhysicsTask, Task
+from warp_phys.training.warp_task import WarpTask
 
 Step = Callable[[], None]
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from warp_phys.systems import get_system, system_names
-from warp_phys.systems._schema import QUANTITIES, SCHEMA_VERSION
+from warp_phys.systems.schema.variables import QUANTITIES, SCHEMA_VERSION
 
 _VERBS = ("systems", "simulate", "train", "estimate", "fit", "forecast", "plot")
 
@@ -43,7 +43,7 @@ def _command_line() -> str:
 
 
 def _help(*verb: str) -> str:
-    code = "from warp_phys._cli import main; main()"
+    code = "from warp_phys.command_line.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *verb, "--help"], check=True, capture_output=True, text=True
     ).stdout.strip()

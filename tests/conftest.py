@@ -20,5 +20,5 @@ settings.load_profile("warp-phys")
 with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ImportError):
     if not torch.cuda.is_available():
         patch.setenv("TRITON_INTERPRET", "1")
-    import warp_phys._recurrence._triton_dense
-    import warp_phys._recurrence._triton_diagonal  # noqa: F401
+    import warp_phys.recurrence.kernels.triton_dense
+    import warp_phys.recurrence.kernels.triton_diagonal  # noqa: F401

@@ -1,6 +1,7 @@
 """The arrows between the folders, and the names under which they are imported."""
 
 import ast
+import graphlib
 import importlib
 import subprocess
 import sys
@@ -10,73 +11,180 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("warp_phys", "systems", "data_gen")
+PACKAGES = ("warp_phys", "systems", "data_gen")
+
+# Which folders a folder may import from, besides itself, its sub-folders and `systems.errors`.
+# Every import counts, also those inside functions and those for type checkers alone.
+ARROWS: dict[str, set[str]] = {
+    "systems": {"systems.catalog"},
+    "systems.model": set(),
+    "systems.catalog": {"systems.model"},
+    "systems.compiling": {"systems.model"},
+    "systems.dynamics": {"systems.model", "systems.compiling"},
+    "systems.schema": {"systems.model"},
+    "data_gen": {
+        "data_gen.drawing",
+        "data_gen.observing",
+        "data_gen.making",
+        "data_gen.storing",
+        "systems.catalog",
+        "systems.dynamics",
+        "systems.model",
+        "systems.schema",
+    },
+    "data_gen.drawing": {"systems.dynamics", "systems.model", "systems.schema"},
+    "data_gen.observing": {"data_gen.drawing"},
+    "data_gen.making": {
+        "data_gen.drawing",
+        "data_gen.observing",
+        "systems.dynamics",
+        "systems.model",
+        "systems.schema",
+    },
+    "data_gen.storing": {
+        "data_gen.drawing",
+        "data_gen.making",
+        "systems.compiling",
+        "systems.dynamics",
+        "systems.model",
+        "systems.schema",
+    },
+    "data_gen.recipes": {"data_gen", "data_gen.drawing", "systems.catalog", "systems.schema"},
+    "warp_phys": {"systems.compiling", "warp_phys.recurrence"},
+    "warp_phys.recurrence": {"systems.compiling"},
+    "warp_phys.reading": {"systems.schema"},
+    "warp_phys.records": {"systems.dynamics", "systems.model", "systems.schema"},
+    "warp_phys.likelihood": {
+        "systems.compiling",
+        "systems.dynamics",
+        "systems.model",
+        "warp_phys.records",
+    },
+    "warp_phys.models": {
+        "systems.catalog",
+        "systems.dynamics",
+        "systems.model",
+        "systems.schema",
+        "warp_phys.records",
+        "warp_phys.recurrence",
+    },
+    "warp_phys.training": {
+        "systems.model",
+        "systems.schema",
+        "warp_phys.models",
+        "warp_phys.records",
+    },
+    "warp_phys.fitting": {
+        "systems.catalog",
+        "systems.dynamics",
+        "systems.model",
+        "systems.schema",
+        "warp_phys.likelihood",
+        "warp_phys.models",
+        "warp_phys.records",
+    },
+    "warp_phys.estimation": {
+        "systems.catalog",
+        "systems.model",
+        "systems.schema",
+        "warp_phys.fitting",
+        "warp_phys.models",
+        "warp_phys.records",
+    },
+    "warp_phys.results": {"systems.schema", "warp_phys.fitting"},
+    "warp_phys.command_line": {
+        "data_gen",
+        "data_gen.storing",
+        "systems",
+        "systems.catalog",
+        "systems.model",
+        "systems.schema",
+        "warp_phys",
+        "warp_phys.models",
+        "warp_phys.results",
+    },
+}
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).glob("*.py"))
+def sources(package: str) -> list[Path]:
+    """Return the files of one of the three packages, without the links to the other two."""
+    return [
+        path
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if package != "warp_phys" or path.relative_to(ROOT).parts[1] not in PACKAGES
+    ]
+
+
+def module_of(path: Path) -> str:
+    """Return the name under which a file is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(part for part in parts if part != "__init__")
+    return name if parts[0] == "warp_phys" else f"warp_phys.{name}"
+
+
+MODULES = {module_of(path): path for package in PACKAGES for path in sources(package)}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the dotted name of everything a module imports, wherever in it that stands."""
+    """Yield every module of the package that a module imports, wherever in it that stands."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in {path.name}, line {node.lineno}"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if name in MODULES:
+                    yield name
+                elif node.module in MODULES:
+                    yield str(node.module)
 
 
-def package_of(name: str) -> str | None:
-    """Return which of the three folders an imported name lies in, if any."""
-    parts = name.split(".")
-    if parts[0] != "warp_phys":
-        return None
-    return parts[1] if len(parts) > 1 and parts[1] in FOLDERS else "warp_phys"
+def folder_of(module: str) -> str:
+    """Return the folder that a module lies in, as `ARROWS` names it."""
+    is_package = MODULES[module].name == "__init__.py"
+    parts = module.split(".") if is_package else module.split(".")[:-1]
+    if len(parts) > 1 and parts[1] in PACKAGES:
+        parts = parts[1:]
+    return ".".join(parts[:2])
 
 
-def reached(path: Path) -> set[str]:
-    """Return which of the three folders a module imports."""
-    return {found for name in imported(path) if (found := package_of(name))}
+@pytest.mark.parametrize("folder", sorted({folder_of(name) for name in MODULES}))
+def test_a_folder_imports_only_from_those_it_may(folder: str) -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module, path in MODULES.items()
+        if folder_of(module) == folder
+        for target in imported(path)
+        if target != "warp_phys.systems.errors"
+        and folder_of(target) not in {folder, *ARROWS[folder]}
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", modules("systems"), ids=lambda path: path.name)
-def test_systems_know_nobody_else(path: Path) -> None:
-    assert reached(path) <= {"systems"}
+def test_the_table_of_arrows_names_no_folder_or_arrow_that_is_gone() -> None:
+    found: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        targets = {folder_of(name) for name in imported(path) if name != "warp_phys.systems.errors"}
+        found.setdefault(folder_of(module), set()).update(targets - {folder_of(module)})
+    assert found == ARROWS
 
 
-@pytest.mark.parametrize("path", modules("data_gen"), ids=lambda path: path.name)
-def test_data_gen_knows_the_systems_alone(path: Path) -> None:
-    assert reached(path) <= {"data_gen", "systems"}
+def test_folders_and_modules_import_in_one_direction() -> None:
+    """No circle, not even of imports for type checkers."""
+    arrows = {name: set(imported(path)) - {name} for name, path in MODULES.items()}
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"these import each other in a circle: {error.args[1]}")
 
 
-@pytest.mark.parametrize("path", modules("warp_phys"), ids=lambda path: path.name)
-def test_only_the_command_line_simulates(path: Path) -> None:
-    command_line = {"data_gen"} if path.name.startswith("_cli") else set()
-    assert reached(path) <= {"warp_phys", "systems"} | command_line
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_modules_import_in_one_direction(folder: str) -> None:
-    """No cycle at run time; imports for type checkers alone may go both ways."""
-    arrows = {path.stem: run_time_imports(path, folder) for path in modules(folder)}
-    while arrows:
-        leaves = {
-            name for name, targets in arrows.items() if not targets & (arrows.keys() - {name})
-        }
-        assert leaves, f"these import each other in a circle: {sorted(arrows)}"
-        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
-
-
-def run_time_imports(path: Path, folder: str) -> set[str]:
-    """Return the modules of the same folder that a module imports when it is imported."""
-    prefix = "warp_phys." if folder == "warp_phys" else f"warp_phys.{folder}."
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {
-        node.module.removeprefix(prefix)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(prefix)
-    }
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_folder_says_what_lives_in_it(package: str) -> None:
+    for folder in {path.parent for path in sources(package)}:
+        door = folder / "__init__.py"
+        assert door.is_file(), f"{folder} has no __init__.py"
+        assert ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))), door
 
 
 def in_new_process(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -99,7 +207,7 @@ print([name for name in heavy if name in sys.modules])
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = """
 import sys
-from warp_phys._cli import main
+from warp_phys.command_line.main import main
 try:
     main(["--help"])
 except SystemExit as end:

@@ -10,6 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("warp_phys", "systems", "data_gen")
+
+
+def sources(folder: str, pattern: str) -> list[Path]:
+    """Return the files of one of the three folders, without the links to the other two."""
+    linked = [ROOT / "warp_phys" / name for name in ("systems", "data_gen")]
+    found = (ROOT / folder).rglob(pattern)
+    return [
+        path
+        for path in found
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not any(link in path.parents for link in linked)
+    ]
 
 
 def build(source: Path, kind: str, output: Path) -> Path:
@@ -47,12 +61,12 @@ def test_wheel_has_one_import_name(wheel: Path) -> None:
     assert {name for name in tops if not name.endswith(".dist-info")} == {"warp_phys"}
 
 
-@pytest.mark.parametrize("folder", ["warp_phys", "systems", "data_gen"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_wheel_holds_every_module_once(wheel: Path, folder: str) -> None:
     place = "warp_phys" if folder == "warp_phys" else f"warp_phys/{folder}"
     with zipfile.ZipFile(wheel) as archive:
         counts = Counter(archive.namelist())
-    expected = {f"{place}/{path.name}" for path in (ROOT / folder).glob("*.py")}
+    expected = {f"{place}/{path.relative_to(ROOT / folder)}" for path in sources(folder, "*.py*")}
     assert expected <= set(counts)
     assert max(counts.values()) == 1
 
@@ -64,16 +78,18 @@ def test_wheel_is_typed_and_licensed(wheel: Path) -> None:
 
 
 def test_wheel_holds_what_is_compiled(wheel: Path) -> None:
-    kernels = {f"warp_phys/{path.name}" for path in (ROOT / "warp_phys").glob("*.cpp")}
+    kernels = [path.name for folder in FOLDERS for path in sources(folder, "*.cpp")]
     assert kernels
-    assert kernels <= set(files(wheel))
+    assert sorted(kernels) == sorted(
+        name.split("/")[-1] for name in files(wheel) if name.endswith(".cpp")
+    )
 
 
 def test_wheel_holds_nothing_but_the_package(wheel: Path) -> None:
     foreign = [
         name
         for name in files(wheel)
-        if not name.endswith((".py", ".cpp", "py.typed")) and ".dist-info/" not in name
+        if not name.endswith((".py", ".pyi", ".cpp", "py.typed")) and ".dist-info/" not in name
     ]
     assert foreign == []
 

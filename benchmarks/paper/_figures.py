@@ -20,7 +20,7 @@ from benchmarks.paper._models import Budget
 from benchmarks.paper._physics_rows import WarpPhys
 from benchmarks.paper._tasks import Task, make_task, true_combinations
 from benchmarks.paper._warp_rows import Warp
-from warp_phys.systems._labels import stamp
+from warp_phys.systems.schema.labels import stamp
 
 _NOISE = 0.05
 _RATE = 2e-3

@@ -19,12 +19,12 @@ from benchmarks.paper._sequence import (
     schedule_of,
 )
 from benchmarks.paper._tasks import Split, Task
-from warp_phys._coordinates import Coordinates, build_coordinates
-from warp_phys._core import blocks
-from warp_phys._gaussian import Gaussian, state_size
-from warp_phys._losses import supervised_loss
-from warp_phys._train import optimize
-from warp_phys._training_data import TrainingData, read_training_data
+from warp_phys.models.coordinates import Coordinates, build_coordinates
+from warp_phys.models.core import blocks
+from warp_phys.models.gaussian import Gaussian, state_size
+from warp_phys.training.data import TrainingData, read_training_data
+from warp_phys.training.losses import supervised_loss
+from warp_phys.training.train import optimize
 
 _HIDDEN = 128
 
@@ -105,7 +105,7 @@ class _Network(nn.Module):
 
 
 class _ParameterTask:
-    """Training of the network, see `warp_phys._task.PhysicsTask`, which trains WARP-Phys."""
+    """Training of the network, see `training.physics_task.PhysicsTask`, which trains WARP-Phys."""
 
     def __init__(self, task: Task, seed: int) -> None:
         training = _held(task, task.train)

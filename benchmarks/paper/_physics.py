@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from benchmarks.paper._tasks import Floats, Split, Task, combinations
-from warp_phys.data_gen._repeat_copy import repeat_copy
+from warp_phys.data_gen.recipes.repeat_copy import repeat_copy
 from warp_phys.systems import System, integrate
 
 # As the data sets themselves are solved.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.paper._sequence import Contexts, FrozenDecoder, SequenceModel
-from warp_phys._recurrence._layer import LinearRecurrence
+from warp_phys.recurrence.layer import LinearRecurrence
 
 _HIDDEN = 128
 _BLOCKS = 2

@@ -20,8 +20,8 @@ from benchmarks.paper._found import QUOTED, TASKS, Lines, label, reason, rows_an
 from benchmarks.paper._metrics import COMBINATIONS
 from benchmarks.paper._rows import ROWS
 from benchmarks.paper._tables import tables
-from warp_phys.systems._files import write_atomic
-from warp_phys.systems._labels import stamp
+from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.labels import stamp
 
 _PAPER = "arXiv:2506.01153"
 

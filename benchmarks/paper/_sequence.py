@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.paper._models import Budget, Forecast
 from benchmarks.paper._tasks import Floats, Split, Task
-from warp_phys._core import blocks
-from warp_phys._train import Schedule, optimize
+from warp_phys.models.core import blocks
+from warp_phys.training.train import Schedule, optimize
 
 _HARMONICS = 16
 # Hidden width of the decoder.

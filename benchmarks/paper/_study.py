@@ -24,7 +24,7 @@ from benchmarks.paper._cells import (
     tuning_cells,
 )
 from benchmarks.paper._one_cell import run_cell
-from warp_phys.systems._errors import UsageError
+from warp_phys.systems.errors import UsageError
 
 Lines = list[dict[str, Any]]
 

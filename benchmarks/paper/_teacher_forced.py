@@ -18,10 +18,10 @@ from benchmarks.paper._sequence import (
     time_features,
 )
 from benchmarks.paper._tasks import Split, Task
-from warp_phys._heads import InitialState, WeightNetwork
-from warp_phys._recurrence._layer import LinearRecurrence
-from warp_phys._recurrence._root import root_outputs
-from warp_phys._train import optimize
+from warp_phys.models.heads import InitialState, WeightNetwork
+from warp_phys.recurrence.layer import LinearRecurrence
+from warp_phys.recurrence.networks.outputs import root_outputs
+from warp_phys.training.train import optimize
 
 _ROOT_WIDTH = 16
 

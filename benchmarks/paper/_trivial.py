@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.paper._models import Budget, Forecast
 from benchmarks.paper._tasks import Floats, Split, Task
-from warp_phys.data_gen._repeat_copy import repeat_copy
+from warp_phys.data_gen.recipes.repeat_copy import repeat_copy
 
 
 class _Trivial:

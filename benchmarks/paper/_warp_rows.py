@@ -11,8 +11,8 @@ import xarray as xr
 import warp_phys as wp
 from benchmarks.paper._models import Budget, Forecast
 from benchmarks.paper._tasks import Floats, Split, Task
-from warp_phys._core import blocks
-from warp_phys._records import read_records
+from warp_phys.models.core import blocks
+from warp_phys.records.records import read_records
 
 
 class Warp:

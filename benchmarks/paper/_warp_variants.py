@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 import warp_phys as wp
 from benchmarks.paper._sequence import TIME_FEATURES, Contexts, SequenceModel, time_features
-from warp_phys._heads import InitialState, WeightNetwork
-from warp_phys._recurrence import Mode
-from warp_phys._recurrence._layer import LinearRecurrence
+from warp_phys.models.heads import InitialState, WeightNetwork
+from warp_phys.recurrence.layer import LinearRecurrence
+from warp_phys.recurrence.linear_recurrence import Mode
 
 _ROOT_WIDTH = 16
 _WIDTH = 128

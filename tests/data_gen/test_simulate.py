@@ -11,11 +11,11 @@ from scipy import stats
 from scipy.integrate import solve_ivp
 
 from warp_phys.data_gen import log_normal, simulate, truncated_normal
-from warp_phys.data_gen._run import run_system
+from warp_phys.data_gen.making.blocks import run_system
 from warp_phys.systems import Input, LotkaVolterra, Output, Parameter, State, System, get_system
-from warp_phys.systems._errors import UnknownNameError, UsageError
-from warp_phys.systems._files import load, save
-from warp_phys.systems._labels import check_dataset
+from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems.schema.files import load, save
+from warp_phys.systems.schema.labels import check_dataset
 
 TIMES = np.arange(6.0)
 

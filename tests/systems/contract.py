@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems import System, integrate
-from warp_phys.systems._adaptive import solve_adaptive
-from warp_phys.systems._stepwise import solve_stepwise
-from warp_phys.systems._supports import contains, contains_number
-from warp_phys.systems._validation import build_problem
+from warp_phys.systems.dynamics.arguments import build_problem
+from warp_phys.systems.dynamics.stepping.adaptive import solve_adaptive
+from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.model.supports import contains, contains_number
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-14}
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems import Dose, Input, Parameter, State, System
-from warp_phys.systems._compiler import compiler
-from warp_phys.systems._problem import Problem
-from warp_phys.systems._validation import build_problem
+from warp_phys.systems.compiling.compiler import compiler
+from warp_phys.systems.dynamics.arguments import build_problem
+from warp_phys.systems.dynamics.problem import Problem
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import warp_phys as wp
-from tests.warp_phys.noisy_records import noisy_records
-from warp_phys._recurrence._kernel import forget
+from tests.warp_phys.fitting.noisy_records import noisy_records
+from warp_phys.recurrence.kernels.library import forget
 from warp_phys.systems import LotkaVolterra
 
 

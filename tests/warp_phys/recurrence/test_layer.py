@@ -6,10 +6,15 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
-from warp_phys._recurrence._identity_low_rank import IdentityPlusLowRank
-from warp_phys._recurrence._layer import LinearRecurrence, StructureName
-from warp_phys._recurrence._transitions import Dense, Diagonal, DiagonalPlusLowRank, Identity
+from warp_phys.recurrence.layer import LinearRecurrence, StructureName
+from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
+from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
+from warp_phys.recurrence.transitions.transitions import (
+    Dense,
+    Diagonal,
+    DiagonalPlusLowRank,
+    Identity,
+)
 from warp_phys.systems import UsageError
 
 STRUCTURES: tuple[StructureName, ...] = get_args(StructureName)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from warp_phys._recurrence import linear_recurrence
-from warp_phys._recurrence._complex_diagonal import ComplexDiagonal
-from warp_phys._recurrence._root import root_outputs
-from warp_phys._recurrence._transitions import Diagonal, Identity
+from warp_phys.recurrence.linear_recurrence import linear_recurrence
+from warp_phys.recurrence.networks.outputs import root_outputs
+from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
+from warp_phys.recurrence.transitions.transitions import Diagonal, Identity
 
 SIZES = [3, 20]
 

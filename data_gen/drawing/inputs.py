@@ -1,0 +1,176 @@
+"""Inputs of a data set: checked once, laid out as a table for any block, and read off at times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from warp_phys.data_gen.drawing.quantity import Floats
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.quantities import Input
+from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.checks import check_times
+
+
+class Driven(NamedTuple):
+    """Inputs of N trajectories as numbers.
+
+    Attributes:
+        knots: The times of their table, (K,) or (N, K); None where they are the sample times.
+        at_knots: (N, K, I).
+        at_samples: (N, T, I); the same where the knots are the sample times.
+    """
+
+    knots: Floats | None
+    at_knots: Floats
+    at_samples: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class InputTable:
+    """What a system's inputs are at the knots of a table, for N trajectories.
+
+    Attributes:
+        inputs: The I inputs.
+        series: One array for each, (), (K,) or (N, K).
+        times: The knots, (K,) or (N, K) padded with NaN; None where they are the sample times.
+    """
+
+    inputs: tuple[Input, ...]
+    series: tuple[Floats, ...]
+    times: Floats | None
+
+    def rows(self, rows: slice) -> InputTable:
+        """Return the table of some trajectories."""
+        series = tuple(one[rows] if one.ndim == 2 else one for one in self.series)
+        times = self.times
+        if times is not None and times.ndim == 2:
+            times = times[rows]
+        return replace(self, series=series, times=times)
+
+    def driven(self, count: int, grid: Floats) -> Driven:
+        """Return the inputs of `count` trajectories as numbers, at sample times (T,) or (N, T)."""
+        knots = grid if self.times is None else self.times
+        values = np.empty((count, knots.shape[-1], len(self.inputs)))
+        for column, one in enumerate(self.series):
+            values[:, :, column] = one
+        if self.times is None:
+            return Driven(None, values, values)
+        return Driven(self.times, values, self._read_off(values, self.times, grid))
+
+    def _read_off(self, values: Floats, times: Floats, grid: Floats) -> Floats:
+        """Return the inputs at sample times, (N, T, I), of those at the knots (N, K, I).
+
+        Linear or held between knots, as the input says; held before the first and after the last.
+        """
+        left, share = _places(times, grid, len(values))
+        found = np.take_along_axis(values, left[:, :, None], axis=1)
+        right = np.minimum(left + 1, values.shape[1] - 1)
+        # Beside a padded knot the share is 0, whatever stands there.
+        step = np.take_along_axis(values, right[:, :, None], axis=1) - found
+        linear = np.array([entry.between == "linear" for entry in self.inputs])
+        found += np.where((share > 0)[:, :, None] & linear, share[:, :, None] * step, 0.0)
+        found[np.broadcast_to(np.isnan(grid), found.shape[:2])] = np.nan
+        return found
+
+
+def read_inputs(
+    system: System,
+    n: int,
+    grid: Floats,
+    given: Mapping[str, ArrayLike] | None,
+    times: ArrayLike | None,
+) -> InputTable | None:
+    """Return the inputs of n trajectories, or None where the system has none.
+
+    Args:
+        system: The system.
+        n: Number of trajectories.
+        grid: Sample times, (T,) or (n, T) padded with NaN.
+        given: Input name -> a number, (K,) or (n, K).
+        times: The knots, (K,) or (n, K) padded with NaN; None for the sample times.
+
+    Raises:
+        UnknownNameError: A name is not an input of the system.
+        UsageError: An input is missing, not finite or of another shape, or the times do not
+            increase.
+    """
+    _check_names(system, given or {})
+    if not system.inputs:
+        if times is not None:
+            raise UsageError(f"{type(system).__name__} has no inputs; leave out input_times")
+        return None
+    knots = None if times is None else _knots(times, n)
+    at = grid if knots is None else knots
+    where = "sample time" if knots is None else "time of input_times"
+    series = tuple(_series(name, (given or {})[name], n, at, where) for name in system.input_names)
+    return InputTable(system.inputs, series, knots)
+
+
+def _check_names(system: System, given: Mapping[str, ArrayLike]) -> None:
+    for name in given:
+        if name not in system.input_names:
+            raise unknown_name(f"input of {type(system).__name__}", name, system.input_names)
+    absent = [name for name in system.input_names if name not in given]
+    if absent:
+        raise UsageError(
+            f"{type(system).__name__} needs its inputs at the sample times (or at input_times); "
+            f"give inputs={{{absent[0]!r}: ...}}"
+        )
+
+
+def _knots(times: ArrayLike, n: int) -> Floats:
+    knots = np.asarray(times)
+    if knots.ndim == 2 and knots.shape[0] != n:
+        raise UsageError(f"expected input_times of shape (K,) or ({n}, K), got {knots.shape}")
+    check_times(knots, name="input_times")
+    return knots.astype(np.float64)
+
+
+def _series(name: str, given: ArrayLike, n: int, at: Floats, where: str) -> Floats:
+    array = np.asarray(given, dtype=np.float64)
+    count = at.shape[-1]
+    if array.shape not in ((), (count,), (n, count)):
+        raise UsageError(
+            f"expected input {name!r} as a number or, for each {where}, of shape "
+            f"({count},) or ({n}, {count}), got shape {array.shape}"
+        )
+    unknown = ~np.isfinite(array) & np.isfinite(at)
+    if unknown.any():
+        *trajectory, sample = np.argwhere(np.atleast_1d(unknown))[0]
+        whose = int(trajectory[0]) if trajectory else 0
+        value = np.broadcast_to(array, unknown.shape)[(*trajectory, sample)]
+        raise UsageError(
+            f"expected input {name!r} to be finite, got {value} at sample {sample} of trajectory "
+            f"{whose}"
+        )
+    return array
+
+
+def _places(times: Floats, grid: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return for each sample the knot before it and how far it is to the next, (N, T) each."""
+    if times.ndim == grid.ndim == 1:
+        left, share = _place(times, grid)
+        shape = (count, len(grid))
+        return np.broadcast_to(left, shape), np.broadcast_to(share, shape)
+    rows = (_pair(times, grid, row) for row in range(count))
+    lefts, shares = zip(*(_place(*row) for row in rows), strict=True)
+    return np.stack(lefts), np.stack(shares)
+
+
+def _pair(times: Floats, grid: Floats, row: int) -> tuple[Floats, Floats]:
+    return (times if times.ndim == 1 else times[row]), (grid if grid.ndim == 1 else grid[row])
+
+
+def _place(times: Floats, grid: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The same for one trajectory: (T,) each."""
+    knots = times[np.isfinite(times)]
+    left = np.clip(np.searchsorted(knots, grid, side="right") - 1, 0, len(knots) - 1)
+    right = np.minimum(left + 1, len(knots) - 1)
+    width = np.where(right > left, knots[right] - knots[left], 1.0)
+    share = np.clip((np.nan_to_num(grid) - knots[left]) / width, 0.0, 1.0)
+    return left, np.where(right > left, share, 0.0)

@@ -1,0 +1,127 @@
+"""Draws that break a constraint are drawn again, each trajectory on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from warp_phys.data_gen.drawing.constraints import Constraint
+from warp_phys.data_gen.drawing.quantity import Floats
+from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.data_gen.drawing.values import Plan
+from warp_phys.systems.errors import UsageError
+
+_ROUNDS = 15
+"""Round r draws a trajectory up to 2**r times more: 2**15 draws in all, so that one in a thousand
+that holds is found all but surely (all fail with probability e**-32)."""
+
+_CANDIDATES = 2**18
+"""Draws held in memory at a time."""
+
+
+def redraw(
+    plan: Plan, table: Floats, constraints: Sequence[Constraint], streams: Streams
+) -> NDArray[np.int64]:
+    """Replace, in place, each row of a table that breaks a constraint by its next draw that holds.
+
+    All drawn quantities of a trajectory are drawn again together, in rounds: round r has a stream
+    for each quantity with 2**r numbers for each trajectory. So what comes depends on the seed and
+    the trajectory alone.
+
+    Args:
+        plan: How to make values of random numbers.
+        table: The first draws, (count, P + S).
+        constraints: What has to hold.
+        streams: The random streams, from the block's first trajectory on.
+
+    Returns:
+        The number of draws that broke a constraint, (count,).
+
+    Raises:
+        UsageError: No draw of a trajectory holds, or a constraint is broken by given values.
+    """
+    rejected = np.zeros(len(table), dtype=np.int64)
+    met = _met(plan, table, constraints)
+    pending = np.flatnonzero(~met.all(axis=1))
+    if pending.size:
+        _check_redrawable(plan, met, constraints, streams)
+    # The first one alone before all others, so that what never holds is found at once.
+    for rows in (pending[:1], pending[1:]):
+        left = rows
+        for number in range(_ROUNDS):
+            if left.size:
+                left = _one_round(plan, table, rejected, constraints, streams, left, number)
+        if left.size:
+            raise _never_met(plan, constraints, streams, left[:1])
+    return rejected
+
+
+def _one_round(
+    plan: Plan,
+    table: Floats,
+    rejected: NDArray[np.int64],
+    constraints: Sequence[Constraint],
+    streams: Streams,
+    rows: NDArray[np.int64],
+    number: int,
+) -> NDArray[np.int64]:
+    """Put the first draw that holds into the table; return the rows for which none did."""
+    width = 2**number
+    left = []
+    for part in np.array_split(rows, -(-rows.size * width // _CANDIDATES)):
+        candidates = _candidates(plan, streams, part, number)
+        holds = _met(plan, candidates, constraints).all(axis=1).reshape(-1, width)
+        found, which = holds.any(axis=1), holds.argmax(axis=1)
+        chosen = np.arange(part.size) * width + which
+        table[part[found]] = candidates[chosen[found]]
+        # Before this round came the first draw and 1 + 2 + 4 + ... = width - 1 more.
+        rejected[part[found]] = width + which[found]
+        left.append(part[~found])
+    return np.concatenate(left)
+
+
+def _candidates(plan: Plan, streams: Streams, rows: NDArray[np.int64], number: int) -> Floats:
+    """Return the draws of a round, (rows * 2**number, P + S), each row's after one another."""
+    width = 2**number
+    numbers = [
+        streams.uniform_at(f"{label}, redraw {number}", rows, width).ravel()
+        for label in plan.drawn_labels
+    ]
+    return plan.table(np.repeat(rows, width), np.stack(numbers, axis=1))
+
+
+def _met(plan: Plan, table: Floats, constraints: Sequence[Constraint]) -> NDArray[np.bool_]:
+    """Return where each constraint holds, (rows, constraints)."""
+    values = {name: table[:, column] for name, column in plan.columns.items()}
+    return np.stack([constraint.holds(values) for constraint in constraints], axis=1)
+
+
+def _check_redrawable(
+    plan: Plan, met: NDArray[np.bool_], constraints: Sequence[Constraint], streams: Streams
+) -> None:
+    """Raise UsageError where a constraint is broken and nothing in it is drawn."""
+    columns = plan.columns
+    for constraint, holds in zip(constraints, met.T, strict=True):
+        varies = any(plan.varies(columns[name]) for name in constraint.names)
+        if not holds.all() and not varies:
+            trajectory = streams.first + int(np.argmin(holds))
+            raise UsageError(
+                f"trajectory {trajectory} breaks constraint {constraint}, and its values are "
+                "given, not drawn; change them, or give a range or a distribution for one of them"
+            )
+
+
+def _never_met(
+    plan: Plan, constraints: Sequence[Constraint], streams: Streams, row: NDArray[np.int64]
+) -> UsageError:
+    """Return the error that names the constraint least often met by a trajectory's draws."""
+    met = _met(plan, _candidates(plan, streams, row, _ROUNDS - 1), constraints)
+    rates = met.mean(axis=0)
+    hardest = int(rates.argmin())
+    return UsageError(
+        f"trajectory {streams.first + int(row[0])} broke a constraint in each of {2**_ROUNDS} "
+        f"draws; of {len(constraints)} constraints {constraints[hardest]} holds least often, in "
+        f"{rates[hardest]:.2%} of them; draw from ranges in which the constraints hold together"
+    )

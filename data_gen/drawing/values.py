@@ -1,0 +1,191 @@
+"""What every parameter and initial state is made of, and their values for given random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from warp_phys.data_gen.drawing.quantity import (
+    Floats,
+    Recipe,
+    given_values,
+    is_drawn,
+    quantiles,
+    rows_of,
+)
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.system import System
+
+Given: TypeAlias = Mapping[str, Recipe] | ArrayLike | None
+"""Recipes by name, a whole table, or nothing."""
+
+
+class Block(NamedTuple):
+    """The trajectories from number `first` on, `size` of the n of the whole data set."""
+
+    n: int
+    first: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to make the table of a block, (size, P + S): parameters, then initial states, in order.
+
+    Attributes:
+        system: The system.
+        labels: What each column is, such as "parameter alpha".
+        given: The table, (size, P + S), NaN where values are drawn or derived.
+        drawn: Column -> its range or distribution, for those drawn at random.
+        derived: Columns of the initial states that follow from the parameters.
+    """
+
+    system: System
+    labels: tuple[str, ...]
+    given: Floats
+    drawn: Mapping[int, Recipe]
+    derived: tuple[int, ...]
+
+    @property
+    def drawn_labels(self) -> list[str]:
+        """The labels of the columns drawn."""
+        return [self.labels[column] for column in self.drawn]
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Name -> column; where a parameter and a state share a name, it is the parameter's."""
+        columns: dict[str, int] = {}
+        for column, name in enumerate(self.system.parameter_names + self.system.state_names):
+            columns.setdefault(name, column)
+        return columns
+
+    def varies(self, column: int) -> bool:
+        """Whether drawing again can change a column."""
+        follows = column in self.derived
+        return column in self.drawn or (follows and min(self.drawn, default=column) < self._split)
+
+    def table(self, rows: NDArray[np.int64], numbers: Floats) -> Floats:
+        """Return values for random numbers, (len(rows), P + S).
+
+        Args:
+            rows: Of which trajectory of the block each is; the same one may come many times.
+            numbers: In (0, 1), (len(rows), drawn).
+        """
+        values = self.given[rows]
+        for k, (column, recipe) in enumerate(self.drawn.items()):
+            values[:, column] = quantiles(self.labels[column], recipe, numbers[:, k])
+        if self.derived:
+            states = _derived_states(self.system, values[:, : self._split])
+            for column in self.derived:
+                values[:, column] = states[column - self._split]
+        return values
+
+    @property
+    def _split(self) -> int:
+        return len(self.system.parameters)
+
+
+def make_plan(system: System, parameters: Given, initial_states: Given, block: Block) -> Plan:
+    """Return how to make the values of a block.
+
+    Args:
+        system: The system.
+        parameters: Recipes by name, an array (n, P), or None for the system's own.
+        initial_states: The same with (n, S).
+        block: Which trajectories.
+
+    Raises:
+        UnknownNameError: A name is not a parameter or a state of the system.
+        UsageError: A shape is wrong, or a recipe is none.
+    """
+    labels = [f"parameter {name}" for name in system.parameter_names]
+    labels += [f"initial state {name}" for name in system.state_names]
+    own: dict[str, Any] = {
+        parameter.name: parameter.range if parameter.fixed is None else parameter.fixed
+        for parameter in system.parameters
+    }
+    recipes = _recipes(system, "parameter", parameters, own, block.n)
+    derived = []
+    if initial_states is None or isinstance(initial_states, Mapping):
+        left = [name for name in system.state_names if name not in (initial_states or {})]
+        if left and _derives(system, labels, recipes, block):
+            derived = [labels.index(f"initial state {name}") for name in left]
+    recipes += _recipes(system, "state", initial_states, system.default_initial_state, block.n)
+
+    given = np.full((block.size, len(labels)), np.nan)
+    drawn: dict[int, Recipe] = {}
+    for column, (label, recipe) in enumerate(zip(labels, recipes, strict=True)):
+        if column in derived:
+            continue
+        if is_drawn(recipe):
+            drawn[column] = recipe
+        else:
+            given[:, column] = given_values(label, rows_of(label, recipe, *block), block.size)
+    return Plan(system, tuple(labels), given, drawn, tuple(derived))
+
+
+def _recipes(
+    system: System, kind: str, given: Given, own: Mapping[str, Any], n: int
+) -> list[Recipe]:
+    """Return the recipe of each parameter or state in order, the system's own where none is given.
+
+    A pair of the system's own is a range, tuple or not.
+    """
+    kind = f"{kind} of {type(system).__name__}"
+    if given is not None and not isinstance(given, Mapping):
+        return list(_table(given, kind, list(own), n).T)
+    for name in given or {}:
+        if name not in own:
+            raise unknown_name(kind, name, own)
+    defaults = {name: value if np.ndim(value) == 0 else tuple(value) for name, value in own.items()}
+    return list((defaults | dict(given or {})).values())
+
+
+def _table(given: ArrayLike, kind: str, names: Sequence[str], n: int) -> Floats:
+    """Return an array given as a whole, (n, names)."""
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"expected numbers for each {kind}, as a mapping or an array; got {given!r}"
+        ) from None
+    if values.shape != (n, len(names)):
+        hint = "; transpose it" if values.shape == (len(names), n) else ""
+        raise UsageError(
+            f"expected an array of shape ({n}, {len(names)}), one column for each {kind} "
+            f"({', '.join(names)}), got shape {values.shape}{hint}"
+        )
+    return values
+
+
+def _derives(
+    system: System, labels: Sequence[str], recipes: Sequence[Recipe], block: Block
+) -> bool:
+    """Whether the system makes initial states of such parameters."""
+    if not system.has_initial_state:
+        return False
+    one = Block(block.n, block.first, 1)
+    middle = [
+        quantiles(label, recipe, np.array([0.5]))
+        if is_drawn(recipe)
+        else given_values(label, rows_of(label, recipe, *one), 1)
+        for label, recipe in zip(labels, recipes, strict=False)
+    ]
+    values = np.stack(middle)
+    return system.initial_state_at(torch.from_numpy(values)) is not None
+
+
+def _derived_states(system: System, parameters: Floats) -> Floats:
+    """Return the initial states that follow from parameters (m, P), (S, m)."""
+    states = system.initial_state_at(torch.from_numpy(parameters.T.copy()))
+    if states is None:
+        raise UsageError(
+            f"{type(system).__name__}.initial_state gave states for some parameters and None for "
+            "others; expected one or the other"
+        )
+    return states.numpy()

@@ -1,0 +1,150 @@
+"""Integrating a whole data set, block by block."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from warp_phys.data_gen.drawing.doses import Doses, doses_of
+from warp_phys.data_gen.drawing.inputs import Driven
+from warp_phys.data_gen.drawing.quantity import Floats
+from warp_phys.systems.dynamics.integrate import integrate
+from warp_phys.systems.dynamics.problem import Solution, Status
+from warp_phys.systems.model.system import System
+
+BLOCK = 16384
+"""Trajectories integrated at a time: enough for full speed, few enough to show progress."""
+
+_PROGRESS_AFTER = 2.0
+"""Seconds before a progress bar appears."""
+
+
+NOT_POSITIVE = 4
+"""Status, beside those of `integrate`: a state that is positive by nature came out as 0 or less."""
+
+STATUS_MEANINGS = {int(status): status.name for status in Status} | {NOT_POSITIVE: "NOT_POSITIVE"}
+
+
+class Run(NamedTuple):
+    """What integration gives: outputs (N, T, O), error estimate (N,) and status (N,)."""
+
+    outputs: Floats
+    error_estimate: Floats
+    status: NDArray[np.int64]
+
+
+def run_system(
+    system: System,
+    grid: Floats,
+    starts: Floats,
+    parameters: Floats,
+    driven: Driven | None = None,
+    doses: Doses = (),
+    *,
+    rtol: float,
+    atol: float,
+    method: str,
+    progress: bool = True,
+    block: int = BLOCK,
+) -> Run:
+    """Integrate block by block, with a progress bar on standard error where it takes long.
+
+    Args:
+        system: The system.
+        grid: Sample times, (T,) or (N, T) padded with NaN.
+        starts: Initial states, (N, S).
+        parameters: Parameters, (N, P).
+        driven: The inputs, or None.
+        doses: One amount and one time for each trajectory, (N,).
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        method: See `integrate`.
+        progress: Show the bar.
+        block: Trajectories integrated at a time; no result depends on it.
+    """
+    n, samples = len(starts), grid.shape[-1]
+    run = Run(np.empty((n, samples, len(system.outputs))), np.empty(n), np.empty(n, np.int64))
+    with tqdm(
+        total=n,
+        delay=_PROGRESS_AFTER,
+        unit=" trajectories",
+        desc="simulate",
+        disable=not progress,
+    ) as bar:
+        for first in range(0, n, block):
+            rows = slice(first, first + block)
+            times = torch.from_numpy(grid if grid.ndim == 1 else grid[rows])
+            values = torch.from_numpy(parameters[rows])
+            solution = integrate(
+                system,
+                times,
+                torch.from_numpy(starts[rows]),
+                values,
+                **_from_outside(driven, doses, rows, n),
+                rtol=rtol,
+                atol=atol,
+                method=method,
+            )
+            states, status = _inside_support(system, solution)
+            inputs = None if driven is None else torch.from_numpy(driven.at_samples[rows])
+            run.outputs[rows] = _outputs(system, times, states, values, inputs)
+            run.error_estimate[rows] = solution.error_estimate
+            run.status[rows] = status
+            bar.update(len(values))
+    return run
+
+
+def _from_outside(driven: Driven | None, doses: Doses, rows: slice, n: int) -> dict[str, Any]:
+    """Return what `integrate` is to know of the inputs and doses of some trajectories."""
+    given: dict[str, Any] = {}
+    if driven is not None:
+        given["inputs"] = torch.from_numpy(driven.at_knots[rows])
+        if driven.knots is not None:
+            shared = driven.knots.ndim == 1
+            given["input_times"] = driven.knots if shared else driven.knots[rows]
+    if doses:
+        first, stop, _ = rows.indices(n)
+        given["doses"] = doses_of(doses, n, first, stop - first)
+    return given
+
+
+def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return states (N, T, S) and status (N,), failed from where a positive state is not positive.
+
+    The exact solution stays positive, so the state has fallen below what the absolute tolerance
+    resolves, and what comes after is another solution.
+    """
+    states = solution.states
+    positive = torch.tensor([state.support == "positive" for state in system.states])
+    if not ((states <= 0) & positive).any():
+        return states, solution.status
+    lost = ((states <= 0) & positive).any(dim=2).cummax(dim=1).values
+    failed = lost.any(dim=1) & solution.converged
+    return (
+        states.masked_fill(lost[:, :, None], torch.nan),
+        solution.status.masked_fill(failed, NOT_POSITIVE),
+    )
+
+
+def _outputs(
+    system: System,
+    times: torch.Tensor,
+    states: torch.Tensor,
+    parameters: torch.Tensor,
+    inputs: torch.Tensor | None,
+) -> Floats:
+    """Return the outputs, (N, T, O), of states (N, T, S); NaN where a state is not finite."""
+    if system.observes_all_states and bool(states.isfinite().all()):
+        return states.numpy()
+    outputs = system.outputs_at(
+        times,
+        states.permute(2, 0, 1),
+        parameters.T[:, :, None].expand(-1, -1, states.shape[1]),
+        None if inputs is None else inputs.permute(2, 0, 1),
+    ).permute(1, 2, 0)
+    reached = states.isfinite().all(dim=2, keepdim=True)
+    return torch.where(reached, outputs, torch.nan).numpy()

@@ -1,0 +1,222 @@
+"""What an instrument would have seen: noise, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from warp_phys.data_gen.drawing.quantity import Floats, Recipe, draw, rows_of
+from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.systems.errors import UsageError, unknown_name
+
+NoiseDistribution: TypeAlias = Literal["normal", "lognormal"]
+Noise: TypeAlias = float | Mapping[str, Recipe]
+Missing: TypeAlias = float | Mapping[str, float]
+
+
+def noise_levels(
+    noiseless: Floats,
+    outputs: Sequence[str],
+    known: Sequence[str],
+    noise: Noise,
+    distribution: NoiseDistribution,
+    streams: Streams,
+) -> Floats:
+    """Return the standard deviation of each trajectory's noise on each output, (N, O).
+
+    Args:
+        noiseless: Outputs before noise, (N, T, O), NaN where there are none.
+        outputs: Names of the O outputs observed.
+        known: Names of all outputs of the system.
+        noise: A number: relative to the output's standard deviation along its own trajectory,
+            or the standard deviation of the logarithm itself for "lognormal". A mapping from
+            output to number, range, distribution or array (N,): absolute; 0 for those left out.
+        distribution: "normal" or "lognormal" (then it is the logarithm's standard deviation).
+        streams: The random streams, from the first of these trajectories on.
+    """
+    if distribution not in ("normal", "lognormal"):
+        raise UsageError(f'expected distribution "normal" or "lognormal", got {distribution!r}')
+    n = len(noiseless)
+    if isinstance(noise, Mapping):
+        for name in noise:
+            if name not in known:
+                raise unknown_name("output", name, known)
+        columns = [
+            draw(streams, f"noise level {name}", noise.get(name, 0.0), n) for name in outputs
+        ]
+        levels = np.stack(columns, axis=1)
+    else:
+        relative = _number("noise", noise)
+        levels = np.full((n, len(outputs)), relative)
+        if distribution == "normal" and relative > 0:
+            levels *= _spread(noiseless)
+    if not (levels >= 0).all():
+        trajectory, column = np.argwhere(~(levels >= 0))[0]
+        raise UsageError(
+            f"expected noise levels of 0 or more, got {levels[trajectory, column]:.10g} for output "
+            f"{outputs[column]!r} of trajectory {streams.first + trajectory}"
+        )
+    return levels
+
+
+def check_samples(
+    grid: Floats,
+    outputs: Sequence[str],
+    noise: Noise,
+    distribution: NoiseDistribution,
+    first: int = 0,
+) -> None:
+    """Check that a noise level relative to the spread along a trajectory has one to go by.
+
+    Args:
+        grid: Sample times, (T,) or (N, T) padded with NaN.
+        outputs: Names of the outputs observed.
+        noise: See `noise_levels`.
+        distribution: See `noise_levels`.
+        first: Number of the first trajectory.
+
+    Raises:
+        UsageError: A trajectory has a single sample.
+    """
+    if isinstance(noise, Mapping) or distribution != "normal" or _number("noise", noise) == 0:
+        return
+    single = np.atleast_1d(np.isfinite(grid).sum(axis=-1) < 2)
+    if single.any():
+        whose = f", trajectory {first + single.argmax()} has one" if grid.ndim == 2 else ""
+        raise UsageError(
+            f"a relative noise level needs at least two samples{whose}; give an absolute one, "
+            f"noise={{{outputs[0]!r}: ...}}"
+        )
+
+
+def noise_of(noise: Noise, n: int, first: int, count: int) -> Noise:
+    """Return the noise of trajectories first to first + count of n: arrays cut."""
+    if not isinstance(noise, Mapping):
+        return noise
+    return {
+        name: rows_of(f"noise level {name}", recipe, n, first, count)
+        for name, recipe in noise.items()
+    }
+
+
+def add_noise(
+    noiseless: Floats,
+    levels: Floats,
+    outputs: Sequence[str],
+    distribution: NoiseDistribution,
+    streams: Streams,
+) -> Floats:
+    """Return noiseless + sd z, or noiseless exp(sd z) for "lognormal"; z is standard normal.
+
+    Log-normal noise on a value that is not positive gives NaN.
+    """
+    n, samples, _ = noiseless.shape
+    observed = noiseless.copy()
+    for column, name in enumerate(outputs):
+        if not levels[:, column].any():
+            continue
+        error = levels[:, column, None] * ndtri(streams.uniform(f"noise {name}", n, samples))
+        if distribution == "normal":
+            observed[:, :, column] += error
+            continue
+        observed[:, :, column] *= np.exp(error)
+    if distribution == "lognormal":
+        observed[_without_logarithm(noiseless, levels)] = np.nan
+    return observed
+
+
+def without_lognormal_noise(
+    noiseless: Floats, levels: Floats, distribution: NoiseDistribution
+) -> NDArray[np.bool_]:
+    """Return which trajectories, (N,), have a value to which log-normal noise cannot be added."""
+    if distribution != "lognormal":
+        return np.zeros(len(noiseless), dtype=np.bool_)
+    return np.any(_without_logarithm(noiseless, levels), axis=(1, 2))
+
+
+def remove_missing(
+    observed: Floats,
+    outputs: Sequence[str],
+    known: Sequence[str],
+    missing: Missing,
+    streams: Streams,
+) -> Floats:
+    """Return the values with a share of them, drawn one by one, replaced by NaN.
+
+    Args:
+        observed: Values, (N, T, O).
+        outputs: Names of the O outputs observed.
+        known: Names of all outputs of the system.
+        missing: The probability of each value to be missing, or one for each output named.
+        streams: The random streams.
+    """
+    if isinstance(missing, Mapping):
+        for name in missing:
+            if name not in known:
+                raise unknown_name("output", name, known)
+        shares = [_number("missing", missing.get(name, 0.0)) for name in outputs]
+    else:
+        shares = [_number("missing", missing)] * len(outputs)
+    if not any(shares):
+        return observed
+    n, samples, _ = observed.shape
+    kept = observed.copy()
+    for column, (name, share) in enumerate(zip(outputs, shares, strict=True)):
+        if share >= 1:
+            raise UsageError(f"expected missing as a fraction from 0 to below 1, got {share:g}")
+        if share > 0:
+            gone = streams.uniform(f"missing {name}", n, samples) < share
+            kept[:, :, column][gone] = np.nan
+    return kept
+
+
+def _spread(noiseless: Floats) -> Floats:
+    """Return the standard deviation over time, (N, O), of what there is; 0 where nothing is."""
+    columns = [_spread_of(column.copy(order="C")) for column in noiseless.transpose(2, 0, 1)]
+    return np.stack(columns, axis=1)
+
+
+def _spread_of(values: Floats) -> Floats:
+    """Return the standard deviation of each row of values (N, T), which are overwritten."""
+    present = np.isfinite(values)
+    values[~present] = 0.0
+    # In units of the largest value, so that a trajectory on its way to infinity does not overflow.
+    scale = np.maximum(values.max(axis=1), -values.min(axis=1))
+    values /= np.where(scale > 0, scale, 1.0)[:, None]
+    count = np.maximum(present.sum(axis=1), 1)
+    values -= (values.sum(axis=1) / count)[:, None]
+    values[~present] = 0.0
+    return scale * np.sqrt(np.einsum("nt,nt->n", values, values) / count)
+
+
+def not_positive_error(
+    noiseless: Floats, levels: Floats, outputs: Sequence[str], first: int
+) -> UsageError:
+    """Return the error that names the first value to which log-normal noise cannot be added."""
+    trajectory, sample, column = np.argwhere(_without_logarithm(noiseless, levels))[0]
+    return UsageError(
+        f"log-normal noise needs positive outputs, got {outputs[column]!r} = "
+        f"{noiseless[trajectory, sample, column]:.10g} at sample {sample} of trajectory "
+        f"{first + trajectory}, and no trajectory without such values; "
+        'use distribution="normal", or name in noise={...} only outputs that stay positive'
+    )
+
+
+def _without_logarithm(noiseless: Floats, levels: Floats) -> NDArray[np.bool_]:
+    bad: NDArray[np.bool_] = (noiseless <= 0) & (levels > 0)[:, None]
+    return bad
+
+
+def _number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise UsageError(
+            f"expected {what} as a number, or a mapping from output to its own, got {value!r}"
+        )
+    number = float(value)
+    if not 0 <= number < np.inf:
+        raise UsageError(f"expected {what} of 0 or more, got {number:g}")
+    return number

@@ -1,0 +1,23 @@
+"""What computes a data set: versions and the engine, which decide on the last digits."""
+
+from __future__ import annotations
+
+from warp_phys.systems.compiling.compiler import _version, compiler
+from warp_phys.systems.schema.labels import software_versions
+
+
+def computing_software() -> dict[str, str]:
+    """Return the versions of `software_versions` and, under `engine`, what integrates here.
+
+    That is "compiled" with the first line of what the compiler says of its version, or "torch"
+    where there is no compiler.
+    """
+    return software_versions() | {"engine": _engine()}
+
+
+def _engine() -> str:
+    program = compiler()
+    if program is None:
+        return "torch"
+    # The lines after the first may name folders of the machine.
+    return " ".join(["compiled", *_version(program).splitlines()[:1]])

@@ -1,0 +1,1 @@
+"""Chaotic systems."""

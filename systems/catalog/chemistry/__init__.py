@@ -1,0 +1,1 @@
+"""Reactions in flasks and in cells."""

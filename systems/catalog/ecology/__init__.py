@@ -1,0 +1,1 @@
+"""Populations that grow, feed on each other and compete."""

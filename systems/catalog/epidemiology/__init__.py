@@ -1,0 +1,1 @@
+"""Epidemics in compartments."""

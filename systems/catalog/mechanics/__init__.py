@@ -1,0 +1,1 @@
+"""Waves, oscillators and pendulums."""

@@ -1,0 +1,1 @@
+"""Drugs in the body, in compartments."""

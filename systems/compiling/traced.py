@@ -1,0 +1,32 @@
+"""Systems as expressions, traced once each."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from warp_phys.systems.compiling.tracing import SystemGraph, TracingError, trace_system
+from warp_phys.systems.model.system import System
+
+_KNOWN: WeakKeyDictionary[System, SystemGraph | None] = WeakKeyDictionary()
+# Instances of a shipped class with the same options are alike; a user's may hold anything.
+_SHIPPED: dict[tuple[type[System], str], SystemGraph | None] = {}
+
+
+def translated(system: System) -> SystemGraph | None:
+    """Return what a system computes as expressions, None where it cannot be traced."""
+    kind = type(system)
+    if kind.__module__.startswith("warp_phys.systems.catalog."):
+        key = (kind, repr(sorted(system.options.items())))
+        if key not in _SHIPPED:
+            _SHIPPED[key] = _traced(system)
+        return _SHIPPED[key]
+    if system not in _KNOWN:
+        _KNOWN[system] = _traced(system)
+    return _KNOWN[system]
+
+
+def _traced(system: System) -> SystemGraph | None:
+    try:
+        return trace_system(system)
+    except TracingError:
+        return None

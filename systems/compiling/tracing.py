@@ -1,0 +1,297 @@
+"""From a system's torch functions to expressions of its values and their derivatives."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from warp_phys.systems.compiling.aten import ATEN
+from warp_phys.systems.compiling.expression_arrays import array, constants, full
+from warp_phys.systems.compiling.expressions import Expression, Expressions
+from warp_phys.systems.compiling.trace_check import check_traced, middle
+from warp_phys.systems.errors import WarpPhysError
+from warp_phys.systems.model.system import System
+
+Row = tuple[Expression, ...]
+
+# What says where and how a tensor lies in memory, which expressions do not do.
+_PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "non_blocking")
+_NARROW = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class TracingError(WarpPhysError):
+    """A system's functions cannot be written as expressions; the message says why."""
+
+
+@dataclass(frozen=True)
+class TracedFunction:
+    """A function of t, states, parameters and inputs, with its derivatives.
+
+    Attributes:
+        values: R expressions.
+        by_state: R rows of S derivatives by the states.
+        by_parameter: R rows of P derivatives by the parameters.
+        by_time: R derivatives by time, along which input i changes at the rate `v[i]`.
+    """
+
+    values: Row
+    by_state: tuple[Row, ...]
+    by_parameter: tuple[Row, ...]
+    by_time: Row
+
+
+@dataclass(frozen=True)
+class SystemGraph:
+    """What a system computes, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
+
+    Attributes:
+        n_states: S.
+        n_parameters: P, all that are declared.
+        n_inputs: I.
+        n_outputs: O.
+        rhs: The S time derivatives.
+        observe: The O outputs.
+        solution: The S states in closed form, in which `y` is the state at the initial time and
+            `t` the time since then; None where the system has none.
+        initial_state: The S initial states; None where they do not follow from the parameters.
+    """
+
+    n_states: int
+    n_parameters: int
+    n_inputs: int
+    n_outputs: int
+    rhs: TracedFunction
+    observe: TracedFunction
+    solution: TracedFunction | None
+    initial_state: TracedFunction | None
+
+    @property
+    def observes_states(self) -> bool:
+        """Whether the outputs are the states, unchanged and in order."""
+        names = [f"y[{index}]" for index in range(self.n_states)]
+        return [value.leaf for value in self.observe.values] == names
+
+
+Function = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def trace_system(system: System) -> SystemGraph:
+    """Write what a system computes as expressions, derivatives included.
+
+    The functions run once on plain numbers, while torch records their operations and those of
+    their forward derivatives. What was recorded is compared with the functions at other points.
+
+    Raises:
+        TracingError: An operation is not known, the flow of control depends on values, or the
+            functions give something else when they run again.
+    """
+    tracer = _Tracer(system)
+    closed = (lambda t, y, p, _: system.solution_at(t, y, p)) if system.has_solution else None
+    return SystemGraph(
+        n_states=len(system.states),
+        n_parameters=len(system.parameters),
+        n_inputs=len(system.inputs),
+        n_outputs=len(system.outputs),
+        rhs=tracer.trace("rhs", system.derivative),
+        observe=tracer.trace("observe", system.outputs_at),
+        solution=tracer.trace("solution", closed) if closed else None,
+        initial_state=_trace_initial_state(tracer, system),
+    )
+
+
+def _trace_initial_state(tracer: _Tracer, system: System) -> TracedFunction | None:
+    if not system.has_initial_state:
+        return None
+
+    def start(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        values = system.initial_state_at(p)
+        if values is None:
+            raise TracingError("initial_state gives None, so the parameters do not give it")
+        return values
+
+    return tracer.trace("initial_state", start)
+
+
+class _Tracer:
+    """Traces the functions of one system into one set of shared expressions."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._expressions = Expressions()
+        counts = {"y": system.states, "p": system.parameters, "u": system.inputs}
+        self._variables = {"t": self._column(["t"]).reshape(1)} | {
+            letter: self._column([f"{letter}[{index}]" for index in range(len(entries))])
+            for letter, entries in counts.items()
+        }
+
+        self._rates = self._column([f"v[{index}]" for index in range(len(system.inputs))])
+
+    def _column(self, names: Sequence[str]) -> np.ndarray:
+        result = np.empty((len(names), 1), dtype=object)
+        for place, name in enumerate(names):
+            result[place, 0] = self._expressions.variable(name)
+        return result
+
+    def trace(self, name: str, function: Function) -> TracedFunction:
+        where = f"{type(self._system).__name__}.{name}"
+        module = _record(where, function, middle(self._system))
+        states, parameters = self._variables["y"], self._variables["p"]
+        values, _ = self._run(where, module, None)
+        by_state = [self._run(where, module, ("y", row))[1] for row in range(len(states))]
+        by_parameter = [self._run(where, module, ("p", row))[1] for row in range(len(parameters))]
+        by_time = self._run(where, module, ("t", 0))[1]
+        difference = check_traced(self._system, function, values)
+        if difference is not None:
+            raise TracingError(f"{where} is not what was recorded of it: {difference}")
+        return TracedFunction(
+            values=tuple(values),
+            by_state=tuple(tuple(column[row] for column in by_state) for row in range(len(values))),
+            by_parameter=tuple(
+                tuple(column[row] for column in by_parameter) for row in range(len(values))
+            ),
+            by_time=tuple(by_time),
+        )
+
+    def _run(
+        self, where: str, module: GraphModule, direction: tuple[str, int] | None
+    ) -> tuple[list[Expression], list[Expression]]:
+        """Return values and their derivatives along time, one state or parameter (or none)."""
+        tangents = {
+            name: full(self._expressions, variable.shape, 0.0)
+            for name, variable in self._variables.items()
+        }
+        if direction is not None:
+            letter, row = direction
+            tangents[letter][(row,) + (0,) * (tangents[letter].ndim - 1)] = (
+                self._expressions.constant(1.0)
+            )
+            if letter == "t":
+                tangents["u"] = self._rates
+        arguments = [*self._variables.values(), *tangents.values()]
+        try:
+            values, slopes = _Interpreter(self._expressions, module).run(arguments)
+        except _UnsupportedError as error:
+            raise TracingError(f"{where}: {error}") from error
+        number = self._expressions.number
+        return [number(x) for x in values.ravel()], [number(x) for x in slopes.ravel()]
+
+
+def _record(where: str, function: Function, point: Mapping[str, Tensor]) -> GraphModule:
+    """Return torch's record of a function of t, y, p, u, and of its derivative along all four."""
+
+    def dual(*arguments: Tensor) -> Any:
+        def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
+            return function(t, y, p, u if len(u) else None)
+
+        return torch.func.jvp(called, arguments[:4], arguments[4:])
+
+    directions = [torch.ones_like(value) for value in point.values()]
+    try:
+        return make_fx(dual)(*point.values(), *directions)
+    except Exception as error:  # whatever a user's function may raise where it cannot be recorded
+        reason = str(error).strip().split("\n")[0]
+        raise TracingError(f"{where} cannot be recorded: {reason}") from error
+
+
+class _UnsupportedError(Exception):
+    """An operation that expressions do not have."""
+
+
+class _Interpreter:
+    """Runs torch's record of a function on arrays of expressions."""
+
+    def __init__(self, expressions: Expressions, module: GraphModule) -> None:
+        self._expressions = expressions
+        self._module = module
+        self._values: dict[Node, Any] = {}
+
+    def run(self, arguments: Sequence[np.ndarray]) -> Any:
+        given = iter(arguments)
+        for node in _needed(self._module):
+            if node.op == "placeholder":
+                self._values[node] = next(given)
+            elif node.op == "get_attr":
+                constant = getattr(self._module, str(node.target))
+                self._values[node] = constants(self._expressions, constant.detach().cpu().numpy())
+            elif node.op == "output":
+                return self._resolve(node.args[0])
+            else:
+                self._values[node] = self._call(node)
+        raise _UnsupportedError("the record has no output")
+
+    def _resolve(self, value: Any) -> Any:
+        return torch.fx.node.map_arg(value, self._values.__getitem__)
+
+    def _call(self, node: Node) -> Any:
+        arguments = self._resolve(node.args)
+        if node.target is operator.getitem:
+            return arguments[0][arguments[1]]
+        name, in_place = _name(node)
+        operation = ATEN.get(name)
+        if operation is None:
+            raise _UnsupportedError(f"{node.target} is not among the known operations")
+        options = {key: value for key, value in node.kwargs.items() if key not in _PLACEMENT}
+        try:
+            result = operation(self._expressions, *arguments, **self._resolve(options))
+            if isinstance(result, list):
+                return [self._fit(part, None) for part in result]
+            result = self._fit(result, node.meta.get("val"))
+            if in_place:
+                arguments[0][...] = result
+                return arguments[0]
+        except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+            raise _UnsupportedError(f"{node.target} cannot be written so: {error}") from error
+        return result
+
+    def _fit(self, result: Any, like: Any) -> np.ndarray:
+        """Return what torch would: constants in single precision rounded, nothing else in it."""
+        values = array(self._expressions, result)
+        dtype = getattr(like, "dtype", torch.float64)
+        if dtype.is_complex:
+            raise NotImplementedError("complex numbers")
+        if dtype not in _NARROW:
+            return values
+        narrow = np.frompyfunc(lambda value: _rounded(value, dtype), 1, 1)
+        return array(self._expressions, narrow(values))
+
+
+def _rounded(value: Expression, dtype: torch.dtype) -> Expression:
+    """Return a constant, or a choice between constants, with the digits that a type has."""
+    if value.is_mask:
+        return value
+    if value.is_switch:
+        condition, *branches = value.arguments
+        return value.owner.apply("select", condition, *(_rounded(x, dtype) for x in branches))
+    if not value.is_constant:
+        raise NotImplementedError(f"numbers of {dtype}, expected torch.float64")
+    return value.owner.constant(float(torch.tensor(value.leaf, dtype=dtype)))
+
+
+def _needed(module: GraphModule) -> list[Node]:
+    """Return the nodes that the output depends on; those that write in place all count."""
+    needed: set[Node] = set()
+    for node in reversed(module.graph.nodes):
+        writes = node.op == "call_function" and _name(node)[1]
+        kept = writes or node.op in ("placeholder", "output")
+        if kept or any(user in needed for user in node.users):
+            needed.add(node)
+    return [node for node in module.graph.nodes if node in needed]
+
+
+def _name(node: Node) -> tuple[str, bool]:
+    """Return the name of an operation, without namespace and overload, and whether it writes."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return getattr(node.target, "__name__", str(node.target)), False
+    namespace, name = schema.name.split("::")
+    in_place = schema.is_mutable and name.endswith("_")
+    short = name.removesuffix("_") if in_place else name
+    return short if namespace in ("aten", "prims") else schema.name, in_place

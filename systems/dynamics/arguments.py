@@ -1,0 +1,147 @@
+"""From what the caller of `integrate` gives to a checked `Problem`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
+from warp_phys.systems.dynamics.doses import Dose
+from warp_phys.systems.dynamics.forcing_arguments import read_schedule
+from warp_phys.systems.dynamics.problem import Problem
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.supports import contains, describe
+
+if TYPE_CHECKING:
+    from warp_phys.systems.model.system import System
+
+
+def build_problem(
+    system: System,
+    times: Any,
+    initial_states: Any,
+    parameters: Any,
+    *,
+    inputs: Any,
+    input_times: Any,
+    doses: Sequence[Dose],
+    initial_time: Any,
+    rtol: float,
+    atol: float,
+    max_steps: int,
+) -> Problem:
+    """Check the arguments of `integrate` and bring them into the layout of right-hand sides."""
+    initial = floating("initial_states", initial_states)
+    _check_table("initial_states", initial, None, system.state_names)
+    count = initial.shape[0]
+    table = floating_like("parameters", parameters, initial)
+    _check_table("parameters", table, count, system.parameter_names)
+    grid, counts = time_grid("times", times, count, initial)
+    start = _initial_time(initial_time, grid)
+    problem = Problem(
+        system=system,
+        times=grid,
+        counts=counts,
+        start=start,
+        initial=initial.T.contiguous(),
+        parameters=table.T.contiguous(),
+        schedule=read_schedule(system, inputs, input_times, doses, grid, start, initial),
+        rtol=_tolerance("rtol", rtol, initial),
+        atol=_tolerance("atol", atol, initial),
+        max_steps=check_whole("max_steps", max_steps),
+    )
+    _check_supports(problem)
+    return problem
+
+
+def valid_trajectories(problem: Problem) -> Tensor:
+    """Return (N,), True where initial state, parameters, inputs and doses are finite numbers."""
+    valid = problem.initial.isfinite().all(dim=0) & problem.parameters.isfinite().all(dim=0)
+    if problem.schedule is not None:
+        outside = (problem.schedule.jumps, problem.schedule.first, problem.schedule.slope)
+        for tensor in outside:
+            if tensor is not None:
+                valid = valid & tensor.isfinite().all(dim=2).all(dim=0)
+    return valid
+
+
+def check_whole(name: str, value: Any) -> int:
+    """Return a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"expected {name} as a whole number, 1 or more; received {value!r}")
+    return value
+
+
+def _check_table(name: str, value: Tensor, count: int | None, columns: tuple[str, ...]) -> None:
+    shape = tuple(value.shape)
+    if value.ndim == 2 and shape[0] == 0:
+        raise UsageError(f"{name} hold no trajectory: received shape {shape}")
+    if value.ndim == 2 and shape[1] == len(columns) and count in (None, shape[0]):
+        return
+    rows = "N" if count is None else str(count)
+    hint = ""
+    if value.ndim == 1 and shape[0] == len(columns):
+        hint = f"; for one trajectory write {name}[None]"
+    elif value.ndim == 2 and shape[0] == len(columns) and count in (None, shape[1]):
+        hint = "; trajectories come first: transpose it"
+    elif value.ndim == 2 and shape[1] == len(columns):
+        hint = "; initial_states and parameters need one row for each trajectory"
+    raise UsageError(
+        f"expected {name} of shape ({rows}, {len(columns)}), one column for each of "
+        f"{', '.join(columns) or 'no names'}; received {shape}{hint}"
+    )
+
+
+def _initial_time(initial_time: Any, grid: Tensor) -> Tensor:
+    if initial_time is None:
+        return grid[:, 0]
+    number = isinstance(initial_time, int | float)
+    if number:
+        value = torch.tensor(float(initial_time), dtype=grid.dtype)
+    else:
+        value = floating("initial_time", initial_time)
+    count = grid.shape[0]
+    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != count):
+        raise UsageError(
+            f"expected initial_time as a number or of shape ({count},); "
+            f"received {tuple(value.shape)}"
+        )
+    start = value.to(dtype=grid.dtype, device=grid.device).expand(count)
+    late = ~(start <= grid[:, 0]) | start.isinf()
+    if bool(late.any()):
+        index = int(late.nonzero()[0])
+        raise UsageError(
+            f"initial_time should not come after the first sample; trajectory {index} has "
+            f"initial_time {start[index].item():g} and first sample {grid[index, 0].item():g}"
+        )
+    return start
+
+
+def _tolerance(name: str, value: float, like: Tensor) -> float:
+    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    if name == "atol":
+        if not (number and 0.0 < value < math.inf):
+            raise UsageError(f"expected atol above 0, in the states' units; received {value!r}")
+        return float(value)
+    if not (number and 0.0 < value < 1.0):
+        raise UsageError(f"expected rtol between 0 and 1, received {value!r}")
+    # Below this, rounding alone makes a step look too long.
+    return max(float(value), 100.0 * torch.finfo(like.dtype).eps)
+
+
+def _check_supports(problem: Problem) -> None:
+    parameters = problem.system.parameters
+    for values, parameter in zip(problem.parameters, parameters, strict=True):
+        outside = values.isfinite() & ~contains(values, parameter.support)
+        if bool(outside.any()):
+            index = int(outside.nonzero()[0])
+            raise UsageError(
+                f"parameter {parameter.name!r} of trajectory {index} is "
+                f"{values[index].item():g} {parameter.unit}, outside its support "
+                f"({describe(parameter.support)})"
+            )

@@ -1,0 +1,217 @@
+"""The one door to solutions of systems: many trajectories, each with its error and its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from warp_phys.systems.dynamics.arguments import build_problem, check_whole, valid_trajectories
+from warp_phys.systems.dynamics.closed_form import solve_closed_form
+from warp_phys.systems.dynamics.doses import Dose
+from warp_phys.systems.dynamics.problem import Problem, Solution, Status, scatter
+from warp_phys.systems.dynamics.scipy_methods import SCIPY_METHODS, solve_scipy
+from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.dynamics.stepping.gradients import gradient_library, solve_with_gradients
+from warp_phys.systems.dynamics.stepping.methods import STEPPERS
+from warp_phys.systems.dynamics.torchdiffeq_methods import solve_rk4, solve_torchdiffeq
+from warp_phys.systems.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from warp_phys.systems.model.system import System
+
+METHODS = ("auto", "solution", *STEPPERS, *SCIPY_METHODS, "rk4", "torchdiffeq")
+
+
+def integrate(
+    system: System,
+    times: Any,
+    initial_states: Any,
+    parameters: Any,
+    *,
+    inputs: Any = None,
+    input_times: Any = None,
+    doses: Sequence[Dose] = (),
+    initial_time: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    method: str = "auto",
+    substeps: int = 4,
+    max_steps: int = 100_000,
+) -> Solution:
+    r"""Solve y' = rhs(t, y; p) for N trajectories at their sample times.
+
+    Arrays and tensors are float64, or float32 throughout; the result has the same. Times are in
+    the system's `time_unit`, all else in the units the system declares.
+
+    ============= ====================================================================== ========
+    method        what it is                                                             gradient
+    ============= ====================================================================== ========
+    "auto"        "solution" where the system has one; else "dop853", and "rodas5p" for  yes
+                  the trajectories that prove too stiff for it ("scipy-stiff" for those
+                  that it loses)
+    "solution"    the system's closed form                                               yes
+    "dop853"      explicit Runge-Kutta of order 8, batched, own steps per trajectory     yes
+    "rk45"        the same with order 5                                                  yes
+    "rodas5p"     Rosenbrock method of order 5 for stiff systems, batched likewise, with no
+                  exact Jacobians
+    "scipy"       SciPy's DOP853, one trajectory at a time: the reference                no
+    "scipy-stiff" SciPy's Radau with the exact Jacobian, one trajectory at a time        no
+    "rk4"         torchdiffeq, order 4, `substeps` equal steps from sample to sample     yes
+    "torchdiffeq" torchdiffeq's dopri8, adaptive, all trajectories in step               yes
+    ============= ====================================================================== ========
+
+    "dop853", "rk45" and "rodas5p" run as C++ made from the system's own functions, where there is
+    a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for some seconds,
+    and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
+    the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The
+    gradients, of first order and for parameters and initial states, are integrated along with the
+    states, which may take smaller steps for them; stiff trajectories take explicit steps then, too,
+    up to `max_steps`. Without compiled code, and for times and inputs, "auto" takes "torchdiffeq",
+    whose gradients are those of steps that only the errors of the states control.
+
+    Error control of these methods: the local error of every state is kept below a tenth of atol +
+    rtol \|y\| (a 200th with "rodas5p"), which leaves the global error of nearly every trajectory of
+    a well-conditioned system below the tolerance itself. Its steps are a function of a trajectory
+    alone: the result is the same in any batch (bit for bit, if PyTorch's operations on its states
+    are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own norms.
+
+    The error estimate is relative, the largest over the states of error / (atol / rtol +
+    max_t \|y\|), both over the samples. Every step is repeated in two halves, and the distance of
+    both solutions is the error of the coarser one, which is returned: the estimate is a
+    measurement, right to a few per cent. For "scipy" and "scipy-stiff" it is the distance to a
+    solution ten times looser, for "torchdiffeq" that to "dop853". It is 0 for closed forms and NaN,
+    unknown, for "rk4".
+
+    Args:
+        system: The system.
+        times: (T,) for all trajectories or (N, T) for their own; strictly increasing, with NaN at
+            the end where a trajectory has fewer samples.
+        initial_states: (N, S), in the order of the system's states.
+        parameters: (N, P), in the order of the system's parameters, the fixed ones included.
+        inputs: (N, K, I), external inputs at `input_times`: between them linear or held, as the
+            system's `Input` says, and held outside.
+        input_times: (K,) or (N, K), with NaN at the end as padding; the sample times by default.
+        doses: What states rise by at given times, see `Dose`. No step crosses them.
+        initial_time: When the initial states hold, a number or (N,); the first sample by default.
+        rtol: Relative tolerance, at least 100 times the spacing of the numbers at 1.
+        atol: Absolute tolerance.
+        method: See above.
+        substeps: Steps from sample to sample of "rk4".
+        max_steps: Tries of a step after which an adaptive method gives a trajectory up.
+
+    Returns:
+        States (N, T, S), error estimate (N,) and status (N,), and what computed them. A trajectory
+        that fails has NaN from there on, and disturbs no other.
+
+    Raises:
+        UsageError: An argument has the wrong shape or dtype, times do not increase, a parameter is
+            outside its support, or the method cannot do what is asked.
+        UnknownNameError: There is no such method.
+
+    References:
+        E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed.,
+        Springer, 1993, sec. II.4-5.
+        G. Steinebach, BIT Numerical Mathematics 63 (2023) 27, doi:10.1007/s10543-023-00967-x.
+        R. T. Q. Chen, torchdiffeq, github.com/rtqichen/torchdiffeq.
+
+    Example:
+        >>> from warp_phys.systems import LotkaVolterra
+        >>> solution = integrate(
+        ...     LotkaVolterra(), [0.0, 10.0], [[30.0, 4.0]], [[0.55, 0.028, 0.80, 0.024]]
+        ... )
+        >>> solution.states[0, -1].round(decimals=2)
+        tensor([23.4400,  4.3900], dtype=torch.float64)
+    """
+    problem = build_problem(
+        system,
+        times,
+        initial_states,
+        parameters,
+        inputs=inputs,
+        input_times=input_times,
+        doses=doses,
+        initial_time=initial_time,
+        rtol=rtol,
+        atol=atol,
+        max_steps=max_steps,
+    )
+    chosen = _choose(problem, method)
+    check_whole("substeps", substeps)
+    valid = valid_trajectories(problem)
+    if bool(valid.all()):
+        return _solve(problem, chosen, substeps)
+    rows = valid.nonzero()[:, 0]
+    if rows.numel() == 0:
+        return scatter([], problem)
+    return scatter([(rows, _solve(problem.select(rows), chosen, substeps))], problem)
+
+
+def _choose(problem: Problem, method: str) -> str:
+    """Return the method, with "auto" resolved as far as it can be before solving."""
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    name = type(problem.system).__name__
+    if method == "solution" and not problem.system.has_solution:
+        raise UsageError(f"{name} has no closed form; use method='auto'")
+    if method == "auto" and problem.system.has_solution:
+        return "solution"
+    if method not in ("auto", "solution", "rk4") and problem.forward_mode:
+        raise UsageError(
+            f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
+        )
+    if method in (*SCIPY_METHODS, "rodas5p") and problem.backward_mode:
+        raise UsageError(
+            f"method {method!r} gives no gradients, and an argument requires them; use 'auto', "
+            "'torchdiffeq' or 'rk4', or detach the arguments"
+        )
+    return method
+
+
+def _solve(problem: Problem, method: str, substeps: int) -> Solution:
+    if method == "solution":
+        return solve_closed_form(problem)
+    if method == "rk4":
+        return solve_rk4(problem, substeps)
+    if method == "torchdiffeq":
+        return solve_torchdiffeq(problem)
+    if method in SCIPY_METHODS:
+        return solve_scipy(problem, method)
+    if problem.forward_mode or problem.transformed:
+        raise UsageError(
+            "torch.func (jvp, grad, vmap) works with closed forms and method='rk4' alone; use "
+            "that, or backward() and torch.autograd.grad"
+        )
+    if problem.backward_mode:
+        return _solve_for_gradients(problem, method)
+    if method in STEPPERS:
+        return solve_stepwise(problem, method)
+    return _solve_with_stiff_path(problem)
+
+
+def _solve_for_gradients(problem: Problem, method: str) -> Solution:
+    explicit = "dop853" if method == "auto" else method
+    library = gradient_library(problem, explicit)
+    if library is not None:
+        return solve_with_gradients(problem, explicit, library)
+    if method == "auto":
+        return solve_torchdiffeq(problem)
+    raise UsageError(
+        f"method {method!r} gives gradients of parameters and initial states alone, in float64 and "
+        "with compiled code; use 'torchdiffeq' or 'rk4', or detach the arguments"
+    )
+
+
+def _solve_with_stiff_path(problem: Problem) -> Solution:
+    solution = solve_stepwise(problem, "dop853")
+    stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
+    if stiff.numel() == 0:
+        return solution
+    everything = torch.arange(problem.counts.numel(), device=stiff.device)
+    again = solve_stepwise(problem.select(stiff), "rodas5p")
+    parts = [(everything, solution), (stiff, again)]
+    lost = (again.status == Status.DIVERGED).nonzero()[:, 0]
+    if lost.numel():
+        parts.append((stiff[lost], solve_scipy(problem.select(stiff[lost]), "scipy-stiff")))
+    return scatter(parts, problem)

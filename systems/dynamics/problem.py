@@ -1,0 +1,219 @@
+"""What is to be integrated, and what comes back: the data every method takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from warp_phys.systems.dynamics.forcing import Drive, Schedule
+
+if TYPE_CHECKING:
+    from warp_phys.systems.model.system import System
+
+
+class Status(IntEnum):
+    """How the integration of one trajectory ended.
+
+    Attributes:
+        CONVERGED: Every sample was reached within the tolerance.
+        DIVERGED: The solution left the finite numbers, or its step size fell to nothing.
+        TOO_MANY_STEPS: The step limit was reached, or the system proved stiff.
+        INVALID: An initial state, parameter or input is not a finite number.
+    """
+
+    CONVERGED = 0
+    DIVERGED = 1
+    TOO_MANY_STEPS = 2
+    INVALID = 3
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Trajectories of a system.
+
+    Attributes:
+        states: (N, T, S); NaN after the point where a trajectory failed and where times are padded.
+        error_estimate: (N,), relative; how it is made depends on the method, see `integrate`.
+        status: (N,), integers as in `Status`.
+        engine: What computed it: "compiled", "torch", "scipy" or "torchdiffeq"; more than one where
+            trajectories needed different methods.
+        compile_seconds: How long its code took to compile; 0 where it lay ready on the disk.
+    """
+
+    states: Tensor
+    error_estimate: Tensor
+    status: Tensor
+    engine: str = "torch"
+    compile_seconds: float = 0.0
+
+    @property
+    def converged(self) -> Tensor:
+        """(N,), True where every sample was reached."""
+        return self.status == Status.CONVERGED
+
+    def __repr__(self) -> str:
+        counts = {member.name.lower(): int((self.status == member).sum()) for member in Status}
+        text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        known = self.error_estimate[~self.error_estimate.isnan()]
+        worst = f"{float(known.max()):.1e}" if known.numel() else "not estimated"
+        shape = tuple(self.states.shape)
+        compiling = f", compiled in {self.compile_seconds:.1f} s" if self.compile_seconds else ""
+        return (
+            f"Solution(states {shape}: {text or 'none'}; largest error estimate {worst}; "
+            f"{self.engine}{compiling})"
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """N initial-value problems of one system, checked and in the layout of right-hand sides.
+
+    Attributes:
+        system: The system.
+        times: (N, T), strictly increasing; infinite behind the last sample of a trajectory. Its
+            rows share their memory where all trajectories share a grid.
+        counts: (N,), how many samples each trajectory has, at least one.
+        start: (N,), initial times, none after the first sample.
+        initial: (S, N), the states at the initial times.
+        parameters: (P, N).
+        schedule: Inputs and doses, or None.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        max_steps: Steps after which a trajectory is given up.
+    """
+
+    system: System
+    times: Tensor
+    counts: Tensor
+    start: Tensor
+    initial: Tensor
+    parameters: Tensor
+    schedule: Schedule | None
+    rtol: float
+    atol: float
+    max_steps: int
+
+    @property
+    def end(self) -> Tensor:
+        """(N,), the last sample time of each trajectory."""
+        return self.times.gather(1, self.counts[:, None] - 1)[:, 0]
+
+    @property
+    def backward_mode(self) -> bool:
+        """Whether gradients are wanted."""
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self._tensors())
+
+    @property
+    def forward_mode(self) -> bool:
+        """Whether derivatives are carried along, as by torch.func.jvp."""
+        return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in self._tensors())
+
+    @property
+    def transformed(self) -> bool:
+        """Whether torch.func transforms it (grad, vmap), so that there are no plain numbers."""
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+        return any(wrapped(tensor) for tensor in self._tensors())
+
+    def _tensors(self) -> list[Tensor]:
+        tensors = [self.initial, self.parameters, self.times, self.start]
+        if self.schedule is None:
+            return tensors
+        return tensors + self.schedule.tensors()
+
+    def select(self, index: Tensor | slice) -> Problem:
+        """Return the problem of some trajectories."""
+        return replace(
+            self,
+            times=self.times[index],
+            counts=self.counts[index],
+            start=self.start[index],
+            initial=self.initial[:, index],
+            parameters=self.parameters[:, index],
+            schedule=None if self.schedule is None else self.schedule.select(index),
+        )
+
+    def detach(self) -> Problem:
+        """Return the same problem without gradients."""
+        return self._map(Tensor.detach)
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> Problem:
+        """Return the same problem in another precision, on another device."""
+        moved = self._map(lambda tensor: tensor.to(dtype=dtype, device=device))
+        return replace(moved, counts=self.counts.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Problem:
+        return replace(
+            self,
+            times=change(self.times),
+            start=change(self.start),
+            initial=change(self.initial),
+            parameters=change(self.parameters),
+            schedule=None if self.schedule is None else self.schedule.map(change),
+        )
+
+    def derivative(self, t: Tensor, y: Tensor, drive: Drive | None) -> Tensor:
+        """Return dy/dt (S, N) at t (N,) and y (S, N), under the inputs of a piece of time."""
+        return self.system.derivative(t, y, self.parameters, None if drive is None else drive.at(t))
+
+    def drive(self, piece: Tensor) -> Drive | None:
+        """Return the inputs on piece (N,) of the schedule."""
+        return None if self.schedule is None else self.schedule.drive(piece)
+
+    def first_piece(self) -> Tensor:
+        """Return the piece of the schedule (N,) that follows the initial time."""
+        if self.schedule is None:
+            return torch.zeros_like(self.counts)
+        return (self.schedule.stops <= self.start[:, None]).sum(dim=1)
+
+    def initial_jump(self) -> Tensor | float:
+        """Return what doses at the initial time add to the states (S, N)."""
+        if self.schedule is None or self.schedule.jumps is None:
+            return 0.0
+        now = self.schedule.stops == self.start[:, None]
+        return torch.where(now, self.schedule.jumps, 0.0).sum(dim=2)
+
+
+def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
+    """Put solutions of some trajectories each, (index, solution), in their places.
+
+    Trajectories that no part covers are INVALID, with NaN states.
+    """
+    n_trajectories, n_times = problem.times.shape
+    like = problem.initial
+    if len(parts) == 1 and parts[0][0].numel() == n_trajectories:
+        return parts[0][1]
+    states = like.new_full((n_trajectories, n_times, like.shape[0]), torch.nan)
+    error = like.new_full((n_trajectories,), torch.nan)
+    status = torch.full((n_trajectories,), int(Status.INVALID), device=like.device)
+    for index, part in parts:
+        states = states.index_copy(0, index, part.states)
+        error = error.index_copy(0, index, part.error_estimate)
+        status = status.index_copy(0, index, part.status)
+    engines = dict.fromkeys(part.engine for _, part in parts)
+    seconds = sum(part.compile_seconds for _, part in parts)
+    return Solution(states, error, status, " and ".join(engines) or "torch", seconds)
+
+
+def blank_failures(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Return states (N, T, S) with NaN from the first non-finite sample on, and which are intact.
+
+    To be called where padding has not been written yet.
+    """
+    finite = states.isfinite().all(dim=2).long().cumprod(dim=1).bool()
+    return states.masked_fill(~finite[:, :, None], torch.nan), finite[:, -1]
+
+
+def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
+    """Return how far two solutions (N, T, S) differ, (N,), by the scale of `integrate`.
+
+    Only samples that both reached count.
+    """
+    gaps = (states - others).abs().nan_to_num(nan=0.0).amax(dim=1)
+    greatest = states.abs().nan_to_num(nan=0.0).amax(dim=1)
+    return (gaps / (problem.atol / problem.rtol + greatest)).amax(dim=1)

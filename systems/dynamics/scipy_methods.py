@@ -1,0 +1,143 @@
+"""SciPy's integrators, one trajectory at a time: the reference and the stiff path."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from scipy.integrate import DOP853, Radau
+from scipy.linalg import LinAlgWarning
+from torch import Tensor
+
+from warp_phys.systems.dynamics.forcing import Drive
+from warp_phys.systems.dynamics.problem import Problem, Solution, Status, difference
+
+SCIPY_METHODS = ("scipy", "scipy-stiff")
+# SciPy raises tighter tolerances to this one, with a warning.
+_TIGHTEST = 100.0 * float(np.finfo(np.float64).eps)
+
+
+@torch.no_grad()
+def solve_scipy(problem: Problem, method: str) -> Solution:
+    """Integrate in float64 with "scipy" (DOP853) or "scipy-stiff" (Radau, exact Jacobian).
+
+    Each trajectory is solved at the tolerance asked for and at one ten times looser; how far they
+    differ is the error estimate.
+    """
+    like = problem.initial
+    double = problem.detach().to(dtype=torch.float64, device=torch.device("cpu"))
+    n_trajectories, n_times = problem.times.shape
+    states = np.full((n_trajectories, n_times, like.shape[0]), np.nan)
+    loose = np.full_like(states, np.nan)
+    status = np.zeros(n_trajectories, dtype=np.int64)
+    for row in range(n_trajectories):
+        run = _Run(double.select(slice(row, row + 1)), method)
+        status[row] = run.solve(problem.rtol, problem.atol, states[row])
+        run.solve(10.0 * problem.rtol, 10.0 * problem.atol, loose[row])
+    tight = torch.from_numpy(states)
+    return Solution(
+        states=tight.to(like),
+        error_estimate=difference(tight, torch.from_numpy(loose), problem).to(like),
+        status=torch.from_numpy(status).to(like.device),
+        engine="scipy",
+    )
+
+
+class _Run:
+    """One trajectory, with its right-hand side and Jacobian as SciPy wants them."""
+
+    def __init__(self, problem: Problem, method: str) -> None:
+        self.problem = problem
+        self.method = method
+        self.times = problem.times[0, : int(problem.counts)].numpy()
+        self.start = float(problem.start)
+        self.first = int(problem.first_piece())
+        self.initial = (problem.initial + problem.initial_jump())[:, 0].numpy()
+        self.drive = problem.drive(problem.first_piece())
+        # One copy of the trajectory for each direction of the Jacobian.
+        self.every = torch.zeros(len(self.initial), dtype=torch.int64)
+        self.copies = problem.select(self.every)
+        self.raised = False
+
+    def solve(self, rtol: float, atol: float, states: np.ndarray) -> Status:
+        """Integrate, write the samples (T, S) that are reached, and say how it ended."""
+        states[: len(self.times)][self.times == self.start] = self.initial
+        if self.times[-1] == self.start:
+            return Status.CONVERGED
+        # Overflow on the way to divergence is told by the status, not by warnings.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", LinAlgWarning)
+            try:
+                return self._march_all(max(rtol, _TIGHTEST), atol, states)
+            except ValueError:  # an infinite matrix in Radau, unless the system itself raised
+                if self.raised:
+                    raise
+                return Status.DIVERGED
+
+    def _march_all(self, rtol: float, atol: float, states: np.ndarray) -> Status:
+        """Go from stop to stop: inputs have kinks there, and states jump."""
+        end, y, t = float(self.times[-1]), self.initial, self.start
+        piece = torch.tensor([self.first])
+        schedule = self.problem.schedule
+        while t < end:
+            stop = np.inf if schedule is None else float(schedule.stop(piece))
+            self.drive = self.problem.drive(piece)
+            if stop > t:
+                target = min(stop, end)
+                status, y = self._march(t, y, target, rtol, atol, states)
+                if status != Status.CONVERGED:
+                    return status
+                t = target
+            if schedule is not None and stop == t:
+                jump = schedule.jump(piece)
+                y = y + (jump[:, 0].numpy() if isinstance(jump, Tensor) else jump)
+                states[: len(self.times)][self.times == t] = y
+                piece = piece + 1
+        return Status.CONVERGED
+
+    def _march(
+        self,
+        start: float,
+        initial: np.ndarray,
+        stop: float,
+        rtol: float,
+        atol: float,
+        states: np.ndarray,
+    ) -> tuple[Status, np.ndarray]:
+        """Return how it ended, and the state at `stop`."""
+        span = (start, initial, stop)
+        if self.method == "scipy":
+            solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)
+        else:
+            solver = Radau(self._derivative, *span, rtol=rtol, atol=atol, jac=self._jacobian)
+        for _ in range(self.problem.max_steps):
+            before = solver.t
+            solver.step()
+            if solver.status == "failed":
+                return Status.DIVERGED, solver.y
+            due = np.flatnonzero((self.times > before) & (self.times <= solver.t))
+            if due.size:
+                states[due] = solver.dense_output()(self.times[due]).T
+            if solver.status == "finished":
+                return Status.CONVERGED, solver.y
+        return Status.TOO_MANY_STEPS, solver.y
+
+    def _derivative(self, t: float, y: np.ndarray) -> np.ndarray:
+        return self._call(self.problem, self.drive, t, torch.tensor(y)[:, None])[:, 0].numpy()
+
+    def _jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
+        states = torch.tensor(y)[:, None].repeat(1, len(y))
+        directions = torch.eye(len(y), dtype=states.dtype)
+        drive = None if self.drive is None else self.drive.select(self.every)
+        pair = torch.func.jvp(
+            lambda copies: self._call(self.copies, drive, t, copies), (states,), (directions,)
+        )
+        return pair[1].numpy()
+
+    def _call(self, problem: Problem, drive: Drive | None, t: float, y: Tensor) -> Tensor:
+        try:
+            return problem.derivative(torch.full_like(problem.start, t), y, drive)
+        except Exception:
+            self.raised = True
+            raise

@@ -1,0 +1,176 @@
+"""Integration by compiled code: the algorithm of `adaptive`, several trajectories to a vector."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
+
+import torch
+from torch import Tensor
+
+from warp_phys.systems.compiling.compiler import (
+    CompiledLibrary,
+    CompileError,
+    compile_library,
+    compiler,
+)
+from warp_phys.systems.compiling.traced import translated
+from warp_phys.systems.dynamics.problem import Problem, Solution
+from warp_phys.systems.dynamics.stepping.source import LANES, flow_source
+from warp_phys.systems.dynamics.stepping.step_control import (
+    ALLOWANCE,
+    GROW,
+    SAFETY,
+    SHRINK,
+    STIFF_AFTER,
+    STIFF_COUNT,
+    with_local_tolerances,
+)
+
+_STACK = 1_000_000  # bytes of a thread's stack that the lanes may take
+
+
+class _Problem(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("n", "n_times", "time_stride", "n_stops")),
+        *(
+            (name, c_void_p)
+            for name in (
+                "times",
+                "counts",
+                "start",
+                "initial",
+                "parameters",
+                "stops",
+                "jumps",
+                "origin",
+                "first",
+                "slope",
+            )
+        ),
+    ]
+
+
+class _Options(Structure):
+    _fields_ = [
+        *(
+            (name, c_double)
+            for name in ("rtol", "atol", "scale", "allowance", "safety", "shrink", "grow")
+        ),
+        *((name, c_int64) for name in ("max_steps", "stiff_after", "stiff_count")),
+    ]
+
+
+class _Results(Structure):
+    _fields_ = [(name, c_void_p) for name in ("states", "slopes", "error", "status")]
+
+
+def flow_library(
+    problem: Problem, method: str, directions: Sequence[int] = ()
+) -> CompiledLibrary | None:
+    """Return the compiled flow of a problem's system; None where there can be none.
+
+    There is none without a compiler, for a system that cannot be traced or is too large for the
+    stack of a thread, and for numbers other than float64 in main memory.
+    """
+    if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
+        return None
+    if compiler() is None or _bytes_on_stack(problem, len(directions)) > _STACK:
+        return None
+    graph = translated(problem.system)
+    if graph is None:
+        return None
+    try:
+        return compile_library(flow_source(graph, method, directions))
+    except CompileError as error:
+        warnings.warn(f"integrating without compiled code, which is slower: {error}", stacklevel=2)
+        return None
+
+
+def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
+    """Return about how much the lanes of a vector take: stages, coefficients, matrices."""
+    n_states, n_parameters = len(problem.initial), len(problem.parameters)
+    rows = n_states * (3 + n_directions)
+    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    return 8 * LANES * (40 * rows + matrices)
+
+
+@torch.no_grad()
+def solve_compiled(
+    problem: Problem,
+    method: str,
+    library: CompiledLibrary,
+    *,
+    slopes: Tensor | None = None,
+) -> Solution:
+    """Integrate; see `solve_adaptive` for the arguments and what comes back.
+
+    Args:
+        problem: What to integrate.
+        method: A key of `STEPPERS`.
+        library: What `flow_library` returned for both.
+        slopes: Where the derivatives (N, T, D, S) along the library's directions go.
+    """
+    n_trajectories, n_times = problem.times.shape
+    n_states = problem.initial.shape[0]
+    states = problem.initial.new_full((n_trajectories, n_times, n_states), torch.nan)
+    error = problem.initial.new_empty(n_trajectories)
+    status = torch.empty(n_trajectories, dtype=torch.int64)
+    data, kept = _arguments(problem)
+    local = with_local_tolerances(problem, method)
+    options = _Options(
+        local.rtol,
+        local.atol,
+        problem.atol / problem.rtol,
+        ALLOWANCE,
+        SAFETY,
+        SHRINK,
+        GROW,
+        problem.max_steps,
+        # No implicit method carries derivatives: with them, go on as long as it takes.
+        STIFF_AFTER if slopes is None else problem.max_steps,
+        STIFF_COUNT,
+    )
+    results = _Results(*map(_pointer, (states, slopes, error, status)))
+    function = library.handle.flow
+    function.restype = None
+    function.argtypes = [*map(POINTER, (_Problem, _Options, _Results)), c_int32]
+    function(data, options, results, torch.get_num_threads())
+    del kept
+    return Solution(states, error, status, "compiled", library.seconds)
+
+
+def _arguments(problem: Problem) -> tuple[_Problem, list[Tensor | None]]:
+    """Return the problem as the library takes it, and the tensors that its pointers need."""
+    n_trajectories, n_times = problem.times.shape
+    shared = problem.times.stride(0) == 0
+    times = problem.times[:1].contiguous() if shared else problem.times.contiguous()
+    schedule = problem.schedule
+    outside: Sequence[Tensor | None] = (None,) * 5
+    if schedule is not None:
+        outside = (
+            schedule.stops,
+            schedule.jumps,
+            schedule.origin,
+            schedule.first,
+            schedule.slope,
+        )
+    tensors = (
+        times,
+        problem.counts,
+        problem.start,
+        problem.initial,
+        problem.parameters,
+        *outside,
+    )
+    kept = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]
+    n_stops = 0 if schedule is None else schedule.stops.shape[1]
+    data = _Problem(
+        n_trajectories, n_times, 0 if shared else n_times, n_stops, *map(_pointer, kept)
+    )
+    return data, kept
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,132 @@
+"""The differentiable methods, by torchdiffeq: fixed-step "rk4" and adaptive "torchdiffeq".
+
+Every interval between samples is rescaled to [0, 1] for each trajectory, so that trajectories
+with their own time grids run together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from warp_phys.systems.dynamics.forcing import Drive
+from warp_phys.systems.dynamics.intervals import walk
+from warp_phys.systems.dynamics.problem import (
+    Problem,
+    Solution,
+    Status,
+    blank_failures,
+    difference,
+    scatter,
+)
+from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+
+# From a derivative in rescaled time and states (S, N) to the states at the interval's end.
+_Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
+
+
+def solve_rk4(problem: Problem, substeps: int) -> Solution:
+    """Integrate by the fourth-order Runge-Kutta method, `substeps` steps in each interval.
+
+    There is no error estimate (NaN). Trajectories that fail are taken out of the derivatives: their
+    samples are constants.
+    """
+    grid = torch.linspace(0.0, 1.0, substeps + 1, dtype=problem.initial.dtype)
+    grid = grid.to(problem.initial.device)
+
+    def interval(derivative: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
+        options = {"grid_constructor": lambda *_: grid}
+        return torchdiffeq.odeint(derivative, y, grid[[0, -1]], method="rk4", options=options)[-1]
+
+    solution = _chain(problem, interval)
+    intact = solution.status == Status.CONVERGED
+    if bool(intact.all()) or not (problem.backward_mode or problem.forward_mode):
+        return solution
+    # One infinite state would turn the gradient of everything shared into NaN.
+    good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
+    constant = Solution(
+        solution.states.detach()[bad],
+        solution.error_estimate[bad],
+        solution.status[bad],
+        solution.engine,
+    )
+    return scatter([(good, _chain(problem.select(good), interval)), (bad, constant)], problem)
+
+
+def solve_torchdiffeq(problem: Problem) -> Solution:
+    """Integrate adaptively with gradients, by dopri8 (dopri5 in float32).
+
+    torchdiffeq steps all trajectories together. The norm of its step control is the largest error
+    of any state of any trajectory, behind which none can hide. A first run by the package's own
+    "dop853" finds the trajectories that fail: they keep its result, as constants, and its status.
+    For the others the error estimate is how far both methods differ.
+    """
+    first = solve_stepwise(problem.detach(), "dop853")
+    intact = first.status == Status.CONVERGED
+    good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
+    failed = Solution(first.states[bad], first.error_estimate[bad], first.status[bad], first.engine)
+    parts = [(bad, failed)] if bad.numel() else []
+    if good.numel():
+        chosen = problem.select(good)
+        solution = _chain(chosen, _adaptive_interval(problem))
+        gap = difference(solution.states.detach(), first.states[good], problem)
+        parts.append((good, Solution(solution.states, gap, solution.status, solution.engine)))
+    return scatter(parts, problem)
+
+
+def _adaptive_interval(problem: Problem) -> _Interval:
+    like = problem.initial
+    ends = torch.tensor([0.0, 1.0], dtype=like.dtype, device=like.device)
+    method = "dopri8" if like.dtype == torch.float64 else "dopri5"
+    # Land on the interval's end: torchdiffeq would interpolate there with lower order.
+    options = {"norm": _largest, "step_t": ends[1:]}
+
+    def interval(derivative: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
+        return torchdiffeq.odeint(
+            derivative,
+            y,
+            ends,
+            rtol=problem.rtol,
+            atol=problem.atol,
+            method=method,
+            options=options,
+        )[-1]
+
+    return interval
+
+
+def _largest(error: Tensor) -> Tensor:
+    return error.abs().max()
+
+
+def _chain(problem: Problem, interval: _Interval) -> Solution:
+    """Go from sample to sample, each way rescaled to [0, 1], and mark failures and padding."""
+
+    def move(drive: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
+        return interval(_rescaled(problem, drive, start, length), y)
+
+    return _collect(problem, walk(problem, move))
+
+
+def _rescaled(
+    problem: Problem, drive: Drive | None, start: Tensor, length: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    def derivative(part: Tensor, y: Tensor) -> Tensor:
+        return length * problem.derivative(start + part * length, y, drive)
+
+    return derivative
+
+
+def _collect(problem: Problem, states: Tensor) -> Solution:
+    """Mark failures and padding in states (N, T, S)."""
+    states, intact = blank_failures(states)
+    padding = problem.times.isinf()
+    return Solution(
+        states=states.masked_fill(padding[:, :, None], torch.nan),
+        error_estimate=torch.full_like(states[:, 0, 0], torch.nan).detach(),
+        status=torch.where(intact, int(Status.CONVERGED), int(Status.DIVERGED)),
+        engine="torchdiffeq",
+    )

@@ -1,0 +1,172 @@
+"""The data schema: every variable's name, dimensions, words and unit.
+
+A data set is one `xarray.Dataset`. Its dimensions are `trajectory`; `time` where all
+trajectories share a grid, else `sample` with a coordinate `time(trajectory, sample)` padded by
+NaN; and `output`, `state`, `parameter`, `input` with the names as coordinate and each one's unit
+beside it (`output_unit`, ...). A missing value is NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warp_phys.systems.errors import unknown_name
+
+SCHEMA_VERSION = "1"
+
+NAMED_DIMENSIONS = ("output", "state", "parameter", "input", "coordinate")
+"""Dimensions whose coordinate holds names, with the unit of each beside it."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One variable of the schema.
+
+    Attributes:
+        long_name: What it is, in words.
+        layouts: The dimensions it may have, by name; `time` stands for `sample` where the
+            trajectories have their own grids.
+        units: A unit that always holds; "" where none does; or the dimension whose entries'
+            unit it has, written down where all of them share one.
+    """
+
+    long_name: str
+    layouts: tuple[tuple[str, ...], ...]
+    units: str = ""
+
+
+def _quantity(long_name: str, *layouts: str, units: str = "") -> Quantity:
+    return Quantity(long_name, tuple(tuple(layout.split()) for layout in layouts), units)
+
+
+_PER_SAMPLE = "trajectory time output"
+_PER_PARAMETER = "trajectory parameter"
+_PARAMETER_IN_TIME = "trajectory time parameter"
+
+QUANTITIES: dict[str, Quantity] = {
+    # simulated or measured
+    "observed": _quantity("observed output", _PER_SAMPLE, units="output"),
+    "noiseless": _quantity("output without noise", _PER_SAMPLE, units="output"),
+    "inputs": _quantity("known input", "trajectory time input", units="input"),
+    "true_parameters": _quantity(
+        "parameter behind the trajectory", _PER_PARAMETER, units="parameter"
+    ),
+    "true_initial_state": _quantity(
+        "state behind the first sample", "trajectory state", units="state"
+    ),
+    "true_noise_sd": _quantity(
+        "standard deviation of the noise added", "trajectory output", units="output"
+    ),
+    "input_table": _quantity(
+        "known input at the times of its table", "trajectory knot input", units="input"
+    ),
+    "input_time": _quantity("time in the table of the inputs", "trajectory knot"),
+    "dose_amount": _quantity("what a dose adds to its state", "trajectory dose"),
+    "dose_time": _quantity("time of the dose, NaN where there is none", "trajectory dose"),
+    "rejected": _quantity("draws that broke a constraint before this one", "trajectory", units="1"),
+    "known_initial_state": _quantity("known initial state", "trajectory state", units="state"),
+    "error_estimate": _quantity(
+        "estimated integration error relative to the state", "trajectory", units="1"
+    ),
+    "status": _quantity("how the computation ended", "trajectory", units="1"),
+    "context_samples": _quantity("samples given before the forecast", "trajectory", units="1"),
+    "input_sequence": _quantity("what a sequence model is given", _PER_SAMPLE, units="output"),
+    "target_sequence": _quantity(
+        "what a sequence model has to return", _PER_SAMPLE, units="output"
+    ),
+    # fitted or estimated
+    "parameters": _quantity(
+        "estimated parameter", _PER_PARAMETER, _PARAMETER_IN_TIME, units="parameter"
+    ),
+    "parameters_lower": _quantity(
+        "lower end of the parameter's band", _PER_PARAMETER, _PARAMETER_IN_TIME, units="parameter"
+    ),
+    "parameters_upper": _quantity(
+        "upper end of the parameter's band", _PER_PARAMETER, _PARAMETER_IN_TIME, units="parameter"
+    ),
+    "standard_errors": _quantity(
+        "standard error of the parameter", _PER_PARAMETER, units="parameter"
+    ),
+    "covariance": _quantity(
+        "covariance of the estimated parameters and initial states",
+        "trajectory estimated estimated_",
+    ),
+    "initial_state": _quantity(
+        "estimated initial state", "trajectory state", "trajectory time state", units="state"
+    ),
+    "initial_state_lower": _quantity(
+        "lower end of the initial state's band",
+        "trajectory state",
+        "trajectory time state",
+        units="state",
+    ),
+    "initial_state_upper": _quantity(
+        "upper end of the initial state's band",
+        "trajectory state",
+        "trajectory time state",
+        units="state",
+    ),
+    "initial_state_standard_errors": _quantity(
+        "standard error of the initial state", "trajectory state", units="state"
+    ),
+    "predicted": _quantity("predicted output", _PER_SAMPLE, units="output"),
+    "predicted_lower": _quantity("lower end of the output's band", _PER_SAMPLE, units="output"),
+    "predicted_upper": _quantity("upper end of the output's band", _PER_SAMPLE, units="output"),
+    "observed_lower": _quantity("lower end of the measurement's band", _PER_SAMPLE, units="output"),
+    "observed_upper": _quantity("upper end of the measurement's band", _PER_SAMPLE, units="output"),
+    "noise_sd": _quantity(
+        "standard deviation of the noise", "trajectory output", "trajectory time output"
+    ),
+    "initial_time": _quantity("time at which the initial state holds", "trajectory"),
+    "coordinates": _quantity(
+        "coordinate in which the right-hand side is affine",
+        "trajectory time coordinate",
+        units="coordinate",
+    ),
+    "unknowns": _quantity("unknown in its unconstrained coordinate", "trajectory time unknown"),
+    "unknowns_covariance": _quantity(
+        "covariance of the unknowns in their unconstrained coordinates",
+        "trajectory time unknown unknown_",
+    ),
+    "information": _quantity(
+        "Fisher information of the estimated in unconstrained coordinates",
+        "trajectory estimated estimated_",
+    ),
+    "fixed": _quantity("whether the parameter was known", "parameter", units="1"),
+    "on_bound": _quantity(
+        "whether the parameter ran to the end of its support", _PER_PARAMETER, units="1"
+    ),
+    "profiled": _quantity(
+        "whether the interval comes from the profile likelihood", _PER_PARAMETER, units="1"
+    ),
+    "value_count": _quantity("measured values that count", "trajectory", units="1"),
+    "degrees_of_freedom": _quantity(
+        "degrees of freedom of the noise level", "trajectory", units="1"
+    ),
+    "reduced_chi_square": _quantity(
+        "weighted sum of squares for each degree of freedom", "trajectory", units="1"
+    ),
+    "autocorrelation": _quantity(
+        "correlation of successive residuals", "trajectory output", units="1"
+    ),
+    "misfit": _quantity("how the residuals differ from noise", "trajectory", units="1"),
+    "starts": _quantity("starts tried", "trajectory", units="1"),
+    "starts_agreeing": _quantity("starts that led to the best optimum", "trajectory", units="1"),
+    "optima": _quantity("different optima found", "trajectory", units="1"),
+    "group": _quantity("group that shares parameters", "trajectory", units="1"),
+    "sum_of_squares": _quantity("sum of squared residuals", "trajectory"),
+    "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
+    "iterations": _quantity("iterations used", "trajectory", units="1"),
+    "identifiable": _quantity("whether the data determine the parameter", _PER_PARAMETER),
+    "out_of_range": _quantity("whether the record lies outside the training range", "trajectory"),
+}
+
+
+def layouts(name: str, *, own_grids: bool) -> list[tuple[str, ...]]:
+    """Return the dimensions a variable may have, on a shared grid or on own grids."""
+    if name not in QUANTITIES:
+        raise unknown_name("variable of the data schema", name, list(QUANTITIES))
+    possible = QUANTITIES[name].layouts
+    if not own_grids:
+        return list(possible)
+    return [tuple("sample" if dim == "time" else dim for dim in dims) for dims in possible]

@@ -1,0 +1,26 @@
+from .estimation.estimate import estimate as estimate
+from .estimation.forecast import forecast as forecast
+from .fitting.fit import fit as fit
+from .models.warp import Warp as Warp
+from .models.warp_phys import WarpPhys as WarpPhys
+from .reading.read import read_trajectories as read_trajectories
+from .recurrence.autoregression import autoregressive_recurrence as autoregressive_recurrence
+from .recurrence.linear_recurrence import linear_recurrence as linear_recurrence
+from .recurrence.transitions.complex_diagonal import ComplexDiagonal as ComplexDiagonal
+from .recurrence.transitions.identity_low_rank import IdentityPlusLowRank as IdentityPlusLowRank
+from .recurrence.transitions.transitions import Dense as Dense
+from .recurrence.transitions.transitions import Diagonal as Diagonal
+from .recurrence.transitions.transitions import DiagonalPlusLowRank as DiagonalPlusLowRank
+from .recurrence.transitions.transitions import Identity as Identity
+from .results.plots.plot import plot_history as plot_history
+from .results.plots.plot import plot_observed as plot_observed
+from .results.plots.plot import plot_parameters as plot_parameters
+from .results.plots.plot import plot_predicted as plot_predicted
+from .results.summary.summary import summary as summary
+from .systems.schema.files import load as load
+from .systems.schema.files import save as save
+from .training.train import train as train
+from .versions import show_versions as show_versions
+
+__version__: str
+__all__: list[str]

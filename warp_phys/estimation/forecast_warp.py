@@ -1,0 +1,47 @@
+"""Forecasts of `Warp`: its root network run on from frozen weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.models.warp import Warp
+from warp_phys.records.records import read_records
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.schema.labels import (
+    labelled,
+    named_coords,
+    stamp,
+    time_axis,
+    trajectory_coords,
+)
+
+
+def forecast_warp(model: Warp, times: Tensor, data: xr.Dataset | None) -> xr.Dataset:
+    """Return the root network's outputs at times (M,), its weights frozen at each last sample."""
+    network = model.built()
+    if data is None:
+        raise UsageError("forecast(model, times) needs the records: pass data=")
+    records = read_records(data, None, model.outputs)
+    last = records.valid.sum(dim=1) - 1
+    theta = network.states_at(network.signals(records), last)
+    elapsed = (times - records.times[:, :1]) / network.scaling.duration
+    predicted = network.physical(network.frozen(theta, elapsed.to(network.dtype)))
+    units = [""] * len(model.outputs)
+    if "output_unit" in data.coords:
+        units = [str(data["output_unit"].sel(output=name).item()) for name in model.outputs]
+    dataset = labelled(
+        {"predicted": predicted.numpy()},
+        {
+            **trajectory_coords(np.array(records.labels)),
+            **time_axis(times.numpy(), str(data["time"].attrs.get("units", ""))),
+            **named_coords("output", model.outputs, units),
+        },
+    )
+    return stamp(
+        dataset,
+        title="forecast without physics",
+        settings={"model": repr(model)},
+        function="forecast",
+    )

@@ -1,0 +1,216 @@
+"""From what the caller of `fit` gives to a checked `FitProblem`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.fitting.choose_unknowns import as_mapping, choose_unknowns
+from warp_phys.fitting.noise_arguments import noise_of
+from warp_phys.likelihood.grid import fine_grid
+from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.unknowns import Unknowns
+from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.supports import contains, describe
+from warp_phys.systems.model.system import System
+
+
+def build_fit(
+    system: System,
+    records: Records,
+    data: xr.Dataset,
+    *,
+    initial_state: Any,
+    initial_time: Any,
+    fixed: Mapping[str, Any] | None,
+    limits: Mapping[str, Any] | None,
+    shared: Sequence[str] | None,
+    group: Any,
+    distribution: str,
+    noise_sd: Any,
+    loss: str,
+    rtol: float,
+) -> FitProblem:
+    """Check the arguments of `fit` and return the problem they describe."""
+    if distribution not in ("normal", "lognormal"):
+        raise unknown_name("distribution", distribution, ("normal", "lognormal"))
+    if loss not in ("linear", "huber"):
+        raise unknown_name("loss", loss, ("linear", "huber"))
+    parameters, known = _known_parameters(system, records, fixed)
+    states, given = _known_states(system, records, data, initial_state)
+    common = _shared_names(system, shared, known)
+    entries = choose_unknowns(system, known, given, common, limits)
+    if not entries:
+        raise UsageError(
+            f"nothing is left to fit: every parameter and initial state of {system.name} is known"
+        )
+    kind, weights = noise_of(records, noise_sd)
+    start = _initial_times(records, initial_time)
+    if records.doses is not None:
+        records.doses.check_start(start, records.labels)
+    return FitProblem(
+        system=system,
+        records=records,
+        start=start,
+        unknowns=Unknowns(entries, parameters, states),
+        group=_groups(records, data, common, group),
+        noise=kind,
+        weights=weights,
+        logarithmic=distribution == "lognormal",
+        robust=loss == "huber",
+        rtol=rtol,
+        fine=fine_grid(system, records, start, weights),
+    )
+
+
+def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
+    """Return a number, or one for each trajectory, as (N,)."""
+    if isinstance(value, xr.DataArray):
+        value = value.values
+    if isinstance(value, Tensor):
+        value = value.numpy()
+    try:
+        numbers = torch.as_tensor(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"expected {name} as a number or an array, got {value!r}") from None
+    count = len(records)
+    if numbers.shape not in ((), (count,)):
+        raise UsageError(
+            f"expected {name} as one number or {count}, one for each trajectory; "
+            f"got shape {tuple(numbers.shape)}"
+        )
+    return numbers.expand(count)
+
+
+def _known_parameters(
+    system: System, records: Records, fixed: Mapping[str, Any] | None
+) -> tuple[Tensor, set[str]]:
+    values = torch.ones(len(records), len(system.parameters), dtype=torch.float64)
+    known = set()
+    given = as_mapping("fixed", fixed)
+    for name in given:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+    for place, parameter in enumerate(system.parameters):
+        value = given.get(parameter.name, parameter.fixed)
+        if value is None:
+            continue
+        numbers = per_trajectory(f"fixed[{parameter.name!r}]", value, records)
+        outside = ~contains(numbers, parameter.support)
+        if outside.any():
+            row = int(outside.nonzero()[0])
+            raise UsageError(
+                f"fixed[{parameter.name!r}] of trajectory {records.labels[row]} is "
+                f"{float(numbers[row]):g} {parameter.unit}, outside its support "
+                f"({describe(parameter.support)})"
+            )
+        values[:, place] = numbers
+        known.add(parameter.name)
+    return values, known
+
+
+def _known_states(
+    system: System, records: Records, data: xr.Dataset, initial_state: Any
+) -> tuple[Tensor, set[str]]:
+    """Return initial states (N, S) and the names of those that are known."""
+    values = torch.ones(len(records), len(system.states), dtype=torch.float64)
+    given: Mapping[str, Any] = {}
+    if isinstance(initial_state, Mapping):
+        given = initial_state
+    elif initial_state == "auto":
+        if "known_initial_state" in data:
+            table = data["known_initial_state"].transpose("trajectory", "state")
+            given = {str(name): table.sel(state=name).values for name in table["state"].values}
+    elif initial_state == "first_sample":
+        given = _first_sample(system, records)
+    elif initial_state != "estimate":
+        raise UsageError(
+            'expected initial_state as "auto", "first_sample", "estimate" or a mapping from state '
+            f"to number or array, got {initial_state!r}"
+        )
+    if given and system.has_initial_state:
+        raise UsageError(
+            f"the initial state of {system.name} follows from its parameters; leave out "
+            "initial_state"
+        )
+    for name, value in given.items():
+        if name not in system.state_names:
+            raise unknown_name(f"state of {system.name}", name, system.state_names)
+        numbers = per_trajectory(f"initial_state[{name!r}]", value, records)
+        # What a trajectory does not know is NaN, and its fit ends with a status.
+        values[:, system.state_names.index(name)] = numbers
+    return values, set(given)
+
+
+def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
+    missing = [name for name in system.output_names if name not in records.outputs]
+    if not system.observes_all_states or missing:
+        raise UsageError(
+            f'initial_state="first_sample" needs every state of {system.name} observed'
+            + (f", {', '.join(missing)} is not" if missing else "")
+            + '; use "estimate", or give the states that are known: {"state": value}'
+        )
+    first = records.observed[:, 0]
+    if records.doses is not None:
+        dosed = (records.doses.rise_at(system, records.times[:, 0]) != 0.0).any(dim=1)
+        if dosed.any():
+            raise UsageError(
+                'initial_state="first_sample" is the state before doses, but the first sample of '
+                f"trajectory {records.labels[int(dosed.nonzero()[0])]} shows what the dose given "
+                'with it has done; give the state before it: initial_state={"state": value}'
+            )
+    return {
+        state: first[:, records.outputs.index(output)]
+        for state, output in zip(system.state_names, system.output_names, strict=True)
+    }
+
+
+def _shared_names(system: System, shared: Sequence[str] | None, known: set[str]) -> set[str]:
+    names = [shared] if isinstance(shared, str) else list(shared or ())
+    for name in names:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+        if name in known:
+            raise UsageError(f"parameter {name!r} is fixed and cannot be shared; leave out one")
+    return set(names)
+
+
+def _groups(records: Records, data: xr.Dataset, shared: set[str], group: Any) -> Tensor:
+    count = len(records)
+    if group is None:
+        return torch.zeros(count, dtype=torch.int64) if shared else torch.arange(count)
+    if not shared:
+        raise UsageError("group= says who shares parameters; name them: shared=['...']")
+    if isinstance(group, str):
+        if group not in data.variables:
+            raise unknown_name("coordinate of the data set", group, map(str, data.coords))
+        group = data[group]
+    labels = np.asarray(group.values if isinstance(group, xr.DataArray) else group)
+    if labels.shape != (count,):
+        raise UsageError(
+            f"expected group as a coordinate of the data set or {count} labels, one for each "
+            f"trajectory; got shape {labels.shape}"
+        )
+    return torch.as_tensor(np.unique(labels, return_inverse=True)[1].reshape(-1))
+
+
+def _initial_times(records: Records, initial_time: Any) -> Tensor:
+    first = records.times[:, 0]
+    if initial_time is None:
+        return first.clone()
+    start = per_trajectory("initial_time", initial_time, records)
+    late = ~(start <= first)
+    if late.any():
+        row = int(late.nonzero()[0])
+        raise UsageError(
+            f"expected initial_time at or before the first sample; trajectory "
+            f"{records.labels[row]} has its first sample at {float(first[row]):g}, got "
+            f"{float(start[row]):g}"
+        )
+    return start.clone()

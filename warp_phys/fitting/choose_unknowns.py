@@ -1,0 +1,136 @@
+"""Which quantities a fit estimates, and where each may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.quantities import Parameter, State
+from warp_phys.systems.model.supports import Support, bounds, describe
+from warp_phys.systems.model.system import System
+
+# Of a bounded support, the usual range leaves this share free at either end.
+_INNER = 0.05
+
+
+def choose_unknowns(
+    system: System,
+    known: set[str],
+    given: set[str],
+    shared: set[str],
+    limits: Mapping[str, Any] | None,
+) -> tuple[Unknown, ...]:
+    """Return the unknowns of a fit, shared ones first.
+
+    Args:
+        system: The model.
+        known: Names of the parameters that are known.
+        given: Names of the initial states that are known.
+        shared: Names of the parameters that are shared.
+        limits: Name -> (low, high), which overrides the support.
+    """
+    ranges = _checked_limits(system, limits)
+    entries = [
+        _unknown("parameter", place, parameter, ranges, shared=parameter.name in shared)
+        for place, parameter in enumerate(system.parameters)
+        if parameter.name not in known
+    ]
+    entries.sort(key=lambda entry: not entry.shared)
+    if not system.has_initial_state:
+        entries += [
+            _unknown("initial_state", place, state, ranges, _default(system, state))
+            for place, state in enumerate(system.states)
+            if state.name not in given
+        ]
+    return tuple(entries)
+
+
+def _checked_limits(
+    system: System, limits: Mapping[str, Any] | None
+) -> dict[str, tuple[float, float]]:
+    names = (*system.parameter_names, *system.state_names)
+    supports = {state.name: state.support for state in system.states}
+    supports |= {parameter.name: parameter.support for parameter in system.parameters}
+    found = {}
+    for name, pair in as_mapping("bounds", limits).items():
+        if name not in names:
+            raise unknown_name(f"parameter or state of {system.name}", name, names)
+        try:
+            low, high = (
+                default if end is None else float(end)
+                for end, default in zip(pair, (-math.inf, math.inf), strict=True)
+            )
+        except (TypeError, ValueError):
+            low, high = math.nan, math.nan
+        widest = bounds(supports[name])
+        low, high = max(low, widest[0]), min(high, widest[1])
+        if not low < high:
+            raise UsageError(
+                f"expected bounds[{name!r}] as (low, high) with low < high inside the support "
+                f"({describe(supports[name])}), got {pair!r}"
+            )
+        found[name] = (low, high)
+    return found
+
+
+def _unknown(
+    kind: Any,
+    place: int,
+    spec: Parameter | State,
+    limits: Mapping[str, tuple[float, float]],
+    usual: tuple[float, float] | None = None,
+    *,
+    shared: bool = False,
+) -> Unknown:
+    support: Support = spec.support
+    if spec.name in limits:
+        low, high = limits[spec.name]
+        support = "positive" if (low, high) == (0.0, math.inf) else (low, high)
+        support = "real" if (low, high) == (-math.inf, math.inf) else support
+    if usual is None:
+        declared = getattr(spec, "range", None)
+        value = getattr(spec, "fixed", None)
+        usual = declared if declared is not None else _around(0.0 if value is None else value)
+    low, high = _inside(support, usual)
+    return Unknown(kind, spec.name, spec.unit, place, support, (low, high), shared)
+
+
+def _default(system: System, state: State) -> tuple[float, float]:
+    value = system.default_initial_state[state.name]
+    if isinstance(value, tuple | list):
+        return float(value[0]), float(value[1])
+    return _around(float(value))
+
+
+def _around(value: float) -> tuple[float, float]:
+    reach = abs(value) if value else 1.0
+    return value - 0.5 * reach, value + 0.5 * reach
+
+
+def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
+    """Return the usual range, or what of it lies well inside the support."""
+    low, high = bounds(support)
+    if math.isfinite(low) and math.isfinite(high):
+        margin = _INNER * (high - low)
+        low, high = low + margin, high - margin
+    first, last = max(low, usual[0]), min(high, usual[1])
+    if first < last and not (first == low == 0.0 and support == "positive"):
+        return first, last
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    if math.isfinite(low):
+        reach = abs(usual[1] - usual[0]) or 1.0
+        return low + 0.1 * reach, low + reach
+    return high - (abs(usual[1] - usual[0]) or 1.0), high - 0.1 * (abs(usual[1] - usual[0]) or 1.0)
+
+
+def as_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Return a mapping from name to value, empty for None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"expected {name} as a mapping from name to value, got {value!r}")
+    return value

@@ -1,0 +1,265 @@
+"""Maximum likelihood for every trajectory of a data set at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm import tqdm
+
+from warp_phys.fitting.arguments import build_fit
+from warp_phys.fitting.given_start import given_start
+from warp_phys.fitting.minimizing.levenberg_marquardt import Options
+from warp_phys.fitting.result.dataset import fit_dataset
+from warp_phys.fitting.result.values import Fits, FitStatus
+from warp_phys.fitting.search import blocks_of, run_block
+from warp_phys.fitting.starts import middle_start, regression_start, spread_starts
+from warp_phys.fitting.uncertainty.covariance import uncertainty
+from warp_phys.fitting.uncertainty.intervals import intervals
+from warp_phys.likelihood.problem import FitProblem
+from warp_phys.models.bands import check_level
+from warp_phys.records.records import read_records
+from warp_phys.systems.catalog.registry import as_system
+from warp_phys.systems.dynamics.arguments import check_whole
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.system import System
+
+# Starts where the caller gives none.
+_STARTS = 5
+
+
+@torch.no_grad()
+def fit(
+    system: System | str,
+    data: xr.Dataset,
+    *,
+    initial: xr.Dataset | xr.DataArray | Mapping[str, Any] | None = None,
+    initial_state: Literal["auto", "first_sample", "estimate"] | Mapping[str, Any] = "auto",
+    initial_time: Any = None,
+    fixed: Mapping[str, Any] | None = None,
+    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
+    shared: Sequence[str] | None = None,
+    group: Any = None,
+    distribution: Literal["normal", "lognormal"] = "normal",
+    noise_sd: Any = "each",
+    loss: Literal["linear", "huber"] = "linear",
+    starts: int | None = None,
+    tolerance: float = 1e-9,
+    max_iterations: int = 100,
+    time_budget: float | None = None,
+    rtol: float = 1e-8,
+    level: float = 0.95,
+    progress: bool = True,
+) -> xr.Dataset:
+    r"""Fit parameters and initial states of every trajectory by maximum likelihood.
+
+    Minimized is, for each trajectory, the negative log likelihood of its residuals r (differences
+    of logarithms for "lognormal"), by Levenberg-Marquardt with exact sensitivities of the
+    discretized flow:
+
+    .. math::
+        \hat\theta = \arg\min_\theta \sum_o \frac{n_o}{2} \log \sum_t r_{t,o}(\theta)^2
+
+    for an unknown level of noise of each output; the sum of squares where one level is common, the
+    weighted sum where levels are known. Every trajectory ends with a status of its own.
+
+    Args:
+        system: A system, or the name of a shipped one.
+        data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
+            where missing. Inputs may be known at the samples (`inputs`) or at times of their own
+            (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
+        initial: Where to start: what `estimate` or `fit` returned (matched by trajectory label), a
+            DataArray (trajectory, parameter), a mapping from parameter or state to number or
+            array; None starts in the middle of each parameter's range, at what the regression
+            head finds (where it applies) and at points spread over the ranges.
+        initial_state: "auto": the data set's `known_initial_state` where it has one, else
+            estimated. "first_sample": exactly the first sample. "estimate": estimated. A mapping
+            from state to number or array: those are known, the rest estimated.
+        initial_time: When the initial state holds, where that is before the first sample; one
+            number or one for each trajectory. Doses given at that very time come after it.
+        fixed: Parameter -> number, or one for each trajectory: known values.
+        bounds: Parameter or state -> (low, high), None where open; overrides the support.
+        shared: Parameters that all trajectories of a group have in common. Unknown noise levels
+            are then those of the group, too.
+        group: Who shares: a coordinate of the data set, or one label for each trajectory; all
+            trajectories by default.
+        distribution: Of the noise: "normal" or "lognormal".
+        noise_sd: "each" output its own unknown level (with few values for each, one output may be
+            fitted almost exactly at the cost of the others; `misfit` then says so), "common" one
+            level for all (plain least squares), or known levels: a mapping from output to number,
+            (N,) or (N, T), or an array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
+        loss: "linear" (squares) or "huber", for which outliers count less.
+        starts: How many starts, `initial` the first of them; by default 1 where `initial` is given
+            and 5 where it is not. All but the first are fitted to short beginnings of the records
+            first; a fit that then looks wrong is tried again from more.
+        tolerance: Relative step, or step in standard errors, at which a fit has converged.
+        max_iterations: Steps tried for each start.
+        time_budget: Seconds after which what is there is returned; None for no limit.
+        rtol: Relative tolerance of the integration.
+        level: Probability inside the confidence intervals.
+        progress: Show a progress bar on work over two seconds.
+
+    Returns:
+        For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
+        `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
+        where `profiled`), `covariance` of all that was estimated, `initial_state` and its
+        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
+        `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
+        `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
+        residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,
+        `optima`, and `status` (0: converged). `summary` prints it.
+
+    Raises:
+        UsageError: An argument is not what it should be.
+        SchemaError: The data set does not follow the schema.
+        UnknownNameError: A parameter, state, output or option does not exist.
+
+    References:
+        D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley, 1988.
+
+    Example:
+        >>> from warp_phys.data_gen import simulate
+        >>> data = simulate("pendulum", n=3, times=[0.1 * k for k in range(60)], noise=0.01, seed=0)
+        >>> fitted = fit("pendulum", data)
+        >>> bool((abs(fitted.parameters / data.true_parameters - 1) < 0.02).all())
+        True
+    """
+    system = as_system(system)
+    check_level(level)
+    _check_numbers(starts, tolerance, max_iterations, time_budget, rtol)
+    records = read_records(data, system, empty=True, outside=True)
+    problem = build_fit(
+        system,
+        records,
+        data,
+        initial_state=initial_state,
+        initial_time=initial_time,
+        fixed=fixed,
+        limits=bounds,
+        shared=shared,
+        group=group,
+        distribution=distribution,
+        noise_sd=noise_sd,
+        loss=loss,
+        rtol=rtol,
+    )
+    beginning = None if initial is None else given_start(problem, initial)
+    asked = starts if starts is not None else (_STARTS if initial is None else 1)
+    clock = _Clock(time_budget)
+    fits = Fits.empty(problem)
+    fits.status.copy_(unusable(problem))
+    usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
+    if usable.numel():
+        chosen = problem.select(usable)
+        with tqdm(
+            total=len(usable), desc="fit", unit=" trajectories", delay=2.0, disable=not progress
+        ) as bar:
+            done = 0
+            for block in blocks_of(chosen, asked):
+                rows = usable[block]
+                if clock.over():
+                    fits.status[rows] = int(FitStatus.OUT_OF_TIME)
+                    continue
+                part = problem.select(rows)
+                options = Options(tolerance, max_iterations, clock.over, _progress(bar, asked))
+                given = None if beginning is None else beginning[rows]
+                solved = run_block(part, _starts(part, given, asked), options)
+                known = uncertainty(part, solved)
+                ends = intervals(part, solved, known, level, clock.over)
+                fits.write(rows, part, solved, known, ends)
+                done += len(rows)
+                bar.update(done - bar.n)
+    return fit_dataset(
+        problem,
+        fits,
+        data,
+        level=level,
+        settings={
+            "initial": "given" if initial is not None else None,
+            "starts": asked,
+            "tolerance": tolerance,
+            "max_iterations": max_iterations,
+            "time_budget": time_budget,
+            "noise_sd": noise_sd if isinstance(noise_sd, str) else "known",
+            "loss": loss,
+            "shared": list(shared or ()),
+            "fixed": dict(fixed or {}),
+            "bounds": {name: list(pair) for name, pair in (bounds or {}).items()},
+        },
+    )
+
+
+def unusable(problem: FitProblem) -> Tensor:
+    """Return (N,) the status of trajectories that cannot be fitted at all, else 0."""
+    records = problem.records
+    status = torch.zeros(len(problem), dtype=torch.int64)
+    seen = records.seen.sum(dim=(1, 2))
+    own = len(problem.unknowns) - problem.unknowns.shared
+    status[seen < max(own, 1)] = int(FitStatus.TOO_FEW_VALUES)
+    known = problem.unknowns.parameters.isfinite().all(dim=1)
+    known &= problem.unknowns.initial_state.isfinite().all(dim=1)
+    wrong = ~known
+    if problem.logarithmic:
+        wrong |= ((records.observed <= 0.0) & records.seen).any(dim=2).any(dim=1)
+    if records.inputs.shape[2]:
+        wrong |= (~records.inputs.isfinite().all(dim=2) & records.valid).any(dim=1)
+    status[wrong | (seen == 0)] = int(FitStatus.INVALID_DATA)
+    return status
+
+
+def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tensor]:
+    """Return starts (n, D), as many as are asked for, the best founded first."""
+    found: list[Tensor] = []
+    if given is not None:
+        found.append(given)
+    if len(found) < count and (regression := regression_start(problem)) is not None:
+        found.append(regression)
+    if len(found) < count:
+        found.append(middle_start(problem))
+    if len(found) < count:
+        found.extend(spread_starts(problem, count - len(found)))
+    return found
+
+
+@dataclass
+class _Clock:
+    """Says when a time budget is used up."""
+
+    budget: float | None
+
+    def __post_init__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def over(self) -> bool:
+        return self.budget is not None and time.perf_counter() - self.begin > self.budget
+
+
+def _progress(bar: Any, starts: int) -> Callable[[int], None]:
+    """Return what moves the bar when that many groups have finished."""
+    waiting = 0
+
+    def report(finished: int) -> None:
+        nonlocal waiting
+        waiting += finished
+        bar.update(waiting // starts)
+        waiting %= starts
+
+    return report
+
+
+def _check_numbers(
+    starts: Any, tolerance: Any, max_iterations: Any, time_budget: Any, rtol: Any
+) -> None:
+    if starts is not None:
+        check_whole("starts", starts)
+    check_whole("max_iterations", max_iterations)
+    for name, value in (("tolerance", tolerance), ("rtol", rtol)):
+        if not isinstance(value, int | float) or not 1e-15 < value < 0.1:
+            raise UsageError(f"expected {name} between 1e-15 and 0.1, got {value!r}")
+    if time_budget is not None and not (isinstance(time_budget, int | float) and time_budget > 0.0):
+        raise UsageError(f"expected time_budget in seconds, above 0, got {time_budget!r}")

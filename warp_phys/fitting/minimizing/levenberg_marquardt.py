@@ -1,0 +1,331 @@
+r"""Batched Levenberg-Marquardt: every group of lanes is a problem of its own.
+
+Each iteration solves (A + lambda diag A) step = b for all groups that are not finished, tries the
+step, and takes it where the objective falls. Groups that are finished leave; what one does never
+enters the arithmetic of another.
+
+References:
+    D. W. Marquardt, J. SIAM 11 (1963) 431-441, doi:10.1137/0111030.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from warp_phys.fitting.minimizing.curvature import updated_curvature
+from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
+
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e10
+# A step counts as undamped below this; only such a one may tell that a fit has converged.
+_FREE = 1e-4
+# From this share of the last step on, after so many, steps hardly get shorter.
+_CRAWLING, _PATIENCE = 0.3, 5
+# Longest step along a coordinate: a factor of e^2 for what is positive.
+_LONGEST = 2.0
+# Nats for each value by which an objective may rise: the steps of the integration may have changed.
+_SLACK = 1e-8
+
+
+class Outcome(IntEnum):
+    """How the minimization of one group ended."""
+
+    CONVERGED = 0
+    RUNNING = 1
+    DIVERGED = 2
+    STALLED = 3
+    OUT_OF_TIME = 4
+    OUT_OF_ITERATIONS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """When to stop.
+
+    Attributes:
+        tolerance: Relative step at which a fit has converged.
+        max_iterations: Steps tried at most.
+        out_of_time: Says whether the time is up; asked before every iteration.
+        report: Told how many groups have finished since the last call.
+    """
+
+    tolerance: float
+    max_iterations: int
+    out_of_time: Callable[[], bool] = lambda: False
+    report: Callable[[int], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A weak pull towards a start, for unknowns that the data leave open.
+
+    Attributes:
+        center: (L, D), coordinates.
+        precision: (D,), one over the variance.
+    """
+
+    center: Tensor
+    precision: Tensor
+
+    def penalty(self, z: Tensor, lanes: Tensor) -> Tensor:
+        """Return what it adds to the objective (n,) of lanes at z (n, D)."""
+        return 0.5 * ((z - self.center[lanes]).square() * self.precision).sum(dim=1)
+
+    def add(self, z: Tensor, lanes: Tensor, matrix: Tensor, vector: Tensor) -> None:
+        """Add its share to packed matrices (n, K) and vectors (n, D) of normal equations."""
+        size = z.shape[1]
+        diagonal = torch.arange(size) * (torch.arange(size) + 3) // 2
+        matrix[:, diagonal] += self.precision
+        vector += (self.center[lanes] - z) * self.precision
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the groups ended.
+
+    Attributes:
+        z: (L, D), coordinates.
+        objective: (G,), negative log likelihood up to a constant.
+        outcome: (G,), of `Outcome`.
+        iterations: (G,).
+        frozen: (L, D), coordinates that ran to the end of their support, or were held.
+        excluded: (L,), lanes of shared groups that could not be integrated and were left out.
+    """
+
+    z: Tensor
+    objective: Tensor
+    outcome: Tensor
+    iterations: Tensor
+    frozen: Tensor
+    excluded: Tensor
+
+
+def minimize(
+    minimizer: Minimizer,
+    z: Tensor,
+    options: Options,
+    *,
+    frozen: Tensor | None = None,
+    anchor: Anchor | None = None,
+) -> Optimum:
+    """Return the optimum of every group that is reached from z (L, D); what is frozen stays."""
+    return _Descent(minimizer, z, options, frozen, anchor).run()
+
+
+class _Descent:
+    """The state of one minimization."""
+
+    def __init__(
+        self,
+        minimizer: Minimizer,
+        z: Tensor,
+        options: Options,
+        frozen: Tensor | None,
+        anchor: Anchor | None,
+    ) -> None:
+        self.m = minimizer
+        self.options = options
+        self.anchor = anchor
+        count, size = z.shape
+        groups = len(minimizer.levels)
+        self.z = z.clone()
+        self.frozen = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
+        self.outcome = torch.full((groups,), int(Outcome.RUNNING))
+        self.iterations = torch.zeros(groups, dtype=torch.int64)
+        self.damping = torch.full((groups,), _FIRST_DAMPING, dtype=torch.float64)
+        self.matrix = z.new_zeros(count, size * (size + 1) // 2)
+        self.vector = torch.zeros_like(z)
+        unknowns = minimizer.unknowns
+        # Values on the whole line have no natural size but that of their usual range.
+        self.reach = torch.where(unknowns.real, unknowns.spreads, 0.0)
+        self.excluded = torch.zeros(count, dtype=torch.bool)
+        self.curvature = z.new_zeros(count, size, size)
+        self.crawling = torch.zeros(groups, dtype=torch.bool)
+        self.length = torch.full((groups,), torch.inf, dtype=z.dtype)
+        self.objective, self.values = self._begin()
+
+    def run(self) -> Optimum:
+        """Iterate until no group is running."""
+        while True:
+            active = (self.outcome == Outcome.RUNNING).nonzero()[:, 0]
+            if active.numel() == 0:
+                break
+            if self.options.out_of_time():
+                self.outcome[active] = int(Outcome.OUT_OF_TIME)
+                self.options.report(active.numel())
+                break
+            self._iterate(active)
+            running = int((self.outcome[active] == Outcome.RUNNING).sum())
+            self.options.report(active.numel() - running)
+        return Optimum(
+            self.z, self.objective, self.outcome, self.iterations, self.frozen, self.excluded
+        )
+
+    def _begin(self) -> tuple[Tensor, Tensor]:
+        """Evaluate the start; return objective and number of values of each group."""
+        lanes, group, groups = torch.arange(len(self.z)), self.m.group, len(self.outcome)
+        self.m.evaluate(self.z, lanes)
+        if self.m.unknowns.shared:
+            # One trajectory that cannot be integrated must not hold up those it shares with.
+            self.excluded = self.m.sums.status != 0
+            for name in ("hessian", "gradient", "squares", "counted"):
+                getattr(self.m.sums, name)[self.excluded] = 0.0
+        squares, counted = self.m.pooled(lanes, group, groups)
+        objective, values = self.m.levels.objective(squares, counted), counted.sum(dim=1)
+        objective = objective + self._penalty(self.z, lanes, group, groups)
+        self.outcome[~objective.isfinite() | (values == 0)] = int(Outcome.DIVERGED)
+        self.options.report(int((self.outcome != Outcome.RUNNING).sum()))
+        weights = self.m.levels.weights(squares, counted)
+        self._renew(self.z, lanes, group, weights)
+        return objective, values
+
+    def _penalty(self, z: Tensor, lanes: Tensor, group: Tensor, groups: int) -> Tensor:
+        if self.anchor is None:
+            return torch.zeros(groups, dtype=z.dtype)
+        return z.new_zeros(groups).index_add(0, group, self.anchor.penalty(z, lanes))
+
+    def _renew(self, z: Tensor, lanes: Tensor, group: Tensor, weights: Tensor) -> None:
+        """Bring the normal equations of lanes up to date."""
+        matrix, vector = self.m.equations(z, lanes, group, weights)
+        if self.anchor is not None:
+            self.anchor.add(z, lanes, matrix, vector)
+        self.matrix[lanes], self.vector[lanes] = matrix, vector
+
+    def _iterate(self, active: Tensor) -> None:
+        """Step once: finish the groups whose step is nothing, try that of the others."""
+        trial, done = self._propose(active)
+        ending = done[trial.group]
+        # The last step is below the tolerance; taking it unseen saves an evaluation.
+        self.z[trial.lanes[ending]] = trial.z[ending]
+        self.outcome[active[done]] = int(Outcome.CONVERGED)
+        if not bool(done.all()):
+            self._try(trial.without(done))
+
+    def _lanes_of(self, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lanes of groups, and of each lane which of the groups it belongs to."""
+        if not self.m.unknowns.shared:
+            return active, torch.arange(active.numel())
+        compact = torch.full((len(self.outcome),), -1)
+        compact[active] = torch.arange(active.numel())
+        lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
+        return lanes, compact[self.m.group[lanes]]
+
+    def _propose(self, active: Tensor) -> tuple[_Trial, Tensor]:
+        """Return a step for every group, and for which of them it is nothing."""
+        lanes, group = self._lanes_of(active)
+        gauss, vector = unpack(self.matrix[lanes], self.z.shape[1]), self.vector[lanes]
+        crawling = self.crawling[active][group]
+        matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
+        diagonal = gauss.diagonal(dim1=1, dim2=2)
+        normal = Normal(matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared)
+        step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
+        sizes = self.m.unknowns.sizes(self.z[lanes])
+        longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
+        excess = normal.maximum(longest)
+        step = step / excess.clamp_min(1.0)[group].unsqueeze(1)
+        curved = (matrix @ step.unsqueeze(2)).squeeze(2)
+        gained = normal.pooled(((vector - 0.5 * curved) * step).sum(dim=1))
+        self.iterations[active] += 1
+        relative = normal.maximum((step.abs() / sizes).amax(dim=1))
+        self._judge(active, relative)
+        trial = _Trial(lanes, self.z[lanes] + step, group, active, gained, fine, excess > 1.0)
+        return trial, self._converged(relative, gained, active) & fine & ~trial.cut
+
+    def _judge(self, active: Tensor, relative: Tensor) -> None:
+        """Mark groups whose steps hardly get shorter: Gauss-Newton alone takes them too long."""
+        slow = (relative > _CRAWLING * self.length[active]) & (relative < _LONGEST)
+        slow &= self.iterations[active] > _PATIENCE
+        self.crawling[active] |= slow
+        self.length[active] = relative
+
+    def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
+        """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
+        tolerance = self.options.tolerance
+        errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
+        nothing = (relative <= tolerance) | (errors <= tolerance)
+        return nothing & (self.damping[active] <= _FREE)
+
+    def _try(self, trial: _Trial) -> None:
+        """Evaluate a step of every running group, and take it where the objective falls."""
+        active = trial.active
+        self.m.evaluate(trial.z, trial.lanes)
+        squares, counted = self.m.pooled(trial.lanes, trial.group, active.numel())
+        levels = self.m.levels.of(active)
+        reached = levels.objective(squares, counted)
+        reached = reached + self._penalty(trial.z, trial.lanes, trial.group, active.numel())
+        before = self.objective[active]
+        slack = _SLACK * self.values[active]
+        better = trial.fine & (reached <= before + slack)
+        gain = (before - reached) / trial.gained.clamp_min(1e-300)
+        self._damp(trial, better, (gain > 0.5) | (trial.gained < 10.0 * slack), gain < 0.2)
+        self.objective[active] = torch.where(better, reached, before)
+        taken = better[trial.group]
+        kept = trial.lanes[taken]
+        step, gradient = trial.z[taken] - self.z[kept], self.vector[kept]
+        self.z[kept] = trial.z[taken]
+        weights = levels.weights(squares, counted)
+        self._renew(trial.z[taken], kept, trial.group[taken], weights)
+        self.curvature[kept] = updated_curvature(
+            self.curvature[kept],
+            unpack(self.matrix[kept], self.z.shape[1]),
+            step,
+            gradient - self.vector[kept],
+        )
+        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
+        late = self.iterations[active] >= self.options.max_iterations
+        self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
+        stuck = ~better & (self.damping[active] >= _MOST_DAMPING)
+        self.outcome[active[stuck]] = int(Outcome.STALLED)
+
+    def _damp(self, trial: _Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
+        """Less damping where the step did what it promised, more where it did not."""
+        # Where even the damped step was cut short, damping is not what holds the fit back.
+        eased = torch.where(trial.cut, 0.3, 0.1).to(self.damping)
+        factor = torch.where(good, eased, torch.where(poor, 3.0, 1.0))
+        damping = self.damping[trial.active] * torch.where(better, factor, 10.0)
+        damping = torch.where(better, damping, damping.clamp_min(_FREE))
+        self.damping[trial.active] = damping.clamp_min(_LEAST_DAMPING)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A step of some groups.
+
+    Attributes:
+        lanes: (n,), their lanes.
+        z: (n, D), where the step leads.
+        group: (n,), which of the groups each lane belongs to.
+        active: (G,), the groups.
+        gained: (G,), by how much the objective should fall.
+        fine: (G,), whether the equations had a solution.
+        cut: (G,), whether the step was cut short.
+    """
+
+    lanes: Tensor
+    z: Tensor
+    group: Tensor
+    active: Tensor
+    gained: Tensor
+    fine: Tensor
+    cut: Tensor
+
+    def without(self, done: Tensor) -> _Trial:
+        """Return the trial of the groups that are not done (G,)."""
+        going = (~done).nonzero()[:, 0]
+        number = torch.full((len(done),), -1)
+        number[going] = torch.arange(going.numel())
+        kept = ~done[self.group]
+        return _Trial(
+            lanes=self.lanes[kept],
+            z=self.z[kept],
+            group=number[self.group[kept]],
+            active=self.active[going],
+            gained=self.gained[going],
+            fine=self.fine[going],
+            cut=self.cut[going],
+        )

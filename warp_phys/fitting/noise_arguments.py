@@ -1,0 +1,100 @@
+"""The noise of a fit's records: an unknown level, or known standard deviations as weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.likelihood.problem import NoiseKind
+from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError, unknown_name
+
+
+def noise_of(records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]:
+    """Return what is known of the noise, and the weights (N, T, O) where it is known.
+
+    Args:
+        records: The records.
+        noise_sd: "each", "common", a mapping from output to a number, (N,) or (N, T), or an array
+            (O,), (N, O) or (N, T, O).
+    """
+    if isinstance(noise_sd, str) and noise_sd == "each":
+        return "each", None
+    if isinstance(noise_sd, str) and noise_sd == "common":
+        return "common", None
+    if noise_sd is None or isinstance(noise_sd, str):
+        raise UsageError(
+            'expected noise_sd as "each", "common", a mapping from output to standard deviation, '
+            f"or an array; got {noise_sd!r}"
+        )
+    if isinstance(noise_sd, Mapping):
+        levels = torch.stack(_columns(records, noise_sd), dim=2)
+    else:
+        levels = _table(records, noise_sd)
+    _check_positive(records, levels)
+    return "known", torch.where(records.seen, levels.square().reciprocal(), 1.0).contiguous()
+
+
+def _columns(records: Records, given: Mapping[str, Any]) -> list[Tensor]:
+    for name in given:
+        if name not in records.outputs:
+            raise unknown_name("observed output", name, records.outputs)
+    missing = [name for name in records.outputs if name not in given]
+    if missing:
+        raise UsageError(
+            f"noise_sd knows {', '.join(map(str, given)) or 'nothing'} but not "
+            f"{', '.join(missing)}; give all outputs a level, or noise_sd='each'"
+        )
+    shape = records.times.shape
+    return [_expanded(name, given[name], shape) for name in records.outputs]
+
+
+def _expanded(name: str, value: Any, shape: torch.Size) -> Tensor:
+    numbers = _numbers(value)
+    if numbers.shape == (shape[0],):
+        numbers = numbers.unsqueeze(1)
+    if numbers.ndim == 0 or numbers.shape in ((shape[0], 1), tuple(shape)):
+        return numbers.expand(shape)
+    raise UsageError(
+        f"expected noise_sd[{name!r}] as a number, {shape[0]} numbers (one for each trajectory) or "
+        f"an array {tuple(shape)} (trajectory, sample); got shape {tuple(numbers.shape)}"
+    )
+
+
+def _table(records: Records, value: Any) -> Tensor:
+    numbers = _numbers(value)
+    count, length = records.times.shape
+    outputs = len(records.outputs)
+    if numbers.shape == (count, outputs):
+        numbers = numbers.unsqueeze(1)
+    if numbers.shape in ((), (outputs,), (count, 1, outputs), (count, length, outputs)):
+        return numbers.expand(count, length, outputs)
+    raise UsageError(
+        f"expected noise_sd as an array ({outputs},), ({count}, {outputs}) or "
+        f"({count}, {length}, {outputs}), outputs {', '.join(records.outputs)} last; got shape "
+        f"{tuple(numbers.shape)}"
+    )
+
+
+def _numbers(value: Any) -> Tensor:
+    array = value.values if isinstance(value, xr.DataArray) else value
+    try:
+        return torch.as_tensor(np.array(array, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"expected standard deviations as numbers, got {value!r}") from None
+
+
+def _check_positive(records: Records, levels: Tensor) -> None:
+    wrong = records.seen & ~((levels > 0.0) & levels.isfinite())
+    if wrong.any():
+        row, sample, output = wrong.nonzero()[0].tolist()
+        raise UsageError(
+            f"expected positive standard deviations; noise_sd of {records.outputs[output]!r} is "
+            f"{float(levels[row, sample, output]):g} at sample {sample} of trajectory "
+            f"{records.labels[row]}"
+        )

@@ -1,0 +1,1 @@
+"""The result of a fit: collected block by block, labeled, read back."""

@@ -1,0 +1,244 @@
+"""What a fit found: collected block by block, as plain tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
+from warp_phys.fitting.solved import Solved
+from warp_phys.fitting.uncertainty.covariance import Uncertainty
+from warp_phys.fitting.uncertainty.identifiability import undetermined_words
+from warp_phys.fitting.uncertainty.intervals import Intervals
+from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.residual_checks import misfit
+from warp_phys.models.coordinates import implied_initial_state
+
+
+class FitStatus(IntEnum):
+    """How the fit of one trajectory ended.
+
+    Attributes:
+        CONVERGED: At an optimum.
+        ITERATION_LIMIT: Still moving after the iterations allowed.
+        STALLED: No step lowers the objective, though it is not at an optimum.
+        DIVERGED: The model could not be integrated along the record.
+        TOO_FEW_VALUES: Fewer values than unknowns.
+        INVALID_DATA: No values at all, values that are not positive under log-normal noise, or
+            known values or inputs that are not numbers.
+        OUT_OF_TIME: The time budget ended first.
+    """
+
+    CONVERGED = 0
+    ITERATION_LIMIT = 1
+    STALLED = 2
+    DIVERGED = 3
+    TOO_FEW_VALUES = 4
+    INVALID_DATA = 5
+    OUT_OF_TIME = 6
+
+
+_FROM_OUTCOME = {
+    Outcome.CONVERGED: FitStatus.CONVERGED,
+    Outcome.RUNNING: FitStatus.OUT_OF_TIME,
+    Outcome.DIVERGED: FitStatus.DIVERGED,
+    Outcome.STALLED: FitStatus.STALLED,
+    Outcome.OUT_OF_TIME: FitStatus.OUT_OF_TIME,
+    Outcome.OUT_OF_ITERATIONS: FitStatus.ITERATION_LIMIT,
+}
+STATUS_MEANINGS = {int(member): member.name.lower().replace("_", " ") for member in FitStatus}
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What was found for N trajectories, by name of the variable; NaN where nothing was.
+
+    Attributes:
+        status: (N,), of `FitStatus`.
+        values: Variable -> (N, ...).
+        words: (N,), what the data do not determine.
+    """
+
+    status: Tensor
+    values: dict[str, Tensor]
+    words: list[str]
+
+    @classmethod
+    def empty(cls, problem: FitProblem) -> Fits:
+        """Return room for the fits of all trajectories."""
+        records, system = problem.records, problem.system
+        count, length, outputs = records.observed.shape
+        parameters, states, size = len(system.parameters), len(system.states), len(problem.unknowns)
+
+        def nothing(*shape: int) -> Tensor:
+            return torch.full((count, *shape), torch.nan, dtype=torch.float64)
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(count, *shape, dtype=torch.int64)
+
+        values = {
+            "parameters": nothing(parameters),
+            "standard_errors": nothing(parameters),
+            "parameters_lower": nothing(parameters),
+            "parameters_upper": nothing(parameters),
+            "profiled": zeros(parameters),
+            "identifiable": zeros(parameters),
+            "on_bound": zeros(parameters),
+            "initial_state": nothing(states),
+            "initial_state_standard_errors": nothing(states),
+            "initial_state_lower": nothing(states),
+            "initial_state_upper": nothing(states),
+            "covariance": nothing(size, size),
+            "information": nothing(size, size),
+            "predicted": nothing(length, outputs),
+            "noise_sd": nothing(outputs),
+            "value_count": zeros(),
+            "degrees_of_freedom": nothing(),
+            "sum_of_squares": nothing(),
+            "log_likelihood": nothing(),
+            "reduced_chi_square": nothing(),
+            "autocorrelation": nothing(outputs),
+            "misfit": zeros(),
+            "iterations": zeros(),
+            "starts": zeros(),
+            "starts_agreeing": zeros(),
+            "optima": zeros(),
+        }
+        if problem.noise != "known":
+            del values["reduced_chi_square"]
+        return cls(zeros(), values, [""] * count)
+
+    def write(
+        self, rows: Tensor, part: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+    ) -> None:
+        """Take in a block."""
+        status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
+        self.status[rows] = status
+        for name, value in _values(part, solved, known, ends).items():
+            self.values[name][rows] = value.to(self.values[name].dtype)
+        words = undetermined_words(part.unknowns.entries, known.directions, solved.frozen)
+        for row, text in zip(rows.tolist(), words, strict=True):
+            self.words[row] = text
+
+
+def _values(
+    problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+) -> dict[str, Tensor]:
+    """Return the variables of a block."""
+    parameters, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
+    if problem.system.has_initial_state:
+        states = implied_initial_state(problem.system, parameters)
+    errors = known.covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
+    residuals = problem.residuals(solved.predicted)
+    failed = solved.outcome == Outcome.DIVERGED
+    values = {
+        "parameters": parameters,
+        "initial_state": states,
+        "covariance": known.covariance,
+        "information": known.information,
+        "predicted": solved.predicted,
+        "noise_sd": _noise_sd(problem, known),
+        "value_count": solved.sums.counted.sum(dim=1),
+        "degrees_of_freedom": known.freedom,
+        "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
+        "log_likelihood": _log_likelihood(problem, known, residuals),
+        "autocorrelation": solved.correlation,
+        "misfit": misfit(solved.patterned, _scarce(problem, solved), *_chi_square(problem, solved)),
+        "iterations": solved.iterations,
+        "starts": solved.tried,
+        "starts_agreeing": solved.agreeing,
+        "optima": solved.optima,
+    }
+    if problem.noise == "known":
+        total, free = _chi_square(problem, solved)
+        values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
+    for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
+        table = parameters if kind == "parameter" else states
+        errors_name = "standard_errors" if kind == "parameter" else f"{prefix}_standard_errors"
+        values |= {
+            errors_name: _placed(problem, kind, table, errors, 0.0),
+            f"{prefix}_lower": _placed(problem, kind, table, ends.lower, None),
+            f"{prefix}_upper": _placed(problem, kind, table, ends.upper, None),
+        }
+    if problem.system.has_initial_state:
+        implied = _implied_errors(problem, parameters, known.covariance)
+        values["initial_state_standard_errors"] = implied
+    values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
+    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
+    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
+    for name, value in values.items():
+        if value.is_floating_point() and name != "predicted":
+            value[failed] = torch.nan
+    return values
+
+
+def _placed(
+    problem: FitProblem, kind: str, table: Tensor, columns: Tensor, rest: float | None
+) -> Tensor:
+    """Put the columns of unknowns in their places; what is known gets `rest`, or its value."""
+    placed = table.clone() if rest is None else torch.full_like(table, rest)
+    if kind == "initial_state" and problem.system.has_initial_state:
+        placed = torch.full_like(table, torch.nan)
+    for place, entry in enumerate(problem.unknowns.entries):
+        if entry.kind == kind:
+            placed[:, entry.index] = columns[:, place].to(placed.dtype)
+    return placed
+
+
+def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor) -> Tensor:
+    """Return the standard errors (N, S) of initial states that follow from the parameters."""
+    rows = []
+    for entry in problem.unknowns.entries:
+        along = torch.zeros_like(parameters)
+        along[:, entry.index] = 1.0
+        pair = torch.func.jvp(
+            lambda p: implied_initial_state(problem.system, p), (parameters,), (along,)
+        )
+        rows.append(pair[1])
+    slopes = torch.stack(rows)
+    variance = torch.einsum("dns,nde,ens->ns", slopes, covariance, slopes)
+    return variance.clamp_min(0.0).sqrt()
+
+
+def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
+    if problem.weights is None:
+        return known.noise_variance.sqrt()
+    # The root mean square of what was given.
+    seen = problem.records.seen
+    total = torch.where(seen, problem.weights.reciprocal(), 0.0).sum(dim=1)
+    return (total / seen.sum(dim=1).clamp_min(1)).sqrt()
+
+
+def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
+    """Return (N,): an output with a level of its own could nearly be fitted exactly alone."""
+    if problem.noise != "each" or problem.unknowns.shared or len(problem.records.outputs) == 1:
+        return torch.zeros(len(problem), dtype=torch.bool)
+    counted = solved.sums.counted
+    return ((counted > 0) & (counted < 2 * len(problem.unknowns))).any(dim=1)
+
+
+def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum of squares (N,), NaN where the noise is unknown, and its freedom."""
+    total = solved.sums.squares.sum(dim=1)
+    if problem.noise != "known":
+        total = torch.full_like(total, torch.nan)
+    own = solved.sums.counted.sum(dim=1) - len(problem.unknowns) + problem.unknowns.shared
+    return total, own
+
+
+def _log_likelihood(problem: FitProblem, known: Uncertainty, residuals: Tensor) -> Tensor:
+    """Return the log likelihood (N,) at the noise levels of maximum likelihood."""
+    seen = residuals.isfinite()
+    if problem.weights is not None:
+        variance = problem.weights.reciprocal()
+    else:
+        shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
+        variance = known.noise_variance.unsqueeze(1) * shrink
+    density = residuals.square() / variance + (2.0 * math.pi * variance).log()
+    if problem.logarithmic:
+        density = density + 2.0 * problem.records.observed.log()
+    return -0.5 * torch.where(seen, density, 0.0).sum(dim=(1, 2))

@@ -1,0 +1,163 @@
+"""Running a fit: blocks of trajectories, several starts each, the best of them, a second look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from warp_phys.fitting.huber import settle_huber
+from warp_phys.fitting.minimizing.levenberg_marquardt import (
+    Anchor,
+    Optimum,
+    Options,
+    Outcome,
+    minimize,
+)
+from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.solved import Setting, Solved, best_start, better, setting_of
+from warp_phys.fitting.starts import middle_start, shortened, spread_starts
+from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.problem import FitProblem
+
+# Lanes in a block: bounds the memory, and is enough to keep every core busy.
+_LANES = 16_384
+# Points tried anew where a fit looks wrong, beside its own start and the middle.
+_SECOND_LOOK = 4
+# On shortened records a fit need not be exact.
+_ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL, _ROUGH_STEPS = 1e-3, 12, 1e-5, 10
+
+
+def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
+    """Return the trajectories (n,) of each block; a group stays whole."""
+    size = max(1, _LANES // max(1, starts))
+    if problem.unknowns.shared == 0:
+        return list(torch.arange(len(problem)).split(size))
+    order = problem.group.argsort(stable=True)
+    found: list[list[Tensor]] = [[]]
+    filled = 0
+    counts = torch.bincount(problem.group).tolist()
+    for members in order.split(counts):
+        if filled and filled + len(members) > size:
+            found.append([])
+            filled = 0
+        found[-1].append(members)
+        filled += len(members)
+    return [torch.cat(part) for part in found]
+
+
+def run_block(problem: FitProblem, starts: Sequence[Tensor], options: Options) -> Solved:
+    """Fit a block of trajectories from one or several starts (n, D) each."""
+    best = _best_of(problem, torch.stack(list(starts)), options)
+    best = _look_again(problem, best, starts, options)
+    if problem.robust:
+        best = settle_huber(problem, best, options)
+    return best
+
+
+def _best_of(problem: FitProblem, z: Tensor, options: Options) -> Solved:
+    """Fit from starts (K, n, D), all but the first gradually, and return each group's best."""
+    lanes = _gradually(problem, z, options)
+    setting = setting_of(problem, len(z))
+    optimum = _minimize(problem, setting, lanes, options, problem.counts[setting.rows])
+    return best_start(problem, optimum, len(z))
+
+
+def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
+    """Fit roughly to ever longer beginnings of the records, from all starts but the first.
+
+    Args:
+        problem: What is fitted.
+        z: (K, n, D).
+        options: Of the fit.
+
+    Returns:
+        Where that led, (K n, D).
+    """
+    first, later = z[0], z[1:].flatten(0, 1)
+    if len(later) == 0:
+        return first
+    setting = setting_of(problem, len(z) - 1)
+    coarse, rough = _coarse(problem), _rough(options)
+    for limit in shortened(problem, setting.rows):
+        # A beginning may leave a parameter open; it must not carry it anywhere.
+        later = _minimize(coarse, setting, later, rough, limit, anchored=True).z
+    return torch.cat([first, later])
+
+
+def _minimize(
+    problem: FitProblem,
+    setting: Setting,
+    z: Tensor,
+    options: Options,
+    limit: Tensor,
+    *,
+    anchored: bool = False,
+) -> Optimum:
+    engine = build_engine(problem, setting.rows, limit)
+    minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
+    anchor = None
+    if anchored:
+        anchor = Anchor(z, problem.unknowns.wide.square().reciprocal())
+    return minimize(minimizer, z, options, anchor=anchor)
+
+
+def _look_again(
+    problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
+) -> Solved:
+    """Fit anew, gradually and from more starts, what the starts left in the wrong place."""
+    if len(starts) == 1:
+        found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
+    fresh = spread_starts(problem, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
+    return _try_also(problem, found, [middle_start(problem), *fresh], options)
+
+
+def _try_also(
+    problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
+) -> Solved:
+    """Try more starts (n, D) where a fit looks wrong, and keep what is better."""
+    groups = torch.zeros(int(problem.group.max()) + 1, dtype=torch.bool)
+    groups[problem.group[found.wrong | (found.outcome != Outcome.CONVERGED)]] = True
+    rows = groups[problem.group].nonzero()[:, 0]
+    if rows.numel() == 0 or options.out_of_time():
+        return found
+    part = problem.select(rows)
+    trials = torch.stack([start[rows] for start in starts])
+    setting = setting_of(part, len(trials))
+    z = _gradually(part, trials, options)
+    tried = _minimize(_coarse(part), setting, z, _rough(options), part.counts[setting.rows])
+    chosen = best_start(part, tried, len(trials))
+    # Only the best of them is worth every digit.
+    exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
+    second = replace(
+        exact,
+        tried=chosen.tried,
+        agreeing=chosen.agreeing,
+        optima=chosen.optima,
+        iterations=chosen.iterations + exact.iterations,
+    )
+    return better(problem, found, second, rows)
+
+
+def _coarse(problem: FitProblem) -> FitProblem:
+    """Return the problem as it is integrated far from the optimum, where coarse steps lead, too.
+
+    A flow that needs so many steps that it holds up the others is given up there.
+    """
+    length = problem.on_fine_grid().records.times.shape[1]
+    return replace(
+        problem,
+        rtol=max(problem.rtol, _ROUGH_RTOL),
+        max_steps=min(problem.max_steps, _ROUGH_STEPS * (length + 100)),
+    )
+
+
+def _rough(options: Options) -> Options:
+    return replace(
+        options,
+        tolerance=_ROUGH_TOLERANCE,
+        max_iterations=_ROUGH_ITERATIONS,
+        report=lambda _: None,
+    )

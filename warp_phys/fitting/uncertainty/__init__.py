@@ -1,0 +1,1 @@
+"""What a fit leaves open: covariance, identifiability, confidence intervals."""

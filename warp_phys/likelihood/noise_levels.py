@@ -1,0 +1,95 @@
+r"""Noise levels: the likelihood of residuals, and the weight of each output in a step.
+
+With an unknown level of each output the likelihood, maximal over the levels, is
+
+    Phi = sum_o n_o / 2 log(Q_o / n_o),     Q_o = r_o^T W r_o,
+
+with one common level n / 2 log(Q / n), and with known ones Q / 2. In all three the gradient is
+that of sum_o v_o Q_o / 2 at the weights v_o = n_o / Q_o, n / Q or 1. Sums run over the lanes of a
+group where levels are shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from warp_phys.likelihood.damped_step import group_maximum
+from warp_phys.likelihood.problem import FitProblem
+
+# Residuals this small beside the data are as good as none; without a floor their logarithm would
+# ask for more digits than there are.
+_FLOOR = 1e-9
+# Mean squares in floors that still are nothing beside the data: 1e-5 of their size.
+_NOTHING = 1e8
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Turns sums of squares into an objective and into weights.
+
+    Attributes:
+        kind: "each", "common" or "known".
+        floor: (G, O), mean squares that count as none.
+        variance: (G, O), where an unknown level is held while something else is done; or None.
+    """
+
+    kind: str
+    floor: Tensor
+    variance: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.floor)
+
+    def of(self, groups: Tensor) -> NoiseLevels:
+        """Return the levels of some groups."""
+        variance = None if self.variance is None else self.variance[groups]
+        return replace(self, floor=self.floor[groups], variance=variance)
+
+    def mean_squares(self, squares: Tensor, counted: Tensor) -> Tensor:
+        """Return Q_o / n_o, or Q / n for all outputs, of groups (G, O)."""
+        if self.kind == "common":
+            squares = squares.sum(dim=1, keepdim=True).expand_as(squares)
+            counted = counted.sum(dim=1, keepdim=True).expand_as(counted)
+            floor = self.floor.amax(dim=1, keepdim=True)
+        else:
+            floor = self.floor
+        return squares / counted.clamp_min(1.0) + floor
+
+    def objective(self, squares: Tensor, counted: Tensor) -> Tensor:
+        """Return Phi (G,), infinite where a prediction is not finite."""
+        if self.kind == "known":
+            return 0.5 * (squares * self.weights(squares, counted)).sum(dim=1)
+        return 0.5 * (counted * self.mean_squares(squares, counted).log()).sum(dim=1)
+
+    def least(self, counted: Tensor) -> Tensor:
+        """Return the objective (G,) of residuals that are nothing beside the data."""
+        if self.kind == "known":
+            return torch.full((len(self),), -torch.inf, dtype=counted.dtype)
+        return self.objective(counted * self.floor * _NOTHING, counted)
+
+    def weights(self, squares: Tensor, counted: Tensor) -> Tensor:
+        """Return v (G, O)."""
+        if self.kind == "known":
+            return torch.ones_like(squares) if self.variance is None else 1.0 / self.variance
+        return 1.0 / self.mean_squares(squares, counted)
+
+
+def held_levels(variance: Tensor) -> NoiseLevels:
+    """Return levels held at variances (G, O), while something else is done."""
+    return NoiseLevels("known", torch.zeros_like(variance), variance)
+
+
+def noise_levels(problem: FitProblem, rows: Tensor, group: Tensor) -> NoiseLevels:
+    """Return the noise levels of lanes of trajectories rows (L,) in groups (L,)."""
+    groups = int(group.max()) + 1
+    observed = problem.records.observed
+    if problem.logarithmic:
+        # A relative error of one is a difference of one: the size of a logarithm means nothing.
+        typical = torch.ones_like(observed[:, 0])
+    else:
+        typical = observed.square().nanmean(dim=1).nan_to_num(0.0)
+    floor = _FLOOR**2 * group_maximum(typical[rows], group, groups)
+    return NoiseLevels(problem.noise, floor.clamp_min(torch.finfo(torch.float64).tiny))

@@ -1,0 +1,103 @@
+"""What is to be fitted: records, unknowns and noise, checked and as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from warp_phys.likelihood.grid import FineGrid
+from warp_phys.likelihood.unknowns import Unknowns
+from warp_phys.records.records import Records
+from warp_phys.systems.model.system import System
+
+NoiseKind = Literal["each", "common", "known"]
+
+
+@dataclass(frozen=True)
+class FitProblem:
+    """Records of N trajectories and what is asked of them.
+
+    Attributes:
+        system: The model.
+        records: What was measured: O outputs at T samples.
+        start: (N,), when the initial states hold.
+        unknowns: What is estimated.
+        group: (N,), numbers of the groups in which shared unknowns and noise levels are the same;
+            without shared unknowns each trajectory is a group of its own.
+        noise: "each" output or all in "common" have an unknown level, or it is "known".
+        weights: (N, T, O), one over the known variance of each value, or None.
+        logarithmic: Whether residuals are differences of logarithms.
+        robust: Whether the loss is Huber's.
+        rtol: Relative tolerance of the integration.
+        max_steps: Steps after which an integration is given up.
+        fine: The grid on which it is integrated, where the samples alone do not do.
+        jumps: (N, T, S), what the states rise by at each sample, before it is observed; or None.
+    """
+
+    system: System
+    records: Records
+    start: Tensor
+    unknowns: Unknowns
+    group: Tensor
+    noise: NoiseKind
+    weights: Tensor | None
+    logarithmic: bool
+    robust: bool
+    rtol: float
+    max_steps: int = 100_000
+    fine: FineGrid | None = None
+    jumps: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def counts(self) -> Tensor:
+        """(N,) how many samples each trajectory has."""
+        return self.records.valid.sum(dim=1)
+
+    @property
+    def seen(self) -> list[int]:
+        """Places of the observed outputs among the system's."""
+        return [self.system.output_names.index(name) for name in self.records.outputs]
+
+    def select(self, rows: Tensor) -> FitProblem:
+        """Return the problem of some trajectories, groups numbered anew."""
+        unknowns = replace(
+            self.unknowns,
+            parameters=self.unknowns.parameters[rows],
+            initial_state=self.unknowns.initial_state[rows],
+        )
+        return replace(
+            self,
+            records=self.records.select(rows),
+            start=self.start[rows],
+            unknowns=unknowns,
+            group=torch.unique(self.group[rows], return_inverse=True)[1],
+            weights=None if self.weights is None else self.weights[rows],
+            fine=None if self.fine is None else self.fine.select(rows),
+            jumps=None if self.jumps is None else self.jumps[rows],
+        )
+
+    def on_fine_grid(self) -> FitProblem:
+        """Return the problem as an engine passes it, every time at which something happens."""
+        if self.fine is None:
+            return self
+        return replace(
+            self,
+            records=self.fine.records,
+            weights=self.fine.weights,
+            jumps=self.fine.jumps,
+            fine=None,
+        )
+
+    def residuals(self, predicted: Tensor) -> Tensor:
+        """Return observed - predicted (N, T, O), in logarithms if so asked."""
+        observed = self.records.observed
+        if not self.logarithmic:
+            return observed - predicted
+        positive = torch.where(predicted > 0.0, predicted, torch.nan)
+        return observed.log() - positive.log()

@@ -1,0 +1,89 @@
+"""Checks of a fit: do its residuals look like noise?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from warp_phys.likelihood.problem import FitProblem
+
+MISFIT = {
+    1: "successive residuals are alike",
+    2: "residuals are larger than the known noise",
+    4: "the noise level of an output rests on few values",
+}
+"""How a fit's residuals differ from noise, by bit."""
+
+# How often a sum of squares this large comes by chance.
+_BY_CHANCE = 1e-5
+# Standard deviations of an autocorrelation by chance; five outputs of a million fits exceed it.
+_CORRELATED = 4.5
+# Share of the variance that a fit may leave before it is looked at again.
+_UNEXPLAINED = 0.3
+# Residuals this small beside the data are the integration's, whatever pattern they have.
+_EXACT = 1e-5
+
+
+@dataclass(frozen=True)
+class ResidualCheck:
+    """What the residuals of N trajectories look like.
+
+    Attributes:
+        correlation: (N, O), of successive residuals; pairs with a gap between them do not count.
+        patterned: (N,), whether those of some output are more alike than by chance.
+        exact: (N,), whether all residuals are nothing beside the data.
+        wrong: (N,), whether a fit should be looked at again: they follow a pattern, or much of the
+            variance is left.
+    """
+
+    correlation: Tensor
+    patterned: Tensor
+    exact: Tensor
+    wrong: Tensor
+
+
+def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
+    """Look at the residuals of predictions (N, T, O)."""
+    residuals = problem.residuals(predicted)
+    known = residuals.isfinite()
+    values = torch.where(known, residuals, 0.0)
+    count = known.sum(dim=1)
+    mean_square = values.square().sum(dim=1) / count.clamp_min(1)
+    pairs = (known[:, 1:] & known[:, :-1]).sum(dim=1)
+    correlation = (values[:, 1:] * values[:, :-1]).sum(dim=1) / (pairs * mean_square)
+    correlation = torch.where((pairs > 1) & (mean_square > 0.0), correlation, torch.nan)
+    size, around = _of_data(problem)
+    exact = (mean_square <= _EXACT**2 * size).all(dim=1) & (count > 0).any(dim=1)
+    patterned = (correlation.nan_to_num(0.0) * pairs.sqrt() > _CORRELATED).any(dim=1) & ~exact
+    unexplained = ((mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
+    return ResidualCheck(correlation, patterned, exact, patterned | unexplained)
+
+
+def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
+    """Return the mean square (N, O) of the data, 1 for logarithms, and their variance."""
+    observed = problem.records.observed
+    values = observed.log() if problem.logarithmic else observed
+    seen = values.isfinite()
+    count = seen.sum(dim=1).clamp_min(1)
+    values = torch.where(seen, values, 0.0)
+    mean = values.sum(dim=1) / count
+    around = (torch.where(seen, values - mean.unsqueeze(1), 0.0)).square().sum(dim=1) / count
+    size = torch.ones_like(mean) if problem.logarithmic else around + mean.square()
+    return size, around
+
+
+def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
+    """Return (N,) the bits of `MISFIT` that hold.
+
+    Args:
+        patterned: (N,), whether the residuals follow a pattern.
+        scarce: (N,), whether an output has hardly more values than there are unknowns.
+        chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
+        freedom: (N,), its degrees of freedom.
+    """
+    tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
+    excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
+    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long()

@@ -1,0 +1,279 @@
+r"""The regression head: running sums behind least squares on the weak form.
+
+Two stacked linear recurrences, both with A = a, which is 1 or a forgetting factor. The first
+accumulates, from increments that depend on the last four samples,
+
+    Phi_t = a Phi_{t-1} + \int_{t-1}^t F,   b_t = a b_{t-1} + x_t - x_{t-1} - \int_{t-1}^t f0,
+
+so that b_t = Phi_t q whatever a is, and a parameter that changes is forgotten on both sides. With
+the log-difference drive, a state that is positive by nature enters by its logarithm, with
+log x_t - log x_{t-1} in place of x_t - x_{t-1}, and F / x, f0 / x in place of F, f0. The second
+accumulates for each state s
+
+    G_s = sum Phi_s^T Phi_s,   m_s = sum Phi_s^T b_s,   c_s = sum b_s^2.
+
+The root solves (sum_s w_s G_s) q = sum_s w_s m_s, weighting each state by its own residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from warp_phys.models.regression.normal_equations import Sums, drive_of_sums, solve
+from warp_phys.models.regression.weak_form import (
+    POINTS,
+    compress,
+    first_increments,
+    increasing,
+    increments,
+    later_increments,
+    pad_window,
+)
+from warp_phys.models.settings import Settings
+from warp_phys.records.records import Records
+from warp_phys.recurrence.linear_recurrence import linear_recurrence
+from warp_phys.recurrence.transitions.transitions import Diagonal, Identity, Transition
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.system import System
+
+# Of a state that enters by its logarithm: the square of what is divided by it is still finite.
+_LEAST = 1e-150
+
+
+class Regression:
+    """The regression head of a system.
+
+    Args:
+        system: Affine in its coordinates, every state observed.
+        forgetting: Weight of a sample against the next, 1 for plain least squares.
+        known: (N, P), values of the fixed parameters where trajectories have their own.
+        logarithms: Whether states whose support is positive enter by their logarithms.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        forgetting: float,
+        known: Tensor | None = None,
+        *,
+        logarithms: bool = False,
+    ) -> None:
+        form = system.affine_form
+        if form is None:
+            raise UsageError(f"the right-hand side of {system.name} is not affine in parameters")
+        held = [entry.name for entry in system.inputs if entry.between == "held"]
+        if held:
+            raise UsageError(
+                f"the regression head takes inputs to be linear between samples, but "
+                f"{', '.join(held)} of {system.name} is held; use fit(...), or head='direct'"
+            )
+        self.system = system
+        self.forgetting = forgetting
+        self.known = known
+        self.states = len(system.states)
+        positive = [logarithms and state.support == "positive" for state in system.states]
+        self.logarithmic = torch.tensor(positive)
+        self.has_logarithms = any(positive)
+        self.names = form.names
+        self.units = form.units
+        fixed = [torch.nan if p.fixed is None else p.fixed for p in system.parameters]
+        self.fixed = torch.tensor(fixed, dtype=torch.float64)
+        size = len(form.names)
+        self.integrals = self.states * (size + 1)
+        self.size = self.states * (size * size + size + 1) + 1
+
+    @classmethod
+    def from_settings(cls, system: System, settings: Settings) -> Regression:
+        """Return the head that a model's settings describe."""
+        return cls(system, settings.forgetting, logarithms=settings.drive == "log_difference")
+
+    def estimate(self, records: Records) -> Tensor:
+        """Return q at every sample, (N, T, Q); a sample with a gap keeps the last one's."""
+        records = self.readable(records)
+        valid = records.seen.all(dim=-1) & records.valid
+        place, (times, states, inputs) = compress(
+            valid, records.times, records.observed, records.inputs
+        )
+        count = place[:, -1]
+        times = increasing(times, count)
+        used = torch.arange(times.shape[1]) < count.unsqueeze(1)
+        states = torch.where(used.unsqueeze(-1), states, states[:, :1])
+        inputs = torch.where(used.unsqueeze(-1), inputs, 0.0)
+        measured = self._measured(states)
+        moved = measured.diff(dim=1, prepend=measured[:, :1])
+        drive = self.drive(increments(times, self.integrands(times, states, inputs)), moved)
+        phi, target = self.rows(self._accumulated(drive))
+        added = torch.where(used.unsqueeze(-1), drive_of_sums(phi, target), 0.0)
+        sums = self._accumulated(added)
+        solved = solve(Sums.from_flat(sums, self.states, len(self.names)))
+        index = (place - 1).clamp_min(0).unsqueeze(-1).expand(-1, -1, len(self.names))
+        return torch.where((place > 0).unsqueeze(-1), solved.gather(1, index), torch.nan)
+
+    def readable(self, records: Records) -> Records:
+        """Return the records with samples that lack a logarithm as gaps."""
+        return replace(records, observed=self._readable(records.observed))
+
+    def _readable(self, observed: Tensor) -> Tensor:
+        if not self.has_logarithms:
+            return observed
+        lacks = (self.logarithmic & (observed < _LEAST)).any(dim=-1, keepdim=True)
+        return torch.where(lacks, torch.nan, observed)
+
+    def _measured(self, states: Tensor) -> Tensor:
+        """Return what the drive takes differences of, (..., S)."""
+        if not self.has_logarithms:
+            return states
+        return torch.where(self.logarithmic, states.log(), states)
+
+    def integrands(self, times: Tensor, states: Tensor, inputs: Tensor) -> Tensor:
+        """Return f0 and F at samples, (N, T, S (Q + 1)), of states (N, T, S)."""
+        fixed = self.fixed.unsqueeze(1) if self.known is None else self.known.T
+        known = inputs.movedim(-1, 0) if self.system.inputs else None
+        terms = self.system.affine_terms(
+            times,
+            states.movedim(-1, 0),
+            fixed.unsqueeze(2).expand(-1, *times.shape),
+            known,
+        )
+        if terms is None:
+            raise UsageError(f"the right-hand side of {self.system.name} is not affine")
+        offset, slope = terms  # (S, N, T), (S, Q, N, T)
+        stacked = torch.cat([offset.unsqueeze(1), slope], dim=1)
+        if self.has_logarithms:
+            divisor = torch.where(self.logarithmic, states, 1.0)
+            stacked = stacked / divisor.movedim(-1, 0).unsqueeze(1)
+        return stacked.permute(2, 3, 0, 1).flatten(2)
+
+    def drive(self, steps: Tensor, moved: Tensor) -> Tensor:
+        """Return the drive of the first recurrence, (..., S (Q + 1)).
+
+        Args:
+            steps: Increments of the integrals of f0 and F, (..., S (Q + 1)).
+            moved: x_t - x_{t-1}, or of its logarithm, (..., S).
+        """
+        split = steps.unflatten(-1, (self.states, len(self.names) + 1))
+        target = moved.unsqueeze(-1) - split[..., :1]
+        return torch.cat([target, split[..., 1:]], dim=-1).flatten(-2)
+
+    def rows(self, accumulated: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Phi (..., S, Q) and b (..., S) of the first recurrence's state."""
+        split = accumulated.unflatten(-1, (self.states, len(self.names) + 1))
+        return split[..., 1:], split[..., 0]
+
+    def parameters(self, coordinates: Tensor) -> Tensor:
+        """Return parameters (..., P) of q (..., Q), NaN where q does not determine them."""
+        batch = coordinates.shape[:-1]
+        fixed = self.fixed.view(-1, *[1] * len(batch)).expand(-1, *batch)
+        found = self.system.parameters_from_coordinates(coordinates.movedim(-1, 0), fixed)
+        return found.movedim(0, -1)
+
+    def _accumulated(self, drive: Tensor) -> Tensor:
+        """Return the states (N, T, D) of a recurrence from zero, driven by (N, T, D)."""
+        size = drive.shape[-1]
+        eye = torch.eye(size, dtype=drive.dtype)
+        return linear_recurrence(self._transition(size), eye, drive, drive.new_zeros(size))
+
+    def _transition(self, size: int) -> Transition:
+        if self.forgetting == 1.0:
+            return Identity(size)
+        return Diagonal(torch.full((size,), self.forgetting, dtype=torch.float64))
+
+    def start(self, sensors: int) -> RegressionStream:
+        """Return the memory of sensors before their first sample."""
+        empty = torch.zeros(sensors, POINTS, dtype=torch.float64)
+        return RegressionStream(
+            times=empty,
+            integrands=empty.new_zeros(sensors, POINTS, self.integrals),
+            first=empty.new_full((sensors, self.states), torch.nan),
+            last=empty.new_full((sensors, self.states), torch.nan),
+            accumulated=empty.new_zeros(sensors, self.integrals),
+            sums=empty.new_zeros(sensors, self.size),
+            count=torch.zeros(sensors, dtype=torch.int64),
+        )
+
+    def step(
+        self, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[RegressionStream, Tensor]:
+        """Take in one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
+        observed = self._readable(observed)
+        usable = observed.isfinite().all(dim=-1)
+        states = torch.where(usable.unsqueeze(-1), observed, 1.0)
+        now = self.integrands(times.unsqueeze(1), states.unsqueeze(1), inputs.unsqueeze(1))[:, 0]
+        is_first = (stream.count == 0).unsqueeze(-1)
+        moved = self._measured(states) - self._measured(stream.last)
+        moved = torch.where(is_first, 0.0, moved)
+        window = pad_window(stream.times, times), pad_window(stream.integrands, now)
+        drive = self.drive(_newest_increment(*window, stream.count + 1), moved)
+        accumulated = self._advanced(stream.accumulated, drive)
+        sums = self._advanced(stream.sums, drive_of_sums(*self.rows(accumulated)))
+        after = RegressionStream(
+            *window,
+            first=torch.where(is_first, states, stream.first),
+            last=states,
+            accumulated=accumulated,
+            sums=sums,
+            count=stream.count + 1,
+        )
+        memory = after if usable.all() else stream.keep_where(usable, after)
+        return memory, solve(Sums.from_flat(memory.sums, self.states, len(self.names)))
+
+    def _advanced(self, state: Tensor, drive: Tensor) -> Tensor:
+        """Return the next state (N, D) of a recurrence."""
+        return self._transition(drive.shape[-1]).step(state, drive)
+
+
+def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tensor:
+    """Return what the newest sample adds to the integrals, (N, S (Q + 1)).
+
+    Args:
+        times: (N, 4) of the last samples.
+        integrands: (N, 4, S (Q + 1)).
+        count: (N,) samples so far.
+    """
+    later = count > POINTS
+    if later.all():
+        return later_increments(times, integrands)[:, 0]
+    added = torch.zeros_like(integrands[:, -1])
+    for few in range(2, POINTS + 1):
+        chosen = count == few
+        if chosen.any():
+            added[chosen] = first_increments(times[chosen, -few:], integrands[chosen, -few:])[:, -1]
+    if later.any():
+        added[later] = later_increments(times[later], integrands[later])[:, 0]
+    return added
+
+
+@dataclass(frozen=True)
+class RegressionStream:
+    """What the head remembers of N sensors: the last four samples and two states.
+
+    Attributes:
+        times: (N, 4).
+        integrands: (N, 4, S (Q + 1)).
+        first: (N, S), x_0.
+        last: (N, S), x_{t-1}.
+        accumulated: (N, S (Q + 1)), b and Phi, state of the first recurrence.
+        sums: (N, D), state of the second.
+        count: (N,) usable samples so far.
+    """
+
+    times: Tensor
+    integrands: Tensor
+    first: Tensor
+    last: Tensor
+    accumulated: Tensor
+    sums: Tensor
+    count: Tensor
+
+    def keep_where(self, usable: Tensor, after: RegressionStream) -> RegressionStream:
+        """Return `after` for usable samples (N,) and this memory for the others."""
+
+        def chosen(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(usable.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return RegressionStream(
+            *(chosen(getattr(after, name), getattr(self, name)) for name in self.__annotations__)
+        )

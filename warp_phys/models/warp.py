@@ -1,0 +1,193 @@
+"""Warp: the data-driven variant, whose hidden state is the weights of a network of time."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warp_phys.models.core import Core, Stream
+from warp_phys.models.files import read_model, write_model
+from warp_phys.models.heads import WeightNetwork
+from warp_phys.models.settings import Settings, check_settings
+from warp_phys.models.streaming import check_start, checked_sample
+from warp_phys.recurrence.networks.outputs import still_outputs
+from warp_phys.systems.errors import UsageError
+
+# The settings a caller chooses.
+_CHOICES = (
+    "structure",
+    "rank",
+    "initial",
+    "drive",
+    "width",
+    "root_width",
+    "frequencies",
+    "dtype",
+)
+
+
+class WarpNetwork(Core):
+    """The core with a root network y = MLP_theta(tau) that emits the outputs themselves."""
+
+    def __init__(self, settings: Settings, outputs: int) -> None:
+        inputs = 1 + 2 * settings.frequencies
+        root = WeightNetwork([inputs, settings.root_width, settings.root_width, outputs])
+        super().__init__(settings, root.draw(), outputs, 0, logarithmic=False)
+        self.root = root
+        self.frequencies = settings.frequencies
+
+    def following(self, signals: Tensor, elapsed: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        """Return every sample but the first as its predecessor's theta predicts it.
+
+        Args:
+            signals: (N, T, C).
+            elapsed: (N, T) scaled times.
+            place: Number of a sample.
+
+        Returns:
+            Scaled outputs (N, T - 1, O), and theta at the sample `place`, (N, D).
+        """
+        # The last sample's own theta predicts nothing; it may be the one asked for.
+        ahead = torch.cat([elapsed[:, 1:], elapsed[:, -1:]], dim=1)
+        outputs, theta = self.root_outputs(signals, self.root, self.points(ahead), place)
+        return outputs[:, :-1], theta
+
+    def frozen(self, theta: Tensor, elapsed: Tensor) -> Tensor:
+        """Return scaled outputs (N, M, O) of one theta (N, D) a record at times (N, M)."""
+        return still_outputs(self.root.shapes, theta, self.points(elapsed))
+
+    def points(self, elapsed: Tensor) -> Tensor:
+        """Return what the root reads at scaled times (...): time, its sines and cosines."""
+        orders = torch.arange(1, self.frequencies + 1, dtype=elapsed.dtype, device=elapsed.device)
+        turns = 2.0 * math.pi * elapsed.unsqueeze(-1) * orders
+        return torch.cat([elapsed.unsqueeze(-1), turns.sin(), turns.cos()], dim=-1)
+
+    def physical(self, scaled: Tensor) -> Tensor:
+        """Return outputs in their units, float64."""
+        return scaled.double() * self.scaling.spread + self.scaling.center
+
+
+class Warp(nn.Module):
+    r"""The data-driven variant over the same core, for comparison: no physics.
+
+    .. math::
+        \theta_t = A \theta_{t-1} + B (x_t - x_{t-1}), \qquad
+        y(\tau) = \mathrm{MLP}_{\theta_t}(\tau)
+
+    theta_t is the weights of a perceptron of tau, the time in lengths of the training records,
+    which reads tau and, so that it can oscillate, sin and cos of 2 pi k tau, k = 1, 2, ... Trained
+    so that theta_t predicts the next sample and, frozen, the rest of the record.
+
+    Args:
+        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
+            "low_rank".
+        rank: Of a low-rank A.
+        initial: theta_0 from the "first_sample" or "learned" and shared.
+        drive: "difference" (the paper's), "raw" or "features".
+        width: Hidden width of the initial state's network.
+        root_width: Hidden width of the root network.
+        frequencies: How many sines and cosines of time the root network reads; 0 for time alone.
+        dtype: "float32" or "float64".
+
+    References:
+        Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153.
+
+    Example:
+        >>> Warp(root_width=8)
+        Warp(drive=difference, structure=diagonal, not trained yet)
+    """
+
+    def __init__(
+        self,
+        *,
+        structure: str | None = None,
+        rank: int | None = None,
+        initial: str | None = None,
+        drive: str | None = None,
+        width: int | None = None,
+        root_width: int | None = None,
+        frequencies: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = check_settings(
+            head="weights",
+            structure=structure,
+            rank=rank,
+            initial=initial,
+            drive=drive,
+            width=width,
+            root_width=root_width,
+            frequencies=frequencies,
+            dtype=dtype,
+        )
+        self.network: WarpNetwork | None = None
+        self.outputs: tuple[str, ...] = ()
+
+    def build(self, outputs: tuple[str, ...], *, seed: int) -> WarpNetwork:
+        """Make the network for the outputs of the training data, drawn from the seed."""
+        self.outputs = outputs
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = WarpNetwork(self.settings, len(outputs))
+        return self.network
+
+    def discard(self) -> None:
+        """Forget what was built and trained."""
+        self.network, self.outputs = None, ()
+
+    def built(self) -> WarpNetwork:
+        """Return the network, or say that there is none yet."""
+        if self.network is None:
+            raise UsageError("the Warp model is not trained yet; call train(model, data) first")
+        return self.network
+
+    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
+        """Return the memory of sensors before their first sample; its size never grows.
+
+        Args:
+            sensors: How many there are.
+            dtype: What the steps compute in, torch.float64 or, in half the space, torch.float32.
+        """
+        check_start(sensors, dtype)
+        return self.built().init_stream(sensors, dtype)
+
+    @torch.no_grad()
+    def step(self, state: Stream, times: Any, observed: Any) -> tuple[Stream, Tensor]:
+        """Take in one new sample of every sensor.
+
+        Args:
+            state: From `init_state` or the last step.
+            times: (N,) or a number.
+            observed: (N, O), NaN where missing.
+
+        Returns:
+            The new memory and theta_t (N, D).
+        """
+        clock, values = checked_sample(state, times, observed)
+        network = self.built().of_dtype(state.signals.dtype)
+        memory, theta, _ = network.step(state, clock, values, values[:, :0])
+        return memory, theta
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the trained model as safetensors with a JSON header."""
+        header = {"kind": "Warp", "settings": self.settings.to_json(), "outputs": self.outputs}
+        write_model(path, self.built().state_dict(), header, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Warp:
+        """Read a model written by `save`; nothing in the file is executed."""
+        tensors, header = read_model(path, "Warp")
+        model = cls(**{name: header["settings"][name] for name in _CHOICES})
+        network = model.build(tuple(header["outputs"]), seed=0)
+        network.for_inference()
+        network.load_state_dict(tensors)
+        return model
+
+    def __repr__(self) -> str:
+        state = f"trained on {', '.join(self.outputs)}" if self.network else "not trained yet"
+        return f"Warp(drive={self.settings.drive}, structure={self.settings.structure}, {state})"

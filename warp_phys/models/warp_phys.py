@@ -1,0 +1,272 @@
+"""WarpPhys: parameters of known physics as the hidden state of a linear recurrence."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from warp_phys.models.coordinates import Coordinate, Coordinates
+from warp_phys.models.files import find_system, read_model, write_model
+from warp_phys.models.network import Network
+from warp_phys.models.settings import Settings, check_settings
+from warp_phys.models.streaming import Stream, StreamEstimate, stream_start, stream_step
+from warp_phys.models.training_facts import TrainingFacts
+from warp_phys.systems.catalog.registry import as_system
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.system import System
+
+
+class WarpPhys(nn.Module):
+    r"""Amortized estimation of a physical model's parameters, at every sample.
+
+    .. math::
+        \theta_t = A \theta_{t-1} + B u_t, \qquad y_t = f(\tau_t; \theta_t)
+
+    The hidden state theta_t is what the `head` says, the drive u_t what the `drive` says, and f is
+    the system: its closed form, or its flow. `train` fits A, B and theta_0 to simulated records;
+    `estimate`, `forecast` and `step` then read records without any gradient descent.
+
+    Args:
+        system: The physical model, or the name of a shipped one.
+        head: What theta_t is. "direct": the unknowns in unconstrained coordinates, with their
+            scales and couplings. "weights": the weights of a small network of time that emits
+            them, as in the paper. "regression": running sums behind least squares on the weak
+            form; nothing to train. "readout": a linear state read by a fixed network (a control).
+        drive: "difference", "raw" or "features" (learned, of the last `window` samples); by
+            default features for direct and readout, difference for weights. The regression head
+            takes "difference" (the default), or "log_difference": of the logarithms of the states
+            whose support is "positive", for records whose noise is small beside every sample. A
+            sample where such a state is zero or less counts as missing, whole.
+        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
+            "low_rank".
+        rank: Of a low-rank A.
+        initial: theta_0 from the "first_sample" or "learned" and shared.
+        root: How outputs are predicted. "solution": closed form from the estimated initial state.
+            "step": one interval on from the previous observed state. "rollout": the flow from the
+            estimated initial state. "auto": closed form where there is one, else a step where all
+            states are observed, else a rollout.
+        window: Samples the features look back over.
+        width: Hidden width of the features and of the initial state's network.
+        root_width: Hidden width of the network whose weights are the state.
+        state_size: Size of the read-out control's state.
+        forgetting: Of the regression head: weight of a sample against the next, in (0, 1].
+        dtype: "float32" or "float64", of the trained tensors.
+
+    Raises:
+        UsageError: A choice is unknown or does not fit the system.
+
+    References:
+        Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
+
+    Example:
+        >>> WarpPhys("pendulum", head="direct")
+        WarpPhys(pendulum, head=direct, drive=features, structure=diagonal, not trained yet)
+    """
+
+    def __init__(
+        self,
+        system: System | str,
+        head: str = "direct",
+        drive: str | None = None,
+        *,
+        structure: str | None = None,
+        rank: int | None = None,
+        initial: str | None = None,
+        root: str | None = None,
+        window: int | None = None,
+        width: int | None = None,
+        root_width: int | None = None,
+        state_size: int | None = None,
+        forgetting: float | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.system = as_system(system)
+        self.settings = check_settings(
+            head=head,
+            drive=drive,
+            structure=structure,
+            rank=rank,
+            initial=initial,
+            root=root,
+            window=window,
+            width=width,
+            root_width=root_width,
+            state_size=state_size,
+            forgetting=forgetting,
+            dtype=dtype,
+        )
+        self.network: Network | None = None
+        self.facts: TrainingFacts | None = None
+        _check_system(self.system, self.settings)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model can estimate (the regression head always can)."""
+        return self.settings.head == "regression" or self.facts is not None
+
+    @property
+    def root(self) -> str:
+        """How outputs are predicted: "solution", "step" or "rollout"."""
+        if self.settings.root != "auto":
+            return self.settings.root
+        if self.system.has_solution:
+            return "solution"
+        outputs = self.system.output_names if self.facts is None else self.facts.outputs
+        observed = self.system.observes_all_states and len(outputs) == len(self.system.states)
+        return "step" if observed else "rollout"
+
+    def build(self, facts: TrainingFacts, coordinates: Coordinates, *, seed: int) -> Network:
+        """Make the network for what the training data hold, drawn from the seed."""
+        self.facts = facts
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = Network(
+                self.settings,
+                coordinates,
+                len(facts.outputs),
+                len(self.system.inputs),
+                logarithmic=facts.distribution == "lognormal",
+            )
+        return self.network
+
+    def discard(self) -> None:
+        """Forget what was built and trained."""
+        self.network, self.facts = None, None
+
+    def built(self) -> tuple[Network, TrainingFacts]:
+        """Return network and facts, or say that there are none yet."""
+        if self.network is None or self.facts is None:
+            raise UsageError(
+                f"the model of {self.system.name} is not trained yet; call "
+                "train(model, data) with data from simulate, or load one with WarpPhys.load"
+            )
+        return self.network, self.facts
+
+    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
+        """Return the memory of sensors before their first sample; its size never grows.
+
+        Args:
+            sensors: How many there are.
+            dtype: What the steps compute in. With torch.float32 they take about half the time and
+                the memory half the space; estimates then differ from those of `estimate` in the
+                sixth or seventh digit. The regression head has torch.float64 alone.
+        """
+        return stream_start(self, sensors, dtype)
+
+    def step(
+        self, state: Stream, times: Any, observed: Any, inputs: Any = None
+    ) -> tuple[Stream, StreamEstimate]:
+        """Take in one new sample of every sensor.
+
+        Args:
+            state: From `init_state` or the last step.
+            times: (N,) or a number, in the system's time unit.
+            observed: (N, O), NaN where missing, in the order the model was trained on.
+            inputs: (N, I), where the system has inputs.
+
+        Returns:
+            The new memory, and the estimate at this sample: what `estimate` gives for the record
+            so far.
+
+        Example:
+            >>> from warp_phys.systems import LotkaVolterra
+            >>> model = WarpPhys(LotkaVolterra(), head="regression")
+            >>> state = model.init_state()
+            >>> for time, prey, predator in [(0, 10, 5), (0.1, 10.2, 5.1), (0.2, 10.5, 5.2)]:
+            ...     state, now = model.step(state, time, [[prey, predator]])
+            >>> now.parameters.shape
+            torch.Size([1, 4])
+        """
+        return stream_step(self, state, times, observed, inputs)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the trained model as safetensors with a JSON header.
+
+        Raises:
+            UsageError: The model is not trained, or the name does not end in .safetensors.
+            OutputExistsError: The file exists and `overwrite` is off.
+        """
+        network, facts = self.built()
+        header = {
+            "kind": "WarpPhys",
+            "system": self.system.name,
+            "system_options": self.system.options,
+            "parameters": list(self.system.parameter_names),
+            "settings": self.settings.to_json(),
+            "facts": facts.to_json(),
+            "coordinates": network.coordinates.to_json(),
+        }
+        write_model(path, network.state_dict(), header, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, system: System | None = None) -> WarpPhys:
+        """Read a model written by `save`; nothing in the file is executed.
+
+        Args:
+            path: The file.
+            system: Needed for a system of the user's own: the file holds its name, not its code.
+
+        Raises:
+            SchemaError: The file is not a model of this class, or of another system.
+        """
+        tensors, header = read_model(path, "WarpPhys")
+        known = find_system(header, system, path)
+        model = cls(known, **_arguments(header["settings"]))
+        facts = TrainingFacts.from_json(header["facts"])
+        entries = [Coordinate.from_json(entry) for entry in header["coordinates"]]
+        network = model.build(facts, Coordinates(known, entries, len(facts.outputs)), seed=0)
+        network.for_inference()
+        network.load_state_dict(tensors)
+        return model
+
+    def __repr__(self) -> str:
+        chosen = self.settings
+        state = "nothing to train"
+        if chosen.head != "regression":
+            state = "not trained yet"
+            if self.facts is not None:
+                state = f"trained on {self.facts.trajectories} records"
+        return (
+            f"WarpPhys({self.system.name}, head={chosen.head}, drive={chosen.drive}, "
+            f"structure={chosen.structure}, {state})"
+        )
+
+
+def _check_system(system: System, settings: Settings) -> None:
+    if settings.head == "regression":
+        if system.affine_form is None:
+            raise UsageError(
+                "the regression head needs a right-hand side that is affine in coordinates of the "
+                f"parameters; that of {system.name} is not: declare its linear_form, or use "
+                "head='direct'"
+            )
+        if not system.observes_all_states:
+            raise UsageError(
+                f"the regression head needs every state observed, {system.name} observes "
+                f"{', '.join(system.output_names)}; use head='direct'"
+            )
+        supports = [state.support for state in system.states]
+        if settings.drive == "log_difference" and "positive" not in supports:
+            raise UsageError(
+                f"drive='log_difference' needs a state that is positive by nature, and none of "
+                f"{system.name} is declared so; use drive='difference'"
+            )
+    if settings.root == "solution" and not system.has_solution:
+        raise UsageError(
+            f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
+        )
+    if settings.root == "step" and not system.observes_all_states:
+        raise UsageError(
+            f"root='step' starts from the previous observed state, and {system.name} does not "
+            "observe its states; use root='rollout'"
+        )
+
+
+def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
+    # The first two follow from the others; the last is of `Warp` alone.
+    not_given = ("stable", "decay", "frequencies")
+    return {name: value for name, value in settings.items() if name not in not_given}

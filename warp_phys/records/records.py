@@ -1,0 +1,195 @@
+"""Records: what was measured, as tensors a model can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.records.forcing import Doses, InputTable, read_doses, read_table
+from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.checks import check_dataset
+
+
+@dataclass(frozen=True)
+class Records:
+    """N measured trajectories of up to T samples.
+
+    Attributes:
+        observed: (N, T, O), NaN where missing, in the unit of each output.
+        times: (N, T), NaN behind the last sample of a shorter trajectory, in the time unit.
+        inputs: (N, T, I), known inputs at the samples.
+        outputs: Names of the O outputs.
+        labels: The trajectories' labels, for messages and results.
+        own_grids: Whether the data set gave each trajectory its own times.
+        table: The inputs at times of their own, where `inputs` do not say all of them.
+        doses: What states rose by, and when; None where there are none.
+    """
+
+    observed: Tensor
+    times: Tensor
+    inputs: Tensor
+    outputs: tuple[str, ...]
+    labels: tuple[Any, ...]
+    own_grids: bool
+    table: InputTable | None = None
+    doses: Doses | None = None
+
+    @property
+    def valid(self) -> Tensor:
+        """(N, T) bool: where there is a sample at all, rather than padding."""
+        return self.times.isfinite()
+
+    @property
+    def seen(self) -> Tensor:
+        """(N, T, O) bool: where a value was measured."""
+        return self.observed.isfinite()
+
+    @property
+    def elapsed(self) -> Tensor:
+        """(N, T) time since each trajectory's first sample; padding repeats the last."""
+        start = self.times[:, :1]
+        held = torch.where(self.valid, self.times - start, torch.zeros_like(self.times))
+        return held.cummax(dim=1).values
+
+    def __len__(self) -> int:
+        return self.observed.shape[0]
+
+    def select(self, index: Tensor | slice) -> Records:
+        """Return some of the trajectories."""
+        labels = (
+            self.labels[index]
+            if isinstance(index, slice)
+            else tuple(self.labels[i] for i in index.tolist())
+        )
+        return Records(
+            self.observed[index],
+            self.times[index],
+            self.inputs[index],
+            self.outputs,
+            labels,
+            self.own_grids,
+            None if self.table is None else self.table.select(index),
+            None if self.doses is None else self.doses.select(index),
+        )
+
+
+def read_records(
+    dataset: xr.Dataset,
+    system: System | None,
+    outputs: tuple[str, ...] | None = None,
+    *,
+    empty: bool = False,
+    outside: bool = False,
+) -> Records:
+    """Return the records of a data set, checked against the system.
+
+    Args:
+        dataset: `observed` on a shared or on own time grids, see the data schema.
+        system: Whose outputs and inputs they are; None takes any outputs.
+        outputs: The outputs a model was trained on, in its order; None takes what is there.
+        empty: Whether a trajectory may be without a single value.
+        outside: Whether the caller knows what to do with doses and tables of inputs.
+
+    Raises:
+        SchemaError: The data set does not follow the schema, or lacks an output or input.
+        UsageError: The times do not increase, a trajectory has no valid sample, an input is
+            missing, or there are doses or tables of inputs that the caller knows nothing of.
+    """
+    dataset = as_batch(dataset)
+    check_dataset(dataset, needs=("observed",), system=system)
+    names = tuple(str(name) for name in dataset["output"].values)
+    wanted = names if outputs is None else outputs
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise SchemaError(
+            f"the model reads the outputs {', '.join(wanted)}, the data set has "
+            f"{', '.join(names)}; train a model with head='direct' on what is observed"
+        )
+    observed = _tensor(dataset["observed"].sel(output=list(wanted)))
+    count, samples = observed.shape[:2]
+    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
+    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    times = times.expand(count, samples).clone() if times.ndim == 1 else times
+    labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
+    labels = labels or tuple(range(count))
+    table = None if system is None else read_table(dataset, system, labels)
+    doses = None if system is None else read_doses(dataset, system, labels)
+    if not outside and (table is not None or doses is not None):
+        what = "doses" if doses is not None else "a table of inputs with times of its own"
+        raise UsageError(
+            f"the records have {what}, which only simulate(...) and fit(...) know of: a model "
+            "would be led by them to wrong parameters without a word; use fit(system, data)"
+        )
+    records = Records(
+        observed=observed,
+        times=times,
+        inputs=_inputs(dataset, system, table, times),
+        outputs=tuple(wanted),
+        labels=labels,
+        own_grids="sample" in dataset.dims,
+        table=table,
+        doses=doses,
+    )
+    if not empty:
+        _check_seen(records)
+    _check_inputs(records)
+    return records
+
+
+def as_batch(dataset: xr.Dataset) -> xr.Dataset:
+    """Accept one trajectory picked out with `isel(trajectory=0)`; leave all else as it is."""
+    if not isinstance(dataset, xr.Dataset) or "trajectory" in dataset.dims:
+        return dataset
+    batch = dataset.expand_dims("trajectory")
+    time = dataset.coords.get("time")
+    if time is None or "sample" not in time.dims:
+        return batch
+    return batch.assign_coords(time=time.expand_dims("trajectory"))
+
+
+def _tensor(array: xr.DataArray) -> Tensor:
+    dims = ["trajectory", "sample" if "sample" in array.dims else "time", array.dims[-1]]
+    values = np.array(array.transpose(*dims).values, dtype=np.float64)
+    return torch.as_tensor(np.where(np.isfinite(values), values, np.nan))
+
+
+def _inputs(
+    dataset: xr.Dataset, system: System | None, table: InputTable | None, times: Tensor
+) -> Tensor:
+    if system is None or not system.inputs:
+        return torch.zeros(*times.shape, 0, dtype=torch.float64)
+    if table is not None:
+        return table.at(system, times)
+    if "inputs" not in dataset:
+        raise SchemaError(
+            f"the system {system.name} needs its inputs ({', '.join(system.input_names)}) as the "
+            "variable 'inputs' (trajectory, time, input); simulate(..., inputs=...) writes it"
+        )
+    return _tensor(dataset["inputs"].sel(input=list(system.input_names)))
+
+
+def _check_inputs(records: Records) -> None:
+    unknown = ~records.inputs.isfinite().all(dim=-1) & records.valid
+    if unknown.any():
+        row, sample = unknown.nonzero()[0].tolist()
+        raise UsageError(
+            f"the inputs of trajectory {records.labels[row]} are missing at sample {sample}; they "
+            "must be known at every sample, so fill the gap or drop the sample"
+        )
+
+
+def _check_seen(records: Records) -> None:
+    empty = ~records.seen.any(dim=-1).any(dim=-1)
+    if empty.any():
+        first = int(empty.nonzero()[0])
+        raise UsageError(
+            f"trajectory {records.labels[first]} has no valid sample of "
+            f"{', '.join(records.outputs)} ({int(empty.sum())} such of {len(records)}); "
+            "drop it: data.isel(trajectory=...)"
+        )

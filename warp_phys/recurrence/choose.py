@@ -1,0 +1,104 @@
+"""Which way evaluates the recurrence fastest, by the structure of A and the device."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from warp_phys.recurrence.kernels import complex_diagonal as _turning
+from warp_phys.recurrence.kernels import diagonal as _diagonal
+from warp_phys.recurrence.kernels import small as _small
+from warp_phys.recurrence.kernels import triton_launch as _triton_launch
+from warp_phys.recurrence.kernels.library import SCALARS
+from warp_phys.recurrence.modes.identity import identity_recurrence
+from warp_phys.recurrence.modes.in_place import in_place_dense, in_place_diagonal
+from warp_phys.recurrence.modes.low_rank import DiagonalEngine, chunk_length, low_rank
+from warp_phys.recurrence.modes.scan import scan
+from warp_phys.recurrence.modes.step_by_step import recurrent
+from warp_phys.recurrence.transforms import transformed
+from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
+from warp_phys.recurrence.transitions.transitions import (
+    Dense,
+    Diagonal,
+    DiagonalPlusLowRank,
+    Identity,
+    Transition,
+)
+
+# Below, a step at a time is faster than chunks for a diagonal plus low rank.
+_SHORTEST_CHUNK = 16
+
+
+def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    """The states (N, T, D) by the fastest way there is.
+
+    The way follows from the structure and size of A, T, dtype and device, never from N: a sequence
+    is computed in the same way alone and in any batch. (On a GPU N decides into how many chunks
+    time is cut, so that alone and in a batch differ by rounding.)
+
+    Args:
+        structure: A.
+        B: (D, d).
+        inputs: (N, T, d), T at least 1.
+        initial: (N, D), or (D,) expanded.
+    """
+    if isinstance(structure, Identity):
+        return identity_recurrence(B, inputs, initial)
+    if not _suits_kernels(structure, B, inputs, initial):
+        return _differentiable(structure, inputs @ B.mT, initial)
+    if isinstance(structure, Diagonal):
+        return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
+    if isinstance(structure, Dense):
+        return _dense(structure.matrix, B, inputs, initial)
+    if isinstance(structure, DiagonalPlusLowRank):
+        return _low_rank(structure, B, inputs, initial)
+    if isinstance(structure, ComplexDiagonal) and B.is_cpu and _turning.available(B.dtype):
+        return _turning.turning_recurrence(structure.real, structure.imag, B, inputs, initial)
+    return _differentiable(structure, inputs @ B.mT, initial)
+
+
+def _diagonal_engine(size: int, like: Tensor) -> DiagonalEngine:
+    if like.is_cpu:
+        if size <= _small.LARGEST and _small.available():
+            return _small.small_diagonal
+        if _diagonal.available(like.dtype):
+            return _diagonal.diagonal_recurrence
+    elif _triton_launch.triton_available(like.device):
+        from warp_phys.recurrence.kernels.triton_diagonal import triton_diagonal
+
+        return triton_diagonal
+    return in_place_diagonal
+
+
+def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if len(matrix) <= _small.LARGEST:
+        if B.is_cpu and _small.available():
+            return _small.small_dense(matrix, B, inputs, initial)
+        if not B.is_cpu and _triton_launch.triton_available(B.device):
+            from warp_phys.recurrence.kernels.triton_dense import triton_dense
+
+            return triton_dense(matrix, B, inputs, initial)
+    return in_place_dense(matrix, B, inputs, initial)
+
+
+def _low_rank(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if structure.size <= _small.LARGEST:
+        return _dense(structure.to_dense(), B, inputs, initial)
+    chunk = chunk_length(structure)
+    if chunk < _SHORTEST_CHUNK:
+        return recurrent(structure, inputs @ B.mT, initial)
+    engine = _diagonal_engine(structure.size, B)
+    return low_rank(structure, B, inputs, initial, min(chunk, inputs.shape[1]), engine)
+
+
+def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
+    """In PyTorch's own operations: the scan for few states and long series, where it pays."""
+    small = structure.elementwise and structure.size <= _small.LARGEST
+    evaluate = scan if small and driven.shape[1] >= 128 else recurrent
+    return evaluate(structure, driven, initial)
+
+
+def _suits_kernels(structure: Transition, *others: Tensor) -> bool:
+    """Whether addresses may be handed out: plain numbers, and nobody who follows operations."""
+    if transformed() or others[0].dtype not in SCALARS or others[0].is_meta:
+        return False
+    return not any(value.is_neg() for value in (*structure.tensors().values(), *others))

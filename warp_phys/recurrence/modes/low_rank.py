@@ -1,0 +1,123 @@
+"""The recurrence with A = diag(a) + U V^T: the few numbers V^T theta first, then all states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from warp_phys.recurrence.transitions.transitions import Diagonal, DiagonalPlusLowRank
+
+DiagonalEngine = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+# Steps to a chunk, and the size of the triangular systems solved for each.
+_LONGEST = 128
+_UNKNOWNS = 512
+
+# How much a diagonal beyond 1 may grow over a chunk: rounding grows as much.
+_GROWTH = 16.0
+
+
+def chunk_length(transition: DiagonalPlusLowRank) -> int:
+    """How many steps may be taken at once: few where the diagonal grows, or has many factors."""
+    rank = transition.left.shape[1]
+    longest = min(_LONGEST, _UNKNOWNS // max(1, rank))
+    largest = float(transition.diagonal.detach().abs().max())
+    if largest > 1.0:
+        longest = min(longest, int(math.log(_GROWTH) / math.log(largest)))
+    return max(longest, 1) if math.isfinite(largest) else 1
+
+
+def low_rank(
+    transition: DiagonalPlusLowRank,
+    B: Tensor,
+    inputs: Tensor,
+    initial: Tensor,
+    chunk: int,
+    diagonal: DiagonalEngine,
+) -> Tensor:
+    r"""The states (N, T, D), in chunks of C steps.
+
+    With z_t = V^T theta_{t-1}, theta_t = a theta_{t-1} + [B, U] [u_t; z_t] has a diagonal A. In a
+    chunk that starts from s, with kernels over lags that all sequences share,
+
+        z_t = V^T a^t s + sum_{k < t} V^T a^(t-1-k) (B u_k + U z_k),    t = 0, ..., C - 1,
+
+    a triangular system of size C r. The next chunk starts from what [u; z] make of s. When the
+    starts of all chunks and all z are known, the chunks are independent sequences of a diagonal
+    recurrence.
+
+    Args:
+        transition: A.
+        B: (D, d).
+        inputs: (N, T, d).
+        initial: (N, D).
+        chunk: C, from `chunk_length`.
+        diagonal: Evaluates the recurrence with a diagonal A.
+    """
+    batch, length, width = inputs.shape
+    size = transition.size
+    chunks = -(-length // chunk)
+    blocks = pad(inputs, (0, 0, 0, chunks * chunk - length)).reshape(batch, chunks, chunk, width)
+    both = torch.cat([B, transition.left], dim=1)
+    lags = _Lags(transition, both, chunk, width)
+    start, starts, feedback = initial, [], []
+    for number, block in enumerate(blocks.unbind(1)):
+        starts.append(start)
+        feedback.append(lags.feedback(start, block))
+        if number < chunks - 1:
+            start = lags.end(start, torch.cat([block, feedback[-1]], dim=-1))
+    driven = torch.cat([blocks, torch.stack(feedback, 1)], dim=-1).flatten(0, 1)
+    states = diagonal(transition.diagonal, both, driven, torch.stack(starts, 1).flatten(0, 1))
+    return states.reshape(batch, chunks * chunk, size)[:, :length]
+
+
+class _Lags:
+    """What a chunk's inputs and start do to V^T theta and to its end, for every lag.
+
+    Attributes:
+        length: C.
+    """
+
+    def __init__(
+        self, transition: DiagonalPlusLowRank, both: Tensor, chunk: int, width: int
+    ) -> None:
+        diagonal = Diagonal(transition.diagonal)
+        rank = transition.left.shape[1]
+        self._shape = (chunk, rank)
+        # (C, r, D) rows of V^T a^t, and (C, r, d + r) of V^T a^t [B, U].
+        self._rows = diagonal.orbit(transition.right.mT, chunk)
+        kernel = self._rows @ both
+        self._direct = _lower_blocks(kernel[..., :width])
+        eye = torch.eye(chunk * rank, dtype=both.dtype, device=both.device)
+        self._system = eye - _lower_blocks(kernel[..., width:])
+        # (C, d + r, D) of a^(C-1-t) [B, U]^T, and a^C.
+        self._to_end = diagonal.orbit(both.mT, chunk).flip(0).flatten(0, 1)
+        self._leap = transition.diagonal**chunk
+
+    def feedback(self, start: Tensor, block: Tensor) -> Tensor:
+        """Return z (N, C, r) of a chunk from its start (N, D) and inputs (N, C, d)."""
+        # The zeros of a triangular matrix would carry what is not finite to earlier steps; it
+        # reaches the later ones through the diagonal recurrence.
+        finite = torch.where(block.isfinite(), block, 0.0)
+        known = start @ self._rows.flatten(0, 1).mT + finite.flatten(1) @ self._direct.mT
+        solved = torch.linalg.solve_triangular(
+            self._system, known.mT, upper=False, unitriangular=True
+        )
+        return solved.mT.unflatten(1, self._shape)
+
+    def end(self, start: Tensor, driven: Tensor) -> Tensor:
+        """Return theta after the chunk, (N, D), from [u; z] (N, C, d + r)."""
+        return torch.addmm(self._leap * start, driven.flatten(1), self._to_end)
+
+
+def _lower_blocks(kernel: Tensor) -> Tensor:
+    """The strictly lower block Toeplitz matrix (C r, C k) of kernels (C, r, k) over lags from 1."""
+    length, rank, width = kernel.shape
+    shifted = torch.cat([kernel.new_zeros(length + 1, rank, width), kernel[:-1]])
+    step = torch.arange(length, device=kernel.device)
+    blocks = shifted[length + step[:, None] - step]  # (C, C, r, k): the kernel of lag t - k
+    return blocks.permute(0, 2, 1, 3).reshape(length * rank, length * width)

@@ -1,0 +1,63 @@
+"""The recurrence in logarithmic depth: chunks side by side, then what they carry on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from warp_phys.recurrence.modes.step_by_step import recurrent
+from warp_phys.recurrence.transitions.transitions import Transition
+
+# Steps to a chunk. Does not change a result beyond rounding.
+_CHUNK = 16
+
+
+def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
+    """The states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D), in O(log T) depth.
+
+    With C steps to a chunk, the state at the end of chunk m obeys the same recurrence with A^C,
+    driven by what chunk m reaches from a zero start. That recurrence, T / C long, is a scan again.
+    """
+    batch, length, size = driven.shape
+    if length <= _CHUNK:
+        return recurrent(structure, driven, initial)
+    # The powers and what is carried are kept in float64 whatever the dtype: the rounding of A^C is
+    # amplified T / C times, and there are few of them.
+    leap = structure.to(torch.float64).power(_CHUNK)
+    if not leap.isfinite():
+        # A^C overflows although the states may not (a zero start, zero inputs): inf * 0 is wrong.
+        return recurrent(structure, driven, initial)
+    chunks = -(-length // _CHUNK)
+    padded = pad(driven, (0, 0, 0, chunks * _CHUNK - length))
+    blocks = padded.view(batch * chunks, _CHUNK, size)
+
+    def reached(starts: Tensor) -> Tensor:
+        """The ends of all chunks but the last, (M, chunks - 1, D)."""
+        state = starts.view(-1, size)
+        for driven_t in blocks.unbind(1):
+            state = structure.step(state, driven_t)
+        return state.view(batch, chunks, size)[:, :-1]
+
+    def carried(ends: Tensor, first: Tensor) -> Tensor:
+        """The starts of all chunks, (M, chunks, D)."""
+        later = scan(leap, ends.double(), first.double()).to(driven.dtype)
+        return torch.cat([first[:, None], later], dim=1)
+
+    starts = carried(reached(driven.new_zeros(batch, chunks, size)), initial)
+    if not structure.elementwise:
+        # For a non-normal A the rounding of A^C alone can spoil the carry. What the chunks really
+        # reach tells by how much, and that error is carried by the same recurrence.
+        starts = starts + carried(reached(starts) - starts[:, 1:], torch.zeros_like(initial))
+    states = recurrent(structure, blocks, starts.view(-1, size)).view(batch, chunks, _CHUNK, size)
+    if not (structure.elementwise or _joined(states.detach(), starts.detach())):
+        return recurrent(structure, driven, initial)
+    return states.view(batch, chunks * _CHUNK, size)[:, :length]
+
+
+def _joined(states: Tensor, starts: Tensor) -> bool:
+    """Whether every chunk of states (M, chunks, C, D) ends where the next starts, to rounding."""
+    jump = (states[:, :-1, -1] - starts[:, 1:]).abs().amax(-1)
+    largest = states[:, :-1].abs().amax((2, 3))
+    rounding = 1000 * torch.finfo(states.dtype).eps * largest
+    return bool(((jump <= rounding) & largest.isfinite()).all())

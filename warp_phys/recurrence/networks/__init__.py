@@ -1,0 +1,1 @@
+"""Networks whose weights are the states of a recurrence, evaluated without forming them."""

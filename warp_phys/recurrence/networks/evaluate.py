@@ -1,0 +1,81 @@
+"""Perceptrons whose weights are given, each with a point of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from warp_phys.recurrence.derivatives import differentiable_gradients
+from warp_phys.recurrence.transforms import through_graph, transformed
+
+Shapes = Sequence[tuple[int, int]]
+"""(out, in) of every layer; weights and bias of one lie behind those of the last."""
+
+
+def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
+    """Outputs (..., out) of perceptrons of weights theta (..., D) at points (..., in).
+
+    Args:
+        shapes: (out, in) of every layer; tanh between them.
+        theta: (..., D).
+        points: (..., in), its leading axes those of theta or broadcast against them.
+    """
+    if theta.shape[:-1] != points.shape[:-1] or transformed():
+        return _hidden(shapes, theta, points)[-1]
+    outputs: Tensor = _Evaluated.apply(shapes, theta, points)
+    return outputs
+
+
+class _Evaluated(torch.autograd.Function):
+    """Writes the gradient by theta once, where PyTorch adds up one array for every slice of it."""
+
+    @staticmethod
+    def forward(ctx: Any, shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
+        hidden = _hidden(shapes, theta, points)
+        ctx.shapes = shapes
+        ctx.save_for_backward(theta, *hidden[:-1])
+        return hidden[-1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        shapes, (theta, *hidden) = ctx.shapes, ctx.saved_tensors
+        needed = ctx.needs_input_grad[1:]
+        if through_graph(gradient):
+
+            def reference(theta: Tensor, points: Tensor) -> Tensor:
+                return _hidden(shapes, theta, points)[-1]
+
+            tensors = theta, hidden[0]
+            return (None, *differentiable_gradients(reference, tensors, gradient, needed))
+        to_theta = theta.new_empty(theta.shape)
+        parts = zip(_layers(shapes, theta), _layers(shapes, to_theta), hidden, strict=True)
+        for layer, ((weight, _), (to_weight, to_bias), before) in reversed(list(enumerate(parts))):
+            torch.mul(gradient.unsqueeze(-1), before.unsqueeze(-2), out=to_weight)
+            to_bias.copy_(gradient)
+            if layer or needed[1]:
+                gradient = (gradient.unsqueeze(-2) @ weight).squeeze(-2)
+            if layer:
+                gradient = gradient * (1 - before * before)
+        return None, to_theta if needed[0] else None, gradient if needed[1] else None
+
+
+def _hidden(shapes: Shapes, theta: Tensor, points: Tensor) -> list[Tensor]:
+    """What enters each layer, and the outputs."""
+    values = [points]
+    for layer, (weight, bias) in enumerate(_layers(shapes, theta)):
+        before = (weight @ values[-1].unsqueeze(-1)).squeeze(-1) + bias
+        values.append(torch.tanh(before) if layer < len(shapes) - 1 else before)
+    return values
+
+
+def _layers(shapes: Shapes, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views of theta (..., D) as the weights (..., out, in) and bias (..., out) of each layer."""
+    offset = 0
+    for out, into in shapes:
+        middle = offset + out * into
+        weight = theta[..., offset:middle].unflatten(-1, (out, into))
+        offset = middle + out
+        yield weight, theta[..., middle:offset]

@@ -1,0 +1,1 @@
+"""Structures of A: what each stores and how it acts on a state."""

@@ -1,0 +1,177 @@
+"""Axes: made, drawn on and given a legend, in colors that color-blind readers tell apart."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warp_phys.results.pick import Floats
+from warp_phys.systems.errors import UsageError, WarpPhysError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# M. Okabe and K. Ito, Color Universal Design (2008), its pale yellow left out.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+NEUTRAL = "#4D4D4D"
+
+_GRID = "#D9D9D9"
+_BAND_ALPHA = 0.28
+_OUTER_BAND_ALPHA = 0.12
+
+
+class MissingExtraError(WarpPhysError, ImportError):
+    """An optional library is not installed."""
+
+
+def require_matplotlib() -> None:
+    """Raise MissingExtraError where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError(
+            'plots need matplotlib, which is not installed: pip install "warp-phys[plot]"'
+        )
+
+
+def given_or_new(ax: Axes | None) -> Axes:
+    """Return the axes given, or one on a new figure of pyplot's."""
+    return new_axes(1)[0] if ax is None else given_axes(ax, 1)[0]
+
+
+def given_axes(axes: Any, count: int) -> list[Axes]:
+    """Return as many matplotlib axes as needed: those in a list or array, or a lone one.
+
+    Raises:
+        UsageError: They are too few or too many, or something else.
+    """
+    require_matplotlib()
+    from matplotlib.axes import Axes
+
+    flat = list(np.asarray(axes, dtype=object).ravel())
+    if len(flat) != count:
+        raise UsageError(f"expected {count} axes, one for each panel, got {len(flat)}")
+    for ax in flat:
+        if not isinstance(ax, Axes):
+            raise UsageError(f"expected matplotlib Axes, got {type(ax).__name__}")
+    return flat
+
+
+def columns_for(count: int) -> int:
+    """Return how many columns hold so many panels."""
+    return 2 if count == 4 else min(count, 3)
+
+
+def new_axes(count: int) -> list[Axes]:
+    """Return axes on a new figure of pyplot's, in rows."""
+    require_matplotlib()
+    from matplotlib import pyplot
+
+    columns = columns_for(count)
+    rows = -(-count // columns)
+    width, height = (6.4, 4.0) if count == 1 else (3.7 * columns, 2.5 * rows)
+    figure = pyplot.figure(figsize=(width, height), layout="constrained")
+    return add_panels(figure, 0, count)
+
+
+def add_panels(figure: Figure, wide: int, narrow: int) -> list[Axes]:
+    """Return axes on a figure: some over its whole width, then others in columns."""
+    columns = columns_for(narrow) if narrow else 1
+    rows = wide + -(-narrow // columns)
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[row, :]) for row in range(wide)]
+    axes += [
+        figure.add_subplot(grid[wide + index // columns, index % columns])
+        for index in range(narrow)
+    ]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(color=_GRID, linewidth=0.6)
+        ax.set_axisbelow(True)
+    return axes
+
+
+def draw_points(ax: Axes, times: Floats, values: Floats, index: int) -> None:
+    """Draw what was observed, missing values left out."""
+    ax.plot(
+        times,
+        values,
+        linestyle="none",
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=4.5,
+        markerfacecolor=COLORS[index % len(COLORS)],
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        zorder=3,
+    )
+
+
+def draw_line(ax: Axes, times: Floats, values: Floats, index: int, *, thin: bool = False) -> None:
+    """Draw a curve; a lone value as a dash."""
+    lone = np.isfinite(values).sum() == 1
+    ax.plot(
+        times,
+        values,
+        color=COLORS[index % len(COLORS)],
+        linewidth=1.0 if thin else 1.8,
+        marker="_" if lone else "",
+        markersize=10,
+    )
+
+
+def draw_band(
+    ax: Axes, times: Floats, ends: tuple[Floats, Floats], index: int, *, outer: bool = False
+) -> None:
+    """Draw a band between its lower and upper ends; a lone one as a bar."""
+    lower, upper = ends
+    known = np.isfinite(times) & np.isfinite(lower) & np.isfinite(upper)
+    color = COLORS[index % len(COLORS)]
+    alpha = _OUTER_BAND_ALPHA if outer else _BAND_ALPHA
+    if known.sum() == 1:
+        ax.vlines(
+            times[known], lower[known], upper[known], colors=color, alpha=alpha, linewidth=8.0
+        )
+    elif known.any():
+        ax.fill_between(times, lower, upper, where=known, color=color, alpha=alpha, linewidth=0)
+
+
+def key_band(ax: Axes, label: str, color: str, *, outer: bool = False) -> None:
+    """Add a band to what the legend explains."""
+    alpha = _OUTER_BAND_ALPHA if outer else _BAND_ALPHA
+    add_key(ax, label, color=color, alpha=alpha, linewidth=8.0)
+
+
+def key_points(ax: Axes, label: str, color: str, marker: str = "o") -> None:
+    """Add points to what the legend explains."""
+    add_key(ax, label, color=color, linestyle="none", marker=marker, markersize=4.5)
+
+
+def add_key(ax: Axes, label: str, **style: Any) -> None:
+    """Add an entry to what the legend explains, unless it is there already."""
+    if label not in ax.get_legend_handles_labels()[1]:
+        ax.plot([], [], label=label, **style)
+
+
+def refresh_legend(ax: Axes, *, columns: int = 2) -> None:
+    """Draw the legend above the axes, where it hides nothing, in rows of equal length."""
+    count = len(ax.get_legend_handles_labels()[1])
+    if count:
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            borderaxespad=0.3,
+            ncols=-(-count // -(-count // columns)),
+            frameon=False,
+            fontsize="small",
+        )
+
+
+def mark_whole_numbers(ax: Axes, times: Floats) -> None:
+    """Put ticks of time on whole numbers where all times are: years, days, counts."""
+    known = times[np.isfinite(times)]
+    if known.size > 1 and np.ptp(known) >= 3 and (known == np.round(known)).all():
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))

@@ -1,0 +1,142 @@
+"""A fit in print, as people know it from lmfit: statistics, variables, correlations, warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from warp_phys.fitting.result.read import as_fit, flags
+from warp_phys.results.pick import trajectory_labels, trajectory_position, unit_of
+from warp_phys.results.summary.numbers import with_unit
+from warp_phys.results.summary.overview import overview
+from warp_phys.results.summary.variables import correlations, variables
+from warp_phys.results.summary.warnings import warnings_of
+
+_CORRELATED = 0.1
+
+
+def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
+    """Return a fit as text, in the form that lmfit made familiar.
+
+    Error bars stand only beside what the data determine: what they do not, what ran to the end of
+    its support and what was known is marked as such, and said in words under `Warnings`.
+
+    Args:
+        fit: What `fit` returned, or `load` read back.
+        trajectory: Its position as a number, or its label as text. None gives the only one, or
+            an overview of all of them: how the fits ended, median and quartiles of each parameter.
+
+    Returns:
+        The text; print it.
+
+    Raises:
+        SchemaError: The data set is not what `fit` returned.
+        UnknownNameError: No trajectory has this label.
+        UsageError: There is no such position.
+
+    Example:
+        >>> from warp_phys import fit
+        >>> from warp_phys.data_gen import simulate
+        >>> data = simulate("pendulum", n=2, times=np.arange(0.0, 6.0, 0.1), noise=0.01, seed=0)
+        >>> fitted = fit("pendulum", data)
+        >>> print(summary(fitted, 0).splitlines()[0])
+        [[Fit of pendulum, trajectory 0]]
+        >>> print(summary(fitted).splitlines()[0])
+        [[Fit of pendulum, 2 trajectories]]
+    """
+    fitted = as_fit(fit)
+    if trajectory is None and fitted.sizes["trajectory"] > 1:
+        return overview(fitted)
+    position = trajectory_position(fitted, 0 if trajectory is None else trajectory)
+    one = fitted.isel(trajectory=position)
+    name, label = fitted.attrs["system"], trajectory_labels(fitted)[position]
+    level = f"{100.0 * float(fitted.attrs['band_level']):g} %"
+    notes = {
+        "Variables": f" value +/- standard error (relative)  [{level} interval]",
+        "Correlations": f" (unreported correlations are < {_CORRELATED:g})",
+    }
+    parts: list[tuple[str, list[str]]] = [
+        (f"Fit of {name}, trajectory {label}", []),
+        ("Fit statistics", _statistics(one)),
+        ("Variables", variables(one)),
+        ("Correlations", correlations(one, _CORRELATED)),
+        ("Warnings", warnings_of(one)),
+    ]
+    return "\n".join(
+        line
+        for place, (title, lines) in enumerate(parts)
+        if lines or not place
+        for line in (f"[[{title}]]{notes.get(title, '')}", *(f"    {line}" for line in lines))
+    )
+
+
+def _statistics(one: xr.Dataset) -> list[str]:
+    status = flags(one["status"])[int(one["status"])]
+    rows: list[tuple[str, str]] = [("status", status)]
+    if np.isnan(one["parameters"].values).any():
+        return _aligned(rows)
+    count, unknowns = int(one["value_count"]), one.sizes["estimated"]
+    freedom = float(one["degrees_of_freedom"])
+    rows += [
+        ("values", str(count)),
+        ("unknowns", str(unknowns)),
+        ("degrees of freedom", "infinite: noise known" if math.isinf(freedom) else f"{freedom:g}"),
+        ("iterations", str(int(one["iterations"]))),
+        ("starts", _starts(one)),
+        ("sum of squares", f"{float(one['sum_of_squares']):.6g}" + _scale(one)),
+    ]
+    rows += [(f"noise sd of {name}", text) for name, text in _noise(one)]
+    rows.append(("log likelihood", f"{float(one['log_likelihood']):.6g}"))
+    if not one["estimated_shared"].values.any():
+        rows += _criteria(one, count, unknowns)
+    if "reduced_chi_square" in one:
+        rows.append(("reduced chi-square", f"{float(one['reduced_chi_square']):.6g}"))
+    return _aligned([row for row in rows if not row[1].startswith("nan")])
+
+
+def _starts(one: xr.Dataset) -> str:
+    tried, agreeing, optima = (int(one[name]) for name in ("starts", "starts_agreeing", "optima"))
+    if tried == 1:
+        return "1"
+    return f"{tried}, {agreeing} agreeing, {optima} optim{'um' if optima == 1 else 'a'}"
+
+
+def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
+    names = [str(name) for name in one["output"].values]
+    logarithmic = one.attrs["distribution"] == "lognormal"
+    known = " (given)" if one.attrs["noise"] == "known" else ""
+    return [
+        (
+            name,
+            with_unit(f"{value:.4g}", "" if logarithmic else unit_of("output", one, name))
+            + _scale(one)
+            + known,
+        )
+        for name, value in zip(names, one["noise_sd"].values.tolist(), strict=True)
+    ]
+
+
+def _scale(one: xr.Dataset) -> str:
+    return " (of logarithms)" if one.attrs["distribution"] == "lognormal" else ""
+
+
+def _criteria(one: xr.Dataset, count: int, unknowns: int) -> list[tuple[str, str]]:
+    """Return Akaike's and the Bayesian criterion; unknown noise levels count as unknowns."""
+    levels = {"each": one.sizes["output"], "common": 1}.get(one.attrs["noise"], 0)
+    likelihood = float(one["log_likelihood"])
+    return [
+        ("Akaike criterion", f"{2.0 * (unknowns + levels) - 2.0 * likelihood:.6g}"),
+        (
+            "Bayesian criterion",
+            f"{math.log(max(count, 1)) * (unknowns + levels) - 2.0 * likelihood:.6g}",
+        ),
+    ]
+
+
+def _aligned(rows: Sequence[tuple[str, Any]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    return [f"{name.ljust(width)} = {text}" for name, text in rows]

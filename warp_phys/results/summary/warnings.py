@@ -1,0 +1,51 @@
+"""What a fit warns of, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from warp_phys.fitting.result.read import flags
+
+_REASONS = {
+    "iteration limit": "still moving after the iterations allowed; raise max_iterations, or give "
+    "it a better start",
+    "stalled": "no step lowers the objective, though it is not at an optimum; another start or a "
+    "smaller rtol may help",
+    "diverged": "the model could not be integrated along the record from any start; give starts "
+    "or bounds near the values expected",
+    "too few values": "fewer values than unknowns; fix or share parameters",
+    "invalid data": "no values at all, values that are not positive under log-normal noise, or "
+    "known values or inputs that are not numbers",
+    "out of time": "the time budget ended first",
+}
+
+
+def warnings_of(one: xr.Dataset) -> list[str]:
+    """Return what one trajectory of a fit warns of, a line each."""
+    status = flags(one["status"])[int(one["status"])]
+    fitted = not np.isnan(one["parameters"].values).any()
+    lines = []
+    if int(one["status"]) != 0:
+        lines.append(f"not converged: {_REASONS.get(status, status)}")
+        if fitted:
+            lines.append("the values are those at which it stopped, without error bars")
+    if not fitted:
+        return lines
+    lines += [sentence for sentence in str(one["undetermined"].item()).split("; ") if sentence]
+    lines += misfits(one)
+    tried, agreeing = int(one["starts"]), int(one["starts_agreeing"])
+    if (optima := int(one["optima"])) > 1:
+        lines.append(
+            f"{optima} different optima were found; this is the best, reached by {agreeing} of "
+            f"{tried} starts"
+        )
+    elif tried > 1 and agreeing == 1:
+        lines.append(f"only 1 of {tried} starts reached this optimum")
+    return lines
+
+
+def misfits(one: xr.Dataset) -> list[str]:
+    """Return how the residuals of one trajectory differ from noise."""
+    bits = int(one["misfit"])
+    return [f"misfit: {words}" for bit, words in flags(one["misfit"]).items() if bits & bit]
