@@ -105,7 +105,7 @@ SETTINGS = (
     ),
     Option(
         "sampling",
-        "How parameters and states are drawn: random, sobol or latin_hypercube.",
+        "Sampling design of parameters and states, such as random, sobol or latin_hypercube.",
         "NAME",
         default="random",
     ),
