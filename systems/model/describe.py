@@ -1,4 +1,4 @@
-"""Systems in words: the table that `repr` prints and the longer description."""
+"""Descriptions of systems: the table that `repr` prints, and the longer `describe`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Equations:
     reference: str = ""
     linear_form: LinearForm | None = None
 
-    # What a system's author writes.
+    # Methods that the author of a system writes.
 
     def rhs(self, t: Any, y: Tensor, p: Any) -> Tensor | Sequence[Any]:
         """Return the S time derivatives of the state, each of shape (*batch)."""
@@ -42,7 +42,7 @@ class Equations:
         return y
 
     def initial_state(self, p: Any) -> Sequence[Any] | None:
-        """Return the S initial states where they follow from the parameters, else None."""
+        """Return the S initial states if the parameters determine them, otherwise None."""
         return None
 
     def solution(self, t: Any, y0: Tensor, p: Any) -> Tensor | Sequence[Any]:
@@ -50,10 +50,10 @@ class Equations:
         raise NotImplementedError(f"{type(self).__name__} has no closed form")
 
     def invariants(self, t: Any, y: Tensor, p: Any) -> Mapping[str, Tensor]:
-        """Return what stays constant along every solution, by name."""
+        """Return quantities that are constant along every solution, by name."""
         return {}
 
-    # What the rest of the package calls: tensors in, tensors out.
+    # Methods that the rest of the package calls, on tensors.
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Equations:
 
     @property
     def has_solution(self) -> bool:
-        """Whether the system has a closed form (which knows nothing of external inputs)."""
+        """Whether the system has a closed form; with external inputs it is not used."""
         return type(self).solution is not Equations.solution and not self.inputs
 
     @property
@@ -130,7 +130,7 @@ class Equations:
         return assemble(values, y0, self.state_names, f"{type(self).__name__}.solution")
 
     def initial_state_at(self, parameters: Tensor) -> Tensor | None:
-        """Return the initial states (S, *batch) where the parameters give them, else None."""
+        """Return the initial states (S, *batch) if the parameters determine them, else None."""
         values = self.initial_state(self.namespace(parameters))
         if values is None:
             return None

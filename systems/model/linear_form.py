@@ -23,8 +23,8 @@ class LinearForm:
         names: Names of the coordinates.
         units: Their units.
         to_coordinates: p -> the coordinates, in order.
-        from_coordinates: (q, p) -> parameter name -> value, or None where q does not determine
-            it. Names may be left out.
+        from_coordinates: (q, p) -> parameter name -> value, or None if q does not determine it.
+            Names may be left out.
 
     Example:
         >>> LinearForm(

@@ -1,4 +1,4 @@
-"""The contract of a system: what is declared, what is computed, and in which shapes."""
+"""The base class of every physical model, with its checks, options and affine form."""
 
 from __future__ import annotations
 
@@ -29,31 +29,33 @@ from warp_phys.systems.model.quantities import Output
 class System(Equations):
     r"""A physical model y' = rhs(t, y; p): subclass it, declare what it has, write `rhs`.
 
-    Shapes: S states, O outputs, I inputs, P parameters (all that are declared, in order, the
-    fixed ones included), and any batch shape behind: `y` is (S, \*batch) and unpacks into its
+    Shapes: S states, O outputs, I inputs, P parameters (all that are declared, in order, including
+    fixed ones), followed by any batch shape: `y` is (S, \*batch) and unpacks into its
     states, `p.name` is (\*batch), `t` is (\*batch) or a scalar. All are torch tensors. Use torch
     functions inside, so that derivatives can be taken.
 
     Class attributes:
         time_unit: Unit of time, UDUNITS style.
         states: One `State` for each component, in order.
-        outputs: One `Output` for each observed quantity; the states where not given.
+        outputs: One `Output` for each observed quantity; by default the states.
         inputs: One `Input` for each external input, read as `p.name`.
         parameters: One `Parameter` each, in order.
-        default_initial_state: State name -> number or (low, high). What is left out is 1, or the
-            middle of the state's support where that is an interval.
-        default_times: A time grid, starting at 0, that shows the system well.
+        default_initial_state: State name -> number or (low, high). States left out start at 1, or
+            in the middle of their support if that is an interval.
+        default_times: A time grid that starts at 0 and shows the typical behavior of the system.
         reference: Where the equations come from.
-        linear_form: See `LinearForm`; with it comes the method `linear_rhs(t, y, q, p)`.
+        linear_form: See `LinearForm`; requires the method `linear_rhs(t, y, q, p)`.
 
-    Keyword arguments of an instance change what is known: `Pendulum(g=9.78)` fixes a parameter,
-    `Pendulum(g=None)` frees one that has a range, `Pendulum(g=(9.7, 9.9))` frees it with this one.
+    Keyword arguments of an instance change which parameters are known: `Pendulum(g=9.78)` fixes a
+    parameter, `Pendulum(g=None)` frees one that has a range, `Pendulum(g=(9.7, 9.9))` frees it with
+    a new range.
 
     Raises:
         UsageError: The declaration is inconsistent; the message says where.
 
     Example:
         >>> import torch
+        >>> from warp_phys.systems import Parameter, State
         >>> class Decay(System):
         ...     '''Exponential decay, y' = -rate y.'''
         ...     states = (State("amount", "kg"),)
@@ -88,13 +90,13 @@ class System(Equations):
 
     @cached_property
     def affine_form(self) -> LinearForm | None:
-        """The declared `linear_form`; else q = free parameters where the rhs is affine in them."""
+        """The declared `linear_form`, or q = free parameters if the rhs is affine in them."""
         return find_linear_form(self)
 
     def affine_terms(
         self, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        """Return f0 (S, *batch) and F (S, Q, *batch) of rhs = f0 + F q; None where not affine.
+        """Return f0 (S, *batch) and F (S, Q, *batch) of rhs = f0 + F q; None if not affine.
 
         Only the fixed parameters are read from `parameters` (P, *batch).
         """
@@ -106,7 +108,7 @@ class System(Equations):
         return coordinates_from_parameters(self, self._required_form(), parameters)
 
     def parameters_from_coordinates(self, coordinates: Tensor, parameters: Tensor) -> Tensor:
-        """Return parameters (P, *batch) from q (Q, *batch), NaN where q does not determine them.
+        """Return parameters (P, *batch) from q (Q, *batch); NaN if q does not determine them.
 
         The fixed ones are taken from `parameters` (P, *batch).
         """
@@ -122,7 +124,7 @@ class System(Equations):
             )
         return self.affine_form
 
-    # Words.
+    # Text for people.
 
     def describe(self) -> str:
         """Return the system's documentation and its table of states, outputs and parameters."""
