@@ -7,7 +7,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help setup demo test lint types docs bench paper check-long build clean
+.PHONY: help setup demo test lint types docs tree bench paper check-long build clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ types: $(VENV)/.dev ## static types
 docs: $(VENV)/.docs ## the documentation as HTML, in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
 	@echo "open docs/_build/index.html"
+
+tree: ## the folders, as CONTRIBUTING.md shows them
+	$(PYTHON) .ci/tree.py
 
 bench: $(VENV)/.dev ## every benchmark, see benchmarks/README.md
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -1,3 +1,4 @@
+from .drawing.designs.design import Design as Design
 from .drawing.distributions import log_normal as log_normal
 from .drawing.distributions import log_uniform as log_uniform
 from .drawing.distributions import normal as normal

@@ -96,7 +96,7 @@ def simulate(
         missing: Probability of each single value to be missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or
-            "latin_hypercube", spread evenly over their ranges.
+            "latin_hypercube", spread evenly over their ranges; or a `Design` of your own.
         constraints: What parameters and initial states must meet, such as "beta > gamma": one or
             several texts, or functions of a mapping name -> values (m,). Draws that do not are
             drawn again and counted in `rejected`.

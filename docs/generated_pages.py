@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
-from warp_phys.systems import get_system, system_names
+from warp_phys.command_line.main import verb_functions
+from warp_phys.systems import System, get_system
+from warp_phys.systems.catalog.registry import SHIPPED
 from warp_phys.systems.schema.variables import QUANTITIES, SCHEMA_VERSION
-
-_VERBS = ("systems", "simulate", "train", "estimate", "fit", "forecast", "plot")
 
 
 def write_pages(folder: Path) -> None:
@@ -32,13 +33,40 @@ def _schema() -> str:
 
 
 def _systems() -> str:
-    return "\n".join(f"```text\n{get_system(name)!r}\n```\n" for name in system_names())
+    """Return the catalog by field: a table of what there is, and the reference of each class."""
+    parts = []
+    for field, entries in groupby(SHIPPED.values(), key=lambda entry: entry.field):
+        names = [entry.name for entry in entries]
+        parts += [
+            f"### {field.capitalize()}",
+            "",
+            "| system | states | parameters |",
+            "|---|---|---|",
+        ]
+        parts += [_row(get_system(name)) for name in names]
+        parts += ["", "```{eval-rst}", ".. currentmodule:: warp_phys.systems", ""]
+        parts += [f".. autoclass:: {SHIPPED[name].class_name}" for name in names]
+        parts += ["```", ""]
+    return "\n".join(parts)
+
+
+def _row(system: System) -> str:
+    """Return the line of a system in the table of its field."""
+    title = type(system).__name__
+    states = ", ".join(entry.name for entry in system.states)
+    if not system.observes_all_states:
+        states += f"; observed: {', '.join(system.output_names)}"
+    parameters = ", ".join(
+        entry.name if entry.fixed is None else f"{entry.name} (fixed at {entry.fixed:g})"
+        for entry in system.parameters
+    )
+    return f"| {{class}}`~warp_phys.systems.{title}` | {states} | {parameters} |"
 
 
 def _command_line() -> str:
     return "\n".join(
         f"## {verb}\n\n```text\n{_help(verb)}\n```\n" if verb else f"```text\n{_help()}\n```\n"
-        for verb in ("", *_VERBS)
+        for verb in ("", *verb_functions())
     )
 
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from tests.snippets import ROOT, python_blocks, quick, run
+from warp_phys.systems.catalog.registry import SHIPPED
 
 PAGES = sorted(
     page
@@ -51,7 +52,9 @@ def test_examples_are_made_quick() -> None:
 def test_reference_lists_every_public_name(package: str) -> None:
     page = (ROOT / "docs" / "reference" / REFERENCE[package]).read_text(encoding="utf-8")
     listed = re.findall(r"auto(?:class|function|exception):: (\w+)", page)
-    assert sorted(listed) == sorted(importlib.import_module(package).__all__)
+    # The classes of the catalog are listed when the documentation is built.
+    catalog = {entry.class_name for entry in SHIPPED.values()}
+    assert sorted(listed) == sorted({*importlib.import_module(package).__all__} - catalog)
 
 
 def test_versions_agree() -> None:

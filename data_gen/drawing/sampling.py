@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from warp_phys.data_gen.drawing.constraints import Condition, read_constraints
-from warp_phys.data_gen.drawing.designs import Sampling, check_sampling, unit_points
+from warp_phys.data_gen.drawing.designs.registry import Sampling, as_design, unit_points
 from warp_phys.data_gen.drawing.quantity import Floats, Recipe
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.rejection import redraw
@@ -67,7 +67,8 @@ def sample(
             giving one quantity leaves the others as they were. "sobol": a scrambled Sobol'
             sequence over all quantities drawn, more even; the first trajectories are the same
             whatever n, and most even where n is a power of 2. "latin_hypercube": of every quantity
-            one value in each of n parts of equal probability; all values depend on n.
+            one value in each of n parts of equal probability; all values depend on n. Or any other
+            `Design`.
         constraints: What all values must meet: one or several texts over names of parameters and
             states, such as "beta > gamma" or "alpha + beta < 1 and length > 0.5", or functions
             that take a mapping name -> values (m,) and return truth values (m,). Where one is
@@ -81,7 +82,7 @@ def sample(
         UsageError: A shape is wrong, a value lies outside its support, a constraint cannot be
             read, gives no truth values or never holds, or given values break it.
     """
-    check_sampling(sampling)
+    design = as_design(sampling)
     block = Block(n, first, n - first if count is None else count)
     if first < 0 or block.size < 1 or first + block.size > n:
         raise UsageError(
@@ -93,7 +94,7 @@ def sample(
         constraints, f"parameter or state of {type(system).__name__}", list(plan.columns)
     )
     streams = Streams(seed, first)
-    points = unit_points(streams, plan.drawn_labels, n, block.size, sampling)
+    points = unit_points(streams, plan.drawn_labels, n, block.size, design)
     table = plan.table(np.arange(block.size), points)
     rejected = (
         redraw(plan, table, required, streams) if required else np.zeros(block.size, dtype=np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from warp_phys.data_gen.drawing.constraints import Condition
-from warp_phys.data_gen.drawing.designs import Sampling
+from warp_phys.data_gen.drawing.designs.registry import Sampling
 from warp_phys.data_gen.drawing.doses import Doses, doses_of, draw_doses
 from warp_phys.data_gen.drawing.inputs import Driven, InputTable
 from warp_phys.data_gen.drawing.quantity import Floats

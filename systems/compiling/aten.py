@@ -14,7 +14,8 @@ import numpy as np
 from warp_phys.systems.compiling.aten_shapes import SHAPES
 from warp_phys.systems.compiling.aten_sums import SUMS
 from warp_phys.systems.compiling.expression_arrays import apply, array
-from warp_phys.systems.compiling.expressions import COMPARISONS, CONNECTIVES, FUNCTIONS, Expressions
+from warp_phys.systems.compiling.expressions import Expressions
+from warp_phys.systems.compiling.operations import COMPARISONS, CONNECTIVES, FUNCTIONS
 
 Operation: TypeAlias = Callable[..., Any]
 

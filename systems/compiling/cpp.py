@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from warp_phys.systems.compiling.expressions import Expression, in_order
+from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph, TracedFunction
 
 # What `system_source` builds on. Before it, `W` must be a constant, a power of two: `V` is W

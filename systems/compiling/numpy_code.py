@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warp_phys.systems.compiling.expressions import OPERATIONS, Expression, in_order
+from warp_phys.systems.compiling.expression import Expression, in_order
+from warp_phys.systems.compiling.operations import OPERATIONS
 from warp_phys.systems.compiling.tracing import Row, TracedFunction
 
 

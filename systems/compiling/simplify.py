@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from warp_phys.systems.compiling.expressions import Expression
+from warp_phys.systems.compiling.expression import Expression
 
 Rule: TypeAlias = "Callable[..., Expression | None]"
 

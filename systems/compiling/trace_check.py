@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warp_phys.systems.compiling.expressions import Expression, evaluate
+from warp_phys.systems.compiling.expression import Expression, evaluate
 from warp_phys.systems.model.system import System
 
 _TOLERANCE = 1e-8  # relative; wide, for functions that lose digits lose them differently here

@@ -14,8 +14,9 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from warp_phys.systems.compiling.aten import ATEN
+from warp_phys.systems.compiling.expression import Expression
 from warp_phys.systems.compiling.expression_arrays import array, constants, full
-from warp_phys.systems.compiling.expressions import Expression, Expressions
+from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.trace_check import check_traced, middle
 from warp_phys.systems.errors import WarpPhysError
 from warp_phys.systems.model.system import System

@@ -1,5 +1,5 @@
-"""The contract of a system: what its author declares, and what everybody else may ask of it.
+"""The contract of a system: what its author declares, and what the rest of the package calls.
 
 Comes in: a subclass of `System` with its states, parameters, outputs and equations.
-Goes out: checked declarations, tensors in known shapes, supports, the affine form if there is one.
+Goes out: checked declarations, tensors of fixed shapes, supports, and the affine form, if any.
 """

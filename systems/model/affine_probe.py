@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from warp_phys.systems.model.linear_form import LinearForm, jacobian, rhs_of_coordinates
+from warp_phys.systems.model.affine import jacobian, rhs_of_coordinates
+from warp_phys.systems.model.equations import Equations
+from warp_phys.systems.model.linear_form import LinearForm
 from warp_phys.systems.model.supports import bounds
-
-if TYPE_CHECKING:
-    from warp_phys.systems.model.system import System
 
 _PROBES = 16
 _TOLERANCE = 1e-9
 
 
-def find_linear_form(system: System) -> LinearForm | None:
+def find_linear_form(system: Equations) -> LinearForm | None:
     """Return the declared form, or q = free parameters where the rhs is affine in them."""
     if system.linear_form is not None:
         return system.linear_form
@@ -42,7 +41,7 @@ def _name(names: Sequence[str], q: Any, p: Any) -> dict[str, Tensor | None]:
     return {name: getattr(q, name) for name in names}
 
 
-def _is_affine(system: System, form: LinearForm) -> bool:
+def _is_affine(system: Equations, form: LinearForm) -> bool:
     """Compare derivatives at the origin and at two random points, and values with the plane."""
     generator = torch.Generator().manual_seed(0)
     y = _random_states(system, generator)
@@ -65,13 +64,13 @@ def _is_affine(system: System, form: LinearForm) -> bool:
     return True
 
 
-def _free_rows(system: System, parameters: Tensor) -> Tensor:
+def _free_rows(system: Equations, parameters: Tensor) -> Tensor:
     """Return the rows of parameters (P, *batch) that are free."""
     free = [index for index, entry in enumerate(system.parameters) if entry.fixed is None]
     return parameters[free]
 
 
-def _random_parameters(system: System, generator: torch.Generator) -> Tensor:
+def _random_parameters(system: Equations, generator: torch.Generator) -> Tensor:
     rows = []
     for parameter in system.parameters:
         if parameter.fixed is not None:
@@ -81,7 +80,7 @@ def _random_parameters(system: System, generator: torch.Generator) -> Tensor:
     return torch.stack(rows)
 
 
-def _random_states(system: System, generator: torch.Generator) -> Tensor:
+def _random_states(system: Equations, generator: torch.Generator) -> Tensor:
     rows = []
     for state in system.states:
         initial = system.default_initial_state[state.name]

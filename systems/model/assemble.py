@@ -1,4 +1,4 @@
-"""From what a system's author returns (a tuple of anything that broadcasts) to one tensor."""
+"""Stacking what a method of a system returns (a tuple of anything that broadcasts) to a tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def assemble(
         values: A tensor of shape (len(names), *batch), or that many tensors or numbers.
         like: A tensor (anything, *batch) that gives dtype, device and batch shape.
         names: What the values are, for the message.
-        where: Who returned them, for the message.
+        where: The method that returned them, for the message.
 
     Returns:
         A tensor (len(names), *batch).

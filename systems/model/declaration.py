@@ -6,16 +6,13 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.equations import Equations
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State, check_range
 from warp_phys.systems.model.supports import bounds, contains_number, describe
-
-if TYPE_CHECKING:
-    from warp_phys.systems.model.system import System
 
 InitialValue = float | tuple[float, float]
 
@@ -30,7 +27,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def check_declaration(cls: type[System]) -> None:
+def check_declaration(cls: type[Equations]) -> None:
     """Raise UsageError where the class attributes of a system contradict each other."""
     owner = cls.__name__
     if not cls.states:
@@ -116,13 +113,11 @@ def _check_unique(owner: str, names: Sequence[str]) -> None:
         raise UsageError(f"names in {owner} should differ; {', '.join(twice)} came more than once")
 
 
-def _check_methods(cls: type[System]) -> None:
-    from warp_phys.systems.model.system import System
-
+def _check_methods(cls: type[Equations]) -> None:
     owner = cls.__name__
-    if cls.rhs is System.rhs:
+    if cls.rhs is Equations.rhs:
         raise UsageError(f"{owner} declares states but has no method rhs(self, t, y, p)")
-    if cls.outputs and cls.observe is System.observe and len(cls.outputs) != len(cls.states):
+    if cls.outputs and cls.observe is Equations.observe and len(cls.outputs) != len(cls.states):
         raise UsageError(
             f"{owner} declares {len(cls.outputs)} outputs and {len(cls.states)} states; "
             "write observe(self, t, y, p), which says how outputs follow from states"

@@ -1,19 +1,16 @@
-"""Systems in words: the table that `repr` prints and the longer description."""
+"""Descriptions of systems: the table that `repr` prints, and the longer `describe`."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from warp_phys.systems.model.equations import Equations
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
 from warp_phys.systems.model.supports import describe
 
-if TYPE_CHECKING:
-    from warp_phys.systems.model.system import System
 
-
-def table(system: System) -> str:
+def table(system: Equations) -> str:
     """Return states, outputs, inputs and parameters, one a line, with units and ranges."""
     rows = [
         _row("state", state, describe(state.support), _start(system, state))
@@ -35,7 +32,7 @@ def table(system: System) -> str:
     return "\n".join([title, *_aligned(rows)])
 
 
-def describe_system(system: System) -> str:
+def describe_system(system: Equations) -> str:
     """Return the docstring, the table and the reference of a system."""
     parts = [inspect.getdoc(type(system)) or "", table(system)]
     if system.reference:
@@ -62,7 +59,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _start(system: System, state: State) -> str:
+def _start(system: Equations, state: State) -> str:
     if system.has_initial_state:
         return "starts where the parameters say"
     value = system.default_initial_state[state.name]

@@ -1,4 +1,4 @@
-"""Values by name: what right-hand sides see as `p`."""
+"""Values by name: the argument `p` of right-hand sides."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from warp_phys.systems.errors import unknown_name
 
 
 class Namespace:
-    """Named values read as attributes; a wrong name says which ones there are.
+    """Named values read as attributes; the error for a wrong name lists the known ones.
 
     Values are typed `Any` so that right-hand sides need no casts: they are tensors of shape
-    (*batch), or None for what is not known (see `LinearForm`).
+    (*batch), or None for unknown parameters (see `LinearForm`).
     """
 
     def __init__(self, owner: str, names: Iterable[str], values: Iterable[Any]) -> None:

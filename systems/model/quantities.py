@@ -16,8 +16,8 @@ class State:
 
     Attributes:
         name: A Python identifier.
-        unit: UDUNITS style; "1" where dimensionless.
-        support: "real", "positive" or (low, high).
+        unit: UDUNITS style; "1" if dimensionless.
+        support: The set of possible values: "real", "positive" or (low, high).
         description: What it means, in a few words.
     """
 
@@ -78,10 +78,10 @@ class Parameter:
     Attributes:
         name: A Python identifier.
         unit: UDUNITS style; "1" where dimensionless.
-        support: "real", "positive" or (low, high): where it can be at all.
-        range: (low, high) inside the support: where it usually is; simulations draw from it and
-            fits start in its middle. Needed unless `fixed` is given.
-        fixed: Its known value, or None where it is free.
+        support: The set of possible values: "real", "positive" or (low, high).
+        range: Usual values, (low, high) inside the support; simulations draw from it and fits start
+            in its middle. Required unless `fixed` is given.
+        fixed: Its known value, or None if it is free.
         description: What it means, in a few words.
 
     Example:

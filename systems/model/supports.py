@@ -1,4 +1,4 @@
-"""Supports of parameters and states: the set each lives on, and the bijection to the real line."""
+"""Supports: the set of values of a parameter or state, and its bijection to the real line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Support: TypeAlias = Literal["real", "positive"] | tuple[float, float]
 
 
 def bounds(support: Support) -> tuple[float, float]:
-    """Return the lower and upper bound of a support, infinite where there is none.
+    """Return the lower and upper bound of a support, infinite if there is none.
 
     Example:
         >>> bounds("positive"), bounds((-1.0, 1.0))

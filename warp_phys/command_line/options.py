@@ -1,232 +1,179 @@
-"""Arguments and options that the verbs of the command line share."""
+"""What an option of the command line is, declared once, and the options that several verbs share.
+
+A verb lists its options, `@verb(SYSTEM, RECORD, ...)`; the shell, its help and the reference page
+of the documentation are made from that list.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import GenericAlias
+from typing import Annotated, Any
 
 import typer
 
+from warp_phys.command_line.values import parse_renames, parse_times
 
-def argument(metavar: str, text: str) -> typer.models.ArgumentInfo:
-    """Return a positional argument with its name in capitals and its help."""
-    info: typer.models.ArgumentInfo = typer.Argument(metavar=metavar, help=text)
-    return info
-
-
-def option(metavar: str, text: str, *names: str) -> typer.models.OptionInfo:
-    """Return an option with what it takes in capitals and its help."""
-    info: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=text)
-    return info
+REQUIRED: Any = inspect.Parameter.empty
+"""The default of an option that must be given."""
 
 
-_GRID = "START:STOP:STEP, STOP included, or a list 0,1,2.5"
-_RECIPE = (
-    "RECIPE: 1.0, a range 0.5:2.0, lognormal(median,sigma), normal(mean,sd), "
-    "truncated_normal(mean,sd[,low,high]), uniform(low,high) or loguniform(low,high). Repeatable; "
-    "the system's own ranges by default."
+def as_received(_flag: str, value: Any) -> Any:
+    """Return a value as the shell gave it."""
+    return value
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option or positional argument of a verb.
+
+    Attributes:
+        name: The keyword under which the verb receives it: where it goes on to a public function,
+            that function's own keyword.
+        help: One sentence or more, for `--help`.
+        takes: What follows the flag, in capitals; "" for a flag alone.
+        flags: Its flags; by default `--name`, with dashes for underscores.
+        type: What the shell converts the text to.
+        default: The value where it is not given; `REQUIRED` if it must be.
+        repeatable: Whether it may be given several times; `read` then receives a list.
+        positional: Whether it has no flag and is told by its place.
+        read: Called with the first flag (for messages) and the value (or list, or default);
+            returns what the verb receives.
+    """
+
+    name: str
+    help: str
+    takes: str = ""
+    flags: tuple[str, ...] = ()
+    type: Any = str
+    default: Any = None
+    repeatable: bool = False
+    positional: bool = False
+    read: Callable[[str, Any], Any] = as_received
+
+    @property
+    def flag(self) -> str:
+        """The flag by which messages name it."""
+        return (*self.flags, f"--{self.name.replace('_', '-')}")[0]
+
+    def value(self, received: Any) -> Any:
+        """Return what the verb receives where the shell gives `received`."""
+        return self.read(self.flag, (received or []) if self.repeatable else received)
+
+    def parameter(self) -> inspect.Parameter:
+        """Return it as a parameter with the annotation that typer reads."""
+        kind = GenericAlias(list, (self.type,)) if self.repeatable else self.type
+        annotation = kind | None if self.default is None else kind
+        info = (
+            typer.Argument(metavar=self.takes, help=self.help)
+            if self.positional
+            else typer.Option(
+                *(self.flags or (self.flag,)), metavar=self.takes or None, help=self.help
+            )
+        )
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=self.default,
+            annotation=Annotated[annotation, info],
+        )
+
+
+def verb(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a verb of the command line from a function and the options it takes.
+
+    The function receives each option under its name; options that it only passes on it can
+    collect with `**settings`. Its docstring is the verb's help.
+
+    Example:
+        >>> @verb(Option("times", "How often.", "NUMBER", type=int, default=1))
+        ... def greet(times: int) -> None:
+        ...     print("hello " * times)
+        >>> greet(times=2)
+        hello hello
+        >>> [option.flag for option in greet.options]
+        ['--times']
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(**received: Any) -> None:
+            function(**{option.name: option.value(received[option.name]) for option in options})
+
+        parameters = [option.parameter() for option in options]
+        # typer reads the signature and, for the types, the annotations.
+        del run.__wrapped__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+        run.options = options  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def read_times(_flag: str, text: str | None) -> list[float] | None:
+    """Return the sample times of a text; None where none were given."""
+    return None if text is None else parse_times(text)
+
+
+GRID = "START:STOP:STEP, with STOP included, or a list such as 0,1,2.5"
+
+# Options of several verbs.
+SYSTEM = Option(
+    "system",
+    "Name of a system; `warp-phys systems` lists them.",
+    "SYSTEM",
+    default=REQUIRED,
+    positional=True,
+)
+RECORD = Option(
+    "record",
+    "File with trajectories: .csv, .nc or .h5.",
+    "RECORD",
+    type=Path,
+    default=REQUIRED,
+    positional=True,
+)
+DATA_OUTPUT = Option(
+    "output",
+    "NetCDF file to write (.nc).",
+    "FILE",
+    ("--output", "-o"),
+    type=Path,
+    default=REQUIRED,
+)
+MAYBE_DATA_OUTPUT = Option(
+    "output", "NetCDF file to write (.nc).", "FILE", ("--output", "-o"), type=Path
+)
+OVERWRITE = Option("overwrite", "Replace existing output files.", type=bool, default=False)
+LEVEL = Option(
+    "level", "Probability that a band holds the true value.", "SHARE", type=float, default=0.9
+)
+SEED = Option("seed", "Seed for all random numbers.", "NUMBER", type=int, default=0)
+TIME_BUDGET = Option("time_budget", "Stop after this many seconds.", "SECONDS", type=float)
+DISTRIBUTION = Option(
+    "distribution",
+    "Distribution of the noise: normal or lognormal.",
+    "NAME",
+    default="normal",
 )
 
-# Shared by several verbs.
-SystemName = Annotated[str, argument("SYSTEM", "Name of a system, see `warp-phys systems`.")]
-ModelFile = Annotated[Path, argument("MODEL", "A trained model (.safetensors).")]
-RecordFile = Annotated[Path, argument("RECORD", "Trajectories: .csv, .nc or .h5.")]
-DataOutput = Annotated[Path, option("FILE", "NetCDF file to write (.nc).", "--output", "-o")]
-MaybeDataOutput = Annotated[
-    Path | None, option("FILE", "NetCDF file to write (.nc).", "--output", "-o")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
-Level = Annotated[float, option("SHARE", "Probability inside the bands.")]
-Seed = Annotated[int, option("NUMBER", "Seed of all random numbers.")]
-TimeColumn = Annotated[str, option("COLUMN", "Column of the sample times.", "--time")]
-TrajectoryColumn = Annotated[
-    str | None,
-    option(
-        "COLUMN",
-        "Column that tells trajectories apart; 'trajectory' where there is one.",
-        "--trajectory",
-    ),
-]
-Renames = Annotated[
-    list[str] | None,
-    option(
-        "COLUMN=OUTPUT",
-        "Column that holds an output of another name (COLUMN= leaves it out). Repeatable.",
-        "--rename",
-    ),
-]
-
-# Of `systems`.
-MaybeSystemName = Annotated[str | None, argument("NAME", "Describe this one.")]
-
-# Of `simulate`.
-SimulatedName = Annotated[
-    str,
-    argument("SYSTEM", "Name of a system, see `warp-phys systems`, or of a data set, paper_msd."),
-]
-MaybeNumber = Annotated[
-    int | None,
-    option(
-        "N",
-        "Number of trajectories; for the WARP paper's data sets the published one by default.",
-        "--number",
-        "-n",
-    ),
-]
-Split = Annotated[str, option("NAME", "Of the WARP paper's data sets: train, validation or test.")]
-MaybeTimes = Annotated[str | None, option("TIMES", f"{_GRID}; the system's own by default.")]
-Noise = Annotated[
-    list[str] | None,
-    option(
-        "NOISE",
-        "A number, relative to each output's spread (with --distribution lognormal the sd of the "
-        "logarithm); or OUTPUT=RECIPE, absolute. Repeatable.",
-    ),
-]
-Distribution = Annotated[str, option("NAME", "Of the noise: normal or lognormal.")]
-Missing = Annotated[
-    list[str] | None, option("SHARE", "Share of values missing, or OUTPUT=SHARE. Repeatable.")
-]
-Observe = Annotated[str | None, option("A,B", "Outputs observed; all by default.")]
-ParameterRecipes = Annotated[list[str] | None, option("NAME=RECIPE", _RECIPE, "--parameter")]
-StateRecipes = Annotated[
-    list[str] | None,
-    option("NAME=RECIPE", "The same for states at the first time.", "--initial-state"),
-]
-MaybeSeed = Annotated[
-    int | None,
-    option("NUMBER", "Seed of all random numbers; fresh by default, 0 for paper_ data."),
-]
-FileOrFolder = Annotated[
-    str,
-    option(
-        "PATH",
-        "NetCDF file to write (.nc); or a folder, for data sets larger than memory: the same "
-        "command goes on where it was stopped.",
-        "--output",
-        "-o",
-    ),
-]
-DoseRecipes = Annotated[
-    list[str] | None,
-    option("STATE=AMOUNT@TIME", "A dose; AMOUNT and TIME are each a RECIPE. Repeatable.", "--dose"),
-]
-SamplingName = Annotated[
-    str,
-    option("NAME", "How parameters and states are drawn: random, sobol or latin_hypercube."),
-]
-Constraints = Annotated[
-    list[str] | None,
-    option("TEXT", 'What they must meet, such as "beta > gamma". Repeatable.', "--constraint"),
-]
-ShardSize = Annotated[
-    int | None,
-    option("NUMBER", "Trajectories in each file of a folder; by default what takes 64 MiB."),
-]
-Workers = Annotated[
-    int | None, option("NUMBER", "Processes on this machine that make the files of a folder.")
-]
-Scheduler = Annotated[
-    str | None,
-    option("ADDRESS", "Scheduler of a dask.distributed cluster that makes them instead."),
-]
-
-# Of `train`.
-TrainingData = Annotated[Path, argument("DATA", "Records to learn from, from `simulate`.")]
-ModelOutput = Annotated[Path, option("FILE", "Model to write (.safetensors).", "--output", "-o")]
-Head = Annotated[str, option("NAME", "What the hidden state is: direct, weights or readout.")]
-Drive = Annotated[
-    str | None,
-    option("NAME", "What moves it: features, difference or raw; the head's own by default."),
-]
-Steps = Annotated[int, option("NUMBER", "Optimizer steps.")]
-BatchSize = Annotated[int, option("NUMBER", "Records a step.")]
-LearningRate = Annotated[float, option("RATE", "Learning rate at its highest.")]
-TimeBudget = Annotated[float | None, option("SECONDS", "Stop after this time.")]
-Validation = Annotated[
-    Path | None, option("FILE", "Records kept out of training; a tenth of DATA by default.")
-]
-Checkpoint = Annotated[
-    Path | None, option("FILE", "File to go on from after an interruption (.safetensors).")
-]
-HistoryOutput = Annotated[
-    Path | None, option("FILE", "NetCDF file for the losses over the steps (.nc).")
-]
-
-# Of `fit`.
-InitialFile = Annotated[
-    Path | None, option("FILE", "Start from this estimate or earlier fit (.nc).", "--initial")
-]
-StartValues = Annotated[
-    list[str] | None,
-    option("NAME=NUMBER", "Start of a parameter or initial state. Repeatable.", "--start"),
-]
-KnownStates = Annotated[
-    list[str] | None,
-    option(
-        "KIND",
-        "auto (what the data set knows, else estimated; the default), first_sample or estimate; "
-        "or STATE=NUMBER for those that are known, repeatable.",
-        "--initial-state",
-    ),
-]
-InitialTime = Annotated[
-    float | None,
-    option("TIME", "When the initial state holds; at the first sample by default."),
-]
-FixedValues = Annotated[
-    list[str] | None, option("NAME=NUMBER", "A known parameter. Repeatable.", "--fix")
-]
-Bounds = Annotated[
-    list[str] | None,
-    option("NAME=LOW:HIGH", "Ends of a parameter or state, empty where open. Repeatable."),
-]
-Shared = Annotated[
-    list[str] | None,
-    option("NAME", "A parameter that all trajectories have in common. Repeatable.", "--share"),
-]
-Group = Annotated[
-    str | None,
-    option("NAME", "Coordinate of RECORD (.nc): only trajectories of one group share."),
-]
-NoiseLevels = Annotated[
-    list[str] | None,
-    option(
-        "LEVEL",
-        "each (an unknown level for each output; the default) or common; or OUTPUT=NUMBER for "
-        "known levels, repeatable.",
-        "--noise-sd",
-    ),
-]
-Loss = Annotated[str, option("NAME", "linear, or huber, for which outliers count less.")]
-Starts = Annotated[
-    int | None, option("NUMBER", "Starts; 5 by default, 1 with --initial or --start.")
-]
-Tolerance = Annotated[float, option("SHARE", "Relative step at which a fit has converged.")]
-MaxIterations = Annotated[int, option("NUMBER", "Steps tried for each start.")]
-Rtol = Annotated[float, option("SHARE", "Relative tolerance of the integration.")]
-IntervalLevel = Annotated[float, option("SHARE", "Probability inside the confidence intervals.")]
-ShownLabel = Annotated[
-    str | None,
-    option("LABEL", "Print this trajectory; of several, an overview by default.", "--show"),
-]
-
-# Of `forecast` and `plot`.
-ModelOrFit = Annotated[
-    Path, argument("MODEL", "A trained model (.safetensors), or a file from `fit` (.nc).")
-]
-MaybeRecordFile = Annotated[
-    Path | None, argument("RECORD", "Trajectories, with a trained model: .csv, .nc or .h5.")
-]
-Times = Annotated[str, option("TIMES", f"When to forecast: {_GRID}.")]
-AnyFile = Annotated[Path, argument("FILE", "What any other verb wrote, or trajectories.")]
-FigureOutput = Annotated[
-    Path, option("FILE", "Figure to write: .png, .pdf or .svg.", "--output", "-o")
-]
-TrajectoryLabel = Annotated[
-    str | None, option("LABEL", "Label of one; the first by default.", "--trajectory")
-]
-MaybeData = Annotated[
-    Path | None,
-    option("FILE", "Records (and their truth) to draw with an estimate, fit or forecast."),
-]
+# How the columns of a record are called.
+TIME_COLUMN = Option("time", "Column with the sample times.", "COLUMN", default="time")
+TRAJECTORY_COLUMN = Option(
+    "trajectory",
+    "Column that tells trajectories apart; by default 'trajectory', where there is one.",
+    "COLUMN",
+)
+RENAMES = Option(
+    "rename",
+    "The output that a column of another name holds; COLUMN= ignores the column. Repeatable.",
+    "COLUMN=OUTPUT",
+    repeatable=True,
+    read=parse_renames,
+)
+COLUMNS = (TIME_COLUMN, TRAJECTORY_COLUMN, RENAMES)

@@ -126,7 +126,7 @@ def parse_recipes(option: str, texts: Iterable[str]) -> dict[str, Any] | None:
     return {name: _recipe(f"{option} {name}", value) for name, value in pairs.items()} or None
 
 
-def parse_doses(option: str, texts: Iterable[str]) -> list[Any]:
+def parse_doses(option: str, texts: Iterable[str]) -> tuple[Any, ...]:
     """Return STATE=AMOUNT@TIME texts as doses.
 
     Raises:
@@ -134,8 +134,12 @@ def parse_doses(option: str, texts: Iterable[str]) -> list[Any]:
 
     Example:
         >>> parse_doses("--dose", ["gut=100:400@24"])
-        [Dose(state='gut', amount=(100.0, 400.0), time=24.0)]
+        (Dose(state='gut', amount=(100.0, 400.0), time=24.0),)
     """
+    texts = list(texts)
+    if not texts:
+        return ()
+
     from warp_phys.systems import Dose
 
     doses = []
@@ -152,7 +156,7 @@ def parse_doses(option: str, texts: Iterable[str]) -> list[Any]:
                 _recipe(f"the time of {what}", time),
             )
         )
-    return doses
+    return tuple(doses)
 
 
 def parse_levels(option: str, texts: Sequence[str]) -> float | dict[str, Any]:
@@ -170,14 +174,14 @@ def parse_levels(option: str, texts: Sequence[str]) -> float | dict[str, Any]:
     return parse_recipes(option, texts) or {}
 
 
-def parse_names(text: str | None) -> list[str] | None:
+def parse_names(_option: str, text: str | None) -> list[str] | None:
     """Return names separated by commas; None for none given."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def parse_renames(texts: Iterable[str]) -> dict[str, str | None] | None:
-    """Return OLD=NEW texts as a mapping, with None for OLD= alone: that column is left out."""
-    pairs = parse_pairs("--rename", texts)
+def parse_renames(option: str, texts: Iterable[str]) -> dict[str, str | None] | None:
+    """Return OLD=NEW texts as a mapping, with None for OLD= alone: that column is ignored."""
+    pairs = parse_pairs(option, texts)
     return {old: new or None for old, new in pairs.items()} or None
 
 

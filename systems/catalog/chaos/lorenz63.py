@@ -11,17 +11,17 @@ from warp_phys.systems.model.system import System
 
 
 class Lorenz63(System):
-    r"""Convection in a layer heated from below, cut down to three modes: the Lorenz equations.
+    r"""Convection in a layer heated from below, reduced to three modes: the Lorenz equations.
 
     .. math::
         \dot x &= \sigma (y - x) \\
         \dot y &= (\rho - z)\, x - y \\
         \dot z &= x y - \beta z
 
-    States, without unit as is time: x, the strength of the convection; y, the temperature
+    States (dimensionless, as is time): x, the strength of the convection; y, the temperature
     difference between rising and sinking fluid; z, the distortion of the vertical temperature
     profile. Parameters: Prandtl number :math:`\sigma`; relative Rayleigh number :math:`\rho`;
-    :math:`\beta`, the shape of the rolls. Lorenz took 10, 28 and 8/3. The fixed points are 0 and,
+    :math:`\beta`, the shape of the rolls. Lorenz used 10, 28 and 8/3. The fixed points are 0 and,
     for :math:`\rho > 1`, :math:`x = y = \pm\sqrt{\beta (\rho - 1)}`, :math:`z = \rho - 1`. Motion
     is chaotic for Lorenz's values: errors grow as :math:`e^{0.9 t}`, and the default times span
     about four such e-foldings.

@@ -18,9 +18,9 @@ class Rossler(System):
         \dot y &= x + a y \\
         \dot z &= b + z (x - c)
 
-    States x, y and z, without unit as is time: an outward spiral in the plane of x and y, thrown
-    back by a pulse of z. Parameters: a, growth rate of the spiral; b, what feeds z; c, where on x
-    the pulse sets in. Roessler took 0.2, 0.2 and 5.7. The fixed points have
+    States x, y and z (dimensionless, as is time): an outward spiral in the plane of x and y, sent
+    back by a pulse of z. Parameters: a, growth rate of the spiral; b, source of z; c, value of x at
+    which the pulse sets in. Roessler used 0.2, 0.2 and 5.7. The fixed points have
     :math:`x = (c \mp \sqrt{c^2 - 4ab})/2`, y = -x/a, z = x/a. Chaos is slow: for Roessler's
     values errors grow as :math:`e^{0.07 t}`, with turns of about 6.
 

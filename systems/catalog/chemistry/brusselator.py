@@ -17,10 +17,10 @@ class Brusselator(System):
         \dot x &= a + x^2 y - (b + 1)\, x \\
         \dot y &= b x - x^2 y
 
-    States: concentrations of both intermediates, without unit as is time (rate constants are 1).
-    Parameters: the concentrations a and b of the two substances that are kept up. The fixed point
-    x = a, y = b/a is stable for :math:`b < 1 + a^2`; beyond, every motion but rest ends on a limit
-    cycle.
+    States: concentrations of the two intermediates (dimensionless, as is time; the rate constants
+    are 1). Parameters: the concentrations a and b of the two substances that are held constant. The
+    fixed point x = a, y = b/a is stable for :math:`b < 1 + a^2`; beyond that, every trajectory that
+    does not start at rest ends on a limit cycle.
 
     The right-hand side is affine in a and b. There is neither a closed form nor an invariant.
 

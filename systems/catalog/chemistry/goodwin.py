@@ -20,12 +20,12 @@ class Goodwin(System):
 
     States: concentrations of messenger x, protein y and repressor z. Parameters: rates of
     transcription :math:`k_1`, translation :math:`k_2` and repressor formation :math:`k_3`;
-    degradation d, the same for all three; Hill exponent n of the repression; its threshold K
-    (known, 1 nmol/L, unless freed). Oscillations need n > 8 (Griffith); in the ranges, where also
-    :math:`k_1 k_2 k_3 \gg d^3 K`, the fixed point is unstable throughout. The period is about
-    :math:`2\pi/(\sqrt 3\, d)`, a day or so.
+    degradation d, the same for all three; Hill exponent n of the repression; its threshold K (fixed
+    at 1 nmol/L unless freed). Oscillations need n > 8 (Griffith); everywhere in the ranges, where
+    :math:`k_1 k_2 k_3 \gg d^3 K`, the fixed point is unstable. The period is about
+    :math:`2\pi/(\sqrt 3\, d)`, roughly a day.
 
-    The right-hand side is affine in the rates while n and K are fixed. There is neither a closed
+    The right-hand side is affine in the rates if n and K are fixed. There is neither a closed
     form nor an invariant.
 
     References:

@@ -23,10 +23,10 @@ class MichaelisMenten(System):
 
     States: concentrations of free enzyme E, substrate S, complex C and product P. Parameters:
     binding :math:`k_f`, unbinding :math:`k_r`, turnover :math:`k_{cat}`. With much more substrate
-    than enzyme the complex is soon steady and product forms at the rate of Michaelis and Menten,
+    than enzyme, the complex soon becomes steady and product forms at the Michaelis-Menten rate,
     :math:`k_{cat} E_0 S / (K_M + S)` with :math:`K_M = (k_r + k_{cat}) / k_f`.
 
-    Enzyme, E + C, and substrate in all its forms, S + C + P, are constant. The right-hand side is
+    The total enzyme E + C and the total substrate S + C + P are constant. The right-hand side is
     affine in the parameters. There is no closed form.
 
     References:

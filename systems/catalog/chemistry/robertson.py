@@ -21,9 +21,9 @@ class Robertson(System):
 
     States: concentrations of the reactant a, the intermediate b and the product c. Parameters: rate
     constants :math:`k_1` (a to b), :math:`k_2` (2 b to b + c) and :math:`k_3` (b + c to a + c); the
-    published values 0.04, 3e7 and 1e4 are the geometric middles of the ranges. The intermediate
-    settles within milliseconds, the product forms over days: explicit methods would need some 1e8
-    steps over the default times.
+    published values 0.04, 3e7 and 1e4 are the geometric means of the ends of the ranges. The
+    intermediate settles within milliseconds, while the product forms over days: explicit methods
+    would need about 1e8 steps over the default times.
 
     The total a + b + c is constant. The right-hand side is affine in the parameters. There is no
     closed form.

@@ -11,7 +11,7 @@ from warp_phys.systems.model.system import System
 
 
 class RosenzweigMacArthur(System):
-    r"""Predator and prey, where prey has a capacity and predators need time for each catch.
+    r"""Predator and prey; prey has a capacity, and predators need time to handle each catch.
 
     .. math::
         \dot x &= r x (1 - x/K) - \frac{a x y}{1 + a h x} \\
@@ -19,12 +19,11 @@ class RosenzweigMacArthur(System):
 
     States: prey x and predator y, as densities in any unit. Parameters: growth rate r and capacity
     K of prey; attack rate a and handling time h of predators; efficiency e, predators born for each
-    prey eaten; mortality m of predators. Both species live on together at
-    :math:`x^* = m / (a (e - m h))`, which is stable where :math:`K < 2 x^* + 1/(a h)` and gives way
-    to a limit cycle in richer surroundings, the paradox of enrichment. The ranges lie on both
-    sides.
+    prey eaten; mortality m of predators. The species coexist at the equilibrium :math:`x^* = m / (a
+    (e - m h))`, which is stable for :math:`K < 2 x^* + 1/(a h)` and gives way to a limit cycle for
+    larger K, the paradox of enrichment. The ranges cover both cases.
 
-    The right-hand side is affine in r, e and m while the others are fixed. There is neither a
+    The right-hand side is affine in r, e and m if the others are fixed. There is neither a
     closed form nor an invariant.
 
     References:

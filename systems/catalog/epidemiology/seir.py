@@ -23,9 +23,9 @@ class SEIR(System):
 
     States, in persons: susceptible S; exposed E, infected but not yet infectious; infectious I;
     recovered R. Their sum N is the population, which is constant. Parameters: transmission
-    :math:`\beta`, contacts that would infect for each infectious person and day; onset
-    :math:`\sigma`, one over the mean time of incubation; recovery :math:`\gamma`, one over the mean
-    time of being infectious. The basic reproduction number is :math:`\beta/\gamma`.
+    :math:`\beta`, infectious contacts per infectious person and day; onset :math:`\sigma`, one over
+    the mean incubation time; recovery :math:`\gamma`, one over the mean infectious time. The basic
+    reproduction number is :math:`\beta/\gamma`.
 
     :math:`S + E + I - N (\gamma/\beta) \ln S` is constant, which gives the final size. The
     right-hand side is affine in the parameters. There is no closed form in time.

@@ -19,16 +19,15 @@ class SIR(System):
         \dot S &= -\beta S I / N \\
         \dot I &= \beta S I / N - \gamma I
 
-    States: susceptible S and infected I, in persons; the recovered are N - S - I and act on
-    nothing. Parameters: transmission :math:`\beta`, contacts that would infect for each infected
-    person and day; recovery :math:`\gamma`, one over the mean time of being infectious; population
-    N, known unless freed. The basic reproduction number is :math:`\beta/\gamma`. Population,
-    initial state and times are those of the influenza outbreak at an English boarding school in
-    1978: 763 boys, one of them infected on day 0. With another population give the initial state
-    too.
+    States: susceptible S and infected I, in persons; the recovered are N - S - I and have no
+    effect. Parameters: transmission :math:`\beta`, infectious contacts per infected person and day;
+    recovery :math:`\gamma`, one over the mean infectious time; population N, fixed unless freed.
+    The basic reproduction number is :math:`\beta/\gamma`. Population, initial state and times are
+    those of the influenza outbreak at an English boarding school in 1978: 763 boys, one of them
+    infected on day 0. If you change the population, give the initial state too.
 
     :math:`S + I - N (\gamma/\beta) \ln S` is constant. The right-hand side is affine in
-    (:math:`\beta`, :math:`\gamma`) while N is fixed. There is no closed form in time.
+    (:math:`\beta`, :math:`\gamma`) if N is fixed. There is no closed form in time.
 
     References:
         W. O. Kermack, A. G. McKendrick, Proc. R. Soc. Lond. A 115 (1927) 700-721,

@@ -34,17 +34,17 @@ class CoupledOscillators(System):
         m \ddot x_i = \kappa_i (x_{i+1} - x_i) - \kappa_{i-1} (x_i - x_{i-1}) - c \dot x_i
 
     for i = 1 to n with :math:`x_0 = x_{n+1} = 0`, the walls. States: the displacements
-    :math:`x_i`, then the velocities. Parameters: mass m of each (known, 1 kg, unless freed);
+    :math:`x_i`, then the velocities. Parameters: mass m of each (fixed at 1 kg unless freed);
     stiffness :math:`k = \kappa_0 = \kappa_n` of both springs at the walls; coupling
     :math:`\kappa = \kappa_1 = \ldots = \kappa_{n-1}` of the springs between masses; damping
     coefficient c of each mass. The number of masses is an option of the instance:
-    `CoupledOscillators(masses=5)`, 3 where not given, 2 or more.
+    `CoupledOscillators(masses=5)`; 2 or more, by default 3.
 
     The motion determines k/m, :math:`\kappa/m` and c/m. With :math:`k = \kappa` and no damping the
     modes have :math:`\omega_j = 2 \sqrt{k/m}\, \sin(j \pi / (2 n + 2))`. The energy of the motion
-    from which the decay :math:`e^{-rt}`, r = c/(2m), is taken off is constant, as for
-    :class:`~warp_phys.systems.MassSpringDamper`. The right-hand side is affine in the parameters
-    while m is fixed.
+    divided by its decay :math:`e^{-rt}`, r = c/(2m), is constant, as for
+    :class:`~warp_phys.systems.MassSpringDamper`. The right-hand side is affine in the parameters if
+    m is fixed.
 
     Raises:
         UsageError: `masses` is not a whole number of 2 or more.

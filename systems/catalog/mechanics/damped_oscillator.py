@@ -35,8 +35,9 @@ class DampedOscillator(System):
 
     States: position x from rest, velocity :math:`\dot x`. Parameters: natural frequency
     :math:`\omega` (angular, undamped) and damping rate r; of a mass-spring-damper,
-    :math:`\omega^2 = k/m` and r = c/(2m). Underdamped where :math:`r < \omega`, critical at
-    :math:`r = \omega`, overdamped beyond. The ranges are what the mass-spring-damper's come to.
+    :math:`\omega^2 = k/m` and r = c/(2m). The motion is underdamped for
+    :math:`r < \omega`, critically damped at :math:`r = \omega` and overdamped beyond. The ranges
+    correspond to those of the mass-spring-damper.
 
     The right-hand side is affine in q = (:math:`\omega^2`, 2 r). Closed form and invariant are
     those of :class:`~warp_phys.systems.MassSpringDamper`, in all three regimes.

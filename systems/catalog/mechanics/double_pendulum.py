@@ -24,8 +24,8 @@ class DoublePendulum(System):
             {\ell_2 (m_1 + m_2 \sin^2\delta)}
 
     with :math:`\delta = \varphi_1 - \varphi_2`. States: the angles of both rods from the vertical
-    and their rates. Parameters: upper mass :math:`m_1` (known, 1 kg, unless freed), lower mass
-    :math:`m_2`, upper and lower length :math:`\ell_1, \ell_2`, acceleration of gravity g (known
+    and their rates. Parameters: upper mass :math:`m_1` (fixed at 1 kg unless freed), lower mass
+    :math:`m_2`, upper and lower length :math:`\ell_1, \ell_2`, acceleration of gravity g (fixed
     unless freed). A motion determines :math:`m_2/m_1`, :math:`\ell_2/\ell_1` and
     :math:`g/\ell_1`. Large swings are chaotic.
 

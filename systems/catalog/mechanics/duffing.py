@@ -19,12 +19,12 @@ class Duffing(System):
     States: displacement x and its rate. Parameters, each for a unit of mass: damping
     :math:`\delta`; stiffness :math:`\alpha`, negative for a buckled beam, which then rests in one
     of two wells at :math:`\pm\sqrt{-\alpha/\beta}`; cubic stiffness :math:`\beta`; amplitude
-    :math:`\gamma` and angular frequency :math:`\omega` of the force. The force counts time from 0,
-    whenever the initial state holds. The ranges lie around Holmes's beam, :math:`\alpha = -1` and
-    :math:`\beta = 1`, on which a force with :math:`\delta = 0.3`, :math:`\gamma = 0.5` and
-    :math:`\omega = 1.2` acts chaotically.
+    :math:`\gamma` and angular frequency :math:`\omega` of the force. The phase of the force is that
+    of the time t itself, whatever the initial time. The ranges lie around Holmes's beam,
+    :math:`\alpha = -1` and :math:`\beta = 1`, on which a force with :math:`\delta = 0.3`,
+    :math:`\gamma = 0.5` and :math:`\omega = 1.2` acts chaotically.
 
-    The right-hand side is affine in the parameters while :math:`\omega` is fixed. There is neither
+    The right-hand side is affine in the parameters if :math:`\omega` is fixed. There is neither
     a closed form nor an invariant.
 
     References:

@@ -39,15 +39,15 @@ class MassSpringDamper(System):
     States: position x from rest, velocity :math:`\dot x`. Parameters: mass m, stiffness k, damping
     coefficient c. Ranges, initial state and times are those of the WARP paper's MSD data.
 
-    Free vibration determines k/m and c/m, never m, k and c apart: see
+    Free vibration determines k/m and c/m, but not m, k and c separately: see
     :class:`~warp_phys.systems.DampedOscillator` for the identifiable form, or fix one of the three.
     The right-hand side is affine in q = (k/m, c/m). In closed form, with
     :math:`\omega^2 = k/m`, :math:`r = c/(2m)` and :math:`w^2 = \omega^2 - r^2`,
 
     .. math:: x(t) = e^{-rt}\left(x_0 \cos wt + (v_0 + r x_0)\,\frac{\sin wt}{w}\right),
 
-    continued through w = 0 to the overdamped side. The energy of the undamped vibration in which
-    :math:`e^{-rt}` is taken off, :math:`e^{2rt}(v^2 + 2rxv + \omega^2x^2)`, is constant.
+    continued through w = 0 to the overdamped side. Divided by the decay :math:`e^{-rt}`, the motion
+    is an undamped vibration, whose energy :math:`e^{2rt}(v^2 + 2rxv + \omega^2x^2)` is constant.
 
     References:
         L. Meirovitch, Fundamentals of Vibrations, McGraw-Hill, 2001, sec. 2.2.

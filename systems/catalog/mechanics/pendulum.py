@@ -31,11 +31,11 @@ class Pendulum(System):
 
     States: angle :math:`\varphi` from the lowest point, angular velocity :math:`\dot\varphi`.
     Parameters: length :math:`\ell`; damping c, the damping torque for each unit of moment of
-    inertia and angular velocity; g, the acceleration of gravity, known unless freed. A motion
-    determines g/length and damping, never g and length apart.
+    inertia and angular velocity; g, the acceleration of gravity, fixed unless freed. A motion
+    determines g/length and damping, but not g and length separately.
 
-    The right-hand side is affine in q = (g/length, damping). No closed form in time with damping;
-    as damping goes to 0 the energy :math:`\dot\varphi^2/2 - (g/\ell)\cos\varphi` is conserved.
+    The right-hand side is affine in q = (g/length, damping). There is no closed form in time.
+    Without damping, the energy :math:`\dot\varphi^2/2 - (g/\ell)\cos\varphi` is conserved.
 
     References:
         S. H. Strogatz, Nonlinear Dynamics and Chaos, 2nd ed., Westview, 2015, sec. 6.7.

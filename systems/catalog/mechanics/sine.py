@@ -19,8 +19,8 @@ class Sine(System):
 
     State: the angle :math:`\theta` in the sine, :math:`\dot\theta = 2\pi f` with
     :math:`\theta(0) = \phi`, so that t counts from the initial time. Output: the value
-    :math:`\sin\theta`. Parameters: phase :math:`\phi` at the initial time, frequency f (known, 1
-    Hz, unless freed). The initial state follows from the phase, which does not enter the
+    :math:`\sin\theta`. Parameters: phase :math:`\phi` at the initial time, frequency f
+    (fixed at 1 Hz unless freed). The initial state follows from the phase, which does not enter the
     right-hand side. Closed form: :math:`\theta(t) = \theta_0 + 2\pi f t`. Phase range, frequency
     and times are those of the WARP paper's SINE data.
 

@@ -15,9 +15,10 @@ class VanDerPol(System):
 
     .. math:: \ddot x = \mu (1 - x^2)\, \dot x - x
 
-    States: x and its rate, both without unit, as is time. Parameter: mu, the strength of the
-    non-linear damping, which feeds energy in where abs(x) < 1 and takes it out beyond. All motions
-    but rest end on one limit cycle; for mu of hundreds it is a standard stiff problem.
+    States: x and its rate (dimensionless, as is time). Parameter: mu, the strength of the
+    non-linear damping, which adds energy for abs(x) < 1 and removes it beyond. Every trajectory
+    that does not start at rest ends on one limit cycle; for mu in the hundreds it is a standard
+    stiff problem.
 
     The right-hand side is affine in mu. There is neither a closed form nor an invariant.
 

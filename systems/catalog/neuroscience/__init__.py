@@ -1,1 +1,1 @@
-"""Nerve membranes."""
+"""Nerve cells and their membranes."""

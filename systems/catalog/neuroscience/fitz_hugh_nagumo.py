@@ -22,17 +22,17 @@ def _from_coordinates(q: Any, p: Any) -> dict[str, Tensor | None]:
 
 
 class FitzHughNagumo(System):
-    r"""A nerve cell in two variables, the simplest one with threshold, spike and recovery.
+    r"""A nerve cell in two variables, the simplest model with threshold, spike and recovery.
 
     .. math::
         \dot v &= v - v^3/3 - w + I \\
         \dot w &= \varepsilon\, (v + a - b w)
 
-    States, without unit as is time: v, which stands for the membrane voltage, and w, the recovery
-    of the membrane. Parameters: a and b, where recovery rests; :math:`\varepsilon`, how slow it is;
-    I, the stimulating current. Usual values are a = 0.7, b = 0.8, :math:`\varepsilon = 0.08`; the
-    cell then spikes on and on for I from 0.33 to 1.42, and most of the ranges lie in there. The
-    fixed point is stable where :math:`1 - v^2 < \varepsilon b`.
+    States (dimensionless, as is time): v, which represents the membrane voltage, and w, the
+    recovery of the membrane. Parameters: a and b, which set the equilibrium of the recovery;
+    :math:`\varepsilon`, its rate; I, the stimulating current. Usual values are a = 0.7, b = 0.8,
+    :math:`\varepsilon = 0.08`; the cell then spikes repeatedly for I from 0.33 to 1.42, which
+    covers most of the range. The fixed point is stable where :math:`1 - v^2 < \varepsilon b`.
 
     The right-hand side is affine in q = (I, :math:`\varepsilon`, :math:`\varepsilon a`,
     :math:`\varepsilon b`). There is neither a closed form nor an invariant.

@@ -29,15 +29,15 @@ class HodgkinHuxley(System):
         \alpha_m &= B(2.5 - v/10), \quad \beta_m = 4\, e^{-v/18} \\
         \alpha_h &= 0.07\, e^{-v/20}, \quad \beta_h = 1 / (e^{3 - v/10} + 1)
 
-    and :math:`B(x) = x / (e^x - 1)`, B(0) = 1. States: membrane voltage V, inside against outside;
+    and :math:`B(x) = x / (e^x - 1)`, B(0) = 1. States: membrane voltage V, inside minus outside;
     the activation n of potassium channels; activation m and inactivation h of sodium channels,
-    shares from 0 to 1. Parameters: current density I into the cell; conductances of sodium,
-    potassium and leak; their reversal potentials E and the capacitance C, known unless freed.
-    Hodgkin and Huxley took 120, 36 and 0.3 mS/cm2 and, counted from a rest at -65 mV with today's
-    sign, 50, -77 and -54.387 mV. With those the axon fires on and on above some 6 uA/cm2, and its
-    rest loses stability at 9.78 uA/cm2 (Hassard).
+    fractions from 0 to 1. Parameters: current density I into the cell; conductances of sodium,
+    potassium and leak; their reversal potentials E and the capacitance C, fixed unless freed.
+    Hodgkin and Huxley used 120, 36 and 0.3 mS/cm2 and, counted from a rest at -65 mV with today's
+    sign, 50, -77 and -54.387 mV. With those values the axon fires repeatedly above about 6 uA/cm2,
+    and its rest loses stability at 9.78 uA/cm2 (Hassard).
 
-    The right-hand side is affine in the current and the conductances while the rest is fixed.
+    The right-hand side is affine in the current and the conductances if the others are fixed.
     There is neither a closed form nor an invariant.
 
     References:

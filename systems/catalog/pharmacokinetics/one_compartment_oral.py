@@ -21,10 +21,10 @@ class OneCompartmentOral(System):
 
     States: amounts of drug in the gut G and in the central compartment A; a dose by mouth goes to
     `gut`, one into the vein to `central`. Output: concentration A/V. Parameters: absorption
-    :math:`k_a`; clearance CL, the volume freed of drug in unit time; volume V of distribution. All
-    of the dose is absorbed; where only a share is, CL and V stand for CL and V over that share. The
-    ranges and the 320 mg at the start are those of theophylline in adults, for which
-    :math:`k_a = 1.6` /h, CL = 2.8 L/h and V = 32 L are typical.
+    :math:`k_a`; clearance CL, the volume cleared of drug per unit time; volume V of distribution.
+    The dose is absorbed completely; if only a fraction is, CL and V stand for CL and V divided by
+    it. The ranges and the initial 320 mg are those of theophylline in adults, for which :math:`k_a
+    = 1.6` /h, CL = 2.8 L/h and V = 32 L are typical.
 
     Concentrations after a dose by mouth are the same with :math:`k_a` and :math:`k_e` exchanged and
     V scaled by :math:`k_e/k_a`, the flip-flop. Closed form, continued through :math:`k_a = k_e`:

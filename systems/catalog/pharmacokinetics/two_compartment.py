@@ -19,10 +19,10 @@ class TwoCompartment(System):
         \dot B &= k_{12} A - k_{21} B
 
     with :math:`k_{10} = CL/V_1`, :math:`k_{12} = Q/V_1`, :math:`k_{21} = Q/V_2`. States: amounts of
-    drug in the central compartment A, to which doses go, and in the peripheral one B. Output:
-    concentration :math:`A/V_1`. Parameters: clearance CL; central volume :math:`V_1`; exchange Q
-    between both compartments; peripheral volume :math:`V_2`. The ranges lie around the values of
-    indometacin in adults, of which 25 mg are there at the start.
+    drug in the central compartment A, which receives the doses, and in the peripheral one B.
+    Output: concentration :math:`A/V_1`. Parameters: clearance CL; central volume :math:`V_1`;
+    exchange Q between the compartments; peripheral volume :math:`V_2`. The ranges lie around the
+    values of indometacin in adults, with an initial amount of 25 mg.
 
     Closed form: A and B are sums of two exponentials, whose rates :math:`\lambda` solve
     :math:`\lambda^2 - (k_{10} + k_{12} + k_{21}) \lambda + k_{10} k_{21} = 0` and always differ.

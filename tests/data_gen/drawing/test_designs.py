@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import qmc
 
-from warp_phys.data_gen import normal
-from warp_phys.data_gen.drawing.designs import permuted, unit_points
+from warp_phys.data_gen import Design, normal, simulate
+from warp_phys.data_gen.drawing.designs.permutation import permuted
+from warp_phys.data_gen.drawing.designs.registry import shipped_designs, unit_points
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import sample
 from warp_phys.systems import get_system
@@ -31,7 +32,7 @@ def test_it_is_more_even_than_chance(sampling):
         assert share < {"sobol": 0.1, "latin_hypercube": 0.8}[sampling]
 
 
-@pytest.mark.parametrize("sampling", ["random", "sobol", "latin_hypercube"])
+@pytest.mark.parametrize("sampling", shipped_designs())
 @pytest.mark.parametrize("n", [1, 2, 3, 100, 50_000])
 def test_points_are_inside_the_open_cube(sampling, n):
     values = points(sampling, n)
@@ -41,7 +42,7 @@ def test_points_are_inside_the_open_cube(sampling, n):
     assert points(sampling, n, names=[]).shape == (n, 0)
 
 
-@pytest.mark.parametrize("sampling", ["random", "sobol", "latin_hypercube"])
+@pytest.mark.parametrize("sampling", shipped_designs())
 def test_each_column_is_uniform_and_free_of_the_others(sampling):
     values = points(sampling, 20_000, seed=5)
     for column in values.T:
@@ -114,9 +115,49 @@ def test_means_converge_faster():
     assert errors["sobol"] < 0.1 * errors["random"]
 
 
+@pytest.mark.parametrize("sampling", shipped_designs())
+def test_a_block_gets_the_points_it_has_in_the_whole(sampling):
+    whole = points(sampling, 50)
+    for first, count in ((0, 1), (7, 20), (49, 1)):
+        block = unit_points(Streams(0, first), NAMES, 50, count, sampling)
+        assert np.array_equal(block, whole[first : first + count])
+
+
 def test_another_design_is_refused():
     with pytest.raises(UsageError) as error:
         sample(LOTKA_VOLTERRA, 3, seed=0, sampling="sobel")
     assert str(error.value) == (
-        'expected sampling as one of "random", "sobol", "latin_hypercube", got \'sobel\''
+        'expected sampling as one of "latin_hypercube", "random", "sobol", or a Design, '
+        "got 'sobel'"
     )
+
+
+class Middle(Design):
+    """All trajectories at one point."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def points(self, streams, names, n, count):
+        return np.full((count, len(names)), self.place)
+
+
+def test_a_design_of_ones_own():
+    data = simulate(LOTKA_VOLTERRA, n=2, times=[0.0, 1.0], sampling=Middle(0.5), seed=0)
+    middle = [0.5 * sum(entry.range) for entry in LOTKA_VOLTERRA.parameters]
+    np.testing.assert_allclose(data.true_parameters, [middle, middle], rtol=1e-15)
+
+
+def test_a_design_that_leaves_the_cube_or_its_shape_is_refused():
+    for place in (0.0, 1.0, np.nan):
+        with pytest.raises(UsageError, match=r"Middle\.points should return numbers above 0 and"):
+            points(Middle(place))
+    with pytest.raises(UsageError, match=r"of shape \(256, 4\); received \(256, 4, 2\)"):
+        points(Stacked())
+
+
+class Stacked(Design):
+    """Points with an axis too many."""
+
+    def points(self, streams, names, n, count):
+        return np.full((count, len(names), 2), 0.5)

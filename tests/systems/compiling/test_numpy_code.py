@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.systems.compiling.traced_systems import Chain, Draining, Forced, Gates
 from warp_phys.systems import System, get_system, system_names
-from warp_phys.systems.compiling.expressions import evaluate
+from warp_phys.systems.compiling.expression import evaluate
 from warp_phys.systems.compiling.numpy_code import NumericFunction
 from warp_phys.systems.compiling.tracing import SystemGraph, trace_system
 

@@ -19,7 +19,7 @@ from warp_phys.systems import (
     VanDerPol,
 )
 from warp_phys.systems.catalog.registry import SHIPPED, as_system
-from warp_phys.systems.model.linear_form import jacobian, rhs_of_coordinates
+from warp_phys.systems.model.affine import jacobian, rhs_of_coordinates
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from warp_phys.command_line.values import parse_levels, parse_recipes, parse_renames, parse_times
+from warp_phys.command_line.values import (
+    parse_bounds,
+    parse_levels,
+    parse_numbers,
+    parse_recipes,
+    parse_renames,
+    parse_times,
+    parse_word_or_numbers,
+)
 from warp_phys.systems import UnknownNameError, UsageError
 
 
@@ -93,5 +101,16 @@ class TestValues:
             parse_levels("--noise", ["1", "x=2"])
 
     def test_renames(self):
-        assert parse_renames(["hare=prey", "remark="]) == {"hare": "prey", "remark": None}
-        assert parse_renames([]) is None
+        found = parse_renames("--rename", ["hare=prey", "remark="])
+        assert found == {"hare": "prey", "remark": None}
+        assert parse_renames("--rename", []) is None
+
+    def test_numbers_words_and_bounds(self):
+        assert parse_numbers("--fix", ["g=9.81", "m=1e-3"]) == {"g": 9.81, "m": 1e-3}
+        assert parse_numbers("--fix", []) is None
+        assert parse_word_or_numbers("--noise-sd", [], "each") == "each"
+        assert parse_word_or_numbers("--noise-sd", ["common"], "each") == "common"
+        assert parse_word_or_numbers("--noise-sd", ["a=1", "b=2"], "each") == {"a": 1.0, "b": 2.0}
+        assert parse_bounds("--bounds", ["a=-1:2", "b=:3"]) == {"a": (-1.0, 2.0), "b": (None, 3.0)}
+        with pytest.raises(UsageError, match="once for each name, got 'a' twice"):
+            parse_bounds("--bounds", ["a=0:1", "a=0:2"])

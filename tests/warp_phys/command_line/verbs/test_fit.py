@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import numpy as np
 import pytest
 
 import warp_phys as wp
-from warp_phys.command_line import main as _cli
-from warp_phys.command_line.values import parse_bounds, parse_numbers, parse_word_or_numbers
+from warp_phys.command_line.main import main
 from warp_phys.data_gen import simulate
-from warp_phys.systems.errors import UsageError
 
-HUDSON_BAY = Path(__file__).parents[3] / "examples" / "data" / "hudson_bay.csv"
+HUDSON_BAY = Path(__file__).parents[4] / "examples" / "data" / "hudson_bay.csv"
 START = [*("--start", "alpha=0.55"), *("--start", "beta=0.028")]
 START += [*("--start", "gamma=0.8"), *("--start", "delta=0.024")]
 HARES = ["fit", "lotka_volterra", "hudson_bay.csv", "--distribution", "lognormal", *START]
@@ -37,7 +34,7 @@ def run(capsys, folder, monkeypatch):
 
     def runner(*arguments: object) -> tuple[object, str, str]:
         with pytest.raises(SystemExit) as ended:
-            _cli.main([str(argument) for argument in arguments])
+            main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return ended.value.code, captured.out, captured.err
 
@@ -49,7 +46,7 @@ def hares(folder) -> Path:
     """A fit of the hares and lynxes, written by the command line."""
     arguments = [str(folder / HARES[2]) if part == HARES[2] else part for part in HARES]
     with pytest.raises(SystemExit) as ended:
-        _cli.main([*arguments, "-o", str(folder / "hares.nc")])
+        main([*arguments, "-o", str(folder / "hares.nc")])
     assert ended.value.code == 0
     return folder / "hares.nc"
 
@@ -115,12 +112,6 @@ class TestFit:
         assert status == 0
         assert out.startswith("[[Fit of pendulum, 3 trajectories]]")
 
-    def test_defaults_are_those_of_the_function(self):
-        offered = inspect.signature(_cli.fit).parameters
-        wanted = inspect.signature(wp.fit).parameters
-        for name in (set(offered) & set(wanted)) - {"system", "initial_state", "noise_sd"}:
-            assert offered[name].default == wanted[name].default, name
-
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -175,14 +166,3 @@ def test_plot_of_a_fit(run, hares):
     status, out, err = run("plot", "hares.nc", "--data", "hudson_bay.csv", "-o", "hares.png")
     assert (status, out, err) == (0, "wrote hares.png\n", "")
     assert Path("hares.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_texts_as_values():
-    assert parse_numbers("--fix", ["g=9.81", "m=1e-3"]) == {"g": 9.81, "m": 1e-3}
-    assert parse_numbers("--fix", []) is None
-    assert parse_word_or_numbers("--noise-sd", [], "each") == "each"
-    assert parse_word_or_numbers("--noise-sd", ["common"], "each") == "common"
-    assert parse_word_or_numbers("--noise-sd", ["a=1", "b=2"], "each") == {"a": 1.0, "b": 2.0}
-    assert parse_bounds("--bounds", ["a=-1:2", "b=:3"]) == {"a": (-1.0, 2.0), "b": (None, 3.0)}
-    with pytest.raises(UsageError, match="once for each name, got 'a' twice"):
-        parse_bounds("--bounds", ["a=0:1", "a=0:2"])

@@ -1,0 +1,33 @@
+"""`warp-phys forecast` from a trained model; from a fit in `test_fit.py`."""
+
+import xarray as xr
+
+import warp_phys as wp
+
+
+class TestForecast:
+    def test_the_file_is_what_the_function_returns(self, folder):
+        model = wp.WarpPhys.load(folder / "model.safetensors")
+        expected = wp.forecast(
+            model, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], data=wp.load(folder / "data.nc")
+        )
+        xr.testing.assert_equal(wp.load(folder / "ahead.nc"), expected)
+
+    def test_overwrite(self, run, error_of, folder):
+        arguments = ("forecast", folder / "model.safetensors", folder / "data.nc", "--times", "1")
+        assert "exists already" in error_of(*arguments, "-o", folder / "ahead.nc")
+        path = folder / "again.nc"
+        path.write_bytes(b"old")
+        status, out, _ = run(*arguments, "-o", path, "--overwrite", "--level", 0.5)
+        assert status == 0
+        assert out == f"wrote {path}: 400 trajectories of sine, 1 samples, 50 % bands\n"
+        assert wp.load(path).attrs["band_level"] == 0.5
+
+    def test_times_before_the_record(self, run, folder):
+        status, out, err = run(
+            *("forecast", folder / "model.safetensors", folder / "data.nc"),
+            *("--times", "-3:-1:1", "-o", folder / "past.nc"),
+        )
+        assert (status, out) == (2, "")
+        assert "error: expected times from 0 on" in err
+        assert not (folder / "past.nc").exists()

@@ -1,0 +1,156 @@
+"""`warp-phys fit`: maximum likelihood, with standard errors."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import warp_phys as wp
+from warp_phys.command_line.files import check_data_output, contents
+from warp_phys.command_line.options import (
+    COLUMNS,
+    DISTRIBUTION,
+    MAYBE_DATA_OUTPUT,
+    OVERWRITE,
+    RECORD,
+    SYSTEM,
+    TIME_BUDGET,
+    Option,
+    verb,
+)
+from warp_phys.command_line.values import parse_bounds, parse_numbers, parse_word_or_numbers
+from warp_phys.systems.errors import UsageError
+
+INITIAL = Option(
+    "initial", "Start from this estimate or earlier fit (.nc).", "FILE", ("--initial",), type=Path
+)
+START = Option(
+    "start",
+    "Where a parameter or initial state starts. Repeatable.",
+    "NAME=NUMBER",
+    repeatable=True,
+    read=parse_numbers,
+)
+SHOW = Option(
+    "show", "Print this trajectory; by default an overview if there are several.", "LABEL"
+)
+SETTINGS = (
+    Option(
+        "initial_state",
+        "auto (the default: what the data set knows, else estimated), first_sample or estimate; "
+        "or STATE=NUMBER for each known state, repeatable.",
+        "KIND",
+        repeatable=True,
+        read=partial(parse_word_or_numbers, default="auto"),
+    ),
+    Option(
+        "initial_time",
+        "The time of the initial state; by default that of the first sample.",
+        "TIME",
+        type=float,
+    ),
+    Option(
+        "fixed",
+        "A known parameter. Repeatable.",
+        "NAME=NUMBER",
+        ("--fix",),
+        repeatable=True,
+        read=parse_numbers,
+    ),
+    Option(
+        "bounds",
+        "Bounds of a parameter or state; leave an end empty where it is open. Repeatable.",
+        "NAME=LOW:HIGH",
+        repeatable=True,
+        read=parse_bounds,
+    ),
+    Option(
+        "shared",
+        "A parameter that all trajectories have in common. Repeatable.",
+        "NAME",
+        ("--share",),
+        repeatable=True,
+        read=lambda _, names: names or None,
+    ),
+    Option(
+        "group",
+        "Coordinate of RECORD (.nc) that names groups: only trajectories of one group share.",
+        "NAME",
+    ),
+    DISTRIBUTION,
+    Option(
+        "noise_sd",
+        "each (the default: an unknown level for each output) or common; or OUTPUT=NUMBER for "
+        "each known level, repeatable.",
+        "LEVEL",
+        repeatable=True,
+        read=partial(parse_word_or_numbers, default="each"),
+    ),
+    Option("loss", "linear, or huber, which gives outliers less weight.", "NAME", default="linear"),
+    Option(
+        "starts",
+        "Number of starts; by default 5, or 1 with --initial or --start.",
+        "NUMBER",
+        type=int,
+    ),
+    Option(
+        "tolerance",
+        "Relative step below which a fit has converged.",
+        "SHARE",
+        type=float,
+        default=1e-9,
+    ),
+    Option("max_iterations", "Most iterations from each start.", "NUMBER", type=int, default=100),
+    Option("rtol", "Relative tolerance of the integration.", "SHARE", type=float, default=1e-8),
+    TIME_BUDGET,
+    Option(
+        "level",
+        "Probability that a confidence interval holds the true value.",
+        "SHARE",
+        type=float,
+        default=0.95,
+    ),
+)
+
+
+@verb(SYSTEM, RECORD, MAYBE_DATA_OUTPUT, INITIAL, START, *SETTINGS, SHOW, *COLUMNS, OVERWRITE)
+def fit(
+    system: str,
+    record: Path,
+    output: Path | None,
+    initial: Path | None,
+    start: dict[str, float] | None,
+    show: str | None,
+    time: str,
+    trajectory: str | None,
+    rename: dict[str, str | None] | None,
+    overwrite: bool,
+    **settings: Any,
+) -> None:
+    """Fit parameters to records by maximum likelihood.
+
+    Prints the parameters with their errors, what the data do not determine, and how the fit
+    went; for several trajectories, an overview.
+    """
+    if output is not None:
+        check_data_output("--output", output, overwrite=overwrite)
+    if initial is not None and start:
+        raise UsageError("expected --initial or --start, got both; leave out one")
+
+    from warp_phys.results.pick import trajectory_position
+
+    begin = start if initial is None else wp.load(initial)
+    data = wp.read_trajectories(record, time=time, trajectory=trajectory, rename=rename)
+    if show is not None:
+        trajectory_position(data, show)
+    found = wp.fit(system, data, initial=begin, progress=sys.stderr.isatty(), **settings)
+    # Written before anything can go wrong with printing it.
+    if output is not None:
+        wp.save(found, output, overwrite=overwrite)
+    typer.echo(wp.summary(found, show))
+    if output is not None:
+        typer.echo(f"\nwrote {output}: {contents(found)}")
