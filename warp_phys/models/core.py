@@ -18,7 +18,7 @@ from warp_phys.records.records import Records
 from warp_phys.recurrence.layer import LinearRecurrence
 from warp_phys.recurrence.networks.outputs import root_outputs
 from warp_phys.recurrence.networks.tiles import decode_states, exceeds_budget
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 # Bounds the temporaries of a pass over long data sets.
 _SAMPLES_AT_ONCE = 200_000

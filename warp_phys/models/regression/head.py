@@ -35,7 +35,9 @@ from warp_phys.models.regression.weak_form import (
 from warp_phys.models.settings import Settings
 from warp_phys.records.records import Records
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
-from warp_phys.recurrence.transitions.transitions import Diagonal, Identity, Transition
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
