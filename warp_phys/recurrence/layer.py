@@ -75,13 +75,14 @@ class LinearRecurrence(nn.Module):
         self.size = size
         self.width = width
         self.kind = get_structure(structure)
-        start = _checked_decay(self.kind, stable, decay)
-        self.start = Start(size, start, rank, stable, dtype=dtype)
+        self.start = Start(
+            size, _checked_decay(self.kind, stable, decay), rank, stable, dtype=dtype
+        )
         # A before B: the order in which random numbers are drawn decides which they are.
         parameters = self.kind.initial_parameters(replace(self.start, generator=generator))
         self.names = tuple(parameters)
-        for name, value in parameters.items():
-            self.register_parameter(name, nn.Parameter(value))
+        for name, tensor in parameters.items():
+            self.register_parameter(name, nn.Parameter(tensor))
         drawn = torch.randn(size, width, generator=generator, dtype=dtype) if input_scale else 0.0
         self.input_matrix = nn.Parameter(
             torch.zeros(size, width, dtype=dtype) + input_scale * drawn

@@ -6,17 +6,15 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from warp_phys.systems.errors import UsageError
-
-Base = TypeVar("Base")
 
 # The module in a folder that looks for the others.
 _REGISTRY = "registry"
 
 
-def classes_by_name(package: str, base: type[Base]) -> dict[str, type[Base]]:
+def classes_by_name(package: str, base: Any) -> dict[str, Any]:
     """Return the subclasses of a base class that a package's modules define, by their `name`.
 
     A class is registered by its file alone. Every module of the package defines at least one, but
@@ -34,7 +32,7 @@ def classes_by_name(package: str, base: type[Base]) -> dict[str, type[Base]]:
         >>> sorted(classes_by_name("warp_phys.models.drives", Drive))
         ['difference', 'features', 'raw']
     """
-    found: dict[str, type[Base]] = {}
+    found: dict[str, type] = {}
     folder = importlib.import_module(package)
     for entry in pkgutil.iter_modules(folder.__path__, f"{package}."):
         if entry.name in (f"{package}.{_REGISTRY}", base.__module__):
@@ -64,7 +62,7 @@ def check_own_name(kind: str, given: type, known: Mapping[str, type]) -> None:
         )
 
 
-def _defined(module: ModuleType, base: type[Base]) -> dict[str, type[Base]]:
+def _defined(module: ModuleType, base: type) -> dict[str, type]:
     found = {
         name: value
         for value in vars(module).values()

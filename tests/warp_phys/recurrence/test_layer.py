@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.warp_phys.recurrence.transitions.test_own_structure import ScaledSwap
+from tests.warp_phys.recurrence.transitions.own_structure import ScaledSwap
 from warp_phys.recurrence.layer import LinearRecurrence
 from warp_phys.recurrence.transitions.diagonal import Diagonal
 from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure

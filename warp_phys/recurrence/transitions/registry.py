@@ -8,7 +8,9 @@ from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.registries.by_file import check_own_name, classes_by_name
 from warp_phys.systems.errors import UsageError, unknown_name
 
-STRUCTURES = classes_by_name("warp_phys.recurrence.transitions", Transition)
+STRUCTURES: dict[str, type[Transition]] = classes_by_name(
+    "warp_phys.recurrence.transitions", Transition
+)
 """The structures that come with the package, by the name that `structure=` takes."""
 
 
