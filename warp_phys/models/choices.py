@@ -137,15 +137,15 @@ def _part(kind: str, given: Any, base: Any) -> Any:
 
 def _drive(head: Head, given: Any) -> Any:
     """Return the drive as `_part` does, or its name where the head brings its own drives."""
+    if head.drives is not None and given in (*head.drives, head.usual_drive):
+        return given
     owners = {name: each.name for each in HEADS.values() for name in each.drives or ()}
     if isinstance(given, str) and given not in {*DRIVES, *owners}:
         raise unknown_name("drive", given, {**DRIVES, **owners})
     if head.drives is not None:
-        if given not in (*head.drives, head.usual_drive):
-            got = repr(getattr(given, "name", given))
-            wanted = f"drive={_alternatives(head.drives)}" if head.drives else "no drive"
-            raise UsageError(f"expected {wanted} with head={head.name!r}, got {got}")
-        return given
+        got = repr(getattr(given, "name", given))
+        wanted = f"drive={_alternatives(head.drives)}" if head.drives else "no drive"
+        raise UsageError(f"expected {wanted} with head={head.name!r}, got {got}")
     if isinstance(given, str) and given not in DRIVES:
         raise UsageError(
             f"expected drive={_alternatives(DRIVES)}, got {given!r}, which is of the "
