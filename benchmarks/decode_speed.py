@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import warp_phys as wp
-from warp_phys.models.heads import WeightNetwork
+from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.recurrence.networks.low_rank import basis_perceptron
 from warp_phys.recurrence.networks.outputs import root_outputs
 

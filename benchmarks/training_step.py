@@ -38,9 +38,11 @@ import torch
 
 import warp_phys as wp
 from warp_phys.data_gen import simulate
-from warp_phys.training import train as _train
+from warp_phys.training import optimize as _train
 from warp_phys.training.checkpoint import Progress
-from warp_phys.training.physics_task import PhysicsTask, Task
+from warp_phys.training.physics_task import PhysicsTask
+from warp_phys.training.schedule import Schedule
+from warp_phys.training.task import TrainingTask
 from warp_phys.training.warp_task import WarpTask
 
 Step = Callable[[], None]
@@ -91,12 +93,12 @@ class Problem:
         data = simulate("lotka_volterra", n=2 * case.records, times=times, noise=0.05, seed=0)
         part = [data.isel(trajectory=slice(k, None, 2)) for k in range(2)]
         model = case.model()
-        self.task: Task
+        self.task: TrainingTask
         if isinstance(model, wp.Warp):
             self.task = WarpTask(model, *part, seed=0)
         else:
             self.task = PhysicsTask(model, *part, "supervised", 0)
-        self.schedule = _train.Schedule("auto", 6000, self.task.count, 1e-3, 0, None, None)
+        self.schedule = Schedule("auto", 6000, self.task.count, 1e-3, 0, None, None)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in self.task.network.parameters():

@@ -51,7 +51,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "data_gen.recipes": {"data_gen", "data_gen.drawing", "systems.catalog", "systems.schema"},
     "warp_phys": {"systems.compiling", "warp_phys.recurrence"},
-    "warp_phys.recurrence": {"systems.compiling"},
+    "warp_phys.registries": set(),
+    "warp_phys.recurrence": {"systems.compiling", "warp_phys.registries"},
     "warp_phys.reading": {"systems.schema"},
     "warp_phys.records": {"systems.dynamics", "systems.model", "systems.schema"},
     "warp_phys.likelihood": {
@@ -67,6 +68,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.schema",
         "warp_phys.records",
         "warp_phys.recurrence",
+        "warp_phys.registries",
     },
     "warp_phys.training": {
         "systems.model",

@@ -7,11 +7,11 @@ from .reading.read import read_trajectories as read_trajectories
 from .recurrence.autoregression import autoregressive_recurrence as autoregressive_recurrence
 from .recurrence.linear_recurrence import linear_recurrence as linear_recurrence
 from .recurrence.transitions.complex_diagonal import ComplexDiagonal as ComplexDiagonal
+from .recurrence.transitions.dense import Dense as Dense
+from .recurrence.transitions.diagonal import Diagonal as Diagonal
+from .recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank as DiagonalPlusLowRank
+from .recurrence.transitions.identity import Identity as Identity
 from .recurrence.transitions.identity_low_rank import IdentityPlusLowRank as IdentityPlusLowRank
-from .recurrence.transitions.transitions import Dense as Dense
-from .recurrence.transitions.transitions import Diagonal as Diagonal
-from .recurrence.transitions.transitions import DiagonalPlusLowRank as DiagonalPlusLowRank
-from .recurrence.transitions.transitions import Identity as Identity
 from .results.plots.plot import plot_history as plot_history
 from .results.plots.plot import plot_observed as plot_observed
 from .results.plots.plot import plot_parameters as plot_parameters

@@ -24,7 +24,8 @@ from warp_phys.models.core import blocks
 from warp_phys.models.gaussian import Gaussian, state_size
 from warp_phys.training.data import TrainingData, read_training_data
 from warp_phys.training.losses import supervised_loss
-from warp_phys.training.train import optimize
+from warp_phys.training.optimize import optimize
+from warp_phys.training.task import TrainingTask
 
 _HIDDEN = 128
 
@@ -104,7 +105,7 @@ class _Network(nn.Module):
         return Gaussian.from_state(self.perceptron(states), self.unknowns)
 
 
-class _ParameterTask:
+class _ParameterTask(TrainingTask):
     """Training of the network, see `training.physics_task.PhysicsTask`, which trains WARP-Phys."""
 
     def __init__(self, task: Task, seed: int) -> None:
@@ -114,17 +115,12 @@ class _ParameterTask:
         self.coordinates = build_coordinates(task.system, training.truth, outputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._network = _Network(len(outputs), len(self.coordinates))
+            self.network = _Network(len(outputs), len(self.coordinates))
         times = scaled_times(task.train.times)
         self._training = _Prepared(training, self.scale, self.coordinates, times)
         validation = _held(task, task.validation)
         self._validation = _Prepared(validation, self.scale, self.coordinates, times)
         self.count = len(training.records)
-
-    @property
-    def network(self) -> _Network:
-        """What is trained."""
-        return self._network
 
     def loss(self, index: Tensor, place: int) -> Tensor:  # noqa: ARG002 (the protocol's own)
         """Return the supervised loss of some training records, over their contexts."""
@@ -145,7 +141,7 @@ class _ParameterTask:
 
     def _loss(self, prepared: _Prepared, index: Tensor | slice) -> Tensor:
         readings = prepared.readings[index]
-        estimate = self._network.read(self._network.states(readings))
+        estimate = self.network.read(self.network.states(readings))
         return supervised_loss(estimate, prepared.truth[index], prepared.seen[index])
 
 

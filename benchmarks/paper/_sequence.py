@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from benchmarks.paper._models import Budget, Forecast
 from benchmarks.paper._tasks import Floats, Split, Task
 from warp_phys.models.core import blocks
-from warp_phys.training.train import Schedule, optimize
+from warp_phys.training.optimize import optimize
+from warp_phys.training.schedule import Schedule
+from warp_phys.training.task import TrainingTask
 
 _HARMONICS = 16
 # Hidden width of the decoder.
@@ -131,7 +133,7 @@ class FrozenDecoder(nn.Module):
         return decoded
 
 
-class SequenceTask:
+class SequenceTask(TrainingTask):
     """Training of a network to predict the samples behind the context.
 
     Args:
@@ -142,15 +144,10 @@ class SequenceTask:
     """
 
     def __init__(self, network: nn.Module, scale: Scale, training: Split, validation: Split):
-        self._network = network
+        self.network = network
         self._training = _Prepared(training, scale)
         self._validation = _Prepared(validation, scale)
         self.count = len(training)
-
-    @property
-    def network(self) -> nn.Module:
-        """What is trained."""
-        return self._network
 
     def loss(self, index: Tensor, place: int) -> Tensor:  # noqa: ARG002 (the protocol's own)
         """Return the mean squared error of some records behind their contexts, standardized."""
@@ -173,7 +170,7 @@ class SequenceTask:
     def _squares(self, prepared: _Prepared, index: Tensor | slice) -> tuple[Tensor, int]:
         """Return the sum of squared errors behind the contexts, and how many they are."""
         contexts = prepared.contexts.select(index)
-        predicted = self._network(contexts)
+        predicted = self.network(contexts)
         error = predicted - prepared.target[index, contexts.first :]
         behind = ~contexts.known[:, contexts.first :].unsqueeze(2)
         counted = int(behind.sum()) * error.shape[2]

@@ -18,10 +18,12 @@ from benchmarks.paper._sequence import (
     time_features,
 )
 from benchmarks.paper._tasks import Split, Task
-from warp_phys.models.heads import InitialState, WeightNetwork
+from warp_phys.models.initial_state import InitialState
+from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.recurrence.layer import LinearRecurrence
 from warp_phys.recurrence.networks.outputs import root_outputs
-from warp_phys.training.train import optimize
+from warp_phys.training.optimize import optimize
+from warp_phys.training.task import TrainingTask
 
 _ROOT_WIDTH = 16
 
@@ -93,7 +95,7 @@ class _Network(nn.Module):
 
 
 @dataclass
-class _Reconstruction:
+class _Reconstruction(TrainingTask):
     """Training of the network to return what it was given."""
 
     network: _Network

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 import warp_phys as wp
 from benchmarks.paper._sequence import TIME_FEATURES, Contexts, SequenceModel, time_features
-from warp_phys.models.heads import InitialState, WeightNetwork
+from warp_phys.models.initial_state import InitialState
+from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.recurrence.layer import LinearRecurrence
 from warp_phys.recurrence.linear_recurrence import Mode
 

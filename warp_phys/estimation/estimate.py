@@ -8,23 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
-from tqdm import tqdm
 
-from warp_phys.models.bands import bands, check_level
-from warp_phys.models.coordinates import Physical
-from warp_phys.models.core import blocks
-from warp_phys.models.gaussian import Gaussian
-from warp_phys.models.network import Network
-from warp_phys.models.regression.head import Regression
-from warp_phys.models.roots import predict
+from warp_phys.models.bands import check_level
+from warp_phys.models.estimator import Estimates
+from warp_phys.models.roots import FLOW
 from warp_phys.models.training_range import OUT_OF_RANGE
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.records.records import Records, read_records
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.labels import (
     labelled,
-    named_coords,
     output_coords,
     parameter_coords,
     stamp,
@@ -32,10 +25,6 @@ from warp_phys.systems.schema.labels import (
     time_coords,
     trajectory_coords,
 )
-
-# Far below any band, and cheap. A prediction that takes more steps from sample to sample starts
-# from a wild value, and stays NaN.
-_FLOW = {"rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
 
 
 @torch.no_grad()
@@ -75,104 +64,17 @@ def estimate(
         True
     """
     check_level(level)
-    if model.settings.head == "regression":
-        return _by_regression(model, data)
-    network, facts = model.built()
-    records = read_records(data, model.system, facts.outputs)
-    length = records.times.shape[1]
-    pieces: list[dict[str, Tensor]] = []
-    for piece in tqdm(
-        blocks(len(records), length), desc="estimate", delay=2.0, disable=not progress
-    ):
-        pieces.append(_block(model, records.select(piece), level))
-    values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
-    if not facts.supervised:
-        # Reconstruction trains the means alone: forecasts must not draw from untrained scales.
-        del values["unknowns"], values["unknowns_covariance"]
-    constant = bool((network.coordinates.constant_noise > 0).any())
-    noise_known = constant or bool(network.coordinates.positions("noise_sd"))
-    dataset = _labelled(
-        model.system,
-        records,
-        values,
-        noise=noise_known,
-        extra=unknown_coords(network) if facts.supervised else None,
-    )
-    calibrated = network.calibration.measured
-    settings = {"model": repr(model), "level": level, "calibrated": calibrated}
-    return _finish(dataset, model, data, settings).assign_attrs(
-        band_level=level, distribution=facts.distribution
-    )
+    estimator = model.estimator()
+    records = read_records(data, model.system, estimator.outputs)
+    found = estimator.estimate(records, level, show=progress)
+    dataset = _labelled(model.system, records, found)
+    settings = {"model": repr(model)} | dict(found.settings)
+    return _finish(dataset, model, data, settings).assign_attrs(dict(found.attrs))
 
 
-def _block(model: WarpPhys, records: Records, level: float) -> dict[str, Tensor]:
-    """Estimate for some trajectories; everything behind a record's last sample is NaN."""
-    network, _ = model.built()
-    emitted: Gaussian = network(network.signals(records), network.elapsed(records))
-    length = records.times.shape[1]
-    position = torch.arange(1, length + 1).expand(len(records), -1)
-    value, lower, upper = bands(network, emitted, position, level)
-    last = records.valid.sum(dim=1) - 1
-    final = emitted.mean[torch.arange(len(records)), last]
-    widening = network.calibration.widening(position)
-    covariance = emitted.covariance() * widening.unsqueeze(-1) * widening.unsqueeze(-2)
-    spread = network.coordinates.spread
-    values = {
-        "parameters": value.parameters,
-        "parameters_lower": lower.parameters,
-        "parameters_upper": upper.parameters,
-        "initial_state": value.initial_state,
-        "initial_state_lower": lower.initial_state,
-        "initial_state_upper": upper.initial_state,
-        "noise_sd": value.noise_sd,
-        "predicted": predict(model.system, model.root, records, value, **_FLOW),
-        "unknowns": network.coordinates.unscaled(emitted.mean),
-        "unknowns_covariance": covariance * spread.outer(spread),
-    }
-    padding = ~records.valid
-    for array in values.values():
-        array[padding] = torch.nan
-    return values | {"out_of_range": network.limits.flags(records, final)}
-
-
-def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
-    head = Regression.from_settings(model.system, model.settings)
-    records = head.readable(read_records(data, model.system, model.system.output_names))
-    coordinates = head.estimate(records)
-    parameters = head.parameters(coordinates)
-    complete = records.seen.all(dim=-1)
-    first = complete.long().argmax(dim=1)
-    start = records.observed[torch.arange(len(records)), first]
-    known = complete.cummax(dim=1).values
-    values = {
-        "parameters": parameters,
-        "initial_state": torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan),
-        "coordinates": coordinates,
-    }
-    unknowns = Physical(parameters, values["initial_state"], records.observed[..., :0])
-    if parameters.isfinite().any():
-        values["predicted"] = predict(model.system, "step", records, unknowns, **_FLOW)
-    for array in values.values():
-        array[~records.valid] = torch.nan
-    # The first complete sample is the first state known, and it may come late.
-    values["initial_time"] = records.times[torch.arange(len(records)), first]
-    extra = named_coords("coordinate", head.names, head.units)
-    dataset = _labelled(model.system, records, values, extra=extra)
-    return _finish(dataset, model, data, {"model": repr(model)})
-
-
-def _labelled(
-    system: System,
-    records: Records,
-    values: Mapping[str, Tensor],
-    *,
-    noise: bool = False,
-    extra: Mapping[str, xr.Variable] | None = None,
-) -> xr.Dataset:
+def _labelled(system: System, records: Records, found: Estimates) -> xr.Dataset:
     times = records.times if records.own_grids else records.times[0]
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in values.items()}
-    if not noise:
-        arrays.pop("noise_sd", None)
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in found.values.items()}
     if "out_of_range" in arrays:
         arrays["out_of_range"] = out_of_range_variable(arrays["out_of_range"])
     return labelled(
@@ -183,20 +85,9 @@ def _labelled(
             **parameter_coords(system),
             **state_coords(system),
             **output_coords(system, records.outputs),
-            **(extra or {}),
+            **found.coords,
         },
     )
-
-
-def unknown_coords(network: Network) -> dict[str, xr.Variable]:
-    """Return the names of the unknowns and what each is."""
-    entries = network.coordinates.entries
-    names = np.array([entry.name for entry in entries], dtype=str)
-    kinds = np.array([entry.kind for entry in entries], dtype=str)
-    return {
-        "unknown": xr.Variable("unknown", names, {"long_name": "unknown"}),
-        "unknown_kind": xr.Variable("unknown", kinds, {"long_name": "what the unknown is"}),
-    }
 
 
 def out_of_range_variable(flags: np.ndarray[Any, Any]) -> xr.Variable:
@@ -223,6 +114,6 @@ def _finish(
         settings=settings,
         references=model.system.reference,
         function="estimate",
-        rtol=_FLOW["rtol"],
-        atol=_FLOW["atol"],
+        rtol=FLOW["rtol"],
+        atol=FLOW["atol"],
     )

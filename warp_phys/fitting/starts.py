@@ -7,7 +7,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
-from warp_phys.models.regression.head import Regression
+from warp_phys.models.regression.weak_form_regression import WeakFormRegression
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.system import System
@@ -69,11 +69,12 @@ def regression_start(problem: FitProblem) -> Tensor | None:
         records.labels,
         records.own_grids,
     )
-    head = Regression(_as_fitted(problem), forgetting=1.0, known=problem.unknowns.parameters)
+    known = problem.unknowns.parameters
+    regression = WeakFormRegression(_as_fitted(problem), forgetting=1.0, known=known)
     last = (problem.counts - 1).view(-1, 1, 1)
-    coordinates = head.estimate(ordered)
+    coordinates = regression.estimate(ordered)
     found = coordinates.gather(1, last.expand(-1, 1, coordinates.shape[2])).squeeze(1)
-    parameters = head.system.parameters_from_coordinates(found.T, problem.unknowns.parameters.T).T
+    parameters = regression.system.parameters_from_coordinates(found.T, known.T).T
     z = middle_start(problem)
     for place, entry in enumerate(problem.unknowns.entries):
         if entry.kind == "parameter":

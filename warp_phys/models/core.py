@@ -10,15 +10,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from warp_phys.models.drives import Difference, Drive, Features, Raw
-from warp_phys.models.heads import InitialState, WeightNetwork
+from warp_phys.models.drives.drive import Drive
+from warp_phys.models.initial_state import InitialState
 from warp_phys.models.scaling import Samples, Scaling
 from warp_phys.models.settings import Settings
+from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.records.records import Records
 from warp_phys.recurrence.layer import LinearRecurrence
 from warp_phys.recurrence.networks.outputs import root_outputs
 from warp_phys.recurrence.networks.tiles import decode_states, exceeds_budget
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.transition import Transition
 
 # Bounds the temporaries of a pass over long data sets.
 _SAMPLES_AT_ONCE = 200_000
@@ -47,12 +48,30 @@ class Stream:
     last: Tensor
     count: int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of sensors and of outputs."""
+        sensors, outputs = self.last.shape
+        return sensors, outputs
+
+    @property
+    def time(self) -> Tensor:
+        """(N,), the time of the last sample."""
+        return self.start + self.elapsed
+
+    def late(self, times: Tensor) -> Tensor:
+        """Return which of the next times (N,) do not come after the last sample."""
+        # Compared as elapsed times: the sum in `time` rounds where times start late.
+        return (times - self.start <= self.elapsed) & (self.count > 0)
+
 
 class Core(nn.Module):
     """theta_t = A theta_{t-1} + B u_t over scaled records.
 
     Args:
         settings: The model's choices.
+        drive: What moves theta; to be sized.
+        structure: What A is.
         base: (D,) hidden state to start training from.
         outputs: Number of observed outputs.
         inputs: Number of known inputs.
@@ -62,6 +81,8 @@ class Core(nn.Module):
     def __init__(
         self,
         settings: Settings,
+        drive: Drive,
+        structure: type[Transition],
         base: Tensor,
         outputs: int,
         inputs: int,
@@ -71,7 +92,8 @@ class Core(nn.Module):
         super().__init__()
         self.dtype = settings.torch_dtype
         self.scaling = Scaling(outputs, inputs, logarithmic=logarithmic)
-        self.drive = _drive(settings, self.scaling.width, outputs).to(self.dtype)
+        drive.build(self.scaling.width, outputs)
+        self.drive = drive.to(self.dtype)
         self.initial = InitialState(
             self.drive.signal_width,
             base,
@@ -80,7 +102,7 @@ class Core(nn.Module):
         self.recurrence = LinearRecurrence(
             base.numel(),
             self.drive.width,
-            structure=settings.structure,
+            structure=structure,
             rank=settings.rank,
             stable=settings.stable,
             decay=settings.decay,
@@ -187,6 +209,7 @@ class Core(nn.Module):
         rows = torch.arange(len(index))
 
         def chosen(states: Tensor, start: int, stop: int) -> tuple[Tensor]:
+            # One state a tile: the wanted one where it lies in the tile, else that nearest to it.
             place = (index - 1).clamp(start, stop - 1) - start
             return (states[rows, place].unsqueeze(1),)
 
@@ -270,22 +293,11 @@ class Core(nn.Module):
 
     def _advanced(self, drive: Tensor, theta: Tensor) -> Tensor:
         """Return the next theta (N, D)."""
-        structure = self.recurrence.transition()
-        if not isinstance(structure, Diagonal):
-            return self.recurrence.step(drive, theta)
-        # One new array of theta's size: memory fresh from the system costs more than the sums.
-        return (drive @ self.recurrence.input_matrix.mT).addcmul_(structure.values, theta)
+        driven = drive @ self.recurrence.input_matrix.mT
+        return self.recurrence.transition().step_into(theta, driven)
 
 
 def blocks(count: int, length: int) -> Sequence[slice]:
     """Return slices over `count` trajectories that hold a bounded number of samples each."""
     size = max(1, _SAMPLES_AT_ONCE // max(1, length))
     return [slice(start, min(count, start + size)) for start in range(0, count, size)]
-
-
-def _drive(settings: Settings, channels: int, outputs: int) -> Drive:
-    if settings.drive == "difference":
-        return Difference(channels, outputs)
-    if settings.drive == "raw":
-        return Raw(channels, outputs)
-    return Features(channels, outputs, window=settings.window, width=settings.width)

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from warp_phys.systems.catalog.registry import get_system, system_names
 from warp_phys.systems.errors import OutputExistsError, SchemaError, UsageError
@@ -72,6 +72,23 @@ def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tenso
     if facts["kind"] != kind:
         raise SchemaError(f"{source.name} holds a {facts['kind']}, expected a {kind}")
     return tensors, facts
+
+
+def load_weights(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]
+) -> None:
+    """Give a network the tensors of a file.
+
+    Raises:
+        SchemaError: They are not those of this network.
+    """
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise SchemaError(
+            f"the tensors of {Path(path).name} are not those of the model that its header "
+            f"describes; make head, drive and structure of your own as for training: {error}"
+        ) from error
 
 
 def find_system(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from warp_phys.models.calibration import Calibration
+from warp_phys.models.choices import Choices
 from warp_phys.models.coordinates import Coordinates
 from warp_phys.models.core import Core, Stream
 from warp_phys.models.gaussian import Gaussian
-from warp_phys.models.heads import Direct, Head, Readout, Weights
-from warp_phys.models.settings import Settings
 from warp_phys.models.training_range import Limits
 
 
@@ -17,7 +16,7 @@ class Network(Core):
     """The core with a head that reads a distribution over the unknowns off theta_t.
 
     Args:
-        settings: The model's choices.
+        choices: What the model is made of.
         coordinates: The unknowns.
         outputs: Number of observed outputs.
         inputs: Number of known inputs.
@@ -26,15 +25,26 @@ class Network(Core):
 
     def __init__(
         self,
-        settings: Settings,
+        choices: Choices,
         coordinates: Coordinates,
         outputs: int,
         inputs: int,
         *,
         logarithmic: bool,
     ) -> None:
-        head = _head(settings, len(coordinates))
-        super().__init__(settings, head.base(), outputs, inputs, logarithmic=logarithmic)
+        # Head, base state, drive, recurrence: the order in which random numbers are drawn decides
+        # which they are, so that a seed gives the same weights in every version.
+        head, drive = choices.for_training()
+        head.build(len(coordinates))
+        super().__init__(
+            choices.settings,
+            drive,
+            choices.structure,
+            head.base(),
+            outputs,
+            inputs,
+            logarithmic=logarithmic,
+        )
         self.head = head.to(self.dtype)
         self.coordinates = coordinates
         self.limits = Limits(outputs, len(coordinates))
@@ -42,13 +52,7 @@ class Network(Core):
 
     def forward(self, signals: Tensor, elapsed: Tensor) -> Gaussian:
         """Return the distribution over the unknowns at every sample."""
-        if isinstance(self.head, Weights):
-            outputs, _ = self.root_outputs(signals, self.head.root, elapsed.unsqueeze(-1))
-            return self.head.read(outputs)
-        if isinstance(self.head, Readout):
-            return self.head.read(self.readings(signals, self.head.network))
-        decoded: Gaussian = self.head(self.states(signals), elapsed)
-        return decoded
+        return self.head.over_records(self, signals, elapsed)
 
     def estimate_step(
         self, stream: Stream, times: Tensor, observed: Tensor, inputs: Tensor
@@ -57,11 +61,3 @@ class Network(Core):
         memory, theta, elapsed = self.step(stream, times, observed, inputs)
         decoded: Gaussian = self.head(theta, elapsed)
         return memory, decoded
-
-
-def _head(settings: Settings, coordinates: int) -> Head:
-    if settings.head == "direct":
-        return Direct(coordinates)
-    if settings.head == "weights":
-        return Weights(coordinates, width=settings.root_width)
-    return Readout(coordinates, size=settings.state_size, width=settings.width)

@@ -1,56 +1,19 @@
-"""Streaming: one sample of many sensors at a time, in constant memory."""
+"""What streaming expects of its arguments: one sample of many sensors at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from warp_phys.models.bands import bands
-from warp_phys.models.core import Stream as NetworkStream
-from warp_phys.models.regression.head import Regression, RegressionStream
+from warp_phys.models.estimator import Memory
 from warp_phys.systems.errors import UsageError
-
-if TYPE_CHECKING:
-    from warp_phys.models.warp_phys import WarpPhys
-
-Stream = NetworkStream | RegressionStream
+from warp_phys.systems.model.system import System
 
 BAND_LEVEL = 0.9
 """Probability of the bands that a streaming step returns."""
-
-
-@dataclass(frozen=True)
-class StreamEstimate:
-    """The estimate after the newest sample of N sensors.
-
-    Attributes:
-        parameters: (N, P), fixed ones included.
-        lower: (N, P), lower end of the 90 % band; NaN where the model has none.
-        upper: (N, P), upper end.
-        initial_state: (N, S) at the first sample.
-    """
-
-    parameters: Tensor
-    lower: Tensor
-    upper: Tensor
-    initial_state: Tensor
-
-
-def stream_start(model: WarpPhys, sensors: int, dtype: torch.dtype) -> Stream:
-    """Return the memory of sensors before their first sample; see `WarpPhys.init_state`."""
-    check_start(sensors, dtype)
-    if model.settings.head == "regression":
-        if dtype != torch.float64:
-            raise UsageError(
-                f"expected dtype=torch.float64 for the regression head, whose sums need its "
-                f"digits, got {dtype}"
-            )
-        return Regression.from_settings(model.system, model.settings).start(sensors)
-    return model.built()[0].init_stream(sensors, dtype)
 
 
 def check_start(sensors: int, dtype: torch.dtype) -> None:
@@ -61,66 +24,39 @@ def check_start(sensors: int, dtype: torch.dtype) -> None:
         raise UsageError(f"expected dtype to be torch.float32 or torch.float64, got {dtype!r}")
 
 
-@torch.no_grad()
-def stream_step(
-    model: WarpPhys, stream: Stream, times: Any, observed: Any, inputs: Any
-) -> tuple[Stream, StreamEstimate]:
-    """Take in one sample of every sensor; see `WarpPhys.step`."""
-    times, observed = checked_sample(stream, times, observed)
-    known = _known_inputs(model, len(times), inputs)
-    if isinstance(stream, RegressionStream):
-        return _regression_step(model, stream, times, observed, known)
-    network = model.built()[0].of_dtype(stream.signals.dtype)
-    memory, estimate = network.estimate_step(stream, times, observed, known)
-    value, lower, upper = bands(network, estimate, torch.tensor([memory.count]), BAND_LEVEL)
-    found = value.parameters, lower.parameters, upper.parameters, value.initial_state
-    return memory, StreamEstimate(*(part.double() for part in found))
-
-
-def _regression_step(
-    model: WarpPhys, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
-) -> tuple[Stream, StreamEstimate]:
-    head = Regression.from_settings(model.system, model.settings)
-    memory, coordinates = head.step(stream, times, observed, inputs)
-    parameters = head.parameters(coordinates)
-    unknown = torch.full_like(parameters, torch.nan)
-    return memory, StreamEstimate(parameters, unknown, unknown, memory.first)
-
-
-def checked_sample(stream: Stream, times: Any, observed: Any) -> tuple[Tensor, Tensor]:
+def checked_sample(memory: Memory, times: Any, observed: Any) -> tuple[Tensor, Tensor]:
     """Return times (N,) and outputs (N, O), NaN where missing, of the sensors' next sample.
 
     Raises:
         UsageError: A shape or dtype is wrong, or a time does not come after the last.
     """
-    memory = stream.first if isinstance(stream, RegressionStream) else stream.last
     sensors, outputs = memory.shape
     times = _shaped("times", times, (sensors,))
     observed = _shaped("observed", observed, (sensors, outputs))
     if not times.isfinite().all():
         odd = int((~times.isfinite()).nonzero()[0])
         raise UsageError(f"expected finite times, got {float(times[odd])} for sensor {odd}")
-    if isinstance(stream, RegressionStream):
-        last = stream.times[:, -1]
-        late = (stream.count > 0) & (times <= last)
-    else:
-        last = stream.start + stream.elapsed
-        late = (times - stream.start <= stream.elapsed) & (stream.count > 0)
+    late = memory.late(times)
     if late.any():
         first = int(late.nonzero()[0])
         raise UsageError(
             f"expected times to increase, got {float(times[first]):g} for sensor {first} after "
-            f"{float(last[first]):g}"
+            f"{float(memory.time[first]):g}"
         )
     return times, torch.where(observed.isfinite(), observed, torch.nan)
 
 
-def _known_inputs(model: WarpPhys, sensors: int, inputs: Any) -> Tensor:
-    names = model.system.input_names
+def checked_inputs(system: System, sensors: int, inputs: Any) -> Tensor:
+    """Return the known inputs (N, I) at the sensors' next sample.
+
+    Raises:
+        UsageError: They are missing, not finite, or of a wrong shape.
+    """
+    names = system.input_names
     if not names:
         return torch.zeros(sensors, 0, dtype=torch.float64)
     if inputs is None:
-        raise UsageError(f"expected inputs of {model.system.name} ({', '.join(names)}), got none")
+        raise UsageError(f"expected inputs of {system.name} ({', '.join(names)}), got none")
     known = _shaped("inputs", inputs, (sensors, len(names)))
     if not known.isfinite().all():
         odd = int((~known.isfinite().all(dim=-1)).nonzero()[0])

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from warp_phys.models.choices import Choices, choose, restore
 from warp_phys.models.core import Core, Stream
-from warp_phys.models.files import read_model, write_model
-from warp_phys.models.heads import WeightNetwork
-from warp_phys.models.settings import Settings, check_settings
+from warp_phys.models.drives.drive import Drive
+from warp_phys.models.files import load_weights, read_model, write_model
+from warp_phys.models.settings import Settings
 from warp_phys.models.streaming import check_start, checked_sample
+from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.recurrence.networks.outputs import still_outputs
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
-
-# The settings a caller chooses.
-_CHOICES = (
-    "structure",
-    "rank",
-    "initial",
-    "drive",
-    "width",
-    "root_width",
-    "frequencies",
-    "dtype",
-)
 
 
 class WarpNetwork(Core):
-    """The core with a root network y = MLP_theta(tau) that emits the outputs themselves."""
+    """The core with a root network y = MLP_theta(tau) that emits the outputs themselves.
 
-    def __init__(self, settings: Settings, outputs: int) -> None:
+    Args:
+        choices: What the model is made of; its head plays no part.
+        outputs: Number of observed outputs.
+    """
+
+    def __init__(self, choices: Choices, outputs: int) -> None:
+        settings, (_, drive) = choices.settings, choices.for_training()
         inputs = 1 + 2 * settings.frequencies
         root = WeightNetwork([inputs, settings.root_width, settings.root_width, outputs])
-        super().__init__(settings, root.draw(), outputs, 0, logarithmic=False)
+        super().__init__(
+            settings, drive, choices.structure, root.draw(), outputs, 0, logarithmic=False
+        )
         self.root = root
         self.frequencies = settings.frequencies
 
@@ -83,12 +83,13 @@ class Warp(nn.Module):
     so that theta_t predicts the next sample and, frozen, the rest of the record.
 
     Args:
-        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
-            "low_rank".
-        rank: Of a low-rank A.
+        structure: Structure of A: "identity", "identity_low_rank", "diagonal", "complex", "dense"
+            or "low_rank", or a subclass of `Transition`.
+        rank: Rank of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
-        drive: "difference" (the paper's), "raw" or "features".
-        width: Hidden width of the initial state's network.
+        drive: "difference" (the paper's), "raw" or "features", or an object of a subclass of
+            `Drive`.
+        width: Hidden width of the initial state's network, and of the features.
         root_width: Hidden width of the root network.
         frequencies: How many sines and cosines of time the root network reads; 0 for time alone.
         dtype: "float32" or "float64".
@@ -104,17 +105,18 @@ class Warp(nn.Module):
     def __init__(
         self,
         *,
-        structure: str | None = None,
+        structure: str | type[Transition] | None = None,
         rank: int | None = None,
         initial: str | None = None,
-        drive: str | None = None,
+        drive: str | Drive | None = None,
         width: int | None = None,
         root_width: int | None = None,
         frequencies: int | None = None,
         dtype: str | None = None,
     ) -> None:
         super().__init__()
-        self.settings = check_settings(
+        self.choices = choose(
+            uses=("frequencies",),
             head="weights",
             structure=structure,
             rank=rank,
@@ -128,12 +130,17 @@ class Warp(nn.Module):
         self.network: WarpNetwork | None = None
         self.outputs: tuple[str, ...] = ()
 
+    @property
+    def settings(self) -> Settings:
+        """The model's choices as plain values."""
+        return self.choices.settings
+
     def build(self, outputs: tuple[str, ...], *, seed: int) -> WarpNetwork:
         """Make the network for the outputs of the training data, drawn from the seed."""
         self.outputs = outputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = WarpNetwork(self.settings, len(outputs))
+            self.network = WarpNetwork(self.choices, len(outputs))
         return self.network
 
     def discard(self) -> None:
@@ -179,13 +186,28 @@ class Warp(nn.Module):
         write_model(path, self.built().state_dict(), header, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Warp:
-        """Read a model written by `save`; nothing in the file is executed."""
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        drive: Drive | None = None,
+        structure: type[Transition] | None = None,
+    ) -> Warp:
+        """Read a model written by `save`; nothing in the file is executed.
+
+        Args:
+            path: The file.
+            drive: Needed for a drive of the user's own: the file holds its name, not its code.
+            structure: Needed for a structure of the user's own.
+        """
         tensors, header = read_model(path, "Warp")
-        model = cls(**{name: header["settings"][name] for name in _CHOICES})
+        model = cls()
+        model.choices = restore(
+            header["settings"], Path(path).name, drive=drive, structure=structure
+        )
         network = model.build(tuple(header["outputs"]), seed=0)
         network.for_inference()
-        network.load_state_dict(tensors)
+        load_weights(network, tensors, path)
         return model
 
     def __repr__(self) -> str:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from warp_phys.models.choices import Choices, choose, restore
 from warp_phys.models.coordinates import Coordinate, Coordinates
-from warp_phys.models.files import find_system, read_model, write_model
+from warp_phys.models.drives.drive import Drive
+from warp_phys.models.estimator import Estimator, Memory, StreamEstimate
+from warp_phys.models.files import find_system, load_weights, read_model, write_model
+from warp_phys.models.heads.head import Head
 from warp_phys.models.network import Network
-from warp_phys.models.settings import Settings, check_settings
-from warp_phys.models.streaming import Stream, StreamEstimate, stream_start, stream_step
+from warp_phys.models.settings import Settings
+from warp_phys.models.streaming import check_start, checked_inputs, checked_sample
+from warp_phys.models.trained import TrainedEstimator
 from warp_phys.models.training_facts import TrainingFacts
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
@@ -35,28 +42,30 @@ class WarpPhys(nn.Module):
             scales and couplings. "weights": the weights of a small network of time that emits
             them, as in the paper. "regression": running sums behind least squares on the weak
             form; nothing to train. "readout": a linear state read by a fixed network (a control).
-        drive: "difference", "raw" or "features" (learned, of the last `window` samples); by
-            default features for direct and readout, difference for weights. The regression head
-            takes "difference" (the default), or "log_difference": of the logarithms of the states
-            whose support is "positive", for records whose noise is small beside every sample. A
-            sample where such a state is zero or less counts as missing, whole.
-        structure: Of A: "identity", "identity_low_rank", "diagonal", "complex", "dense" or
-            "low_rank".
-        rank: Of a low-rank A.
+            Or an object of a subclass of `Head`.
+        drive: "difference", "raw" or "features" (learned, of the last `window` samples), or an
+            object of a subclass of `Drive`; by default features for direct and readout, difference
+            for weights. The regression head takes "difference" (the default), or
+            "log_difference": of the logarithms of the states whose support is "positive", for
+            records whose noise is small compared with every sample. A sample where such a state is
+            zero or less then counts as missing, with all its outputs.
+        structure: Structure of A: "identity", "identity_low_rank", "diagonal", "complex", "dense"
+            or "low_rank", or a subclass of `Transition`.
+        rank: Rank of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
         root: How outputs are predicted. "solution": closed form from the estimated initial state.
             "step": one interval on from the previous observed state. "rollout": the flow from the
             estimated initial state. "auto": closed form where there is one, else a step where all
             states are observed, else a rollout.
         window: Samples the features look back over.
-        width: Hidden width of the features and of the initial state's network.
+        width: Hidden width of the features, of the initial state's network and of the read-out.
         root_width: Hidden width of the network whose weights are the state.
         state_size: Size of the read-out control's state.
-        forgetting: Of the regression head: weight of a sample against the next, in (0, 1].
+        forgetting: Weight of a sample against the next in the regression head, in (0, 1].
         dtype: "float32" or "float64", of the trained tensors.
 
     Raises:
-        UsageError: A choice is unknown or does not fit the system.
+        UsageError: A choice is unknown, does not fit the system, or would do nothing in this model.
 
     References:
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
@@ -69,10 +78,10 @@ class WarpPhys(nn.Module):
     def __init__(
         self,
         system: System | str,
-        head: str = "direct",
-        drive: str | None = None,
+        head: str | Head = "direct",
+        drive: str | Drive | None = None,
         *,
-        structure: str | None = None,
+        structure: str | type[Transition] | None = None,
         rank: int | None = None,
         initial: str | None = None,
         root: str | None = None,
@@ -84,8 +93,7 @@ class WarpPhys(nn.Module):
         dtype: str | None = None,
     ) -> None:
         super().__init__()
-        self.system = as_system(system)
-        self.settings = check_settings(
+        choices = choose(
             head=head,
             drive=drive,
             structure=structure,
@@ -99,14 +107,26 @@ class WarpPhys(nn.Module):
             forgetting=forgetting,
             dtype=dtype,
         )
+        self._set_up(as_system(system), choices)
+
+    def _set_up(self, system: System, choices: Choices) -> None:
+        choices.head.check(system)
+        _check_root(system, choices.settings)
+        self.system = system
+        self.choices = choices
         self.network: Network | None = None
         self.facts: TrainingFacts | None = None
-        _check_system(self.system, self.settings)
+        self._estimator: Estimator | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The model's choices as plain values."""
+        return self.choices.settings
 
     @property
     def trained(self) -> bool:
-        """Whether the model can estimate (the regression head always can)."""
-        return self.settings.head == "regression" or self.facts is not None
+        """Whether the model can estimate; always, where the head has nothing to train."""
+        return not self.choices.head.trains or self.facts is not None
 
     @property
     def root(self) -> str:
@@ -120,22 +140,41 @@ class WarpPhys(nn.Module):
         return "step" if observed else "rollout"
 
     def build(self, facts: TrainingFacts, coordinates: Coordinates, *, seed: int) -> Network:
-        """Make the network for what the training data hold, drawn from the seed."""
-        self.facts = facts
+        """Make the network for what the training data hold, drawn from the seed.
+
+        Raises:
+            UsageError: The head has nothing to train.
+        """
+        self.discard()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = Network(
-                self.settings,
+                self.choices,
                 coordinates,
                 len(facts.outputs),
                 len(self.system.inputs),
                 logarithmic=facts.distribution == "lognormal",
             )
+        self.facts = facts
         return self.network
 
     def discard(self) -> None:
         """Forget what was built and trained."""
-        self.network, self.facts = None, None
+        self.network = self.facts = self._estimator = None
+
+    def estimator(self) -> Estimator:
+        """Return what reads records: the trained network, or the head where nothing is trained.
+
+        Raises:
+            UsageError: The model is not trained yet.
+        """
+        if self._estimator is None:
+            self._estimator = self.choices.head.estimator(self.system, self._trained_estimator)
+        return self._estimator
+
+    def _trained_estimator(self) -> Estimator:
+        network, facts = self.built()
+        return TrainedEstimator(self.system, self.root, network, facts)
 
     def built(self) -> tuple[Network, TrainingFacts]:
         """Return network and facts, or say that there are none yet."""
@@ -146,7 +185,7 @@ class WarpPhys(nn.Module):
             )
         return self.network, self.facts
 
-    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Stream:
+    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Memory:
         """Return the memory of sensors before their first sample; its size never grows.
 
         Args:
@@ -155,11 +194,13 @@ class WarpPhys(nn.Module):
                 the memory half the space; estimates then differ from those of `estimate` in the
                 sixth or seventh digit. The regression head has torch.float64 alone.
         """
-        return stream_start(self, sensors, dtype)
+        check_start(sensors, dtype)
+        return self.estimator().start(sensors, dtype)
 
+    @torch.no_grad()
     def step(
-        self, state: Stream, times: Any, observed: Any, inputs: Any = None
-    ) -> tuple[Stream, StreamEstimate]:
+        self, state: Any, times: Any, observed: Any, inputs: Any = None
+    ) -> tuple[Memory, StreamEstimate]:
         """Take in one new sample of every sensor.
 
         Args:
@@ -181,7 +222,9 @@ class WarpPhys(nn.Module):
             >>> now.parameters.shape
             torch.Size([1, 4])
         """
-        return stream_step(self, state, times, observed, inputs)
+        clock, values = checked_sample(state, times, observed)
+        known = checked_inputs(self.system, len(clock), inputs)
+        return self.estimator().step(state, clock, values, known)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the trained model as safetensors with a JSON header.
@@ -203,58 +246,52 @@ class WarpPhys(nn.Module):
         write_model(path, network.state_dict(), header, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, system: System | None = None) -> WarpPhys:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        system: System | None = None,
+        head: Head | None = None,
+        drive: Drive | None = None,
+        structure: type[Transition] | None = None,
+    ) -> WarpPhys:
         """Read a model written by `save`; nothing in the file is executed.
 
         Args:
             path: The file.
             system: Needed for a system of the user's own: the file holds its name, not its code.
+            head: Needed for a head of the user's own, made as it was for training.
+            drive: Needed for a drive of the user's own, made as it was for training.
+            structure: Needed for a structure of the user's own.
 
         Raises:
-            SchemaError: The file is not a model of this class, or of another system.
+            SchemaError: The file is not a model of this class, or of another system, head, drive
+                or structure.
         """
         tensors, header = read_model(path, "WarpPhys")
         known = find_system(header, system, path)
-        model = cls(known, **_arguments(header["settings"]))
+        own = {"head": head, "drive": drive, "structure": structure}
+        model = cls(known)
+        model._set_up(known, restore(header["settings"], Path(path).name, **own))
         facts = TrainingFacts.from_json(header["facts"])
         entries = [Coordinate.from_json(entry) for entry in header["coordinates"]]
         network = model.build(facts, Coordinates(known, entries, len(facts.outputs)), seed=0)
         network.for_inference()
-        network.load_state_dict(tensors)
+        load_weights(network, tensors, path)
         return model
 
     def __repr__(self) -> str:
         chosen = self.settings
-        state = "nothing to train"
-        if chosen.head != "regression":
-            state = "not trained yet"
-            if self.facts is not None:
-                state = f"trained on {self.facts.trajectories} records"
+        state = "not trained yet" if self.choices.head.trains else "nothing to train"
+        if self.facts is not None:
+            state = f"trained on {self.facts.trajectories} records"
         return (
             f"WarpPhys({self.system.name}, head={chosen.head}, drive={chosen.drive}, "
             f"structure={chosen.structure}, {state})"
         )
 
 
-def _check_system(system: System, settings: Settings) -> None:
-    if settings.head == "regression":
-        if system.affine_form is None:
-            raise UsageError(
-                "the regression head needs a right-hand side that is affine in coordinates of the "
-                f"parameters; that of {system.name} is not: declare its linear_form, or use "
-                "head='direct'"
-            )
-        if not system.observes_all_states:
-            raise UsageError(
-                f"the regression head needs every state observed, {system.name} observes "
-                f"{', '.join(system.output_names)}; use head='direct'"
-            )
-        supports = [state.support for state in system.states]
-        if settings.drive == "log_difference" and "positive" not in supports:
-            raise UsageError(
-                f"drive='log_difference' needs a state that is positive by nature, and none of "
-                f"{system.name} is declared so; use drive='difference'"
-            )
+def _check_root(system: System, settings: Settings) -> None:
     if settings.root == "solution" and not system.has_solution:
         raise UsageError(
             f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
@@ -264,9 +301,3 @@ def _check_system(system: System, settings: Settings) -> None:
             f"root='step' starts from the previous observed state, and {system.name} does not "
             "observe its states; use root='rollout'"
         )
-
-
-def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    # The first two follow from the others; the last is of `Warp` alone.
-    not_given = ("stable", "decay", "frequencies")
-    return {name: value for name, value in settings.items() if name not in not_given}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.recurrence.checks import check_clip, check_step, checked
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from warp_phys.recurrence.transitions.transitions import Transition, as_transition
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 
 
@@ -73,3 +75,33 @@ def check_clip(clip: float | None) -> None:
     """Check the bound of a clipped recurrence."""
     if clip is not None and not clip > 0:
         raise UsageError(f"clip: expected a positive bound or None, got {clip!r}")
+
+
+def as_transition(A: Tensor | Transition, size: int) -> Transition:
+    """Return a structure from what a caller gives for A.
+
+    Args:
+        A: A structure, a diagonal of shape (D,) or a matrix of shape (D, D).
+        size: Width D of the state.
+
+    Returns:
+        The structure of that size: `Diagonal` for (D,), `Dense` for (D, D).
+
+    Raises:
+        UsageError: A is neither, or not of this size.
+
+    Example:
+        >>> import torch
+        >>> as_transition(torch.ones(3), 3)
+        Diagonal(size=3, dtype=torch.float32, device='cpu')
+    """
+    expected = f"A: expected a transition structure, a ({size},) or a ({size}, {size}) tensor"
+    if isinstance(A, Tensor) and A.ndim in (1, 2) and all(n == size for n in A.shape):
+        return Diagonal(A) if A.ndim == 1 else Dense(A)
+    if isinstance(A, Tensor):
+        raise UsageError(f"{expected} for a state of width {size}, got shape {tuple(A.shape)}")
+    if not isinstance(A, Transition):
+        raise UsageError(f"{expected}, got {type(A).__name__}")
+    if A.size != size:
+        raise UsageError(f"{expected} for a state of width {size}, got {A!r}")
+    return A

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 from torch import Tensor
 
-from warp_phys.recurrence.kernels import complex_diagonal as _turning
+from warp_phys.recurrence.kernels import complex_diagonal as _complex
 from warp_phys.recurrence.kernels import diagonal as _diagonal
 from warp_phys.recurrence.kernels import small as _small
 from warp_phys.recurrence.kernels import triton_launch as _triton_launch
@@ -16,13 +18,11 @@ from warp_phys.recurrence.modes.scan import scan
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transforms import transformed
 from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
-from warp_phys.recurrence.transitions.transitions import (
-    Dense,
-    Diagonal,
-    DiagonalPlusLowRank,
-    Identity,
-    Transition,
-)
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank
+from warp_phys.recurrence.transitions.identity import Identity
+from warp_phys.recurrence.transitions.transition import Transition
 
 # Below, a step at a time is faster than chunks for a diagonal plus low rank.
 _SHORTEST_CHUNK = 16
@@ -41,18 +41,45 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
         inputs: (N, T, d), T at least 1.
         initial: (N, D), or (D,) expanded.
     """
+    # The identity has a closed form in PyTorch's own operations, which no transform minds.
     if isinstance(structure, Identity):
         return identity_recurrence(B, inputs, initial)
     if not _suits_kernels(structure, B, inputs, initial):
         return _differentiable(structure, inputs @ B.mT, initial)
-    if isinstance(structure, Diagonal):
-        return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
-    if isinstance(structure, Dense):
-        return _dense(structure.matrix, B, inputs, initial)
-    if isinstance(structure, DiagonalPlusLowRank):
-        return _low_rank(structure, B, inputs, initial)
-    if isinstance(structure, ComplexDiagonal) and B.is_cpu and _turning.available(B.dtype):
-        return _turning.turning_recurrence(structure.real, structure.imag, B, inputs, initial)
+    return by_kernel(structure, B, inputs, initial)
+
+
+@singledispatch
+def by_kernel(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    """Return the states by what was written for a structure, here: for none in particular."""
+    return _differentiable(structure, inputs @ B.mT, initial)
+
+
+@by_kernel.register
+def _(structure: Diagonal, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    return _diagonal_engine(structure.size, B)(structure.values, B, inputs, initial)
+
+
+@by_kernel.register
+def _(structure: Dense, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    return _dense(structure.matrix, B, inputs, initial)
+
+
+@by_kernel.register
+def _(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if structure.size <= _small.LARGEST:
+        return _dense(structure.to_dense(), B, inputs, initial)
+    chunk = chunk_length(structure)
+    if chunk < _SHORTEST_CHUNK:
+        return recurrent(structure, inputs @ B.mT, initial)
+    engine = _diagonal_engine(structure.size, B)
+    return low_rank(structure, B, inputs, initial, min(chunk, inputs.shape[1]), engine)
+
+
+@by_kernel.register
+def _(structure: ComplexDiagonal, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if B.is_cpu and _complex.available(B.dtype):
+        return _complex.turning_recurrence(structure.real, structure.imag, B, inputs, initial)
     return _differentiable(structure, inputs @ B.mT, initial)
 
 
@@ -78,16 +105,6 @@ def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor
 
             return triton_dense(matrix, B, inputs, initial)
     return in_place_dense(matrix, B, inputs, initial)
-
-
-def _low_rank(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    if structure.size <= _small.LARGEST:
-        return _dense(structure.to_dense(), B, inputs, initial)
-    chunk = chunk_length(structure)
-    if chunk < _SHORTEST_CHUNK:
-        return recurrent(structure, inputs @ B.mT, initial)
-    engine = _diagonal_engine(structure.size, B)
-    return low_rank(structure, B, inputs, initial, min(chunk, inputs.shape[1]), engine)
 
 
 def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:

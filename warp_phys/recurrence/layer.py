@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, get_args
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from warp_phys.recurrence.linear_recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
-from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import (
-    Dense,
-    Diagonal,
-    DiagonalPlusLowRank,
-    Identity,
-    Transition,
-)
-from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
+from warp_phys.recurrence.transitions.transition import Start, Transition
+from warp_phys.systems.errors import UsageError
 
-__all__ = ["STABLE_STRUCTURES", "LinearRecurrence", "StructureName"]
-
-StructureName = Literal["identity", "identity_low_rank", "diagonal", "complex", "dense", "low_rank"]
-
-STABLE_STRUCTURES = ("diagonal", "complex")
-"""Structures whose entries can be kept within 1."""
+__all__ = ["LinearRecurrence"]
 
 
 class LinearRecurrence(nn.Module):
@@ -35,25 +22,25 @@ class LinearRecurrence(nn.Module):
     at the start, whatever drives it, and training departs from there.
 
     Args:
-        size: width D of the state.
-        width: width d of the inputs.
-        structure: what A is. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
-            complex diagonal of conjugate pairs, whose states turn as well as fade, "dense" D^2,
+        size: Width D of the state.
+        width: Width d of the inputs.
+        structure: What A is. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
+            complex diagonal of conjugate pairs, whose states rotate as well as decay, "dense" D^2,
             "low_rank" D + 2 D rank (a diagonal plus a product of two factors), "identity_low_rank"
-            the factors alone (the identity plus their product).
-        rank: rank of the product, where there is one.
-        stable: keep every \|a\| below 1, for "diagonal" as a = tanh(r) and for "complex" as
+            the factors alone (the identity plus their product). Or a subclass of `Transition`.
+        rank: Rank of the product, where there is one.
+        stable: Keep every \|a\| below 1, for "diagonal" as a = tanh(r) and for "complex" as
             a = tanh(r) exp(i phi), r and phi free.
-        decay: what A starts as a multiple of the identity. By default 1, and 0.99 if `stable`,
+        decay: What A starts as, as a multiple of the identity. By default 1, and 0.99 if `stable`,
             which cannot reach 1.
-        input_scale: standard deviation of the normal numbers B starts from; 0 for zeros.
-        generator: source of the random numbers (B's if `input_scale` is not 0, and the left
+        input_scale: Standard deviation of the normal numbers B starts from; 0 for zeros.
+        generator: Source of the random numbers (B's if `input_scale` is not 0, and the left
             factor's); torch's own if None.
-        dtype: of the parameters; torch's default if None.
+        dtype: Of the parameters; torch's default if None.
 
     Raises:
-        UsageError: a width or rank is no positive whole number, the structure is unknown, or
-            `stable` or `decay` do not fit it.
+        UsageError: A width or rank is not a positive whole number, the structure is unknown, or
+            `stable` or `decay` does not fit it.
 
     References:
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1, whose
@@ -73,7 +60,7 @@ class LinearRecurrence(nn.Module):
         size: int,
         width: int,
         *,
-        structure: StructureName = "identity",
+        structure: str | type[Transition] = "identity",
         rank: int = 4,
         stable: bool = False,
         decay: float | None = None,
@@ -85,102 +72,67 @@ class LinearRecurrence(nn.Module):
         for name, value in {"size": size, "width": width, "rank": rank}.items():
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name}: expected a positive whole number, got {value!r}")
-        if structure not in get_args(StructureName):
-            raise unknown_name("structure", structure, get_args(StructureName))
         self.size = size
         self.width = width
-        self.structure: StructureName = structure
-        self.rank = rank
-        self.stable = stable
-        start = _checked_decay(structure, stable, decay)
-        self._add_transition(start, generator, dtype)
+        self.kind = get_structure(structure)
+        self.start = Start(
+            size, _checked_decay(self.kind, stable, decay), rank, stable, dtype=dtype
+        )
+        # A before B: the order in which random numbers are drawn decides which they are.
+        parameters = self.kind.initial_parameters(replace(self.start, generator=generator))
+        self.names = tuple(parameters)
+        for name, tensor in parameters.items():
+            self.register_parameter(name, nn.Parameter(tensor))
         drawn = torch.randn(size, width, generator=generator, dtype=dtype) if input_scale else 0.0
         self.input_matrix = nn.Parameter(
             torch.zeros(size, width, dtype=dtype) + input_scale * drawn
         )
 
-    def _add_transition(
-        self, start: float, generator: torch.Generator | None, dtype: torch.dtype | None
-    ) -> None:
-        """The parameters of A = start * I."""
-        size, rank = self.size, self.rank
-        if self.structure == "dense":
-            self.matrix = nn.Parameter(start * torch.eye(size, dtype=dtype))
-        if self.structure in ("diagonal", "low_rank"):
-            free = math.atanh(start) if self.stable else start
-            self.diagonal = nn.Parameter(torch.full((size,), free, dtype=dtype))
-        if self.structure == "complex":
-            free = math.atanh(start) if self.stable else start
-            self.real = nn.Parameter(torch.full((size - size // 2,), free, dtype=dtype))
-            self.imag = nn.Parameter(torch.zeros(size // 2, dtype=dtype))
-        if self.structure in ("low_rank", "identity_low_rank"):
-            # One factor at zero leaves A = start * I; the other must not be, or neither would move.
-            left = torch.randn(size, rank, generator=generator, dtype=dtype) / math.sqrt(size)
-            self.left = nn.Parameter(left)
-            self.right = nn.Parameter(torch.zeros(size, rank, dtype=dtype))
-
     def transition(self) -> Transition:
-        """A as it now is, differentiable in the parameters."""
-        if self.structure == "identity":
-            return Identity(self.size)
-        if self.structure == "dense":
-            return Dense(self.matrix)
-        if self.structure == "diagonal":
-            return Diagonal(torch.tanh(self.diagonal) if self.stable else self.diagonal)
-        if self.structure == "complex":
-            return self._turning()
-        if self.structure == "identity_low_rank":
-            return IdentityPlusLowRank(self.left, self.right)
-        return DiagonalPlusLowRank(self.diagonal, self.left, self.right)
-
-    def _turning(self) -> ComplexDiagonal:
-        """A as real and imaginary parts; where it is stable, the parameters are r and phi."""
-        if not self.stable:
-            return ComplexDiagonal(self.real, self.imag)
-        modulus = torch.tanh(self.real)
-        turned, straight = modulus.tensor_split([len(self.imag)])
-        real = torch.cat([turned * self.imag.cos(), straight])
-        return ComplexDiagonal(real, turned * self.imag.sin())
+        """Return A as it is now, differentiable in the parameters."""
+        parameters = {name: getattr(self, name) for name in self.names}
+        return self.kind.from_parameters(self.start, parameters)
 
     def forward(self, inputs: Tensor, initial: Tensor, mode: Mode = "auto") -> Tensor:
-        """The states theta_1, ..., theta_T, (N, T, D).
+        """Return the states theta_1, ..., theta_T, (N, T, D).
 
         Args:
             inputs: u_1, ..., u_T, shape (N, T, d).
             initial: theta_0, shape (N, D), or (D,) for all sequences.
-            mode: as for `linear_recurrence`.
+            mode: As for `linear_recurrence`.
         """
         return linear_recurrence(self.transition(), self.input_matrix, inputs, initial, mode)
 
     def step(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """The state theta_t (N, D) after one more input u_t (N, d), from theta_{t-1} (N, D)."""
+        """Return theta_t (N, D) after one more input u_t (N, d), from theta_{t-1} (N, D)."""
         return recurrence_step(self.transition(), self.input_matrix, inputs, state)
 
     def extra_repr(self) -> str:
-        """What the layer is made of, for its repr."""
-        parts = [f"size={self.size}, width={self.width}, structure={self.structure!r}"]
-        if self.structure in ("low_rank", "identity_low_rank"):
-            parts.append(f"rank={self.rank}")
-        if self.stable:
+        """Return what the layer is made of, for its repr."""
+        parts = [f"size={self.size}, width={self.width}, structure={self.kind.name!r}"]
+        if "rank" in self.kind.options:
+            parts.append(f"rank={self.start.rank}")
+        if self.start.stable:
             parts.append("stable=True")
         return ", ".join(parts)
 
 
-def _checked_decay(structure: StructureName, stable: bool, decay: float | None) -> float:
-    """What A starts as a multiple of the identity."""
-    if stable and structure not in STABLE_STRUCTURES:
+def _checked_decay(kind: type[Transition], stable: bool, decay: float | None) -> float:
+    """Return what A starts as, as a multiple of the identity."""
+    if stable and not kind.can_be_stable:
+        able = " and ".join(repr(name) for name, each in STRUCTURES.items() if each.can_be_stable)
         raise UsageError(
-            f"stable: only the structures 'diagonal' and 'complex' can be kept stable, got "
-            f"{structure!r}; choose one of them or leave stable out"
+            f"stable: only the structures {able} can be kept stable, got {kind.name!r}; choose "
+            "one of them or leave stable out"
         )
     start = decay if decay is not None else 0.99 if stable else 1.0
     if stable and not -1.0 < start < 1.0:
         raise UsageError(
             f"decay: expected -1 < decay < 1 with stable=True, which cannot reach 1, got {decay!r}"
         )
-    if structure in ("identity", "identity_low_rank") and start != 1.0:
+    if kind.starts_at_identity and start != 1.0:
         raise UsageError(
-            f"decay: the structure {structure!r} is fixed at 1, got {decay!r}; "
+            f"decay: the structure {kind.name!r} is fixed at 1, got {decay!r}; "
             "choose 'diagonal' for a state that decays"
         )
     return start

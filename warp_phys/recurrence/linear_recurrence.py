@@ -12,7 +12,7 @@ from warp_phys.recurrence.modes.convolution import convolutional
 from warp_phys.recurrence.modes.scan import scan
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.overflow import warn_of_overflow
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 
 __all__ = ["Mode", "linear_recurrence", "recurrence_step"]

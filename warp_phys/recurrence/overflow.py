@@ -8,7 +8,7 @@ import warnings
 from torch import Tensor
 
 from warp_phys.recurrence.transforms import transformed
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 
 def warn_of_overflow(

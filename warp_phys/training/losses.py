@@ -9,7 +9,7 @@ from torch import Tensor
 
 from warp_phys.models.coordinates import Physical
 from warp_phys.models.gaussian import Gaussian
-from warp_phys.models.roots import predict, rollout
+from warp_phys.models.roots import FLOW, predict, rollout
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.records.records import Records
 
@@ -21,13 +21,13 @@ _MEAN_WEIGHT = 10.0
 _BEND = 10.0
 _LOST = 1e4
 
-# Of the flows: far more accurate than training needs, yet cheap. One that takes more steps than
-# this runs away.
-_FLOW = {"method": "auto", "rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
-
 
 def supervised_loss(estimate: Gaussian, truth: Tensor, valid: Tensor) -> Tensor:
     """Return negative log density plus weighted squared error of the mean, over all samples.
+
+    With estimates N(m_nt, C_nt) of true coordinates q_n, the mean over records and samples of
+
+        10 |m_nt - q_n|^2 - log N(q_n; m_nt, C_nt).
 
     The density alone learns from precise records first, for their residuals weigh most, and leaves
     the mean of noisy ones poor; the squared error weighs all records alike.
@@ -86,10 +86,10 @@ def _predicted(model: WarpPhys, records: Records, unknowns: Physical, place: int
     if root == "solution":
         return predict(system, root, records, unknowns, method="solution")
     if root == "step":
-        return predict(system, root, records, unknowns, **_FLOW)
+        return predict(system, root, records, unknowns, **FLOW)
     frozen = Physical(
         unknowns.parameters[:, place],
         unknowns.initial_state[:, place],
         unknowns.noise_sd[:, place],
     )
-    return rollout(system, records, frozen, **_FLOW)
+    return rollout(system, records, frozen, **FLOW)

@@ -1,14 +1,14 @@
-"""Training tasks: what the training loop needs of a model and its data."""
+"""Training of a `WarpPhys` model: its losses on simulated or measured records."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 
 from warp_phys.models.calibration import FEWEST_RECORDS
 from warp_phys.models.coordinates import build_coordinates
@@ -20,6 +20,7 @@ from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.training.data import TrainingData, read_training_data
 from warp_phys.training.losses import reconstruction_loss, supervised_loss
+from warp_phys.training.task import TrainingTask
 
 LossName = Literal["auto", "supervised", "reconstruction", "both"]
 
@@ -29,34 +30,9 @@ _JUDGED = 2048
 # Samples a thread takes gradients of at once: their activations stay in its cache, where those of
 # a whole batch are written to fresh memory and read back.
 _IN_CACHE = 4096
-# Here a step in time costs little; elsewhere one product for all records is better not cut up.
-_DIVISIBLE = ("identity", "diagonal")
 
 
-class Task(Protocol):
-    """What the training loop needs.
-
-    Attributes:
-        count: Number of training records.
-    """
-
-    count: int
-
-    @property
-    def network(self) -> nn.Module:
-        """What is trained."""
-
-    def loss(self, index: Tensor, place: int) -> Tensor:
-        """Return the loss of some training records; `place` is a random sample number."""
-
-    def validation_loss(self) -> float:
-        """Return the loss on validation records."""
-
-    def length(self) -> int:
-        """Return the number of samples of a record."""
-
-
-class PhysicsTask:
+class PhysicsTask(TrainingTask):
     """Training of a `WarpPhys` model.
 
     Args:
@@ -81,30 +57,29 @@ class PhysicsTask:
         )
         coordinates = build_coordinates(model.system, training.truth, facts.outputs)
         _check_unknowns(len(coordinates), model)
-        self._network = model.build(facts, coordinates, seed=seed)
-        self._network.scaling.measure(training.records)
+        self.network: Network = model.build(facts, coordinates, seed=seed)
+        self.network.scaling.measure(training.records)
         truth = coordinates.encode(training.truth)
-        self._network.limits.measure(training.records, truth)
-        self.training = _Prepared(self._network, training)
+        self.network.limits.measure(training.records, truth)
+        self.training = _Prepared(self.network, training)
         self.validation = _Prepared(
-            self._network, read_training_data(validation, model.system, facts.outputs)
+            self.network, read_training_data(validation, model.system, facts.outputs)
         )
         self.count = len(training.records)
         self.left_out = training.left_out
-
-    @property
-    def network(self) -> Network:
-        """What is trained."""
-        return self._network
 
     def loss(self, index: Tensor, place: int) -> Tensor:
         """Return the loss of some training records."""
         return self._loss(self.training, index, place)
 
     def parts(self, index: Tensor, place: int) -> Iterator[Tensor]:
-        """Return the loss of some training records in parts that add up to it."""
-        settings = self.model.settings
-        if self.loss_name != "supervised" or settings.structure not in _DIVISIBLE:
+        """Yield the loss of some training records in parts that add up to it.
+
+        Parts of few records stay in the cache. Where A acts on each state alone a step in time
+        costs little; elsewhere one matrix product for all records is better not cut up.
+        """
+        divisible = self.model.choices.structure.elementwise
+        if self.loss_name != "supervised" or not divisible:
             yield self.loss(index, place)
             return
         counts = self.training.data.records.times[index].isfinite().sum(dim=1)
@@ -138,25 +113,28 @@ class PhysicsTask:
                 f"records, got {len(held.data.records)}; simulate more, or pass validation=",
                 stacklevel=4,
             )
-        signals, elapsed = held.signals.double(), held.elapsed.double()
+        truth = self.network.coordinates.encode(held.data.truth)
+        self.network.calibration.measure(self._emitted(held), truth, held.data.records.valid)
+
+    def _emitted(self, prepared: _Prepared) -> Gaussian:
+        """Return the distributions at every sample, in float64."""
+        signals, elapsed = prepared.signals.double(), prepared.elapsed.double()
         pieces = [
-            self._network(signals[piece], elapsed[piece])
-            for piece in blocks(len(held.data.records), self.length())
+            self.network(signals[piece], elapsed[piece])
+            for piece in blocks(len(prepared.data.records), self.length())
         ]
         parts = ([getattr(p, name) for p in pieces] for name in ("mean", "log_scale", "coupling"))
-        emitted = Gaussian(*(torch.cat(part) for part in parts))
-        truth = self._network.coordinates.encode(held.data.truth)
-        self._network.calibration.measure(emitted, truth, held.data.records.valid)
+        return Gaussian(*(torch.cat(part) for part in parts))
 
     def _loss(self, prepared: _Prepared, index: Tensor, place: int) -> Tensor:
-        estimate = self._network(prepared.signals[index], prepared.elapsed[index])
+        estimate = self.network(prepared.signals[index], prepared.elapsed[index])
         loss = estimate.mean.new_zeros(())
         if self.loss_name != "reconstruction":
             valid = prepared.data.records.times[index].isfinite()
             loss = loss + supervised_loss(estimate, prepared.truth[index], valid)
         if self.loss_name != "supervised":
             records = prepared.data.records.select(index)
-            unknowns = self._network.coordinates.decode(estimate.mean)
+            unknowns = self.network.coordinates.decode(estimate.mean)
             loss = loss + reconstruction_loss(self.model, records, unknowns, place)
         return loss
 
@@ -188,26 +166,8 @@ def _loss_name(loss: str, *, supervised: bool) -> str:
 
 
 def _check_unknowns(count: int, model: WarpPhys) -> None:
-    if model.settings.head == "regression":
-        raise UsageError("the regression head has nothing to train; call estimate directly")
     if not count:
         raise UsageError(
             f"no parameter of {model.system.name} varies over the training data, so there is "
             "nothing to learn; simulate with ranges or distributions"
         )
-
-
-def add_gradients(task: Task, index: Tensor, place: int) -> float:
-    """Add the gradients of the loss of some training records to the parameters'; return it."""
-    parts = task.parts(index, place) if isinstance(task, PhysicsTask) else [task.loss(index, place)]
-    total = 0.0
-    for part in parts:
-        part.backward()
-        total += part.item()
-    return total
-
-
-def describe_task(task: Task) -> dict[str, Any]:
-    """Return what identifies a task, to tell whether a checkpoint belongs to it."""
-    shapes = {name: list(tensor.shape) for name, tensor in task.network.state_dict().items()}
-    return {"records": task.count, "length": task.length(), "tensors": shapes}

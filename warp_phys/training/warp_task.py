@@ -12,9 +12,10 @@ from warp_phys.models.warp import Warp, WarpNetwork
 from warp_phys.records.records import Records, read_records
 from warp_phys.systems.errors import UsageError
 from warp_phys.training.data import drop_failed
+from warp_phys.training.task import TrainingTask
 
 
-class WarpTask:
+class WarpTask(TrainingTask):
     """Training of a `Warp` model.
 
     Args:
@@ -37,18 +38,12 @@ class WarpTask:
         records = read_records(data, None)
         if records.times.shape[1] < 2:
             raise UsageError("Warp predicts the next sample; expected at least two a record")
-        self._network = model.build(records.outputs, seed=seed)
-        self._network.scaling.measure(records)
-        self.training = _Prepared(self._network, records, read_context(data, context))
+        self.network: WarpNetwork = model.build(records.outputs, seed=seed)
+        self.network.scaling.measure(records)
+        self.training = _Prepared(self.network, records, read_context(data, context))
         others = read_records(validation, None, records.outputs)
-        self.validation = _Prepared(self._network, others, read_context(validation, context))
+        self.validation = _Prepared(self.network, others, read_context(validation, context))
         self.count = len(records)
-        self.left_out = 0
-
-    @property
-    def network(self) -> WarpNetwork:
-        """What is trained."""
-        return self._network
 
     def loss(self, index: Tensor, place: int) -> Tensor:
         """Return the mean squared error of some training records, in scaled outputs."""
@@ -64,9 +59,6 @@ class WarpTask:
             total += float(self._loss(self.validation, index, self.length() // 2)) * len(index)
         return total / count
 
-    def finish(self) -> None:
-        """Nothing follows: there are no unknowns to calibrate."""
-
     def length(self) -> int:
         """Return the number of samples of the longest record."""
         return self.training.signals.shape[1]
@@ -75,8 +67,8 @@ class WarpTask:
         elapsed, target = prepared.elapsed[index], prepared.target[index]
         if prepared.context is not None:
             return self._behind(prepared, index, prepared.context[index])
-        following, theta = self._network.following(prepared.signals[index], elapsed, place)
-        rest = self._network.frozen(theta, elapsed[:, place:])
+        following, theta = self.network.following(prepared.signals[index], elapsed, place)
+        rest = self.network.frozen(theta, elapsed[:, place:])
         return 0.5 * (
             _mean_square(following, target[:, 1:]) + _mean_square(rest, target[:, place:])
         )
@@ -84,10 +76,10 @@ class WarpTask:
     def _behind(self, prepared: _Prepared, index: Tensor, context: Tensor) -> Tensor:
         """Return the mean squared error behind the context, theta frozen at its last sample."""
         read = int(context.max())
-        theta = self._network.states_at(prepared.signals[index, :read], context - 1)
+        theta = self.network.states_at(prepared.signals[index, :read], context - 1)
         # What lies within every record's context need not be predicted.
         start = int(context.min())
-        predicted = self._network.frozen(theta, prepared.elapsed[index, start:])
+        predicted = self.network.frozen(theta, prepared.elapsed[index, start:])
         later = torch.arange(start, self.length()) >= context.unsqueeze(1)
         target = prepared.target[index, start:]
         return _mean_square(predicted, torch.where(later.unsqueeze(-1), target, torch.nan))

@@ -8,10 +8,10 @@ from torch import Tensor
 from tests.warp_phys.user_systems import Saturation
 from warp_phys.models.bands import bands
 from warp_phys.models.calibration import FEWEST_RECORDS, PROBABILITIES, Calibration
+from warp_phys.models.choices import choose
 from warp_phys.models.coordinates import Physical, build_coordinates
 from warp_phys.models.gaussian import Gaussian, state_size
 from warp_phys.models.network import Network
-from warp_phys.models.settings import check_settings
 from warp_phys.systems import UsageError
 
 LENGTH = 100
@@ -135,7 +135,7 @@ def test_bands_are_in_order_on_every_support() -> None:
     truth = Physical(low + (high - low) * unit, 1.0 + unit[:, :1], 0.1 + 0.2 * unit[:, :1])
     coordinates = build_coordinates(system, truth, system.output_names)
     size = len(coordinates)
-    network = Network(check_settings(width=8), coordinates, 1, 0, logarithmic=False)
+    network = Network(choose(width=8), coordinates, 1, 0, logarithmic=False)
     state = torch.zeros(300, LENGTH, state_size(size), dtype=torch.float64)
     estimate = Gaussian.from_state(state, size)
     line = coordinates.encode(truth)

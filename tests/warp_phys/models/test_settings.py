@@ -1,10 +1,14 @@
 """The choices of a model, checked where they are made."""
 
+import re
 from typing import Any
 
 import pytest
 
 import warp_phys as wp
+from tests.warp_phys.models.drives.own_drives import Rate
+from warp_phys.models.drives.drive import Drive
+from warp_phys.models.drives.features import Features
 from warp_phys.systems import LotkaVolterra, UnknownNameError, UsageError, get_system
 
 
@@ -100,3 +104,56 @@ def test_an_untrained_model_says_so() -> None:
     for action in (model.init_state, lambda: model.save("pendulum.safetensors")):
         with pytest.raises(UsageError, match="the model of pendulum is not trained yet; call"):
             action()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"head": "direct", "forgetting": 0.95},
+            "expected no forgetting with head='direct', drive='features', structure='diagonal', "
+            "which do not use it, got 0.95; leave it out, or choose head='regression'",
+        ),
+        ({"root_width": 8}, "leave it out, or choose head='weights'"),
+        ({"state_size": 8}, "leave it out, or choose head='readout'"),
+        ({"drive": "raw", "window": 8}, "leave it out, or choose drive='features'"),
+        ({"rank": 2}, "choose structure='low_rank' or structure='identity_low_rank'"),
+        ({"drive": "raw", "initial": "learned", "width": 8}, "expected no width with"),
+        ({"head": "regression", "structure": "dense"}, "expected no structure with"),
+        ({"head": "regression", "root": "rollout"}, "expected no root with head='regression'"),
+        ({"drive": Rate(), "window": 3}, "expected no window with head='direct', drive='rate'"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        wp.WarpPhys(LotkaVolterra(), **arguments)
+
+
+class Nameless(Drive):
+    """A drive that no file could name."""
+
+
+class Impostor(Drive):
+    """A drive whose files would be read as another one."""
+
+    name = "features"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"drive": Rate}, "or a Drive, got <class"),
+        ({"drive": Rate}, "write Rate(...) for an instance"),
+        ({"drive": 3}, "drive: expected one of difference, features, raw, or a Drive, got 3"),
+        ({"head": 3}, "head: expected one of direct, readout, regression, weights, or a Head"),
+        ({"drive": Nameless()}, "expected Nameless to have a name"),
+        ({"drive": Impostor()}, "a name of its own, got 'features', which is that of Features"),
+        ({"drive": Features(window=3)}, "write drive='features'"),
+        ({"head": "regression", "drive": Rate()}, "with head='regression', got 'rate'"),
+    ],
+)
+def test_objects_that_do_not_serve(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        wp.WarpPhys(LotkaVolterra(), **arguments)

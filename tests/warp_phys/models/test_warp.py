@@ -9,9 +9,11 @@ import torch
 import xarray as xr
 
 import warp_phys as wp
+from tests.warp_phys.models.drives.own_drives import Rate
+from tests.warp_phys.recurrence.transitions.own_structure import ScaledSwap
 from warp_phys.data_gen import simulate
 from warp_phys.records.records import read_records
-from warp_phys.systems import OutputExistsError, UsageError
+from warp_phys.systems import OutputExistsError, SchemaError, UsageError
 from warp_phys.training.warp_task import WarpTask
 
 TIMES = np.linspace(0.0, 1.0, 16)
@@ -210,3 +212,15 @@ class TestMessages:
         state, _ = model.step(model.init_state(2), 0.0, [[0.5], [0.1]])
         with pytest.raises(UsageError, match=message):
             model.step(state, times, observed)
+
+
+def test_a_drive_and_a_structure_of_the_users_own(tmp_path: Path) -> None:
+    model = trained(drive=Rate(), structure=ScaledSwap)
+    assert repr(model).startswith("Warp(drive=rate, structure=scaled_swap, trained on")
+    path = tmp_path / "own.safetensors"
+    model.save(path)
+    with pytest.raises(SchemaError, match=r"pass drive=YourDrive\(\.\.\.\)"):
+        wp.Warp.load(path, structure=ScaledSwap)
+    again = wp.Warp.load(path, drive=Rate(), structure=ScaledSwap)
+    data = sines(3, 5)
+    assert torch.equal(batch_states(model, data), batch_states(again, data))

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import xarray as xr
 from safetensors.torch import save_file
 
 import warp_phys as wp
+from tests.warp_phys.models.drives.own_drives import Rate
+from tests.warp_phys.models.heads.own_heads import LargestSoFar, Linear
+from tests.warp_phys.recurrence.transitions.own_structure import ScaledSwap
 from tests.warp_phys.user_systems import DrivenOscillator
 from warp_phys.data_gen import log_normal, simulate
 from warp_phys.systems import (
@@ -24,7 +28,8 @@ from warp_phys.systems import (
 )
 
 LENGTH = 10
-SMALL: dict[str, Any] = {"window": 4, "width": 8, "root_width": 4, "state_size": 6}
+SMALL: dict[str, Any] = {"window": 4, "width": 8}
+OF_HEADS: dict[str, dict[str, Any]] = {"weights": {"root_width": 4}, "readout": {"state_size": 6}}
 CASES: list[dict[str, Any]] = [
     *(
         {"head": head, "drive": drive}
@@ -34,6 +39,14 @@ CASES: list[dict[str, Any]] = [
     *({"drive": "difference", "structure": name} for name in ("identity", "dense", "low_rank")),
     {"initial": "learned", "dtype": "float64"},
 ]
+
+
+def small(head: str = "direct", drive: str = "", **settings: Any) -> wp.WarpPhys:
+    """Return a small model of Lotka-Volterra."""
+    sizes = OF_HEADS.get(head, {}) | {"width": 8}
+    if drive == "features" or not drive:
+        sizes["window"] = 4
+    return wp.WarpPhys("lotka_volterra", head, drive or None, **sizes | settings)
 
 
 def name_of(case: dict[str, Any]) -> str:
@@ -72,7 +85,7 @@ def training() -> tuple[xr.Dataset, xr.Dataset]:
 
 @pytest.fixture(scope="module", params=CASES, ids=name_of)
 def model(request: pytest.FixtureRequest, training: tuple[xr.Dataset, xr.Dataset]) -> wp.WarpPhys:
-    built = wp.WarpPhys("lotka_volterra", **SMALL | request.param)
+    built = small(**request.param)
     wp.train(built, *training, steps=12, batch_size=64, progress=False)
     return built
 
@@ -319,6 +332,54 @@ class TestDriven:
     def test_an_input_is_needed(self, driven: wp.WarpPhys, inputs: Any, message: str) -> None:
         with pytest.raises(UsageError, match=message):
             driven.step(driven.init_state(), 0.0, [[1.0, 0.0]], inputs)
+
+
+@pytest.fixture(scope="module")
+def own(training: tuple[xr.Dataset, xr.Dataset]) -> wp.WarpPhys:
+    model = wp.WarpPhys(
+        "lotka_volterra", head=Linear(7), drive=Rate(3), structure=ScaledSwap, width=8
+    )
+    wp.train(model, *training, steps=5, progress=False)
+    return model
+
+
+class TestOwnParts:
+    """Drive, head and structure of a user's own, all three in one model."""
+
+    def test_stream_equals_batch(self, own: wp.WarpPhys, fresh: xr.Dataset) -> None:
+        assert "head=linear, drive=rate, structure=scaled_swap, trained on 200" in repr(own)
+        assert_stream_equals_batch(own, fresh)
+
+    def test_loading_asks_for_them(
+        self, own: wp.WarpPhys, fresh: xr.Dataset, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "own.safetensors"
+        own.save(path)
+        parts: dict[str, Any] = {"head": Linear(7), "drive": Rate(3), "structure": ScaledSwap}
+        again = wp.WarpPhys.load(path, **parts)
+        one, other = wp.estimate(own, fresh), wp.estimate(again, fresh)
+        xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
+        for kind, asked in (
+            (
+                "head",
+                "the head 'linear', which this package does not ship; pass head=YourHead(...)",
+            ),
+            ("drive", "'rate', which this package does not ship; pass drive=YourDrive(...)"),
+            ("structure", "does not ship; pass structure=YourStructure"),
+        ):
+            with pytest.raises(SchemaError, match=re.escape(asked)):
+                wp.WarpPhys.load(path, **parts | {kind: None})
+        with pytest.raises(SchemaError, match="belongs to the head 'linear', got head='largest_"):
+            wp.WarpPhys.load(path, **parts | {"head": LargestSoFar()})
+        with pytest.raises(SchemaError, match="make head, drive and structure of your own as for"):
+            wp.WarpPhys.load(path, **parts | {"drive": Rate(5)})
+
+    def test_training_again_starts_anew(self, training: tuple[xr.Dataset, xr.Dataset]) -> None:
+        drive = Rate(3)
+        model = wp.WarpPhys("lotka_volterra", drive=drive, width=8)
+        histories = [wp.train(model, *training, steps=3, progress=False) for _ in range(2)]
+        xr.testing.assert_equal(*(each.validation_loss for each in histories))
+        assert not list(drive.parameters())
 
 
 class TestFiles:

@@ -15,14 +15,12 @@ from tests.warp_phys.recurrence.extended_precision import rounding
 from tests.warp_phys.recurrence.transitions.transition_contract import normal
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank
+from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import (
-    Dense,
-    Diagonal,
-    DiagonalPlusLowRank,
-    Identity,
-    Transition,
-)
+from warp_phys.recurrence.transitions.transition import Transition
 
 Build = Callable[..., Transition]
 

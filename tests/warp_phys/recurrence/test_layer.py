@@ -1,49 +1,36 @@
 """The recurrence as a layer: how it starts, what it learns, what it refuses."""
 
 import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
-from warp_phys.recurrence.layer import LinearRecurrence, StructureName
-from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
-from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import (
-    Dense,
-    Diagonal,
-    DiagonalPlusLowRank,
-    Identity,
-)
+from tests.warp_phys.recurrence.transitions.own_structure import ScaledSwap
+from warp_phys.recurrence.layer import LinearRecurrence
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
 from warp_phys.systems import UsageError
 
-STRUCTURES: tuple[StructureName, ...] = get_args(StructureName)
-CLASSES = {
-    "identity": Identity,
-    "diagonal": Diagonal,
-    "complex": ComplexDiagonal,
-    "dense": Dense,
-    "low_rank": DiagonalPlusLowRank,
-    "identity_low_rank": IdentityPlusLowRank,
-}
+EVERY = (*STRUCTURES, ScaledSwap)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_starts_at_rest(structure: StructureName) -> None:
+@pytest.mark.parametrize("structure", EVERY)
+def test_starts_at_rest(structure: Any) -> None:
     layer = LinearRecurrence(3, 2, structure=structure)
     initial = random(5, 3)
-    assert isinstance(layer.transition(), CLASSES[structure])
+    assert isinstance(layer.transition(), get_structure(structure))
     torch.testing.assert_close(layer.transition().to_dense(), torch.eye(3))
     states = layer(random(5, 7, 2), initial)
     torch.testing.assert_close(states, initial[:, None].expand(5, 7, 3))
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_training_leaves_the_start(structure: StructureName) -> None:
+@pytest.mark.parametrize("structure", EVERY)
+def test_training_leaves_the_start(structure: Any) -> None:
     torch.manual_seed(0)
     layer = LinearRecurrence(3, 2, structure=structure, rank=2)
     inputs, initial, target = random(5, 20, 2), random(5, 3, seed=1), random(5, 20, 3, seed=2)
@@ -61,8 +48,8 @@ def test_training_leaves_the_start(structure: StructureName) -> None:
         assert not torch.equal(value, before[name]), name
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_stream_equals_batch(structure: StructureName) -> None:
+@pytest.mark.parametrize("structure", EVERY)
+def test_stream_equals_batch(structure: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     layer = LinearRecurrence(
         3, 2, structure=structure, input_scale=0.5, generator=generator, dtype=torch.float64
@@ -97,8 +84,8 @@ def test_stable_complex_starts_at_the_decay_and_never_grows(size: int) -> None:
         assert torch.linalg.eigvals(layer.transition().to_dense()).imag.abs().max() > 0
 
 
-@pytest.mark.parametrize("structure", ["diagonal", "complex", "dense", "low_rank"])
-def test_decay_sets_the_start(structure: StructureName) -> None:
+@pytest.mark.parametrize("structure", ["diagonal", "complex", "dense", "low_rank", ScaledSwap])
+def test_decay_sets_the_start(structure: Any) -> None:
     layer = LinearRecurrence(3, 2, structure=structure, decay=0.25)
     torch.testing.assert_close(layer.transition().to_dense(), 0.25 * torch.eye(3))
 
@@ -115,8 +102,8 @@ def test_random_start_follows_its_generator() -> None:
     assert abs(first.input_matrix.std().item() - 0.1) < 0.003
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_state_dict_and_dtype(structure: StructureName) -> None:
+@pytest.mark.parametrize("structure", EVERY)
+def test_state_dict_and_dtype(structure: Any) -> None:
     layer = LinearRecurrence(3, 2, structure=structure, dtype=torch.float64, input_scale=1.0)
     assert {value.dtype for value in layer.parameters()} == {torch.float64}
     copy = LinearRecurrence(3, 2, structure=structure, dtype=torch.float64)
@@ -138,7 +125,10 @@ def test_repr() -> None:
         ({"size": 0}, "size: expected a positive whole number, got 0"),
         ({"rank": 1.5}, "rank: expected a positive whole number, got 1.5"),
         ({"structure": "diagonl"}, "did you mean 'diagonal'?"),
-        ({"structure": "dense", "stable": True}, "only the structures 'diagonal' and"),
+        (
+            {"structure": "dense", "stable": True},
+            "only the structures 'complex' and 'diagonal' can be",
+        ),
         ({"structure": "diagonal", "stable": True, "decay": 1.0}, "expected -1 < decay < 1"),
         ({"decay": 0.5}, "'identity' is fixed at 1, got 0.5"),
     ],
@@ -146,3 +136,20 @@ def test_repr() -> None:
 def test_messages(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         LinearRecurrence(**{"size": 3, "width": 2, **arguments})
+
+
+class Nameless(Diagonal):
+    """A structure that would be taken for another one in a file."""
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (Nameless, "expected Nameless to have a name of its own, got 'diagonal', which is that of"),
+        (Diagonal(torch.ones(3)), "a subclass of Transition, got Diagonal(size=3"),
+        (int, "a subclass of Transition, got <class 'int'>"),
+    ],
+)
+def test_own_structures_that_do_not_serve(structure: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        LinearRecurrence(3, 2, structure=structure)

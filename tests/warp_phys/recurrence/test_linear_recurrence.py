@@ -14,15 +14,13 @@ from tests.warp_phys.recurrence.transitions.transition_contract import (
     TransitionContract,
     normal,
 )
+from warp_phys.recurrence.checks import as_transition
 from warp_phys.recurrence.linear_recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys.recurrence.transitions.transitions import (
-    Dense,
-    Diagonal,
-    DiagonalPlusLowRank,
-    Identity,
-    Transition,
-    as_transition,
-)
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank
+from warp_phys.recurrence.transitions.identity import Identity
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems import UsageError
 
 

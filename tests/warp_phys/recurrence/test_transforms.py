@@ -11,7 +11,8 @@ from torch import Tensor
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.networks.outputs import root_outputs
 from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
-from warp_phys.recurrence.transitions.transitions import Diagonal, Identity
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
 
 SIZES = [3, 20]
 

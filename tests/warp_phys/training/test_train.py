@@ -23,7 +23,7 @@ def records(n: int = 480, **options: Any) -> xr.Dataset:
 
 
 def small_model(**settings: Any) -> wp.WarpPhys:
-    return wp.WarpPhys(LotkaVolterra(), window=4, width=16, root_width=6, **settings)
+    return wp.WarpPhys(LotkaVolterra(), window=4, width=16, **settings)
 
 
 def short(model: wp.WarpPhys, data: xr.Dataset, **options: Any) -> xr.Dataset:
@@ -74,7 +74,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
         pass
 
     def kill_at(step: int) -> Any:
-        from warp_phys.training import train as _train
+        from warp_phys.training import optimize as _train
 
         original = _train._one_step
 
@@ -86,7 +86,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
         return one_step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warp_phys.training.train._one_step", kill_at(23))
+        patch.setattr("warp_phys.training.optimize._one_step", kill_at(23))
         with pytest.raises(KilledError):
             short(resumed, data, checkpoint=path)
     assert not resumed.trained

@@ -14,7 +14,7 @@ from warp_phys.recurrence.derivatives import differentiable_gradients
 from warp_phys.recurrence.kernels.library import SCALARS, kernel
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transforms import through_graph
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 WIDEST = 16
 """Inputs up to this width are multiplied by B in the kernel; wider ones by a matrix product."""

@@ -16,7 +16,7 @@ from warp_phys.recurrence.kernels.library import SCALARS, kernel
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.networks.evaluate import Shapes, evaluate
 from warp_phys.recurrence.transforms import through_graph
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 WIDEST = 8
 """Inputs up to this width are multiplied by B inside the kernel."""

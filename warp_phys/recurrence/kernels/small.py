@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warp_phys.recurrence.checks import as_transition
 from warp_phys.recurrence.derivatives import differentiable_gradients
 from warp_phys.recurrence.kernels.library import kernel
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transforms import through_graph
-from warp_phys.recurrence.transitions.transitions import as_transition
 
 LARGEST = 16
 """The largest state D that the kernel takes."""

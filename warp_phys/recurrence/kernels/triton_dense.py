@@ -23,7 +23,7 @@ from warp_phys.recurrence.kernels.triton_launch import (
     on_device_of,
 )
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import Dense
+from warp_phys.recurrence.transitions.dense import Dense
 
 # Sequences of one program, one to a thread of its one warp.
 _ROWS = 32

@@ -29,7 +29,7 @@ from warp_phys.recurrence.kernels.triton_launch import (
     on_device_of,
 )
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 # The numbers of one program: one to four to a thread of its warp.
 _SMALLEST, _LARGEST = 32, 128

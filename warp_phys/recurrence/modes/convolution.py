@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 # Lags summed per matrix product. Does not change a result beyond rounding.
 _LAGS = 32

@@ -11,7 +11,8 @@ from torch import Tensor
 from warp_phys.recurrence.derivatives import differentiable_gradients
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transforms import through_graph
-from warp_phys.recurrence.transitions.transitions import Dense, Diagonal
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 
 def in_place_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from warp_phys.recurrence.transitions.transitions import Diagonal, DiagonalPlusLowRank
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank
 
 DiagonalEngine = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

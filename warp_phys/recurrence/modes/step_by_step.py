@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 
 def recurrent(

@@ -11,8 +11,9 @@ from torch import Tensor
 from warp_phys.recurrence.choose import fastest
 from warp_phys.recurrence.derivatives import differentiable_gradients
 from warp_phys.recurrence.networks.evaluate import Shapes
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import Dense, Identity
 
 WIDEST = 60
 """With more directions than this, forming the weights is faster."""

@@ -13,8 +13,10 @@ from warp_phys.recurrence.networks.evaluate import Shapes, evaluate
 from warp_phys.recurrence.networks.low_rank import WIDEST, basis_perceptron, summed
 from warp_phys.recurrence.networks.tiles import decode_states, exceeds_budget
 from warp_phys.recurrence.transforms import transformed
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import Diagonal, Identity, Transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 
 def root_outputs(

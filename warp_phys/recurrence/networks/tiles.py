@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from warp_phys.recurrence.checks import check_series, checked
 from warp_phys.recurrence.choose import fastest
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 
 BUDGET = 32 << 20

@@ -1,13 +1,16 @@
-"""Transitions that turn: a diagonal A of conjugate pairs, kept in real numbers."""
+"""A complex diagonal A of conjugate pairs, kept in real numbers: states rotate and decay."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Start, Transition
 from warp_phys.systems.errors import UsageError
 
 
@@ -20,13 +23,23 @@ class ComplexDiagonal(Transition):
 
         Re z_j' = real_j Re z_j - imag_j Im z_j,    Im z_j' = imag_j Re z_j + real_j Im z_j.
 
+    Learned with `stable=True` as tanh(r) exp(i phi), r and phi free, so that no modulus reaches 1
+    while the phase is free to turn.
+
     Attributes:
-        real: the real parts, shape (p,).
-        imag: the imaginary parts of the first q <= p, shape (q,).
+        real: The real parts, shape (p,).
+        imag: The imaginary parts of the first q <= p, shape (q,).
+
+    Example:
+        >>> quarter_turn = ComplexDiagonal(torch.tensor([0.0]), torch.tensor([1.0]))
+        >>> quarter_turn.apply(torch.tensor([1.0, 0.0]))
+        tensor([0., 1.])
     """
 
     real: Tensor
     imag: Tensor
+    name: ClassVar[str] = "complex"
+    can_be_stable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value in {"real": self.real, "imag": self.imag}.items():
@@ -40,8 +53,27 @@ class ComplexDiagonal(Transition):
             )
         object.__setattr__(self, "size", len(self.real) + len(self.imag))
 
+    @classmethod
+    def initial_parameters(cls, start: Start, /) -> dict[str, Tensor]:
+        """Return the moduli, or atanh of them where they are kept stable, and phases of zero."""
+        free = math.atanh(start.decay) if start.stable else start.decay
+        pairs = start.size // 2
+        return {
+            "real": torch.full((start.size - pairs,), free, dtype=start.dtype),
+            "imag": torch.zeros(pairs, dtype=start.dtype),
+        }
+
+    @classmethod
+    def from_parameters(cls, start: Start, parameters: Mapping[str, Tensor], /) -> ComplexDiagonal:
+        """Return A; where it is kept stable, the parameters are r and phi."""
+        real, imag = parameters["real"], parameters["imag"]
+        if not start.stable:
+            return cls(real, imag)
+        paired, straight = torch.tanh(real).tensor_split([len(imag)])
+        return cls(torch.cat([paired * imag.cos(), straight]), paired * imag.sin())
+
     def apply(self, x: Tensor) -> Tensor:
-        """A x for x of shape (..., D)."""
+        """Return A x for x of shape (..., D)."""
         entries, pairs = len(self.real), len(self.imag)
         real, imag = x[..., :entries], x[..., entries:]
         turned = torch.addcmul(self.real[:pairs] * imag, self.imag, real[..., :pairs])
@@ -50,7 +82,7 @@ class ComplexDiagonal(Transition):
         return torch.cat([paired, kept[..., pairs:], turned], dim=-1)
 
     def power(self, exponent: int, /) -> ComplexDiagonal:
-        """A^exponent by repeated squaring, whose derivative exists at zero, too."""
+        """Return A^exponent by repeated squaring, whose derivative exists at zero, too."""
         pairs = len(self.imag)
         square = torch.complex(
             self.real, torch.cat([self.imag, self.real.new_zeros(len(self.real) - pairs)])
@@ -65,11 +97,11 @@ class ComplexDiagonal(Transition):
         return ComplexDiagonal(result.real, result.imag[:pairs])
 
     def to(self, dtype: torch.dtype, /) -> ComplexDiagonal:
-        """The same matrix with its parts cast to a dtype."""
+        """Return the same matrix with its parts cast to a dtype."""
         return ComplexDiagonal(self.real.to(dtype), self.imag.to(dtype))
 
     def to_dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """A as a (D, D) tensor."""
+        """Return A as a (D, D) tensor."""
         entries, pairs = len(self.real), len(self.imag)
         real = torch.diag(torch.cat([self.real, self.real[:pairs]]))
         turn = torch.diag_embed(self.imag, offset=entries)[: self.size, : self.size]

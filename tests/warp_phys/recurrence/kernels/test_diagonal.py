@@ -14,7 +14,7 @@ from tests.warp_phys.recurrence.extended_precision import rounding
 from tests.warp_phys.recurrence.transitions.transition_contract import normal
 from warp_phys.recurrence.kernels.diagonal import available, diagonal_recurrence
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import Diagonal
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 pytestmark = pytest.mark.skipif(not available(torch.float64), reason="needs a C++ compiler")
 

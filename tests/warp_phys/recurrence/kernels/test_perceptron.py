@@ -17,8 +17,11 @@ from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.networks.evaluate import evaluate
 from warp_phys.recurrence.networks.outputs import root_outputs, still_outputs
 from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import Dense, Diagonal, Identity, Transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 DOUBLE = torch.float64
 DTYPES = [torch.float32, torch.float64]

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.warp_phys.recurrence.extended_precision import rounding
 from tests.warp_phys.recurrence.transitions.transition_contract import normal
+from warp_phys.recurrence.checks import as_transition
 from warp_phys.recurrence.kernels import small as _small
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import as_transition
 from warp_phys.systems.compiling.compiler import compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")

@@ -12,7 +12,8 @@ from torch import Tensor
 from tests.warp_phys.recurrence.extended_precision import rounding
 from warp_phys.recurrence.kernels.triton_launch import TILE, chunk_length, triton_available
 from warp_phys.recurrence.modes.step_by_step import recurrent
-from warp_phys.recurrence.transitions.transitions import Dense, Diagonal
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -13,8 +13,8 @@ from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.networks import low_rank as _basis
 from warp_phys.recurrence.networks.evaluate import evaluate
 from warp_phys.recurrence.networks.low_rank import basis_perceptron, summed
+from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRank
-from warp_phys.recurrence.transitions.transitions import Identity
 
 SHAPES = ((5, 2), (4, 5), (2, 4))
 SIZE = 5 * 3 + 4 * 6 + 2 * 5

@@ -15,7 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.warp_phys.recurrence.transitions.transition_contract import normal
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.networks.tiles import decode_states
-from warp_phys.recurrence.transitions.transitions import Dense, Diagonal, Identity, Transition
+from warp_phys.recurrence.transitions.dense import Dense
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 from tests.warp_phys.recurrence.transitions.transition_contract import TransitionContract, normal
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
 from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
-from warp_phys.recurrence.transitions.transitions import Transition
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems import UsageError
 
 

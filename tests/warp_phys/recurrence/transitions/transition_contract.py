@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.warp_phys.recurrence.extended_precision import reference, rounding
+from warp_phys.recurrence.checks import as_transition
 from warp_phys.recurrence.linear_recurrence import Mode, linear_recurrence, recurrence_step
-from warp_phys.recurrence.transitions.transitions import Transition, as_transition
+from warp_phys.recurrence.transitions.transition import Transition
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 

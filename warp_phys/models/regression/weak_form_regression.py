@@ -1,4 +1,4 @@
-r"""The regression head: running sums behind least squares on the weak form.
+r"""Regression on the weak form: least squares by running sums.
 
 Two stacked linear recurrences, both with A = a, which is 1 or a forgetting factor. The first
 accumulates, from increments that depend on the last four samples,
@@ -17,11 +17,12 @@ The root solves (sum_s w_s G_s) q = sum_s w_s m_s, weighting each state by its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from warp_phys.models.regression.memory import RegressionMemory
 from warp_phys.models.regression.normal_equations import Sums, drive_of_sums, solve
 from warp_phys.models.regression.weak_form import (
     POINTS,
@@ -32,10 +33,11 @@ from warp_phys.models.regression.weak_form import (
     later_increments,
     pad_window,
 )
-from warp_phys.models.settings import Settings
 from warp_phys.records.records import Records
 from warp_phys.recurrence.linear_recurrence import linear_recurrence
-from warp_phys.recurrence.transitions.transitions import Diagonal, Identity, Transition
+from warp_phys.recurrence.transitions.diagonal import Diagonal
+from warp_phys.recurrence.transitions.identity import Identity
+from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
@@ -43,8 +45,8 @@ from warp_phys.systems.model.system import System
 _LEAST = 1e-150
 
 
-class Regression:
-    """The regression head of a system.
+class WeakFormRegression:
+    """Least squares on the weak form of a system, at every sample of records or of sensors.
 
     Args:
         system: Affine in its coordinates, every state observed.
@@ -84,11 +86,6 @@ class Regression:
         size = len(form.names)
         self.integrals = self.states * (size + 1)
         self.size = self.states * (size * size + size + 1) + 1
-
-    @classmethod
-    def from_settings(cls, system: System, settings: Settings) -> Regression:
-        """Return the head that a model's settings describe."""
-        return cls(system, settings.forgetting, logarithms=settings.drive == "log_difference")
 
     def estimate(self, records: Records) -> Tensor:
         """Return q at every sample, (N, T, Q); a sample with a gap keeps the last one's."""
@@ -181,10 +178,10 @@ class Regression:
             return Identity(size)
         return Diagonal(torch.full((size,), self.forgetting, dtype=torch.float64))
 
-    def start(self, sensors: int) -> RegressionStream:
+    def start(self, sensors: int) -> RegressionMemory:
         """Return the memory of sensors before their first sample."""
         empty = torch.zeros(sensors, POINTS, dtype=torch.float64)
-        return RegressionStream(
+        return RegressionMemory(
             times=empty,
             integrands=empty.new_zeros(sensors, POINTS, self.integrals),
             first=empty.new_full((sensors, self.states), torch.nan),
@@ -195,8 +192,8 @@ class Regression:
         )
 
     def step(
-        self, stream: RegressionStream, times: Tensor, observed: Tensor, inputs: Tensor
-    ) -> tuple[RegressionStream, Tensor]:
+        self, stream: RegressionMemory, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[RegressionMemory, Tensor]:
         """Take in one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
         observed = self._readable(observed)
         usable = observed.isfinite().all(dim=-1)
@@ -209,7 +206,7 @@ class Regression:
         drive = self.drive(_newest_increment(*window, stream.count + 1), moved)
         accumulated = self._advanced(stream.accumulated, drive)
         sums = self._advanced(stream.sums, drive_of_sums(*self.rows(accumulated)))
-        after = RegressionStream(
+        after = RegressionMemory(
             *window,
             first=torch.where(is_first, states, stream.first),
             last=states,
@@ -244,36 +241,3 @@ def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tenso
     if later.any():
         added[later] = later_increments(times[later], integrands[later])[:, 0]
     return added
-
-
-@dataclass(frozen=True)
-class RegressionStream:
-    """What the head remembers of N sensors: the last four samples and two states.
-
-    Attributes:
-        times: (N, 4).
-        integrands: (N, 4, S (Q + 1)).
-        first: (N, S), x_0.
-        last: (N, S), x_{t-1}.
-        accumulated: (N, S (Q + 1)), b and Phi, state of the first recurrence.
-        sums: (N, D), state of the second.
-        count: (N,) usable samples so far.
-    """
-
-    times: Tensor
-    integrands: Tensor
-    first: Tensor
-    last: Tensor
-    accumulated: Tensor
-    sums: Tensor
-    count: Tensor
-
-    def keep_where(self, usable: Tensor, after: RegressionStream) -> RegressionStream:
-        """Return `after` for usable samples (N,) and this memory for the others."""
-
-        def chosen(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(usable.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-        return RegressionStream(
-            *(chosen(getattr(after, name), getattr(self, name)) for name in self.__annotations__)
-        )

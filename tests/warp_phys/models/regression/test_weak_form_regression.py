@@ -10,7 +10,7 @@ import xarray as xr
 import warp_phys as wp
 from tests.warp_phys.user_systems import DrivenOscillator
 from warp_phys.data_gen import simulate
-from warp_phys.models.regression.head import Regression
+from warp_phys.models.regression.weak_form_regression import WeakFormRegression
 from warp_phys.records.records import read_records
 from warp_phys.systems import (
     SIR,
@@ -327,8 +327,8 @@ def coordinates(
 ) -> np.ndarray:
     """Return q (N, T, Q) of Lotka-Volterra records, without predictions."""
     system = LotkaVolterra()
-    head = Regression(system, forgetting, logarithms=logarithms)
-    return head.estimate(read_records(data, system)).numpy()
+    regression = WeakFormRegression(system, forgetting, logarithms=logarithms)
+    return regression.estimate(read_records(data, system)).numpy()
 
 
 class TestBatch:

@@ -1,0 +1,204 @@
+"""The choices of a model: head, drive and structure, by name or as objects, and its settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from warp_phys.models.drives.drive import Drive
+from warp_phys.models.drives.registry import DRIVES
+from warp_phys.models.heads.head import Head, TrainedHead
+from warp_phys.models.heads.registry import HEADS
+from warp_phys.models.settings import Settings, check_values
+from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
+from warp_phys.recurrence.transitions.transition import Transition
+from warp_phys.registries.by_file import check_own_name
+from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
+
+# What the core of every trained head reads, besides options of the head, drive and structure.
+_OF_THE_CORE = ("structure", "initial", "root", "dtype")
+
+_SHIPPED: dict[str, Mapping[str, Any]] = {
+    "head": HEADS,
+    "drive": DRIVES,
+    "structure": STRUCTURES,
+}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a model is made of.
+
+    Attributes:
+        settings: Plain values, which files hold.
+        head: What the hidden state is.
+        drive: What moves it; None where the head brings its own.
+        structure: What A is.
+    """
+
+    settings: Settings
+    head: Head
+    drive: Drive | None
+    structure: type[Transition]
+
+    def for_training(self) -> tuple[TrainedHead, Drive]:
+        """Return copies of head and drive, to be sized and trained.
+
+        Raises:
+            UsageError: There is nothing to train.
+        """
+        if not isinstance(self.head, TrainedHead) or self.drive is None:
+            raise UsageError(
+                f"the {self.head.name} head has nothing to train; call estimate directly"
+            )
+        return copy.deepcopy(self.head), copy.deepcopy(self.drive)
+
+
+def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
+    """Return the choices of a model, with what is not given (None) filled in.
+
+    Args:
+        uses: Settings that the model itself uses, besides its head, drive and structure.
+        **given: `Settings` by name; `head` and `drive` may be objects, `structure` a class.
+
+    Raises:
+        UsageError: A choice is unknown, a number is out of range, or a setting would do nothing.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise unknown_name("setting of a model", name, known)
+    values = {name: value for name, value in given.items() if value is not None}
+    head = _part("head", values.get("head", "direct"), Head)
+    drive = _drive(head, values.get("drive", head.usual_drive))
+    structure = get_structure(values.get("structure", "diagonal"))
+    check_values(values)
+    _check_used(values, {*uses, *_used(head, drive, structure, values)}, head, drive, structure)
+    values = {**getattr(drive, "usual", {}), **values}
+    if values.get("stable") and not structure.can_be_stable:
+        values.pop("stable")
+        values.pop("decay", None)
+    values |= {"head": head.name, "structure": structure.name}
+    values["drive"] = drive if isinstance(drive, str) else drive.name
+    return _made(Settings(**values), head, drive, structure)
+
+
+def restore(entry: Mapping[str, Any], source: str, **own: Any) -> Choices:
+    """Return the choices that a file of a model holds.
+
+    Args:
+        entry: What `Settings.to_json` returned.
+        source: The file's name, for messages.
+        **own: The user's own `head`, `drive` and `structure`; None where the package's are meant.
+
+    Raises:
+        SchemaError: A part is neither shipped nor given, or another one is given.
+    """
+    for kind, given in own.items():
+        name = entry[kind]
+        if given is None and name not in _SHIPPED[kind]:
+            written = kind.capitalize() if kind == "structure" else f"{kind.capitalize()}(...)"
+            raise SchemaError(
+                f"{source} belongs to the {kind} {name!r}, which this package does not ship; "
+                f"pass {kind}=Your{written}"
+            )
+        if given is not None and getattr(given, "name", given) != name:
+            got = getattr(given, "name", given)
+            raise SchemaError(f"{source} belongs to the {kind} {name!r}, got {kind}={got!r}")
+    settings = Settings(**entry)
+    head = _part("head", own.get("head") or settings.head, Head)
+    drive = _drive(head, own.get("drive") or settings.drive)
+    return _made(settings, head, drive, get_structure(own.get("structure") or settings.structure))
+
+
+def _part(kind: str, given: Any, base: Any) -> Any:
+    """Return the shipped class of a name, or a user's own object as it is."""
+    shipped = _SHIPPED[kind]
+    if isinstance(given, str):
+        if given not in shipped:
+            raise unknown_name(kind, given, shipped)
+        return shipped[given]
+    if not isinstance(given, base):
+        name = getattr(given, "__name__", "")
+        raise UsageError(
+            f"{kind}: expected one of {', '.join(shipped)}, or a {base.__name__}, got {given!r}"
+            + (f"; write {name}(...) for an instance" if name else "")
+        )
+    check_own_name(kind, type(given), shipped)
+    if type(given) in shipped.values():
+        raise UsageError(
+            f"{kind}: expected {given.name!r} by its name, its options as settings of the model, "
+            f"got {type(given).__name__}(...); write {kind}={given.name!r}"
+        )
+    return given
+
+
+def _drive(head: Head, given: Any) -> Any:
+    """Return the drive as `_part` does, or its name where the head brings its own drives."""
+    if head.drives is not None and given in (*head.drives, head.usual_drive):
+        return given
+    owners = {name: each.name for each in HEADS.values() for name in each.drives or ()}
+    if isinstance(given, str) and given not in {*DRIVES, *owners}:
+        raise unknown_name("drive", given, {**DRIVES, **owners})
+    if head.drives is not None:
+        got = repr(getattr(given, "name", given))
+        wanted = f"drive={_alternatives(head.drives)}" if head.drives else "no drive"
+        raise UsageError(f"expected {wanted} with head={head.name!r}, got {got}")
+    if isinstance(given, str) and given not in DRIVES:
+        raise UsageError(
+            f"expected drive={_alternatives(DRIVES)}, got {given!r}, which is of the "
+            f"{owners[given]} head alone"
+        )
+    return _part("drive", given, Drive)
+
+
+def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings that do something in a model of these parts."""
+    yield from ("head", "drive")
+    yield from structure.options
+    for part in (head, drive):
+        # The options of an object were chosen where it was made.
+        if not isinstance(part, Head | Drive | str):
+            yield from part.options
+    if head.trains:
+        yield from _OF_THE_CORE
+        if values.get("initial", "first_sample") == "first_sample":
+            yield "width"
+
+
+def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
+    """Raise UsageError where a setting would do nothing."""
+    for name, value in values.items():
+        if name in used:
+            continue
+        users = [
+            f"{kind}={known!r}"
+            for kind, shipped in _SHIPPED.items()
+            for known, part in shipped.items()
+            if name in part.options
+        ]
+        chosen = ", ".join(
+            f"{kind}={getattr(part, 'name', part)!r}"
+            for kind, part in zip(_SHIPPED, parts, strict=True)
+        )
+        raise UsageError(
+            f"expected no {name} with {chosen}, which do not use it, got {value!r}; leave it out"
+            + (f", or choose {' or '.join(users)}" if users else "")
+        )
+
+
+def _made(settings: Settings, head: Any, drive: Any, structure: type[Transition]) -> Choices:
+    """Make head and drive of the settings where they are given by their classes."""
+    if not isinstance(head, Head):
+        head = head(**settings.select(head.options))
+    if not isinstance(drive, Drive | str):
+        drive = drive(**settings.select(drive.options))
+    return Choices(settings, head, None if isinstance(drive, str) else drive, structure)
+
+
+def _alternatives(names: Any) -> str:
+    """Return names as 'a', 'b' or 'c'."""
+    *others, last = (repr(name) for name in names)
+    return f"{', '.join(others)} or {last}"

@@ -1,0 +1,82 @@
+"""The base class of all drives, u_t of theta_t = A theta_{t-1} + B u_t."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from warp_phys.models.scaling import Samples
+
+
+class Drive(nn.Module):
+    """A causal map from the samples' signals (N, T, C) to drives (N, T, width).
+
+    Every drive looks back over a fixed number of samples, `reach`, so that it runs over whole
+    records and, in constant memory, sample by sample alike. A drive is first made with what its
+    user chooses, and sized by `build` once the records are known.
+
+    Attributes:
+        name: What `drive=` calls it, and what files of models hold.
+        options: Settings of a model that its constructor takes, by the same names.
+        usual: Settings that a model with this drive has unless the caller chooses others.
+        reach: How many of the last signals a drive depends on.
+        width: The width d of u_t.
+        signal_width: The width C of the signals.
+
+    Example:
+        >>> class Rate(Drive):
+        ...     '''u_t = (x_t - x_{t-1}) / (t_t - t_{t-1}), in scaled units.'''
+        ...
+        ...     name = "rate"
+        ...     reach = 2
+        ...
+        ...     def build(self, channels, outputs):
+        ...         self.width = self.signal_width = channels + outputs + 1
+        ...
+        ...     def signals(self, samples):
+        ...         return plain_signals(samples)
+        ...
+        ...     def forward(self, signals):
+        ...         change = signals.diff(dim=1, prepend=torch.zeros_like(signals[:, :1]))
+        ...         return change / (1.0 + signals[..., -1:]).clamp_min(1e-3)
+        >>> from warp_phys import WarpPhys
+        >>> WarpPhys("pendulum", drive=Rate())
+        WarpPhys(pendulum, head=direct, drive=rate, structure=diagonal, not trained yet)
+    """
+
+    name: ClassVar[str] = ""
+    options: ClassVar[tuple[str, ...]] = ()
+    usual: ClassVar[Mapping[str, Any]] = {}
+    reach: int
+    width: int
+    signal_width: int
+
+    def build(self, channels: int, outputs: int) -> None:
+        """Set `width` and `signal_width` and make the parameters, drawn from torch's generator.
+
+        Args:
+            channels: How many scaled values a sample has, `Samples.signal`.
+            outputs: How many outputs are observed, `Samples.missing`.
+        """
+        raise NotImplementedError
+
+    def signals(self, samples: Samples) -> Tensor:
+        """Return what the drive reads of each sample, (N, T, C)."""
+        raise NotImplementedError
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Return the drive at each sample, as if zeros stood before the first signal."""
+        raise NotImplementedError
+
+    def latest(self, signals: Tensor) -> Tensor:
+        """Return the drive (N, width) at the last of `reach` signals (N, reach, C)."""
+        latest: Tensor = self(signals)[:, -1]
+        return latest
+
+
+def plain_signals(samples: Samples) -> Tensor:
+    """Return value, gap flag and time step of each sample, (N, T, channels + outputs + 1)."""
+    return torch.cat([samples.signal, samples.missing, samples.step.unsqueeze(-1)], dim=-1)

@@ -1,0 +1,100 @@
+"""What reads records: estimates of whole records, and of one sample of many sensors at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.records.records import Records
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What an estimator makes of N records, by the names of the data schema.
+
+    Attributes:
+        values: Variables (N, T, ...), (N, ...): "parameters" at least, and "predicted".
+        coords: Coordinates besides those of trajectories, time, parameters, states and outputs.
+        settings: What the estimates depend on, for the data set's settings.
+        attrs: Other attributes of the data set.
+    """
+
+    values: dict[str, Tensor]
+    coords: Mapping[str, xr.Variable] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StreamEstimate:
+    """The estimate after the newest sample of N sensors.
+
+    Attributes:
+        parameters: (N, P), fixed ones included.
+        lower: (N, P), lower end of the 90 % band; NaN where the model has none.
+        upper: (N, P), upper end.
+        initial_state: (N, S) at the first sample.
+    """
+
+    parameters: Tensor
+    lower: Tensor
+    upper: Tensor
+    initial_state: Tensor
+
+
+class Memory(Protocol):
+    """What an estimator remembers of N sensors between samples, of constant size."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of sensors and of outputs."""
+
+    @property
+    def time(self) -> Tensor:
+        """(N,), the time of the last sample."""
+
+    def late(self, times: Tensor) -> Tensor:
+        """Return which of the next times (N,) do not come after the last sample."""
+
+
+class Estimator(Protocol):
+    """What reads records of a system and returns its unknowns at every sample.
+
+    A trained network is one, and so is a head that has nothing to train.
+
+    Attributes:
+        outputs: Names of the outputs that it reads, in its order.
+    """
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that it reads, in its order."""
+
+    def estimate(self, records: Records, level: float, *, show: bool) -> Estimates:
+        """Estimate for whole records, at every sample from the samples so far.
+
+        Args:
+            records: N records of `outputs`; behind each last sample the values are to be NaN.
+            level: Probability inside the band of each unknown.
+            show: Whether to show a progress bar on long work.
+        """
+
+    def start(self, sensors: int, dtype: torch.dtype) -> Memory:
+        """Return the memory of sensors before their first sample."""
+
+    def step(
+        self, memory: Any, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[Memory, StreamEstimate]:
+        """Take in one sample of every sensor, and estimate as for the record so far.
+
+        Args:
+            memory: From `start` or the last step; it is left as it is.
+            times: (N,).
+            observed: (N, O), NaN where missing.
+            inputs: (N, I).
+        """
