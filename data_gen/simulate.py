@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from warp_phys.data_gen.drawing.doses import read_doses
+from warp_phys.data_gen.drawing.doses import check_doses
 from warp_phys.data_gen.drawing.inputs import read_inputs
 from warp_phys.data_gen.drawing.quantity import Floats, Recipe, is_drawn
 from warp_phys.data_gen.drawing.random_streams import Streams
@@ -25,8 +25,8 @@ from warp_phys.data_gen.storing.open import open_dataset
 from warp_phys.data_gen.storing.software import computing_software
 from warp_phys.data_gen.storing.write import write_dataset
 from warp_phys.systems.catalog.registry import as_system
-from warp_phys.systems.dynamics.doses import Dose
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.labels import check_times, plain
 
@@ -156,7 +156,7 @@ def simulate(
     grid = _grid(times, n)
     names = _observed_names(system, observe)
     table = read_inputs(system, n, grid, inputs, input_times)
-    given = read_doses(system, doses)
+    given = check_doses(system, doses)
     check_samples(grid, names, noise, distribution)
     if isinstance(constraints, str) or callable(constraints):
         constraints = [constraints]

@@ -11,8 +11,8 @@ import xarray as xr
 
 from warp_phys.data_gen.drawing.constraints import Condition
 from warp_phys.data_gen.drawing.designs import Sampling
-from warp_phys.data_gen.drawing.doses import Doses, doses_of, draw_doses
-from warp_phys.data_gen.drawing.inputs import Driven, InputTable
+from warp_phys.data_gen.drawing.doses import DoseRecipes, doses_of, draw_doses
+from warp_phys.data_gen.drawing.inputs import Driven, InputSeries
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import Sample, sample
@@ -29,10 +29,11 @@ from warp_phys.data_gen.observing.observe import (
     without_lognormal_noise,
 )
 from warp_phys.systems.dynamics.problem import Status
+from warp_phys.systems.forcing.dataset import dose_variables
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.labels import (
     Coordinates,
-    dose_coords,
     input_coords,
     labelled,
     output_coords,
@@ -81,8 +82,8 @@ class DatasetPlan:
     parameters: Any
     initial_states: Any
     drawn: Sample | None
-    inputs: InputTable | None
-    doses: Doses
+    inputs: InputSeries | None
+    doses: DoseRecipes
     noise: Noise
     distribution: NoiseDistribution
     missing: Missing
@@ -199,7 +200,12 @@ class DatasetPlan:
         return self._labelled(variables, driven, doses, dated=dated)
 
     def _labelled(
-        self, variables: dict[str, Any], driven: Driven | None, doses: Doses, *, dated: bool
+        self,
+        variables: dict[str, Any],
+        driven: Driven | None,
+        doses: Doses | None,
+        *,
+        dated: bool,
     ) -> xr.Dataset:
         coordinates = (
             trajectory_coords(np.arange(self.first, self.first + self.count))
@@ -208,8 +214,8 @@ class DatasetPlan:
             | state_coords(self.system)
             | parameter_coords(self.system)
         )
-        outside, more = _outside(self.system, driven, doses)
-        dataset = labelled(variables | outside, coordinates | more)
+        forcing, more = _forcing(self.system, driven, doses)
+        dataset = labelled(variables | forcing, coordinates | more)
         dataset["status"].attrs.update(status_attributes(STATUS_MEANINGS))
         if self.distribution == "lognormal":
             dataset["true_noise_sd"].attrs["units"] = "1"
@@ -237,8 +243,8 @@ def has_arrays(recipes: Any) -> bool:
     return recipes is not None
 
 
-def _outside(
-    system: System, driven: Driven | None, doses: Doses
+def _forcing(
+    system: System, driven: Driven | None, doses: Doses | None
 ) -> tuple[dict[str, Any], Coordinates]:
     """Return the variables and coordinates of inputs and doses."""
     variables: dict[str, Any] = {}
@@ -250,8 +256,7 @@ def _outside(
             variables["input_table"] = driven.at_knots
             shape = driven.at_knots.shape[:2]
             variables["input_time"] = np.broadcast_to(driven.knots, shape).copy()
-    if doses:
-        variables["dose_amount"] = np.stack([dose.amount for dose in doses], axis=1)
-        variables["dose_time"] = np.stack([dose.time for dose in doses], axis=1)
-        coordinates |= dose_coords(system, [dose.state for dose in doses])
-    return variables, coordinates
+    if doses is None:
+        return variables, coordinates
+    values, labels = dose_variables(system, doses)
+    return variables | values, coordinates | labels

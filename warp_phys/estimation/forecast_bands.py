@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
-from warp_phys.records.forcing import Doses
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
 from warp_phys.fitting.result.read import converged
 from warp_phys.models.coordinates import Physical
-from warp_phys.records.forcing import read_doses
+from warp_phys.systems.forcing.dataset import read_doses
 from warp_phys.systems.model.supports import Support, to_unconstrained
 from warp_phys.systems.model.system import System
 

@@ -10,8 +10,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from warp_phys.records.forcing import Doses, InputTable, read_doses, read_table
 from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems.forcing.dataset import read_doses, read_table
+from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.checks import check_dataset
 
