@@ -81,6 +81,7 @@ ARROWS: dict[str, set[str]] = {
     "warp_phys.fitting": {
         "systems.catalog",
         "systems.dynamics",
+        "systems.forcing",
         "systems.model",
         "systems.schema",
         "warp_phys.likelihood",
@@ -105,7 +106,6 @@ ARROWS: dict[str, set[str]] = {
         "systems.model",
         "systems.schema",
         "warp_phys",
-        "warp_phys.models",
         "warp_phys.results",
     },
 }

@@ -12,21 +12,16 @@ from tqdm import tqdm
 from warp_phys.data_gen.drawing.inputs import Driven
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.systems.dynamics.integrate import integrate
-from warp_phys.systems.dynamics.problem import Solution, Status
+from warp_phys.systems.dynamics.problem import Solution
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.flags import SimulationStatus
 
 BLOCK = 16384
 """Trajectories integrated at a time: enough for full speed, few enough to show progress."""
 
 _PROGRESS_AFTER = 2.0
 """Seconds before a progress bar appears."""
-
-
-NOT_POSITIVE = 4
-"""Status, beside those of `integrate`: a state that is positive by nature came out as 0 or less."""
-
-STATUS_MEANINGS = {int(status): status.name for status in Status} | {NOT_POSITIVE: "NOT_POSITIVE"}
 
 
 class Run(NamedTuple):
@@ -125,7 +120,7 @@ def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, t
     failed = lost.any(dim=1) & solution.converged
     return (
         states.masked_fill(lost[:, :, None], torch.nan),
-        solution.status.masked_fill(failed, NOT_POSITIVE),
+        solution.status.masked_fill(failed, int(SimulationStatus.NOT_POSITIVE)),
     )
 
 

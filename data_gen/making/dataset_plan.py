@@ -16,7 +16,7 @@ from warp_phys.data_gen.drawing.inputs import Driven, InputSeries
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import Sample, sample
-from warp_phys.data_gen.making.blocks import BLOCK, NOT_POSITIVE, STATUS_MEANINGS, run_system
+from warp_phys.data_gen.making.blocks import BLOCK, run_system
 from warp_phys.data_gen.observing.observe import (
     Missing,
     Noise,
@@ -28,22 +28,22 @@ from warp_phys.data_gen.observing.observe import (
     remove_missing,
     without_lognormal_noise,
 )
-from warp_phys.systems.dynamics.problem import Status
 from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.flags import SimulationStatus
 from warp_phys.systems.schema.labels import (
     Coordinates,
     input_coords,
-    labelled,
+    labeled,
     output_coords,
     parameter_coords,
     stamp,
     state_coords,
-    status_attributes,
     time_coords,
     trajectory_coords,
 )
+from warp_phys.systems.schema.variables import SIMULATED
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,8 @@ class DatasetPlan:
         # A block cannot know of the others; in each some trajectories may be lost.
         if self.count == self.n and lost.all():
             raise not_positive_error(noiseless, levels, self.observed, self.first)
-        status = np.where(lost & (run.status == Status.CONVERGED), NOT_POSITIVE, run.status)
+        newly = lost & (run.status == SimulationStatus.CONVERGED)
+        status = np.where(newly, SimulationStatus.NOT_POSITIVE, run.status)
         observed = add_noise(noiseless, levels, self.observed, self.distribution, streams)
         variables = {
             "observed": remove_missing(observed, self.observed, known, self.missing, streams),
@@ -197,9 +198,9 @@ class DatasetPlan:
         }
         if self.settings["constraints"]:
             variables["rejected"] = values.rejected
-        return self._labelled(variables, driven, doses, dated=dated)
+        return self._labeled(variables, driven, doses, dated=dated)
 
-    def _labelled(
+    def _labeled(
         self,
         variables: dict[str, Any],
         driven: Driven | None,
@@ -215,13 +216,9 @@ class DatasetPlan:
             | parameter_coords(self.system)
         )
         forcing, more = _forcing(self.system, driven, doses)
-        dataset = labelled(variables | forcing, coordinates | more)
-        dataset["status"].attrs.update(status_attributes(STATUS_MEANINGS))
+        dataset = labeled(variables | forcing, coordinates | more, SIMULATED)
         if self.distribution == "lognormal":
             dataset["true_noise_sd"].attrs["units"] = "1"
-        for name in ("input_time", "dose_time"):
-            if name in dataset:
-                dataset[name].attrs["units"] = self.system.time_unit
         return stamp(
             dataset,
             title=f"Simulated trajectories of {type(self.system).__name__}",

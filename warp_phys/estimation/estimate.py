@@ -18,19 +18,14 @@ from warp_phys.models.gaussian import Gaussian
 from warp_phys.models.network import Network
 from warp_phys.models.regression.head import Regression
 from warp_phys.models.roots import predict
-from warp_phys.models.training_range import OUT_OF_RANGE
 from warp_phys.models.warp_phys import WarpPhys
-from warp_phys.records.records import Records, read_records
+from warp_phys.records.records import Records, read_records, result_coords
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.labels import (
-    labelled,
+    declared_coords,
+    labeled,
     named_coords,
-    output_coords,
-    parameter_coords,
     stamp,
-    state_coords,
-    time_coords,
-    trajectory_coords,
 )
 
 # Far below any band, and cheap. A prediction that takes more steps from sample to sample starts
@@ -91,7 +86,7 @@ def estimate(
         del values["unknowns"], values["unknowns_covariance"]
     constant = bool((network.coordinates.constant_noise > 0).any())
     noise_known = constant or bool(network.coordinates.positions("noise_sd"))
-    dataset = _labelled(
+    dataset = _labeled(
         model.system,
         records,
         values,
@@ -100,7 +95,7 @@ def estimate(
     )
     calibrated = network.calibration.measured
     settings = {"model": repr(model), "level": level, "calibrated": calibrated}
-    return _finish(dataset, model, data, settings).assign_attrs(
+    return _finish(dataset, model, records, settings).assign_attrs(
         band_level=level, distribution=facts.distribution
     )
 
@@ -157,11 +152,11 @@ def _by_regression(model: WarpPhys, data: xr.Dataset) -> xr.Dataset:
     # The first complete sample is the first state known, and it may come late.
     values["initial_time"] = records.times[torch.arange(len(records)), first]
     extra = named_coords("coordinate", head.names, head.units)
-    dataset = _labelled(model.system, records, values, extra=extra)
-    return _finish(dataset, model, data, {"model": repr(model)})
+    dataset = _labeled(model.system, records, values, extra=extra)
+    return _finish(dataset, model, records, {"model": repr(model)})
 
 
-def _labelled(
+def _labeled(
     system: System,
     records: Records,
     values: Mapping[str, Tensor],
@@ -169,23 +164,10 @@ def _labelled(
     noise: bool = False,
     extra: Mapping[str, xr.Variable] | None = None,
 ) -> xr.Dataset:
-    times = records.times if records.own_grids else records.times[0]
     arrays: dict[str, Any] = {name: value.numpy() for name, value in values.items()}
     if not noise:
         arrays.pop("noise_sd", None)
-    if "out_of_range" in arrays:
-        arrays["out_of_range"] = out_of_range_variable(arrays["out_of_range"])
-    return labelled(
-        arrays,
-        {
-            **trajectory_coords(np.array(records.labels)),
-            **time_coords(system, times.numpy()),
-            **parameter_coords(system),
-            **state_coords(system),
-            **output_coords(system, records.outputs),
-            **(extra or {}),
-        },
-    )
+    return labeled(arrays, {**result_coords(system, records), **(extra or {})})
 
 
 def unknown_coords(network: Network) -> dict[str, xr.Variable]:
@@ -193,36 +175,20 @@ def unknown_coords(network: Network) -> dict[str, xr.Variable]:
     entries = network.coordinates.entries
     names = np.array([entry.name for entry in entries], dtype=str)
     kinds = np.array([entry.kind for entry in entries], dtype=str)
-    return {
-        "unknown": xr.Variable("unknown", names, {"long_name": "unknown"}),
-        "unknown_kind": xr.Variable("unknown", kinds, {"long_name": "what the unknown is"}),
-    }
-
-
-def out_of_range_variable(flags: np.ndarray[Any, Any]) -> xr.Variable:
-    """Return the bits of `OUT_OF_RANGE` with their CF meanings."""
-    return xr.Variable(
-        "trajectory",
-        flags,
-        {
-            "long_name": "how the record differs from the training data",
-            "flag_masks": np.array(list(OUT_OF_RANGE)),
-            "flag_meanings": " ".join(text.replace(" ", "_") for text in OUT_OF_RANGE.values()),
-        },
-    )
+    return declared_coords(unknown=names, unknown_kind=kinds)
 
 
 def _finish(
-    dataset: xr.Dataset, model: WarpPhys, data: xr.Dataset, settings: Mapping[str, Any]
+    dataset: xr.Dataset, model: WarpPhys, records: Records, settings: Mapping[str, Any]
 ) -> xr.Dataset:
-    history = {"history": data.attrs["history"]} if "history" in data.attrs else {}
     return stamp(
-        dataset.assign_attrs(history),
+        dataset,
         title=f"estimates of {model.system.name}",
         system=model.system,
         settings=settings,
         references=model.system.reference,
         function="estimate",
+        history=records.history,
         rtol=_FLOW["rtol"],
         atol=_FLOW["atol"],
     )

@@ -31,6 +31,8 @@ def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
         _tensor(fitted[name]) for name in ("parameters", "initial_state", "noise_sd")
     )
     return Frozen(
+        labels=fitted["trajectory"].values,
+        history=str(fitted.attrs.get("history", "")),
         unknowns=Physical(parameters, states, noise),
         start=_tensor(fitted["initial_time"]),
         outputs=[str(name) for name in fitted["output"].values],
