@@ -31,7 +31,6 @@ ARROWS: dict[str, set[str]] = {
         "systems.catalog",
         "systems.forcing",
         "systems.model",
-        "systems.schema",
     },
     "data_gen.drawing": {"systems.forcing", "systems.model", "systems.schema"},
     "data_gen.observing": {"data_gen.drawing"},
