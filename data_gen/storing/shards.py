@@ -17,7 +17,7 @@ from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.storing.shard_facts import IDENTITY
 from warp_phys.data_gen.storing.software import computing_software
 from warp_phys.systems.errors import UsageError
-from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.atomic import write_atomic
 from warp_phys.systems.schema.flags import SimulationStatus
 from warp_phys.systems.schema.netcdf_bytes import image
 

@@ -14,7 +14,8 @@ import xarray as xr
 
 from warp_phys.systems.catalog.registry import get_system
 from warp_phys.systems.errors import OutputExistsError, SchemaError, UsageError
-from warp_phys.systems.schema.files import _publish_without_links, load, save, write_atomic
+from warp_phys.systems.schema.atomic import _publish_without_links, write_atomic
+from warp_phys.systems.schema.files import load, save
 from warp_phys.systems.schema.labels import (
     labeled,
     named_coords,
