@@ -5,30 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from warp_phys.data_gen.drawing.doses import read_doses
-from warp_phys.data_gen.drawing.inputs import read_inputs
-from warp_phys.data_gen.drawing.quantity import Floats, Recipe, is_drawn
-from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.data_gen.drawing.quantity import Recipe
 from warp_phys.data_gen.drawing.sampling import Condition, Sampling
+from warp_phys.data_gen.making.arguments import check_count, check_options, plan_dataset
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
-from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution, check_samples
+from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
+from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution
 from warp_phys.data_gen.storing.identity import canonical
 from warp_phys.data_gen.storing.manifest import FILE, read_manifest
 from warp_phys.data_gen.storing.open import open_dataset
 from warp_phys.data_gen.storing.software import computing_software
 from warp_phys.data_gen.storing.write import write_dataset
 from warp_phys.systems.catalog.registry import as_system
-from warp_phys.systems.dynamics.doses import Dose
-from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
-from warp_phys.systems.schema.labels import check_times, plain
 
 _SHARD_BYTES = 64 * 2**20
 """About what one shard holds, where `shard_size` does not say."""
@@ -143,74 +141,43 @@ def simulate(
         >>> dict(data.observed.sizes)
         {'trajectory': 3, 'time': 5, 'output': 2}
     """
-    if isinstance(system, str) and system.startswith("paper_"):
-        raise UsageError(
-            f"{system} is a data set, made by its published recipe: write paper_data({system!r})"
-        )
-    system = as_system(system)
+    options = SimulationOptions.from_arguments(locals())
+    system = _known_system(system)
     if output is None and (executor is not None or shard_size is not None or overwrite):
         raise UsageError("executor, shard_size and overwrite need output, a folder to write to")
     if output is not None and seed is None and not overwrite:
-        seed = _recorded_seed(Path(output))
-    n = _count("n, the number of trajectories,", n)
-    grid = _grid(times, n)
-    names = _observed_names(system, observe)
-    table = read_inputs(system, n, grid, inputs, input_times)
-    given = read_doses(system, doses)
-    check_samples(grid, names, noise, distribution)
-    if isinstance(constraints, str) or callable(constraints):
-        constraints = [constraints]
-    settings = {
-        "n": n,
-        "system_options": system.options,
-        "parameters": parameters,
-        "initial_states": initial_states,
-        "inputs": inputs,
-        "input_times": input_times,
-        "doses": [vars(dose) for dose in given],
-        "noise": noise,
-        "distribution": distribution,
-        "missing": missing,
-        "observe": names,
-        "sampling": sampling,
-        "constraints": list(constraints),
-        "method": method,
-    }
-    plan = DatasetPlan(
-        system=system,
-        n=n,
-        first=0,
-        count=n,
-        grid=grid,
-        parameters=_settled(parameters),
-        initial_states=_settled(initial_states),
-        drawn=None,
-        inputs=table,
-        doses=given,
-        noise=noise,
-        distribution=distribution,
-        missing=missing,
-        observed=names,
-        sampling=sampling,
-        constraints=list(constraints),
-        seed=Streams(seed).seed,
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        settings=plain(settings),
-    )
+        options = replace(options, seed=_recorded_seed(Path(output)))
+    checked = check_options(system, options)
+    plan = plan_dataset(system, n, times, checked)
     if output is None:
         return plan.dataset(progress=progress)
     plan.check_arrays()
-    size = _shard_size(plan, shard_size)
-    del settings["system_options"]  # the system itself says more
-    exact = {"system": system, "times": grid, "seed": plan.seed, "rtol": rtol, "atol": atol}
-    storage = {"shard_size": size, "software": computing_software()}
-    configuration = canonical(settings | exact | storage)
+    configuration = _configuration(plan, checked, _shard_size(plan, shard_size))
     write_dataset(
         plan, Path(output), configuration, executor=executor, overwrite=overwrite, progress=progress
     )
     return open_dataset(output)
+
+
+def _known_system(system: System | str) -> System:
+    if isinstance(system, str) and system.startswith("paper_"):
+        raise UsageError(
+            f"{system} is a data set, made by its published recipe: write paper_data({system!r})"
+        )
+    return as_system(system)
+
+
+def _configuration(plan: DatasetPlan, options: CheckedOptions, shard_size: int) -> Any:
+    """Return all that decides on the bits of the shards, as JSON holds it."""
+    exact = {
+        "system": plan.system,
+        "times": plan.grid,
+        "seed": options.seed,
+        "rtol": options.rtol,
+        "atol": options.atol,
+    }
+    storage = {"shard_size": shard_size, "software": computing_software()}
+    return canonical({"n": plan.n} | options.settings() | exact | storage)
 
 
 def _recorded_seed(folder: Path) -> int | None:
@@ -220,20 +187,6 @@ def _recorded_seed(folder: Path) -> int | None:
     return int(read_manifest(folder).configuration["seed"])
 
 
-def _settled(recipes: Any) -> Any:
-    """Return recipes with sequences as arrays, so that blocks of them are quick to cut."""
-    if isinstance(recipes, Mapping):
-        return {
-            name: recipe if is_drawn(recipe) else _settled(recipe)
-            for name, recipe in recipes.items()
-        }
-    try:
-        array = np.asarray(recipes, dtype=np.float64)
-    except (TypeError, ValueError):
-        return recipes
-    return recipes if array.ndim == 0 else array
-
-
 def _shard_size(plan: DatasetPlan, given: int | None) -> int:
     """Return the trajectories of a shard.
 
@@ -241,42 +194,6 @@ def _shard_size(plan: DatasetPlan, given: int | None) -> int:
     """
     one = plan.part(0, 1).dataset()
     if given is not None:
-        return min(_count("shard_size", given), plan.n)
+        return min(check_count("shard_size", given), plan.n)
     size = sum(entry.nbytes for entry in one.variables.values() if "trajectory" in entry.dims)
     return int(min(max(1, _SHARD_BYTES // size), plan.n))
-
-
-def _count(what: str, number: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-        raise UsageError(f"expected {what} as an integer >= 1, got {number!r}")
-    return int(number)
-
-
-def _grid(times: ArrayLike, n: int) -> Floats:
-    try:
-        grid = np.asarray(times)
-    except ValueError:
-        raise UsageError(
-            "expected times as one array (T,) or (n, T); pad shorter rows with NaN at the end"
-        ) from None
-    if grid.ndim == 2 and grid.shape[0] != n:
-        hint = ": time is on the wrong axis, transpose it" if grid.shape[1] == n else ""
-        raise UsageError(f"expected times of shape (T,) or ({n}, T), got {grid.shape}{hint}")
-    check_times(grid)
-    return grid.astype(np.float64)
-
-
-def _observed_names(system: System, observe: Sequence[str] | None) -> list[str]:
-    if observe is None:
-        return list(system.output_names)
-    if isinstance(observe, str):
-        raise UsageError(
-            f"expected observe as a list of outputs, got {observe!r}; write [{observe!r}]"
-        )
-    names = list(observe)
-    for name in names:
-        if name not in system.output_names:
-            raise unknown_name(f"output of {type(system).__name__}", name, system.output_names)
-    if not names or len(set(names)) < len(names):
-        raise UsageError(f"expected observe to name at least one output, each once, got {names}")
-    return names

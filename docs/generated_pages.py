@@ -8,7 +8,8 @@ from pathlib import Path
 from warp_phys.command_line.main import verb_functions
 from warp_phys.systems import System, get_system
 from warp_phys.systems.catalog.registry import SHIPPED
-from warp_phys.systems.schema.variables import QUANTITIES, SCHEMA_VERSION
+from warp_phys.systems.schema.flags import Flags
+from warp_phys.systems.schema.variables import FITTED, QUANTITIES, SCHEMA_VERSION, SIMULATED
 
 
 def write_pages(folder: Path) -> None:
@@ -29,7 +30,21 @@ def _schema() -> str:
     for name, quantity in QUANTITIES.items():
         layouts = " or ".join(f"({', '.join(layout)})" for layout in quantity.layouts)
         lines.append(f"| `{name}` | {layouts} | {quantity.long_name} |")
+    flagged = {
+        "`status` of simulated data sets": SIMULATED["status"],
+        "`status` of fits": FITTED["status"],
+        **{f"`{name}`": quantity for name, quantity in QUANTITIES.items()},
+    }
+    for title, quantity in flagged.items():
+        if quantity.flags is not None:
+            lines += _flags(title, quantity.flags)
     return "\n".join(lines) + "\n"
+
+
+def _flags(title: str, flags: Flags) -> list[str]:
+    kind = "bits" if flags.bits else "codes"
+    meanings = [f"- {code}: {meaning}" for code, meaning in flags.meanings.items()]
+    return ["", f"The {kind} of {title}:", "", *meanings]
 
 
 def _systems() -> str:

@@ -1,6 +1,5 @@
 from .catalog.registry import get_system as get_system
 from .catalog.registry import system_names as system_names
-from .dynamics.doses import Dose as Dose
 from .dynamics.integrate import integrate as integrate
 from .dynamics.problem import Solution as Solution
 from .dynamics.problem import Status as Status
@@ -9,6 +8,7 @@ from .errors import SchemaError as SchemaError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
 from .errors import WarpPhysError as WarpPhysError
+from .forcing.doses import Dose as Dose
 from .model.linear_form import LinearForm as LinearForm
 from .model.quantities import Input as Input
 from .model.quantities import Output as Output

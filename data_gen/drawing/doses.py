@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
+import torch
 
 from warp_phys.data_gen.drawing.quantity import Floats, draw, rows_of
 from warp_phys.data_gen.drawing.random_streams import Streams
-from warp_phys.systems.dynamics.doses import Dose
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.forcing.doses import Dose, Doses
 from warp_phys.systems.model.system import System
 
-Doses = tuple[Dose, ...]
+DoseRecipes: TypeAlias = tuple[Dose, ...]
+"""Doses whose amounts and times are numbers, ranges, distributions or arrays."""
 
 
-def read_doses(system: System, given: Sequence[Dose]) -> Doses:
+def check_doses(system: System, given: Sequence[Dose]) -> DoseRecipes:
     """Return the doses given, each to a state of the system.
 
     Raises:
@@ -32,7 +35,7 @@ def read_doses(system: System, given: Sequence[Dose]) -> Doses:
     return doses
 
 
-def doses_of(doses: Doses, n: int, first: int, count: int) -> Doses:
+def doses_of(doses: DoseRecipes, n: int, first: int, count: int) -> DoseRecipes:
     """Return the doses of trajectories first to first + count of n: arrays cut."""
     return tuple(
         replace(
@@ -44,8 +47,8 @@ def doses_of(doses: Doses, n: int, first: int, count: int) -> Doses:
     )
 
 
-def draw_doses(streams: Streams, doses: Doses, count: int, grid: Floats) -> Doses:
-    """Return the doses with one amount and one time for each of a block's trajectories, (count,).
+def draw_doses(streams: Streams, doses: DoseRecipes, count: int, grid: Floats) -> Doses | None:
+    """Return the doses of a block of `count` trajectories, None where there are none.
 
     Args:
         streams: The random streams, from the first of these trajectories on.
@@ -56,8 +59,10 @@ def draw_doses(streams: Streams, doses: Doses, count: int, grid: Floats) -> Dose
     Raises:
         UsageError: An amount is not finite, or a time comes before the first sample.
     """
+    if not doses:
+        return None
     start = np.broadcast_to(grid[..., 0], (count,))
-    drawn = []
+    amounts, times = np.empty((count, len(doses))), np.empty((count, len(doses)))
     for number, dose in enumerate(doses):
         amount = draw(streams, f"dose {number} amount", dose.amount, count)
         time = draw(streams, f"dose {number} time", dose.time, count)
@@ -65,8 +70,9 @@ def draw_doses(streams: Streams, doses: Doses, count: int, grid: Floats) -> Dose
         _check(given & ~np.isfinite(amount), f"finite amounts of dose {number}", amount, streams)
         wanted = f"times of dose {number} not before the first sample"
         _check(given & ~(time >= start) | np.isinf(time), wanted, time, streams)
-        drawn.append(Dose(dose.state, amount, time))
-    return tuple(drawn)
+        amounts[:, number], times[:, number] = amount, time
+    states = tuple(dose.state for dose in doses)
+    return Doses(states, torch.from_numpy(amounts), torch.from_numpy(times))
 
 
 def _check(bad: np.ndarray, wanted: str, values: Floats, streams: Streams) -> None:

@@ -1,4 +1,4 @@
-"""Inputs of a data set: checked once, laid out as a table for any block, and read off at times."""
+"""Inputs of a data set: checked once, and laid out as a table for any block of trajectories."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.systems.errors import UsageError, unknown_name
-from warp_phys.systems.model.quantities import Input
+from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.checks import check_times
 
@@ -31,21 +33,21 @@ class Driven(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class InputTable:
-    """What a system's inputs are at the knots of a table, for N trajectories.
+class InputSeries:
+    """The inputs of N trajectories as given: what all trajectories share is kept once.
 
     Attributes:
-        inputs: The I inputs.
-        series: One array for each, (), (K,) or (N, K).
+        system: The system with these I inputs.
+        series: One array for each input, (), (K,) or (N, K).
         times: The knots, (K,) or (N, K) padded with NaN; None where they are the sample times.
     """
 
-    inputs: tuple[Input, ...]
+    system: System
     series: tuple[Floats, ...]
     times: Floats | None
 
-    def rows(self, rows: slice) -> InputTable:
-        """Return the table of some trajectories."""
+    def rows(self, rows: slice) -> InputSeries:
+        """Return the inputs of some trajectories."""
         series = tuple(one[rows] if one.ndim == 2 else one for one in self.series)
         times = self.times
         if times is not None and times.ndim == 2:
@@ -55,27 +57,19 @@ class InputTable:
     def driven(self, count: int, grid: Floats) -> Driven:
         """Return the inputs of `count` trajectories as numbers, at sample times (T,) or (N, T)."""
         knots = grid if self.times is None else self.times
-        values = np.empty((count, knots.shape[-1], len(self.inputs)))
+        values = np.empty((count, knots.shape[-1], len(self.system.inputs)))
         for column, one in enumerate(self.series):
             values[:, :, column] = one
         if self.times is None:
             return Driven(None, values, values)
-        return Driven(self.times, values, self._read_off(values, self.times, grid))
+        table = InputTable(_rows_of(knots, count), torch.from_numpy(values))
+        return Driven(knots, values, table.at(self.system, _rows_of(grid, count)).numpy())
 
-    def _read_off(self, values: Floats, times: Floats, grid: Floats) -> Floats:
-        """Return the inputs at sample times, (N, T, I), of those at the knots (N, K, I).
 
-        Linear or held between knots, as the input says; held before the first and after the last.
-        """
-        left, share = _places(times, grid, len(values))
-        found = np.take_along_axis(values, left[:, :, None], axis=1)
-        right = np.minimum(left + 1, values.shape[1] - 1)
-        # Beside a padded knot the share is 0, whatever stands there.
-        step = np.take_along_axis(values, right[:, :, None], axis=1) - found
-        linear = np.array([entry.between == "linear" for entry in self.inputs])
-        found += np.where((share > 0)[:, :, None] & linear, share[:, :, None] * step, 0.0)
-        found[np.broadcast_to(np.isnan(grid), found.shape[:2])] = np.nan
-        return found
+def _rows_of(times: Floats, count: int) -> Tensor:
+    """Return times (T,) or (N, T) as (N, T); shared ones stay one row in memory."""
+    rows = torch.from_numpy(times)
+    return rows.expand(count, -1) if rows.ndim == 1 else rows
 
 
 def read_inputs(
@@ -84,7 +78,7 @@ def read_inputs(
     grid: Floats,
     given: Mapping[str, ArrayLike] | None,
     times: ArrayLike | None,
-) -> InputTable | None:
+) -> InputSeries | None:
     """Return the inputs of n trajectories, or None where the system has none.
 
     Args:
@@ -108,7 +102,7 @@ def read_inputs(
     at = grid if knots is None else knots
     where = "sample time" if knots is None else "time of input_times"
     series = tuple(_series(name, (given or {})[name], n, at, where) for name in system.input_names)
-    return InputTable(system.inputs, series, knots)
+    return InputSeries(system, series, knots)
 
 
 def _check_names(system: System, given: Mapping[str, ArrayLike]) -> None:
@@ -149,28 +143,3 @@ def _series(name: str, given: ArrayLike, n: int, at: Floats, where: str) -> Floa
             f"{whose}"
         )
     return array
-
-
-def _places(times: Floats, grid: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return for each sample the knot before it and how far it is to the next, (N, T) each."""
-    if times.ndim == grid.ndim == 1:
-        left, share = _place(times, grid)
-        shape = (count, len(grid))
-        return np.broadcast_to(left, shape), np.broadcast_to(share, shape)
-    rows = (_pair(times, grid, row) for row in range(count))
-    lefts, shares = zip(*(_place(*row) for row in rows), strict=True)
-    return np.stack(lefts), np.stack(shares)
-
-
-def _pair(times: Floats, grid: Floats, row: int) -> tuple[Floats, Floats]:
-    return (times if times.ndim == 1 else times[row]), (grid if grid.ndim == 1 else grid[row])
-
-
-def _place(times: Floats, grid: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """The same for one trajectory: (T,) each."""
-    knots = times[np.isfinite(times)]
-    left = np.clip(np.searchsorted(knots, grid, side="right") - 1, 0, len(knots) - 1)
-    right = np.minimum(left + 1, len(knots) - 1)
-    width = np.where(right > left, knots[right] - knots[left], 1.0)
-    share = np.clip((np.nan_to_num(grid) - knots[left]) / width, 0.0, 1.0)
-    return left, np.where(right > left, share, 0.0)

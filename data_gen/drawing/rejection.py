@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from warp_phys.data_gen.drawing.constraints import Constraint
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.data_gen.drawing.random_streams import Streams
-from warp_phys.data_gen.drawing.values import Plan
+from warp_phys.data_gen.drawing.values import TableRecipe
 from warp_phys.systems.errors import UsageError
 
 _ROUNDS = 15
@@ -22,7 +22,7 @@ _CANDIDATES = 2**18
 
 
 def redraw(
-    plan: Plan, table: Floats, constraints: Sequence[Constraint], streams: Streams
+    recipe: TableRecipe, table: Floats, constraints: Sequence[Constraint], streams: Streams
 ) -> NDArray[np.int64]:
     """Replace, in place, each row of a table that breaks a constraint by its next draw that holds.
 
@@ -31,7 +31,7 @@ def redraw(
     the trajectory alone.
 
     Args:
-        plan: How to make values of random numbers.
+        recipe: How to make values of random numbers.
         table: The first draws, (count, P + S).
         constraints: What has to hold.
         streams: The random streams, from the block's first trajectory on.
@@ -43,23 +43,23 @@ def redraw(
         UsageError: No draw of a trajectory holds, or a constraint is broken by given values.
     """
     rejected = np.zeros(len(table), dtype=np.int64)
-    met = _met(plan, table, constraints)
+    met = _met(recipe, table, constraints)
     pending = np.flatnonzero(~met.all(axis=1))
     if pending.size:
-        _check_redrawable(plan, met, constraints, streams)
+        _check_redrawable(recipe, met, constraints, streams)
     # The first one alone before all others, so that what never holds is found at once.
     for rows in (pending[:1], pending[1:]):
         left = rows
         for number in range(_ROUNDS):
             if left.size:
-                left = _one_round(plan, table, rejected, constraints, streams, left, number)
+                left = _one_round(recipe, table, rejected, constraints, streams, left, number)
         if left.size:
-            raise _never_met(plan, constraints, streams, left[:1])
+            raise _never_met(recipe, constraints, streams, left[:1])
     return rejected
 
 
 def _one_round(
-    plan: Plan,
+    recipe: TableRecipe,
     table: Floats,
     rejected: NDArray[np.int64],
     constraints: Sequence[Constraint],
@@ -71,8 +71,8 @@ def _one_round(
     width = 2**number
     left = []
     for part in np.array_split(rows, -(-rows.size * width // _CANDIDATES)):
-        candidates = _candidates(plan, streams, part, number)
-        holds = _met(plan, candidates, constraints).all(axis=1).reshape(-1, width)
+        candidates = _candidates(recipe, streams, part, number)
+        holds = _met(recipe, candidates, constraints).all(axis=1).reshape(-1, width)
         found, which = holds.any(axis=1), holds.argmax(axis=1)
         chosen = np.arange(part.size) * width + which
         table[part[found]] = candidates[chosen[found]]
@@ -82,29 +82,33 @@ def _one_round(
     return np.concatenate(left)
 
 
-def _candidates(plan: Plan, streams: Streams, rows: NDArray[np.int64], number: int) -> Floats:
+def _candidates(
+    recipe: TableRecipe, streams: Streams, rows: NDArray[np.int64], number: int
+) -> Floats:
     """Return the draws of a round, (rows * 2**number, P + S), each row's after one another."""
     width = 2**number
     numbers = [
         streams.uniform_at(f"{label}, redraw {number}", rows, width).ravel()
-        for label in plan.drawn_labels
+        for label in recipe.drawn_labels
     ]
-    return plan.table(np.repeat(rows, width), np.stack(numbers, axis=1))
+    return recipe.table(np.repeat(rows, width), np.stack(numbers, axis=1))
 
 
-def _met(plan: Plan, table: Floats, constraints: Sequence[Constraint]) -> NDArray[np.bool_]:
+def _met(
+    recipe: TableRecipe, table: Floats, constraints: Sequence[Constraint]
+) -> NDArray[np.bool_]:
     """Return where each constraint holds, (rows, constraints)."""
-    values = {name: table[:, column] for name, column in plan.columns.items()}
+    values = {name: table[:, column] for name, column in recipe.columns.items()}
     return np.stack([constraint.holds(values) for constraint in constraints], axis=1)
 
 
 def _check_redrawable(
-    plan: Plan, met: NDArray[np.bool_], constraints: Sequence[Constraint], streams: Streams
+    recipe: TableRecipe, met: NDArray[np.bool_], constraints: Sequence[Constraint], streams: Streams
 ) -> None:
     """Raise UsageError where a constraint is broken and nothing in it is drawn."""
-    columns = plan.columns
+    columns = recipe.columns
     for constraint, holds in zip(constraints, met.T, strict=True):
-        varies = any(plan.varies(columns[name]) for name in constraint.names)
+        varies = any(recipe.varies(columns[name]) for name in constraint.names)
         if not holds.all() and not varies:
             trajectory = streams.first + int(np.argmin(holds))
             raise UsageError(
@@ -114,10 +118,10 @@ def _check_redrawable(
 
 
 def _never_met(
-    plan: Plan, constraints: Sequence[Constraint], streams: Streams, row: NDArray[np.int64]
+    recipe: TableRecipe, constraints: Sequence[Constraint], streams: Streams, row: NDArray[np.int64]
 ) -> UsageError:
     """Return the error that names the constraint least often met by a trajectory's draws."""
-    met = _met(plan, _candidates(plan, streams, row, _ROUNDS - 1), constraints)
+    met = _met(recipe, _candidates(recipe, streams, row, _ROUNDS - 1), constraints)
     rates = met.mean(axis=0)
     hardest = int(rates.argmin())
     return UsageError(

@@ -14,7 +14,7 @@ from warp_phys.data_gen.drawing.designs.registry import Sampling, as_design, uni
 from warp_phys.data_gen.drawing.quantity import Floats, Recipe
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.rejection import redraw
-from warp_phys.data_gen.drawing.values import Block, make_plan
+from warp_phys.data_gen.drawing.values import Block, table_recipe
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.supports import contains, describe
@@ -89,15 +89,17 @@ def sample(
             f"expected trajectories from 0 to {n}, at least one, got {first} to "
             f"{first + block.size}"
         )
-    plan = make_plan(system, parameters, initial_states, block)
+    recipe = table_recipe(system, parameters, initial_states, block)
     required = read_constraints(
-        constraints, f"parameter or state of {type(system).__name__}", list(plan.columns)
+        constraints, f"parameter or state of {type(system).__name__}", list(recipe.columns)
     )
     streams = Streams(seed, first)
-    points = unit_points(streams, plan.drawn_labels, n, block.size, design)
-    table = plan.table(np.arange(block.size), points)
+    points = unit_points(streams, recipe.drawn_labels, n, block.size, design)
+    table = recipe.table(np.arange(block.size), points)
     rejected = (
-        redraw(plan, table, required, streams) if required else np.zeros(block.size, dtype=np.int64)
+        redraw(recipe, table, required, streams)
+        if required
+        else np.zeros(block.size, dtype=np.int64)
     )
     values, starts = np.split(table, [len(system.parameters)], axis=1)
     _check_support(values, "parameter", system.parameters, first)

@@ -34,7 +34,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TableRecipe:
     """How to make the table of a block, (size, P + S): parameters, then initial states, in order.
 
     Attributes:
@@ -90,7 +90,9 @@ class Plan:
         return len(self.system.parameters)
 
 
-def make_plan(system: System, parameters: Given, initial_states: Given, block: Block) -> Plan:
+def table_recipe(
+    system: System, parameters: Given, initial_states: Given, block: Block
+) -> TableRecipe:
     """Return how to make the values of a block.
 
     Args:
@@ -126,7 +128,7 @@ def make_plan(system: System, parameters: Given, initial_states: Given, block: B
             drawn[column] = recipe
         else:
             given[:, column] = given_values(label, rows_of(label, recipe, *block), block.size)
-    return Plan(system, tuple(labels), given, drawn, tuple(derived))
+    return TableRecipe(system, tuple(labels), given, drawn, tuple(derived))
 
 
 def _recipes(

@@ -9,24 +9,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from warp_phys.data_gen.drawing.doses import Doses, doses_of
 from warp_phys.data_gen.drawing.inputs import Driven
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.systems.dynamics.integrate import integrate
-from warp_phys.systems.dynamics.problem import Solution, Status
+from warp_phys.systems.dynamics.problem import Solution
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.flags import SimulationStatus
 
 BLOCK = 16384
 """Trajectories integrated at a time: enough for full speed, few enough to show progress."""
 
 _PROGRESS_AFTER = 2.0
 """Seconds before a progress bar appears."""
-
-
-NOT_POSITIVE = 4
-"""Status, beside those of `integrate`: a state that is positive by nature came out as 0 or less."""
-
-STATUS_MEANINGS = {int(status): status.name for status in Status} | {NOT_POSITIVE: "NOT_POSITIVE"}
 
 
 class Run(NamedTuple):
@@ -43,7 +38,7 @@ def run_system(
     starts: Floats,
     parameters: Floats,
     driven: Driven | None = None,
-    doses: Doses = (),
+    doses: Doses | None = None,
     *,
     rtol: float,
     atol: float,
@@ -59,7 +54,7 @@ def run_system(
         starts: Initial states, (N, S).
         parameters: Parameters, (N, P).
         driven: The inputs, or None.
-        doses: One amount and one time for each trajectory, (N,).
+        doses: The doses, or None.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
         method: See `integrate`.
@@ -84,7 +79,7 @@ def run_system(
                 times,
                 torch.from_numpy(starts[rows]),
                 values,
-                **_from_outside(driven, doses, rows, n),
+                **_forcing(driven, doses, rows),
                 rtol=rtol,
                 atol=atol,
                 method=method,
@@ -98,17 +93,16 @@ def run_system(
     return run
 
 
-def _from_outside(driven: Driven | None, doses: Doses, rows: slice, n: int) -> dict[str, Any]:
-    """Return what `integrate` is to know of the inputs and doses of some trajectories."""
+def _forcing(driven: Driven | None, doses: Doses | None, rows: slice) -> dict[str, Any]:
+    """Return the inputs and doses of some trajectories as `integrate` takes them."""
     given: dict[str, Any] = {}
     if driven is not None:
         given["inputs"] = torch.from_numpy(driven.at_knots[rows])
         if driven.knots is not None:
             shared = driven.knots.ndim == 1
             given["input_times"] = driven.knots if shared else driven.knots[rows]
-    if doses:
-        first, stop, _ = rows.indices(n)
-        given["doses"] = doses_of(doses, n, first, stop - first)
+    if doses is not None:
+        given["doses"] = doses.select(rows).as_sequence()
     return given
 
 
@@ -126,7 +120,7 @@ def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, t
     failed = lost.any(dim=1) & solution.converged
     return (
         states.masked_fill(lost[:, :, None], torch.nan),
-        solution.status.masked_fill(failed, NOT_POSITIVE),
+        solution.status.masked_fill(failed, int(SimulationStatus.NOT_POSITIVE)),
     )
 
 

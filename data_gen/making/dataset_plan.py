@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from warp_phys.data_gen.drawing.constraints import Condition
-from warp_phys.data_gen.drawing.designs.registry import Sampling
-from warp_phys.data_gen.drawing.doses import Doses, doses_of, draw_doses
-from warp_phys.data_gen.drawing.inputs import Driven, InputTable
+from warp_phys.data_gen.drawing.doses import doses_of, draw_doses
+from warp_phys.data_gen.drawing.inputs import Driven, InputSeries
 from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import Sample, sample
-from warp_phys.data_gen.making.blocks import BLOCK, NOT_POSITIVE, STATUS_MEANINGS, run_system
+from warp_phys.data_gen.making.blocks import BLOCK, Run, run_system
+from warp_phys.data_gen.making.options import CheckedOptions, has_arrays
 from warp_phys.data_gen.observing.observe import (
-    Missing,
-    Noise,
-    NoiseDistribution,
     add_noise,
     noise_levels,
     noise_of,
@@ -28,21 +24,22 @@ from warp_phys.data_gen.observing.observe import (
     remove_missing,
     without_lognormal_noise,
 )
-from warp_phys.systems.dynamics.problem import Status
+from warp_phys.systems.forcing.dataset import dose_variables
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.system import System
+from warp_phys.systems.schema.flags import SimulationStatus
 from warp_phys.systems.schema.labels import (
     Coordinates,
-    dose_coords,
     input_coords,
-    labelled,
+    labeled,
     output_coords,
     parameter_coords,
     stamp,
     state_coords,
-    status_attributes,
     time_coords,
     trajectory_coords,
 )
+from warp_phys.systems.schema.variables import SIMULATED
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +52,12 @@ class DatasetPlan:
         first: The first trajectory of this block.
         count: How many it has.
         grid: Sample times, (T,) or (count, T).
-        parameters: Recipes, or arrays of the whole data set; unused where `drawn` is there.
-        initial_states: The same.
-        drawn: The values themselves, where they come from arrays.
+        options: The options, checked; arrays of noise and doses cut to the block, recipes of
+            parameters and initial states those of the whole data set.
         inputs: The inputs, or None.
-        doses: The doses, arrays cut to the block.
-        noise: The noise, arrays cut to the block.
-        distribution: Its distribution.
-        missing: Probability of a value to be missing.
-        observed: Names of the outputs kept.
-        sampling: How values are drawn.
-        constraints: What they must meet.
-        seed: The seed.
-        rtol: Relative tolerance.
-        atol: Absolute tolerance.
-        method: See `integrate`.
-        settings: What `simulate` was called with, as JSON holds it.
+        drawn: Parameters and initial states themselves, where they come from arrays; those of
+            the options are then left out.
+        settings: The options as the attribute `settings` of a data set records them.
     """
 
     system: System
@@ -78,21 +65,9 @@ class DatasetPlan:
     first: int
     count: int
     grid: Floats
-    parameters: Any
-    initial_states: Any
+    options: CheckedOptions
+    inputs: InputSeries | None
     drawn: Sample | None
-    inputs: InputTable | None
-    doses: Doses
-    noise: Noise
-    distribution: NoiseDistribution
-    missing: Missing
-    observed: Sequence[str]
-    sampling: Sampling
-    constraints: Sequence[Condition]
-    seed: int
-    rtol: float
-    atol: float
-    method: str
     settings: Mapping[str, Any]
 
     def part(self, first: int, count: int) -> DatasetPlan:
@@ -101,21 +76,23 @@ class DatasetPlan:
         It holds of arrays no more than its own rows, so that it is quick to send.
         """
         rows = slice(first, first + count)
+        options = replace(
+            self.options,
+            doses=doses_of(self.options.doses, self.n, first, count),
+            noise=noise_of(self.options.noise, self.n, first, count),
+        )
         drawn = None
-        if has_arrays(self.parameters) or has_arrays(self.initial_states):
+        if self.options.give_arrays:
             drawn = replace(self, first=first, count=count).sample()
+            options = replace(options, parameters=None, initial_states=None, constraints=())
         return replace(
             self,
             first=first,
             count=count,
             grid=self.grid if self.grid.ndim == 1 else self.grid[rows],
-            parameters=None if drawn else self.parameters,
-            initial_states=None if drawn else self.initial_states,
-            drawn=drawn,
-            constraints=() if drawn else self.constraints,
+            options=options,
             inputs=None if self.inputs is None else self.inputs.rows(rows),
-            doses=doses_of(self.doses, self.n, first, count),
-            noise=noise_of(self.noise, self.n, first, count),
+            drawn=drawn,
         )
 
     def check_arrays(self) -> None:
@@ -124,13 +101,13 @@ class DatasetPlan:
         Raises:
             UsageError: A value lies outside its support, breaks a constraint, or is no dose.
         """
-        arrays = (self.parameters, self.initial_states, *map(vars, self.doses))
-        if not any(map(has_arrays, arrays)):
+        doses = any(has_arrays(vars(dose)) for dose in self.options.doses)
+        if not self.options.give_arrays and not doses:
             return
         for first in range(0, self.n, BLOCK):
             block = self.part(first, min(BLOCK, self.n - first))
             block.sample()
-            draw_doses(Streams(self.seed, first), block.doses, block.count, block.grid)
+            block.doses()
 
     def sample(self) -> Sample:
         """Return the parameters and initial states of this block."""
@@ -139,12 +116,16 @@ class DatasetPlan:
             self.n,
             first=self.first,
             count=self.count,
-            parameters=self.parameters,
-            initial_states=self.initial_states,
-            seed=self.seed,
-            sampling=self.sampling,
-            constraints=self.constraints,
+            parameters=self.options.parameters,
+            initial_states=self.options.initial_states,
+            seed=self.options.seed,
+            sampling=self.options.sampling,
+            constraints=self.options.constraints,
         )
+
+    def doses(self) -> Doses | None:
+        """Return the doses of this block."""
+        return draw_doses(self._streams, self.options.doses, self.count, self.grid)
 
     def dataset(self, *, dated: bool = True, progress: bool = False) -> xr.Dataset:
         """Return the data set of this block.
@@ -156,10 +137,9 @@ class DatasetPlan:
         Raises:
             UsageError: Log-normal noise fits no trajectory of the whole data set.
         """
-        streams = Streams(self.seed, self.first)
         values = self.sample()
         driven = None if self.inputs is None else self.inputs.driven(self.count, self.grid)
-        doses = draw_doses(streams, self.doses, self.count, self.grid)
+        doses = self.doses()
         run = run_system(
             self.system,
             self.grid,
@@ -167,78 +147,80 @@ class DatasetPlan:
             values.parameters,
             driven,
             doses,
-            rtol=self.rtol,
-            atol=self.atol,
-            method=self.method,
+            rtol=self.options.rtol,
+            atol=self.options.atol,
+            method=self.options.method,
             progress=progress,
         )
-        known = self.system.output_names
+        variables = self._observed(run, values)
+        if self.settings["constraints"]:
+            variables["rejected"] = values.rejected
+        return self._labeled(variables, driven, doses, dated=dated)
+
+    @property
+    def _streams(self) -> Streams:
+        return Streams(self.options.seed, self.first)
+
+    def _observed(self, run: Run, values: Sample) -> dict[str, Any]:
+        """Return the variables of what an instrument would have seen, and of the truth behind."""
+        names, known = self.options.observe, self.system.output_names
+        noise, distribution = self.options.noise, self.options.distribution
         noiseless = run.outputs
-        if tuple(self.observed) != tuple(known):
-            noiseless = noiseless[:, :, [known.index(name) for name in self.observed]]
-        levels = noise_levels(
-            noiseless, self.observed, known, self.noise, self.distribution, streams
-        )
-        lost = without_lognormal_noise(noiseless, levels, self.distribution)
+        if tuple(names) != tuple(known):
+            noiseless = noiseless[:, :, [known.index(name) for name in names]]
+        levels = noise_levels(noiseless, names, known, noise, distribution, self._streams)
+        lost = without_lognormal_noise(noiseless, levels, distribution)
         # A block cannot know of the others; in each some trajectories may be lost.
         if self.count == self.n and lost.all():
-            raise not_positive_error(noiseless, levels, self.observed, self.first)
-        status = np.where(lost & (run.status == Status.CONVERGED), NOT_POSITIVE, run.status)
-        observed = add_noise(noiseless, levels, self.observed, self.distribution, streams)
-        variables = {
-            "observed": remove_missing(observed, self.observed, known, self.missing, streams),
+            raise not_positive_error(noiseless, levels, names, self.first)
+        newly = lost & (run.status == SimulationStatus.CONVERGED)
+        observed = add_noise(noiseless, levels, names, distribution, self._streams)
+        missing = self.options.missing
+        return {
+            "observed": remove_missing(observed, names, known, missing, self._streams),
             "noiseless": noiseless,
             "true_parameters": values.parameters,
             "true_initial_state": values.initial_states,
             "true_noise_sd": levels,
             "error_estimate": run.error_estimate,
-            "status": status,
+            "status": np.where(newly, SimulationStatus.NOT_POSITIVE, run.status),
         }
-        if self.settings["constraints"]:
-            variables["rejected"] = values.rejected
-        return self._labelled(variables, driven, doses, dated=dated)
 
-    def _labelled(
-        self, variables: dict[str, Any], driven: Driven | None, doses: Doses, *, dated: bool
+    def _labeled(
+        self,
+        variables: dict[str, Any],
+        driven: Driven | None,
+        doses: Doses | None,
+        *,
+        dated: bool,
     ) -> xr.Dataset:
         coordinates = (
             trajectory_coords(np.arange(self.first, self.first + self.count))
             | time_coords(self.system, self.grid)
-            | output_coords(self.system, self.observed)
+            | output_coords(self.system, self.options.observe)
             | state_coords(self.system)
             | parameter_coords(self.system)
         )
-        outside, more = _outside(self.system, driven, doses)
-        dataset = labelled(variables | outside, coordinates | more)
-        dataset["status"].attrs.update(status_attributes(STATUS_MEANINGS))
-        if self.distribution == "lognormal":
+        forcing, more = _forcing(self.system, driven, doses)
+        dataset = labeled(variables | forcing, coordinates | more, SIMULATED)
+        if self.options.distribution == "lognormal":
             dataset["true_noise_sd"].attrs["units"] = "1"
-        for name in ("input_time", "dose_time"):
-            if name in dataset:
-                dataset[name].attrs["units"] = self.system.time_unit
         return stamp(
             dataset,
             title=f"Simulated trajectories of {type(self.system).__name__}",
             system=self.system,
             function="warp_phys.data_gen.simulate",
             references=self.system.reference,
-            seed=self.seed,
-            rtol=self.rtol,
-            atol=self.atol,
+            seed=self.options.seed,
+            rtol=self.options.rtol,
+            atol=self.options.atol,
             settings=self.settings,
             dated=dated,
         )
 
 
-def has_arrays(recipes: Any) -> bool:
-    """Whether recipes hold values for each trajectory."""
-    if isinstance(recipes, Mapping):
-        return any(isinstance(recipe, np.ndarray) for recipe in recipes.values())
-    return recipes is not None
-
-
-def _outside(
-    system: System, driven: Driven | None, doses: Doses
+def _forcing(
+    system: System, driven: Driven | None, doses: Doses | None
 ) -> tuple[dict[str, Any], Coordinates]:
     """Return the variables and coordinates of inputs and doses."""
     variables: dict[str, Any] = {}
@@ -250,8 +232,7 @@ def _outside(
             variables["input_table"] = driven.at_knots
             shape = driven.at_knots.shape[:2]
             variables["input_time"] = np.broadcast_to(driven.knots, shape).copy()
-    if doses:
-        variables["dose_amount"] = np.stack([dose.amount for dose in doses], axis=1)
-        variables["dose_time"] = np.stack([dose.time for dose in doses], axis=1)
-        coordinates |= dose_coords(system, [dose.state for dose in doses])
-    return variables, coordinates
+    if doses is None:
+        return variables, coordinates
+    values, labels = dose_variables(system, doses)
+    return variables | values, coordinates | labels

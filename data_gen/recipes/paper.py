@@ -15,7 +15,7 @@ from warp_phys.data_gen.recipes.repeat_copy import cycle_lengths, repeat_copy
 from warp_phys.data_gen.simulate import simulate
 from warp_phys.systems.catalog.registry import get_system
 from warp_phys.systems.errors import unknown_name
-from warp_phys.systems.schema.labels import labelled, stamp
+from warp_phys.systems.schema.labels import labeled, stamp
 
 Split = Literal["train", "validation", "test"]
 Ranges = Mapping[str, tuple[float, float]]
@@ -275,5 +275,5 @@ def _task(recipe: PaperSet, data: xr.Dataset, seed: int) -> dict[str, xr.DataArr
             "input_sequence": given,
             "target_sequence": target,
         }
-    frame = labelled(variables, {str(name): data[name].variable for name in data.coords})
+    frame = labeled(variables, {str(name): data[name].variable for name in data.coords})
     return {str(name): frame[name] for name in variables}

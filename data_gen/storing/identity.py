@@ -22,7 +22,7 @@ from warp_phys.data_gen.drawing.distributions import Distribution
 from warp_phys.data_gen.storing.wording import listed
 from warp_phys.systems.compiling.cpp import system_source
 from warp_phys.systems.compiling.traced import translated
-from warp_phys.systems.dynamics.doses import Dose
+from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
 
 _LONGEST_LISTED = 16

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from warp_phys.systems.errors import SchemaError
-from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.atomic import write_atomic
 
 FILE = "manifest.json"
 SHARDS = "shard-*.nc"

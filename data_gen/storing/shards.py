@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from warp_phys.data_gen.making.blocks import STATUS_MEANINGS
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.storing.shard_facts import IDENTITY
 from warp_phys.data_gen.storing.software import computing_software
 from warp_phys.systems.errors import UsageError
-from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.atomic import write_atomic
+from warp_phys.systems.schema.flags import SimulationStatus
 from warp_phys.systems.schema.netcdf_bytes import image
 
 
@@ -77,6 +77,6 @@ def _check_software(expected: Mapping[str, str]) -> None:
 def _counts(dataset: xr.Dataset) -> dict[str, int]:
     codes, counts = np.unique(dataset["status"].values, return_counts=True)
     return {
-        STATUS_MEANINGS[code].lower(): count
+        SimulationStatus(code).name.lower(): count
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
     }

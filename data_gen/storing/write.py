@@ -186,9 +186,18 @@ def _full(error: OSError, ledger: Ledger) -> OSError:
 
 def _cannot_be_sent(plan: DatasetPlan) -> str:
     """Return which part of a plan cannot be pickled; empty where all can."""
-    for name in ("system", "parameters", "initial_states", "constraints", "noise", "doses"):
+    options = plan.options
+    parts = {
+        "system": plan.system,
+        "parameters": options.parameters,
+        "initial states": options.initial_states,
+        "constraints": options.constraints,
+        "noise": options.noise,
+        "doses": options.doses,
+    }
+    for name, part in parts.items():
         try:
-            pickle.dumps(getattr(plan, name))
+            pickle.dumps(part)
         except (pickle.PicklingError, AttributeError, TypeError):
-            return name.replace("_", " ")
+            return name
     return ""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
-from warp_phys.systems.dynamics.doses import Dose
 from warp_phys.systems.dynamics.forcing_arguments import read_schedule
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.supports import contains, describe
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.intervals import walk
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, blank_failures
+from warp_phys.systems.forcing.schedule import Drive
 
 
 def solve_closed_form(problem: Problem) -> Solution:

@@ -1,4 +1,4 @@
-"""Inputs and doses as the caller of `integrate` gives them, checked, as a schedule."""
+"""Check the inputs and doses that the caller of `integrate` gives, and schedule them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems.dynamics.arrays import floating_like, time_grid
-from warp_phys.systems.dynamics.doses import Dose
-from warp_phys.systems.dynamics.forcing import Schedule, build_schedule
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.forcing.doses import Dose, Doses
+from warp_phys.systems.forcing.inputs import InputTable
+from warp_phys.systems.forcing.schedule import Schedule, build_schedule
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.system import System
@@ -27,7 +28,7 @@ def read_schedule(
     start: Tensor,
     like: Tensor,
 ) -> Schedule | None:
-    """Return what acts from outside on the N trajectories, None where nothing does.
+    """Return the schedule of inputs and doses of N trajectories, None where there are neither.
 
     Args:
         system: The system.
@@ -38,21 +39,19 @@ def read_schedule(
         start: Initial times, (N,).
         like: The initial states, (N, S).
     """
-    knots, values = _table(system, inputs, input_times, times, like)
-    held = torch.tensor([entry.between == "held" for entry in system.inputs], device=like.device)
-    when, jumps = _doses(system, doses, start, like)
-    return build_schedule(knots, values, held, when, jumps)
+    table = _table(system, inputs, input_times, times, like)
+    return build_schedule(system, table, _doses(system, doses, start, like))
 
 
 def _table(
     system: System, inputs: Any, input_times: Any, times: Tensor, like: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the times (N, K) and values (I, N, K) of the inputs."""
+) -> InputTable | None:
+    """Return the inputs, None where the system has none."""
     name = type(system).__name__
     if not system.inputs:
         if inputs is not None or input_times is not None:
             raise UsageError(f"{name} has no external inputs; received inputs, leave them out")
-        return None, None
+        return None
     knots = times
     if input_times is not None:
         knots, _ = time_grid("input_times", input_times, len(like), like)
@@ -68,29 +67,19 @@ def _table(
             f"expected inputs of shape (N, T, I) = {expected}, one column for each of "
             f"{', '.join(system.input_names)}; received {tuple(values.shape)}"
         )
-    return knots, values.permute(2, 0, 1)
+    return InputTable(knots, values)
 
 
-def _doses(
-    system: System, doses: Sequence[Dose], start: Tensor, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the times (N, M), infinite where there is none, and the jumps (S, N, M)."""
+def _doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
+    """Return the doses, None where there are none."""
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
-    count = len(like)
-    when = like.new_empty(count, len(doses))
-    jumps = like.new_zeros(len(system.states), count, len(doses))
+    amounts, times = [], []
     for number, dose in enumerate(doses):
-        if not isinstance(dose, Dose):
-            raise UsageError(
-                f"expected doses as a sequence of Dose(state, amount, time), got {dose!r}"
-            )
-        if dose.state not in system.state_names:
-            kind = f"state of {type(system).__name__}"
-            raise unknown_name(kind, dose.state, system.state_names)
+        _check_dose(system, dose)
         time = _numbers(f"time of dose {number}", dose.time, like)
-        amount = _numbers(f"amount of dose {number}", dose.amount, like)
-        when[:, number] = torch.where(time.isnan(), torch.inf, time)
+        amounts.append(_numbers(f"amount of dose {number}", dose.amount, like))
+        times.append(time)
         early = time < start
         if bool(early.any()):
             index = int(early.nonzero()[0])
@@ -98,10 +87,18 @@ def _doses(
                 f"dose {number} of trajectory {index} comes at {time[index].item():g}, before the "
                 f"initial time {start[index].item():g}; put what it left into the initial state"
             )
-        jumps[system.state_names.index(dose.state), :, number] = torch.where(
-            time.isnan(), 0.0, amount
-        )
-    return when, jumps
+    if not times:
+        return None
+    states = tuple(dose.state for dose in doses)
+    return Doses(states, torch.stack(amounts, dim=1), torch.stack(times, dim=1))
+
+
+def _check_dose(system: System, dose: Any) -> None:
+    if not isinstance(dose, Dose):
+        raise UsageError(f"expected doses as a sequence of Dose(state, amount, time), got {dose!r}")
+    if dose.state not in system.state_names:
+        kind = f"state of {type(system).__name__}"
+        raise unknown_name(kind, dose.state, system.state_names)
 
 
 def _numbers(what: str, value: Any, like: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 
 from warp_phys.systems.dynamics.arguments import build_problem, check_whole, valid_trajectories
 from warp_phys.systems.dynamics.closed_form import solve_closed_form
-from warp_phys.systems.dynamics.doses import Dose
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, scatter
 from warp_phys.systems.dynamics.scipy_methods import SCIPY_METHODS, solve_scipy
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
@@ -17,6 +16,7 @@ from warp_phys.systems.dynamics.stepping.gradients import gradient_library, solv
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.torchdiffeq_methods import solve_rk4, solve_torchdiffeq
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.forcing.doses import Dose
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.system import System

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem
+from warp_phys.systems.forcing.schedule import Drive
 
 # From the inputs, where a leg begins, how long it is, and the states (S, N) to the states at its
 # end.

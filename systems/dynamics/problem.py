@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys.systems.dynamics.forcing import Drive, Schedule
+from warp_phys.systems.forcing.schedule import Drive, Schedule
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.system import System

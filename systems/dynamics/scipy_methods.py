@@ -10,8 +10,8 @@ from scipy.integrate import DOP853, Radau
 from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, difference
+from warp_phys.systems.forcing.schedule import Drive
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
 # SciPy raises tighter tolerances to this one, with a warning.

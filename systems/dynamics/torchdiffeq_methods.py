@@ -12,7 +12,6 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.intervals import walk
 from warp_phys.systems.dynamics.problem import (
     Problem,
@@ -23,6 +22,7 @@ from warp_phys.systems.dynamics.problem import (
     scatter,
 )
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.forcing.schedule import Drive
 
 # From a derivative in rescaled time and states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]

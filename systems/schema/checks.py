@@ -128,7 +128,7 @@ def _check_variable(dataset: xr.Dataset, name: str) -> None:
             order = ", ".join(repr(dim) for dim in expected)
             text += f": time on the wrong axis; use dataset.transpose({order}, ...)"
         raise SchemaError(text)
-    if variable.dtype.kind not in "iufb":
+    if variable.dtype.kind not in "iufb" and not QUANTITIES[name].text:
         raise SchemaError(
             f"expected {name!r} as real numbers, got dtype {variable.dtype}; "
             "convert it, for instance with astype(float)"

@@ -5,15 +5,14 @@ NetCDF-4, which is HDF5: xarray reads it with `engine="h5netcdf"`, and so does p
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from warp_phys.systems.errors import OutputExistsError, SchemaError, UsageError
+from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems.schema.atomic import check_target, write_atomic
 from warp_phys.systems.schema.labels import SCHEMA_VERSION
 from warp_phys.systems.schema.netcdf_bytes import image
 
@@ -59,10 +58,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
             f"expected a Dataset of this package (with the attribute {_MARK!r}), got "
             f"{type(dataset).__name__}; keep the attributes of the data set you started from"
         )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder of {path} does not exist; create it first")
-    if target.exists() and not overwrite:
-        raise _exists(target)
+    check_target(target, overwrite=overwrite, name=str(path))
     write_atomic(image(dataset), target, overwrite=overwrite)
 
 
@@ -122,58 +118,6 @@ def read_netcdf(path: Path) -> xr.Dataset:
         raise SchemaError(f"{path.name} is not a readable NetCDF or HDF5 file: {error}") from error
 
 
-def write_atomic(content: bytes | memoryview, target: Path, *, overwrite: bool) -> None:
-    """Write a whole file or none: temporary name, flush to disk, one step to the final name."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _publish_new(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_folder(target.parent)
-
-
-def _publish_new(temporary: Path, target: Path) -> None:
-    """Give the file its name unless somebody else has taken it meanwhile."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError:
-        _publish_without_links(temporary, target)
-
-
-def _publish_without_links(temporary: Path, target: Path) -> None:
-    """The same on file systems that have no hard links: reserve the name, then replace it."""
-    try:
-        target.open("xb").close()
-    except FileExistsError:
-        raise _exists(target) from None
-    temporary.replace(target)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system lets a folder be opened."""
-    with contextlib.suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"expected a file name ending in {' or '.join(SUFFIXES)}, got {path.name}")
-
-
-def _exists(path: Path) -> OutputExistsError:
-    return OutputExistsError(
-        f"{path.name} exists already; choose another name or pass overwrite=True"
-    )

@@ -1,4 +1,4 @@
-"""Labelled data: coordinates, variables and global attributes of a data set of the schema."""
+"""Labeled data: coordinates, variables and global attributes of a data set of the schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from warp_phys.systems.errors import SchemaError, unknown_name
 from warp_phys.systems.schema.checks import check_dataset, check_times
+from warp_phys.systems.schema.flags import Flags
 from warp_phys.systems.schema.variables import (
+    COORDINATES,
     NAMED_DIMENSIONS,
     QUANTITIES,
     SCHEMA_VERSION,
@@ -33,9 +35,10 @@ __all__ = [
     "Coordinates",
     "check_dataset",
     "check_times",
+    "declared_coords",
     "dose_coords",
     "input_coords",
-    "labelled",
+    "labeled",
     "named_coords",
     "output_coords",
     "parameter_coords",
@@ -43,7 +46,6 @@ __all__ = [
     "software_versions",
     "stamp",
     "state_coords",
-    "status_attributes",
     "time_axis",
     "time_coords",
     "trajectory_coords",
@@ -85,16 +87,19 @@ def input_coords(system: System) -> Coordinates:
 def dose_coords(system: System, states: Sequence[str]) -> Coordinates:
     """Return which state each dose goes to, `dose_state(dose)`, and in which unit."""
     units = {state.name: state.unit for state in system.states}
-    return {
-        "dose_state": xr.Variable(
-            "dose", np.array(states, dtype=str), {"long_name": "state the dose goes to"}
-        ),
-        "dose_unit": xr.Variable(
-            "dose",
-            np.array([units[name] for name in states], dtype=str),
-            {"long_name": "unit of the dose"},
-        ),
-    }
+    return declared_coords(
+        dose_state=np.array(states, dtype=str),
+        dose_unit=np.array([units[name] for name in states], dtype=str),
+    )
+
+
+def declared_coords(**values: ArrayLike) -> Coordinates:
+    """Return coordinates that the schema declares, by name."""
+    found = {}
+    for name, entries in values.items():
+        dim, long_name = COORDINATES[name]
+        found[name] = xr.Variable(dim, entries, {"long_name": long_name})
+    return found
 
 
 def output_coords(system: System, names: Iterable[str] | None = None) -> Coordinates:
@@ -114,7 +119,7 @@ def output_coords(system: System, names: Iterable[str] | None = None) -> Coordin
 def trajectory_coords(labels: int | ArrayLike) -> Coordinates:
     """Return the coordinate `trajectory`: 0, 1, ... for a number, else the labels given."""
     values = np.arange(labels) if isinstance(labels, int) else np.asarray(labels)
-    return {"trajectory": xr.Variable("trajectory", values, {"long_name": "trajectory"})}
+    return declared_coords(trajectory=values)
 
 
 def time_coords(system: System, times: ArrayLike) -> Coordinates:
@@ -130,19 +135,18 @@ def time_axis(times: ArrayLike, unit: str) -> Coordinates:
     return {"time": xr.Variable(dims, values, attributes)}
 
 
-def status_attributes(meanings: Mapping[int, str]) -> dict[str, Any]:
-    """Return CF `flag_values` and `flag_meanings` for a status variable."""
-    words = ["_".join(meaning.lower().split()) for meaning in meanings.values()]
-    return {"flag_values": np.array(list(meanings)), "flag_meanings": " ".join(words)}
-
-
-def labelled(values: Mapping[str, Any], coordinates: Mapping[str, xr.Variable]) -> xr.Dataset:
+def labeled(
+    values: Mapping[str, Any],
+    coordinates: Mapping[str, xr.Variable],
+    quantities: Mapping[str, Quantity] = QUANTITIES,
+) -> xr.Dataset:
     """Return a data set of the schema from plain arrays.
 
     Args:
-        values: Name -> array. Names of the schema get their dimensions, `long_name` and, where
-            one unit holds, `units`; any other is given as an `xarray.Variable`.
+        values: Name -> array. Names of the schema get their dimensions, `long_name`, flags and,
+            where one unit holds, `units`; any other is given as an `xarray.Variable`.
         coordinates: The union of what the `*_coords` functions return.
+        quantities: The declarations of the variables.
 
     Returns:
         The data set, its variables in the order given, without global attributes (see `stamp`).
@@ -152,26 +156,46 @@ def labelled(values: Mapping[str, Any], coordinates: Mapping[str, xr.Variable]) 
     """
     frame = xr.Dataset(coords=dict(coordinates))
     variables = {
-        name: value if isinstance(value, xr.Variable) else _variable(name, np.asarray(value), frame)
+        name: value
+        if isinstance(value, xr.Variable)
+        else _variable(name, np.asarray(value), frame, quantities)
         for name, value in values.items()
     }
     return frame.assign(variables)
 
 
-def _variable(name: str, values: NDArray[Any], frame: xr.Dataset) -> xr.Variable:
+def _variable(
+    name: str, values: NDArray[Any], frame: xr.Dataset, quantities: Mapping[str, Quantity]
+) -> xr.Variable:
     possible = layouts(name, own_grids="sample" in frame.dims)
     for dims in possible:
         if len(dims) == values.ndim:
-            return xr.Variable(dims, values, _attributes(QUANTITIES[name], frame))
+            return xr.Variable(dims, values, _attributes(quantities[name], frame))
     raise SchemaError(f"expected {name!r} with dimensions {possible}, got shape {values.shape}")
 
 
 def _attributes(quantity: Quantity, frame: xr.Dataset) -> dict[str, Any]:
     units = quantity.units
-    if units in NAMED_DIMENSIONS:
+    if units == "time":
+        units = frame["time"].attrs.get("units", "")
+    elif units in NAMED_DIMENSIONS:
         every = set(frame[f"{units}_unit"].values.tolist())
         units = every.pop() if len(every) == 1 else ""
-    return {"long_name": quantity.long_name} | ({"units": units} if units else {})
+    attributes: dict[str, Any] = {"long_name": quantity.long_name}
+    if units:
+        attributes["units"] = units
+    if quantity.flags is not None:
+        attributes |= _flag_attributes(quantity.flags)
+    if quantity.note:
+        attributes["note"] = quantity.note
+    return attributes
+
+
+def _flag_attributes(flags: Flags) -> dict[str, Any]:
+    """Return the CF attributes that name codes (`flag_values`) or bits (`flag_masks`)."""
+    words = ["_".join(meaning.split()) for meaning in flags.meanings.values()]
+    key = "flag_masks" if flags.bits else "flag_values"
+    return {key: np.array(list(flags.meanings)), "flag_meanings": " ".join(words)}
 
 
 def stamp(
@@ -185,6 +209,7 @@ def stamp(
     atol: float | None = None,
     references: str = "",
     function: str = "",
+    history: str = "",
     dated: bool = True,
 ) -> xr.Dataset:
     """Return the data set with the global attributes of the schema, all text or numbers.
@@ -199,8 +224,11 @@ def stamp(
         atol: Absolute tolerance of the integration.
         references: Where the system or the data come from.
         function: Public name of the function that made it, for `history`.
+        history: The history of the data that it was made from, which is continued.
         dated: Put the clock's time into `history`; without it, the same data are the same bytes.
     """
+    if history:
+        dataset = dataset.assign_attrs(history=history)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ") if dated else ""
     steps = [f"{now}{function or title}", str(dataset.attrs.get("history", ""))]
     software = software_versions()

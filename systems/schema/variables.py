@@ -1,4 +1,7 @@
-"""The data schema: every variable's name, dimensions, words and unit.
+"""The data schema: the name, dimensions, long name, unit and flags of every variable.
+
+Labels, checks, summaries and the documentation read these declarations, so that a new variable is
+one entry here.
 
 A data set is one `xarray.Dataset`. Its dimensions are `trajectory`; `time` where all
 trajectories share a grid, else `sample` with a coordinate `time(trajectory, sample)` padded by
@@ -8,9 +11,18 @@ beside it (`output_unit`, ...). A missing value is NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from warp_phys.systems.errors import unknown_name
+from warp_phys.systems.schema.flags import (
+    MISFIT,
+    OUT_OF_RANGE,
+    FitStatus,
+    Flags,
+    SimulationStatus,
+    codes,
+)
 
 SCHEMA_VERSION = "1"
 
@@ -26,17 +38,31 @@ class Quantity:
         long_name: What it is, in words.
         layouts: The dimensions it may have, by name; `time` stands for `sample` where the
             trajectories have their own grids.
-        units: A unit that always holds; "" where none does; or the dimension whose entries'
-            unit it has, written down where all of them share one.
+        units: A unit that always holds; "" where none does; "time" for the unit of time; or the
+            dimension whose entries' unit it has, written down where all of them share one.
+        flags: What its integer codes or bits mean, where it has such.
+        text: Whether it holds text rather than numbers.
+        note: A remark for readers of the file.
     """
 
     long_name: str
     layouts: tuple[tuple[str, ...], ...]
     units: str = ""
+    flags: Flags | None = None
+    text: bool = False
+    note: str = ""
 
 
-def _quantity(long_name: str, *layouts: str, units: str = "") -> Quantity:
-    return Quantity(long_name, tuple(tuple(layout.split()) for layout in layouts), units)
+def _quantity(
+    long_name: str,
+    *layouts: str,
+    units: str = "",
+    flags: Flags | None = None,
+    text: bool = False,
+    note: str = "",
+) -> Quantity:
+    dims = tuple(tuple(layout.split()) for layout in layouts)
+    return Quantity(long_name, dims, units, flags, text, note)
 
 
 _PER_SAMPLE = "trajectory time output"
@@ -60,9 +86,11 @@ QUANTITIES: dict[str, Quantity] = {
     "input_table": _quantity(
         "known input at the times of its table", "trajectory knot input", units="input"
     ),
-    "input_time": _quantity("time in the table of the inputs", "trajectory knot"),
+    "input_time": _quantity("time in the table of the inputs", "trajectory knot", units="time"),
     "dose_amount": _quantity("what a dose adds to its state", "trajectory dose"),
-    "dose_time": _quantity("time of the dose, NaN where there is none", "trajectory dose"),
+    "dose_time": _quantity(
+        "time of the dose, NaN where there is none", "trajectory dose", units="time"
+    ),
     "rejected": _quantity("draws that broke a constraint before this one", "trajectory", units="1"),
     "known_initial_state": _quantity("known initial state", "trajectory state", units="state"),
     "error_estimate": _quantity(
@@ -90,6 +118,7 @@ QUANTITIES: dict[str, Quantity] = {
     "covariance": _quantity(
         "covariance of the estimated parameters and initial states",
         "trajectory estimated estimated_",
+        note="estimated_ repeats estimated",
     ),
     "initial_state": _quantity(
         "estimated initial state", "trajectory state", "trajectory time state", units="state"
@@ -149,7 +178,13 @@ QUANTITIES: dict[str, Quantity] = {
     "autocorrelation": _quantity(
         "correlation of successive residuals", "trajectory output", units="1"
     ),
-    "misfit": _quantity("how the residuals differ from noise", "trajectory", units="1"),
+    "misfit": _quantity(
+        "how the residuals differ from noise",
+        "trajectory",
+        units="1",
+        flags=Flags(MISFIT, bits=True),
+    ),
+    "undetermined": _quantity("what the data do not determine", "trajectory", text=True),
     "starts": _quantity("starts tried", "trajectory", units="1"),
     "starts_agreeing": _quantity("starts that led to the best optimum", "trajectory", units="1"),
     "optima": _quantity("different optima found", "trajectory", units="1"),
@@ -158,8 +193,35 @@ QUANTITIES: dict[str, Quantity] = {
     "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
     "iterations": _quantity("iterations used", "trajectory", units="1"),
     "identifiable": _quantity("whether the data determine the parameter", _PER_PARAMETER),
-    "out_of_range": _quantity("whether the record lies outside the training range", "trajectory"),
+    "out_of_range": _quantity(
+        "how the record differs from the training data",
+        "trajectory",
+        flags=Flags(OUT_OF_RANGE, bits=True),
+    ),
 }
+
+SIMULATED: Mapping[str, Quantity] = QUANTITIES | {
+    "status": replace(QUANTITIES["status"], flags=codes(SimulationStatus))
+}
+"""The variables of simulated data sets."""
+
+FITTED: Mapping[str, Quantity] = QUANTITIES | {
+    "status": _quantity("how the fit ended", "trajectory", units="1", flags=codes(FitStatus))
+}
+"""The variables of fits."""
+
+COORDINATES: dict[str, tuple[str, str]] = {
+    "trajectory": ("trajectory", "trajectory"),
+    "dose_state": ("dose", "state the dose goes to"),
+    "dose_unit": ("dose", "unit of the dose"),
+    "estimated_kind": ("estimated", "what the unknown is"),
+    "estimated_lower": ("estimated", "lower end of its support"),
+    "estimated_upper": ("estimated", "upper end of its support"),
+    "estimated_shared": ("estimated", "whether the trajectories of a group have it in common"),
+    "unknown": ("unknown", "unknown"),
+    "unknown_kind": ("unknown", "what the unknown is"),
+}
+"""Coordinates: name -> dimension and long name; see also `NAMED_DIMENSIONS`."""
 
 
 def layouts(name: str, *, own_grids: bool) -> list[tuple[str, ...]]:

@@ -150,7 +150,7 @@ class TestNumbers:
 
 
 class TestLabels:
-    def test_everything_is_labelled_with_its_unit(self):
+    def test_everything_is_labeled_with_its_unit(self):
         data = simulate(Driven(), 2, TIMES, inputs={"u": 0.0}, noise=0.1, seed=5)
         check_dataset(data, needs=list(data.data_vars), system=Driven())
         assert data.output_unit.values.tolist() == ["m/s", "m/s"]

@@ -9,7 +9,6 @@ import numpy as np
 import typer
 import xarray as xr
 
-from warp_phys.models.training_range import OUT_OF_RANGE
 from warp_phys.results.pick import (
     Floats,
     band_ends,
@@ -21,6 +20,7 @@ from warp_phys.results.pick import (
     unit_of,
 )
 from warp_phys.systems.catalog.registry import get_system, system_names
+from warp_phys.systems.schema.flags import OUT_OF_RANGE
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.quantities import Parameter

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 
 from warp_phys.models.bands import check_level
-from warp_phys.models.estimator import Estimates
 from warp_phys.models.roots import FLOW
-from warp_phys.models.training_range import OUT_OF_RANGE
 from warp_phys.models.warp_phys import WarpPhys
-from warp_phys.records.records import Records, read_records
-from warp_phys.systems.model.system import System
+from warp_phys.records.records import Records, read_records, result_coords
 from warp_phys.systems.schema.labels import (
-    labelled,
-    output_coords,
-    parameter_coords,
+    labeled,
     stamp,
-    state_coords,
-    time_coords,
-    trajectory_coords,
 )
 
 
@@ -67,53 +58,23 @@ def estimate(
     estimator = model.estimator()
     records = read_records(data, model.system, estimator.outputs)
     found = estimator.estimate(records, level, show=progress)
-    dataset = _labelled(model.system, records, found)
+    arrays = {name: value.numpy() for name, value in found.values.items()}
+    dataset = labeled(arrays, {**result_coords(model.system, records), **found.coords})
     settings = {"model": repr(model)} | dict(found.settings)
-    return _finish(dataset, model, data, settings).assign_attrs(dict(found.attrs))
-
-
-def _labelled(system: System, records: Records, found: Estimates) -> xr.Dataset:
-    times = records.times if records.own_grids else records.times[0]
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in found.values.items()}
-    if "out_of_range" in arrays:
-        arrays["out_of_range"] = out_of_range_variable(arrays["out_of_range"])
-    return labelled(
-        arrays,
-        {
-            **trajectory_coords(np.array(records.labels)),
-            **time_coords(system, times.numpy()),
-            **parameter_coords(system),
-            **state_coords(system),
-            **output_coords(system, records.outputs),
-            **found.coords,
-        },
-    )
-
-
-def out_of_range_variable(flags: np.ndarray[Any, Any]) -> xr.Variable:
-    """Return the bits of `OUT_OF_RANGE` with their CF meanings."""
-    return xr.Variable(
-        "trajectory",
-        flags,
-        {
-            "long_name": "how the record differs from the training data",
-            "flag_masks": np.array(list(OUT_OF_RANGE)),
-            "flag_meanings": " ".join(text.replace(" ", "_") for text in OUT_OF_RANGE.values()),
-        },
-    )
+    return _finish(dataset, model, records, settings).assign_attrs(dict(found.attrs))
 
 
 def _finish(
-    dataset: xr.Dataset, model: WarpPhys, data: xr.Dataset, settings: Mapping[str, Any]
+    dataset: xr.Dataset, model: WarpPhys, records: Records, settings: Mapping[str, Any]
 ) -> xr.Dataset:
-    history = {"history": data.attrs["history"]} if "history" in data.attrs else {}
     return stamp(
-        dataset.assign_attrs(history),
+        dataset,
         title=f"estimates of {model.system.name}",
         system=model.system,
         settings=settings,
         references=model.system.reference,
         function="estimate",
+        history=records.history,
         rtol=FLOW["rtol"],
         atol=FLOW["atol"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,29 +11,25 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from warp_phys.estimation.estimate import estimate
-from warp_phys.estimation.forecast_bands import FLOW, Frozen, Options, Place, Spread, bands, run_on
+from warp_phys.estimation.forecast_bands import FLOW, Frozen, Options, bands, run_on
+from warp_phys.estimation.forecast_estimate import freeze_estimate
 from warp_phys.estimation.forecast_fit import freeze_fit
 from warp_phys.estimation.forecast_warp import forecast_warp
 from warp_phys.fitting.result.read import as_fit, is_fit
 from warp_phys.models.bands import check_level
-from warp_phys.models.coordinates import Physical
 from warp_phys.models.warp import Warp
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.systems.catalog.registry import get_system, system_names
 from warp_phys.systems.errors import SchemaError, UsageError
-from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.labels import (
     check_times,
-    labelled,
+    labeled,
     output_coords,
     stamp,
     time_coords,
     trajectory_coords,
 )
-
-# A wild draw takes more steps than that, and stays NaN.
-_MAX_STEPS = 1000
 
 
 @torch.no_grad()
@@ -101,35 +97,41 @@ def forecast(
             "does not know; integrate(...) runs it under inputs you give"
         )
     fitted = is_fit(estimated)
-    frozen = freeze_fit(estimated, known) if fitted else _freeze(estimated, known)
-    _check_start(grid, frozen.start, estimated, "initial state" if fitted else "first sample")
+    frozen = freeze_fit(estimated, known) if fitted else freeze_estimate(estimated, known)
+    _check_start(grid, frozen, "initial state" if fitted else "first sample")
     values: dict[str, Tensor] = {}
     if frozen.spread is not None:
         options = Options(level, draws, seed, progress)
         values = bands(known, frozen, frozen.spread, grid, options)
     if fitted or frozen.spread is None:
         values["predicted"] = run_on(known, frozen, grid)
-    settings = {"level": level, "draws": draws}
-    dataset = labelled(
-        {name: value.numpy() for name, value in values.items()},
-        {
-            **trajectory_coords(estimated["trajectory"].values),
-            **time_coords(known, grid.numpy()),
-            **output_coords(known, frozen.outputs),
-        },
-    )
-    dataset = dataset.assign_attrs(history=estimated.attrs.get("history", ""))
+    dataset = _dataset(known, frozen, grid, values)
     return stamp(
         dataset,
         title=f"forecast of {known.name}",
         system=known,
-        settings=settings,
+        settings={"level": level, "draws": draws},
         seed=seed,
         references=known.reference,
         function="forecast",
+        history=frozen.history,
         rtol=FLOW["rtol"],
         atol=FLOW["atol"],
     ).assign_attrs(band_level=level)
+
+
+def _dataset(
+    system: System, frozen: Frozen, grid: Tensor, values: Mapping[str, Tensor]
+) -> xr.Dataset:
+    """Return outputs and bands (N, T, O) as a data set."""
+    return labeled(
+        {name: value.numpy() for name, value in values.items()},
+        {
+            **trajectory_coords(frozen.labels),
+            **time_coords(system, grid.numpy()),
+            **output_coords(system, frozen.outputs),
+        },
+    )
 
 
 def _estimated(
@@ -157,59 +159,11 @@ def _estimated(
     return given, system if system is not None else get_system(name)
 
 
-def _freeze(estimated: xr.Dataset, system: System) -> Frozen:
-    """Take each trajectory's unknowns at its last sample."""
-    times = estimated["time"].values
-    count = estimated.sizes["trajectory"]
-    grid = np.broadcast_to(times, (count, times.shape[-1]))
-    last = np.isfinite(grid).sum(axis=1) - 1
-    rows = np.arange(count)
-
-    def at_last(name: str) -> Tensor:
-        return torch.as_tensor(estimated[name].values[rows, last])
-
-    outputs = [str(name) for name in estimated["output"].values]
-    quiet = torch.zeros(count, len(outputs), dtype=torch.float64)
-    noise = at_last("noise_sd") if "noise_sd" in estimated else quiet
-    first = estimated["initial_time"].values if "initial_time" in estimated else grid[:, 0]
-    spread = None
-    if "unknowns" in estimated:
-        values, vectors = torch.linalg.eigh(at_last("unknowns_covariance"))
-        # Square root by eigenvalues: a tight combination leaves some of them at round-off.
-        root = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
-        kinds, names = estimated["unknown_kind"].values, estimated["unknown"].values
-        places = [
-            _where(system, str(kind), str(name), outputs)
-            for kind, name in zip(kinds, names, strict=True)
-        ]
-        spread = Spread(places, at_last("unknowns"), root)
-    return Frozen(
-        unknowns=Physical(at_last("parameters"), at_last("initial_state"), noise),
-        start=torch.as_tensor(first.copy()),
-        outputs=outputs,
-        lognormal=estimated.attrs.get("distribution") == "lognormal",
-        spread=spread,
-        max_steps=_MAX_STEPS,
-    )
-
-
-def _where(system: System, kind: str, name: str, outputs: list[str]) -> Place:
-    """Return where an unknown belongs: its kind, its place there, and its support."""
-    if kind == "noise_sd":
-        return kind, outputs.index(name), "positive"
-    specs: Sequence[Parameter | State] = system.parameters
-    if kind == "initial_state":
-        specs = system.states
-    index = [spec.name for spec in specs].index(name)
-    return kind, index, specs[index].support
-
-
-def _check_start(grid: Tensor, start: Tensor, estimated: xr.Dataset, what: str) -> None:
-    early = grid.min() < start
+def _check_start(grid: Tensor, frozen: Frozen, what: str) -> None:
+    early = grid.min() < frozen.start
     if early.any():
         row = int(early.nonzero()[0])
-        label = estimated["trajectory"].values[row]
         raise UsageError(
-            f"expected times from {float(start[row]):g} on, the {what} of trajectory "
-            f"{label}, got {float(grid.min()):g}"
+            f"expected times from {float(frozen.start[row]):g} on, the {what} of trajectory "
+            f"{frozen.labels[row]}, got {float(grid.min()):g}"
         )

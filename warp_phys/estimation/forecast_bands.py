@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
-from warp_phys.records.forcing import Doses
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
 
@@ -49,6 +51,8 @@ class Frozen:
     """What the physics of N trajectories runs on from.
 
     Attributes:
+        labels: The trajectories' labels.
+        history: How the unknowns were found; the forecast continues it.
         unknowns: Of each trajectory.
         start: (N,), when its initial state holds.
         outputs: Names of the outputs wanted.
@@ -58,6 +62,8 @@ class Frozen:
         doses: What the states rise by on the way, known beforehand.
     """
 
+    labels: NDArray[Any]
+    history: str
     unknowns: Physical
     start: Tensor
     outputs: list[str]

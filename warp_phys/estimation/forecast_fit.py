@@ -10,7 +10,7 @@ from torch import Tensor
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
 from warp_phys.fitting.result.read import converged
 from warp_phys.models.coordinates import Physical
-from warp_phys.records.forcing import read_doses
+from warp_phys.systems.forcing.dataset import read_doses
 from warp_phys.systems.model.supports import Support, to_unconstrained
 from warp_phys.systems.model.system import System
 
@@ -31,6 +31,8 @@ def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
         _tensor(fitted[name]) for name in ("parameters", "initial_state", "noise_sd")
     )
     return Frozen(
+        labels=fitted["trajectory"].values,
+        history=str(fitted.attrs.get("history", "")),
         unknowns=Physical(parameters, states, noise),
         start=_tensor(fitted["initial_time"]),
         outputs=[str(name) for name in fitted["output"].values],

@@ -10,7 +10,7 @@ from warp_phys.models.warp import Warp
 from warp_phys.records.records import read_records
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.schema.labels import (
-    labelled,
+    labeled,
     named_coords,
     stamp,
     time_axis,
@@ -28,15 +28,12 @@ def forecast_warp(model: Warp, times: Tensor, data: xr.Dataset | None) -> xr.Dat
     theta = network.states_at(network.signals(records), last)
     elapsed = (times - records.times[:, :1]) / network.scaling.duration
     predicted = network.physical(network.frozen(theta, elapsed.to(network.dtype)))
-    units = [""] * len(model.outputs)
-    if "output_unit" in data.coords:
-        units = [str(data["output_unit"].sel(output=name).item()) for name in model.outputs]
-    dataset = labelled(
+    dataset = labeled(
         {"predicted": predicted.numpy()},
         {
             **trajectory_coords(np.array(records.labels)),
-            **time_axis(times.numpy(), str(data["time"].attrs.get("units", ""))),
-            **named_coords("output", model.outputs, units),
+            **time_axis(times.numpy(), records.time_unit),
+            **named_coords("output", records.outputs, records.output_units),
         },
     )
     return stamp(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from warp_phys.fitting.choose_unknowns import as_mapping, choose_unknowns
 from warp_phys.fitting.noise_arguments import noise_of
+from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknowns
@@ -21,37 +22,22 @@ from warp_phys.systems.model.supports import contains, describe
 from warp_phys.systems.model.system import System
 
 
-def build_fit(
-    system: System,
-    records: Records,
-    data: xr.Dataset,
-    *,
-    initial_state: Any,
-    initial_time: Any,
-    fixed: Mapping[str, Any] | None,
-    limits: Mapping[str, Any] | None,
-    shared: Sequence[str] | None,
-    group: Any,
-    distribution: str,
-    noise_sd: Any,
-    loss: str,
-    rtol: float,
-) -> FitProblem:
-    """Check the arguments of `fit` and return the problem they describe."""
-    if distribution not in ("normal", "lognormal"):
-        raise unknown_name("distribution", distribution, ("normal", "lognormal"))
-    if loss not in ("linear", "huber"):
-        raise unknown_name("loss", loss, ("linear", "huber"))
-    parameters, known = _known_parameters(system, records, fixed)
-    states, given = _known_states(system, records, data, initial_state)
-    common = _shared_names(system, shared, known)
-    entries = choose_unknowns(system, known, given, common, limits)
+def build_fit(system: System, records: Records, options: FitOptions) -> FitProblem:
+    """Check the options of `fit` and return the problem they describe."""
+    if options.distribution not in ("normal", "lognormal"):
+        raise unknown_name("distribution", options.distribution, ("normal", "lognormal"))
+    if options.loss not in ("linear", "huber"):
+        raise unknown_name("loss", options.loss, ("linear", "huber"))
+    parameters, known = _known_parameters(system, records, options.fixed)
+    states, given = _known_states(system, records, options.initial_state)
+    common = _shared_names(system, options.shared, known)
+    entries = choose_unknowns(system, known, given, common, options.bounds)
     if not entries:
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
-    kind, weights = noise_of(records, noise_sd)
-    start = _initial_times(records, initial_time)
+    kind, weights = noise_of(records, options.noise_sd)
+    start = _initial_times(records, options.initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
     return FitProblem(
@@ -59,12 +45,12 @@ def build_fit(
         records=records,
         start=start,
         unknowns=Unknowns(entries, parameters, states),
-        group=_groups(records, data, common, group),
+        group=_groups(records, common, options.group),
         noise=kind,
         weights=weights,
-        logarithmic=distribution == "lognormal",
-        robust=loss == "huber",
-        rtol=rtol,
+        logarithmic=options.distribution == "lognormal",
+        robust=options.loss == "huber",
+        rtol=options.rtol,
         fine=fine_grid(system, records, start, weights),
     )
 
@@ -115,18 +101,14 @@ def _known_parameters(
     return values, known
 
 
-def _known_states(
-    system: System, records: Records, data: xr.Dataset, initial_state: Any
-) -> tuple[Tensor, set[str]]:
+def _known_states(system: System, records: Records, initial_state: Any) -> tuple[Tensor, set[str]]:
     """Return initial states (N, S) and the names of those that are known."""
     values = torch.ones(len(records), len(system.states), dtype=torch.float64)
     given: Mapping[str, Any] = {}
     if isinstance(initial_state, Mapping):
         given = initial_state
     elif initial_state == "auto":
-        if "known_initial_state" in data:
-            table = data["known_initial_state"].transpose("trajectory", "state")
-            given = {str(name): table.sel(state=name).values for name in table["state"].values}
+        given = records.known_states
     elif initial_state == "first_sample":
         given = _first_sample(system, records)
     elif initial_state != "estimate":
@@ -181,16 +163,14 @@ def _shared_names(system: System, shared: Sequence[str] | None, known: set[str])
     return set(names)
 
 
-def _groups(records: Records, data: xr.Dataset, shared: set[str], group: Any) -> Tensor:
+def _groups(records: Records, shared: set[str], group: Any) -> Tensor:
     count = len(records)
     if group is None:
         return torch.zeros(count, dtype=torch.int64) if shared else torch.arange(count)
     if not shared:
         raise UsageError("group= says who shares parameters; name them: shared=['...']")
     if isinstance(group, str):
-        if group not in data.variables:
-            raise unknown_name("coordinate of the data set", group, map(str, data.coords))
-        group = data[group]
+        group = records.groups[group]
     labels = np.asarray(group.values if isinstance(group, xr.DataArray) else group)
     if labels.shape != (count,):
         raise UsageError(

@@ -15,22 +15,18 @@ from tqdm import tqdm
 from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.minimizing.levenberg_marquardt import Options
+from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.result.dataset import fit_dataset
-from warp_phys.fitting.result.values import Fits, FitStatus
+from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
 from warp_phys.fitting.starts import middle_start, regression_start, spread_starts
 from warp_phys.fitting.uncertainty.covariance import uncertainty
 from warp_phys.fitting.uncertainty.intervals import intervals
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.bands import check_level
 from warp_phys.records.records import read_records
 from warp_phys.systems.catalog.registry import as_system
-from warp_phys.systems.dynamics.arguments import check_whole
-from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
-
-# Starts where the caller gives none.
-_STARTS = 5
+from warp_phys.systems.schema.flags import FitStatus
 
 
 @torch.no_grad()
@@ -129,69 +125,52 @@ def fit(
         >>> bool((abs(fitted.parameters / data.true_parameters - 1) < 0.02).all())
         True
     """
+    options = FitOptions.from_arguments(locals())
     system = as_system(system)
-    check_level(level)
-    _check_numbers(starts, tolerance, max_iterations, time_budget, rtol)
-    records = read_records(data, system, empty=True, outside=True)
-    problem = build_fit(
-        system,
-        records,
-        data,
-        initial_state=initial_state,
-        initial_time=initial_time,
-        fixed=fixed,
-        limits=bounds,
-        shared=shared,
-        group=group,
-        distribution=distribution,
-        noise_sd=noise_sd,
-        loss=loss,
-        rtol=rtol,
-    )
-    beginning = None if initial is None else given_start(problem, initial)
-    asked = starts if starts is not None else (_STARTS if initial is None else 1)
-    clock = _Clock(time_budget)
+    options.check_numbers()
+    records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
+    problem = build_fit(system, records, options)
+    fits = _fit_in_blocks(problem, options)
+    return fit_dataset(problem, fits, level=options.level, settings=options.settings())
+
+
+def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
+    """Fit all trajectories that can be fitted, block by block, with a progress bar."""
+    given = None if options.initial is None else given_start(problem, options.initial)
+    count = options.start_count
+    clock = _Clock(options.time_budget)
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
-    if usable.numel():
-        chosen = problem.select(usable)
-        with tqdm(
-            total=len(usable), desc="fit", unit=" trajectories", delay=2.0, disable=not progress
-        ) as bar:
-            done = 0
-            for block in blocks_of(chosen, asked):
-                rows = usable[block]
-                if clock.over():
-                    fits.status[rows] = int(FitStatus.OUT_OF_TIME)
-                    continue
-                part = problem.select(rows)
-                options = Options(tolerance, max_iterations, clock.over, _progress(bar, asked))
-                given = None if beginning is None else beginning[rows]
-                solved = run_block(part, _starts(part, given, asked), options)
-                known = uncertainty(part, solved)
-                ends = intervals(part, solved, known, level, clock.over)
-                fits.write(rows, part, solved, known, ends)
-                done += len(rows)
-                bar.update(done - bar.n)
-    return fit_dataset(
-        problem,
-        fits,
-        data,
-        level=level,
-        settings={
-            "initial": "given" if initial is not None else None,
-            "starts": asked,
-            "tolerance": tolerance,
-            "max_iterations": max_iterations,
-            "time_budget": time_budget,
-            "noise_sd": noise_sd if isinstance(noise_sd, str) else "known",
-            "loss": loss,
-            "shared": list(shared or ()),
-            "fixed": dict(fixed or {}),
-            "bounds": {name: list(pair) for name, pair in (bounds or {}).items()},
-        },
+    if not usable.numel():
+        return fits
+    bar = tqdm(
+        total=len(usable),
+        desc="fit",
+        unit=" trajectories",
+        delay=2.0,
+        disable=not options.progress,
     )
+    with bar:
+        done = 0
+        for block in blocks_of(problem.select(usable), count):
+            rows = usable[block]
+            if clock.over():
+                fits.status[rows] = int(FitStatus.OUT_OF_TIME)
+                continue
+            part = problem.select(rows)
+            search = Options(
+                options.tolerance, options.max_iterations, clock.over, _progress(bar, count)
+            )
+            solved = run_block(
+                part, _starts(part, None if given is None else given[rows], count), search
+            )
+            known = uncertainty(part, solved)
+            ends = intervals(part, solved, known, options.level, clock.over)
+            fits.write(rows, part, solved, known, ends)
+            done += len(rows)
+            bar.update(done - bar.n)
+    return fits
 
 
 def unusable(problem: FitProblem) -> Tensor:
@@ -250,16 +229,3 @@ def _progress(bar: Any, starts: int) -> Callable[[int], None]:
         waiting %= starts
 
     return report
-
-
-def _check_numbers(
-    starts: Any, tolerance: Any, max_iterations: Any, time_budget: Any, rtol: Any
-) -> None:
-    if starts is not None:
-        check_whole("starts", starts)
-    check_whole("max_iterations", max_iterations)
-    for name, value in (("tolerance", tolerance), ("rtol", rtol)):
-        if not isinstance(value, int | float) or not 1e-15 < value < 0.1:
-            raise UsageError(f"expected {name} between 1e-15 and 0.1, got {value!r}")
-    if time_budget is not None and not (isinstance(time_budget, int | float) and time_budget > 0.0):
-        raise UsageError(f"expected time_budget in seconds, above 0, got {time_budget!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -61,14 +63,7 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     if system.affine_form is None or not complete or problem.unknowns.shared:
         return None
     order = [records.outputs.index(name) for name in system.output_names]
-    ordered = type(records)(
-        records.observed[..., order],
-        records.times,
-        records.inputs,
-        system.output_names,
-        records.labels,
-        records.own_grids,
-    )
+    ordered = replace(records, observed=records.observed[..., order], outputs=system.output_names)
     known = problem.unknowns.parameters
     regression = WeakFormRegression(_as_fitted(problem), forgetting=1.0, known=known)
     last = (problem.counts - 1).view(-1, 1, 1)

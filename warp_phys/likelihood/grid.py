@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.records.forcing import Doses, InputTable
 from warp_phys.records.records import Records
+from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
 
 

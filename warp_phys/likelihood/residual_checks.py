@@ -10,13 +10,6 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 
-MISFIT = {
-    1: "successive residuals are alike",
-    2: "residuals are larger than the known noise",
-    4: "the noise level of an output rests on few values",
-}
-"""How a fit's residuals differ from noise, by bit."""
-
 # How often a sum of squares this large comes by chance.
 _BY_CHANCE = 1e-5
 # Standard deviations of an autocorrelation by chance; five outputs of a million fits exceed it.
@@ -76,7 +69,7 @@ def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
 
 
 def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
-    """Return (N,) the bits of `MISFIT` that hold.
+    """Return (N,) the bits of `warp_phys.systems.schema.flags.MISFIT` that hold.
 
     Args:
         patterned: (N,), whether the residuals follow a pattern.

@@ -16,9 +16,9 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from warp_phys.systems.catalog.registry import get_system, system_names
-from warp_phys.systems.errors import OutputExistsError, SchemaError, UsageError
+from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.model.system import System
-from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.atomic import check_target, write_atomic
 
 MODEL_SCHEMA_VERSION = "1"
 _KEY = "warp_phys"
@@ -35,12 +35,7 @@ def write_model(
     target = Path(path)
     if target.suffix != ".safetensors":
         raise UsageError(f"expected a file name ending in .safetensors, got {target.name}")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder of {target} does not exist; create it first")
-    if target.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{target.name} exists already; choose another name or pass overwrite=True"
-        )
+    check_target(target, overwrite=overwrite)
     # Options of a system may be NumPy's numbers, which JSON does not know.
     text = json.dumps({"schema_version": MODEL_SCHEMA_VERSION} | dict(header), default=float)
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}

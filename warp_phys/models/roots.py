@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from warp_phys.models.coordinates import Physical
-from warp_phys.records.forcing import Doses
 from warp_phys.records.records import Records
 from warp_phys.systems.dynamics.integrate import integrate
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.supports import contains
 from warp_phys.systems.model.system import System
 

@@ -6,14 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from warp_phys.records.records import Records
-
-OUT_OF_RANGE = {
-    1: "an observed value lies beyond those of the training data",
-    2: "the record is longer than the training records",
-    4: "a time step is outside those of the training data",
-    8: "an estimate lies beyond the training range",
-}
-"""Bits of `out_of_range` and what each means."""
+from warp_phys.systems.schema.flags import OUT_OF_RANGE
 
 # A measured step or duration counts as equal to a trained one up to this.
 _ROUNDING = 1e-6

@@ -15,7 +15,7 @@ from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.schema.files import SUFFIXES, load, read_netcdf
 from warp_phys.systems.schema.labels import (
     check_dataset,
-    labelled,
+    labeled,
     named_coords,
     stamp,
     time_axis,
@@ -109,7 +109,7 @@ def _label(series: Series, file: str, units: Mapping[str, str]) -> xr.Dataset:
         | time_axis(series.times, merged.get("time", ""))
         | named_coords("output", series.names, [merged.get(name, "") for name in series.names])
     )
-    dataset = labelled({"observed": series.values}, coordinates)
+    dataset = labeled({"observed": series.values}, coordinates)
     check_dataset(dataset)
     return dataset
 

@@ -1,24 +1,36 @@
-"""Records: what was measured, as tensors a model can read."""
+"""Records: a data set of measured trajectories, read once and checked, as tensors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
-from warp_phys.records.forcing import Doses, InputTable, read_doses, read_table
-from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
+from warp_phys.systems.forcing.dataset import read_doses, read_table
+from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.checks import check_dataset
+from warp_phys.systems.schema.labels import (
+    Coordinates,
+    output_coords,
+    parameter_coords,
+    state_coords,
+    time_coords,
+    trajectory_coords,
+)
 
 
 @dataclass(frozen=True)
 class Records:
-    """N measured trajectories of up to T samples.
+    """N measured trajectories of up to T samples, with all that a data set says about them.
 
     Attributes:
         observed: (N, T, O), NaN where missing, in the unit of each output.
@@ -29,6 +41,11 @@ class Records:
         own_grids: Whether the data set gave each trajectory its own times.
         table: The inputs at times of their own, where `inputs` do not say all of them.
         doses: What states rose by, and when; None where there are none.
+        known_states: State -> (N,), its known initial value; NaN where a trajectory has none.
+        groups: Coordinate of the data set -> the values by which it groups the trajectories.
+        output_units: Units of the outputs, empty where the data set gives none.
+        time_unit: Unit of the times, empty where the data set gives none.
+        history: How the data set came about; results continue it.
     """
 
     observed: Tensor
@@ -39,6 +56,11 @@ class Records:
     own_grids: bool
     table: InputTable | None = None
     doses: Doses | None = None
+    known_states: Mapping[str, Tensor] = field(default_factory=dict)
+    groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    output_units: tuple[str, ...] = ()
+    time_unit: str = ""
+    history: str = ""
 
     @property
     def valid(self) -> Tensor:
@@ -67,16 +89,29 @@ class Records:
             if isinstance(index, slice)
             else tuple(self.labels[i] for i in index.tolist())
         )
-        return Records(
-            self.observed[index],
-            self.times[index],
-            self.inputs[index],
-            self.outputs,
-            labels,
-            self.own_grids,
-            None if self.table is None else self.table.select(index),
-            None if self.doses is None else self.doses.select(index),
+        return replace(
+            self,
+            observed=self.observed[index],
+            times=self.times[index],
+            inputs=self.inputs[index],
+            labels=labels,
+            table=None if self.table is None else self.table.select(index),
+            doses=None if self.doses is None else self.doses.select(index),
+            known_states={name: values[index] for name, values in self.known_states.items()},
+            groups={name: values[index] for name, values in self.groups.items()},
         )
+
+
+def result_coords(system: System, records: Records) -> Coordinates:
+    """Return the coordinates of what was found for records: one grid where they share it."""
+    times = records.times if records.own_grids else records.times[0]
+    return {
+        **trajectory_coords(np.array(records.labels)),
+        **time_coords(system, times.numpy()),
+        **parameter_coords(system),
+        **state_coords(system),
+        **output_coords(system, records.outputs),
+    }
 
 
 def read_records(
@@ -84,8 +119,9 @@ def read_records(
     system: System | None,
     outputs: tuple[str, ...] | None = None,
     *,
+    groups: Sequence[str] = (),
     empty: bool = False,
-    outside: bool = False,
+    forcing: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -93,53 +129,96 @@ def read_records(
         dataset: `observed` on a shared or on own time grids, see the data schema.
         system: Whose outputs and inputs they are; None takes any outputs.
         outputs: The outputs a model was trained on, in its order; None takes what is there.
+        groups: Coordinates that group the trajectories.
         empty: Whether a trajectory may be without a single value.
-        outside: Whether the caller knows what to do with doses and tables of inputs.
+        forcing: Whether the caller handles doses and tables of inputs.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
+        UnknownNameError: There is no coordinate of a group's name.
         UsageError: The times do not increase, a trajectory has no valid sample, an input is
-            missing, or there are doses or tables of inputs that the caller knows nothing of.
+            missing, or there are doses or tables of inputs that the caller does not handle.
     """
     dataset = as_batch(dataset)
     check_dataset(dataset, needs=("observed",), system=system)
-    names = tuple(str(name) for name in dataset["output"].values)
-    wanted = names if outputs is None else outputs
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise SchemaError(
-            f"the model reads the outputs {', '.join(wanted)}, the data set has "
-            f"{', '.join(names)}; train a model with head='direct' on what is observed"
-        )
-    observed = _tensor(dataset["observed"].sel(output=list(wanted)))
-    count, samples = observed.shape[:2]
-    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
-    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
-    times = times.expand(count, samples).clone() if times.ndim == 1 else times
-    labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
-    labels = labels or tuple(range(count))
+    names = _output_names(dataset, outputs)
+    observed = _tensor(dataset["observed"].sel(output=list(names)))
+    times = _times(dataset, *observed.shape[:2])
+    labels = _labels(dataset, len(observed))
     table = None if system is None else read_table(dataset, system, labels)
     doses = None if system is None else read_doses(dataset, system, labels)
-    if not outside and (table is not None or doses is not None):
-        what = "doses" if doses is not None else "a table of inputs with times of its own"
-        raise UsageError(
-            f"the records have {what}, which only simulate(...) and fit(...) know of: a model "
-            "would be led by them to wrong parameters without a word; use fit(system, data)"
-        )
+    if not forcing and (table is not None or doses is not None):
+        raise _unknown_forcing(doses)
     records = Records(
         observed=observed,
         times=times,
         inputs=_inputs(dataset, system, table, times),
-        outputs=tuple(wanted),
+        outputs=names,
         labels=labels,
         own_grids="sample" in dataset.dims,
         table=table,
         doses=doses,
+        known_states=_known_states(dataset),
+        groups={name: _group(dataset, name) for name in groups},
+        output_units=_output_units(dataset, names),
+        time_unit=str(dataset["time"].attrs.get("units", "")),
+        history=str(dataset.attrs.get("history", "")),
     )
     if not empty:
         _check_seen(records)
     _check_inputs(records)
     return records
+
+
+def _output_names(dataset: xr.Dataset, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    names = tuple(str(name) for name in dataset["output"].values)
+    if wanted is None:
+        return names
+    if any(name not in names for name in wanted):
+        raise SchemaError(
+            f"the model reads the outputs {', '.join(wanted)}, the data set has "
+            f"{', '.join(names)}; train a model with head='direct' on what is observed"
+        )
+    return tuple(wanted)
+
+
+def _output_units(dataset: xr.Dataset, names: Sequence[str]) -> tuple[str, ...]:
+    if "output_unit" not in dataset.coords:
+        return tuple("" for _ in names)
+    return tuple(str(dataset["output_unit"].sel(output=name).item()) for name in names)
+
+
+def _times(dataset: xr.Dataset, count: int, samples: int) -> Tensor:
+    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
+    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    return times.expand(count, samples).clone() if times.ndim == 1 else times
+
+
+def _labels(dataset: xr.Dataset, count: int) -> tuple[Any, ...]:
+    labels = tuple(dataset["trajectory"].values.tolist()) if "trajectory" in dataset.coords else ()
+    return labels or tuple(range(count))
+
+
+def _unknown_forcing(doses: Doses | None) -> UsageError:
+    what = "doses" if doses is not None else "a table of inputs with times of its own"
+    return UsageError(
+        f"the records have {what}, which only simulate(...) and fit(...) know of: a model "
+        "would be led by them to wrong parameters without a word; use fit(system, data)"
+    )
+
+
+def _known_states(dataset: xr.Dataset) -> dict[str, Tensor]:
+    if "known_initial_state" not in dataset:
+        return {}
+    table = dataset["known_initial_state"].transpose("trajectory", "state")
+    values = torch.as_tensor(np.array(table.values, dtype=np.float64))
+    return {str(name): values[:, place] for place, name in enumerate(table["state"].values)}
+
+
+def _group(dataset: xr.Dataset, name: str) -> NDArray[Any]:
+    if name not in dataset.variables:
+        raise unknown_name("coordinate of the data set", name, map(str, dataset.coords))
+    return np.asarray(dataset[name].values)
 
 
 def as_batch(dataset: xr.Dataset) -> xr.Dataset:

@@ -34,7 +34,7 @@ def trajectory_position(dataset: xr.Dataset, trajectory: int | str) -> int:
     """
     labels = trajectory_labels(dataset)
     if isinstance(trajectory, str):
-        return _labelled_position([str(label) for label in labels], trajectory)
+        return _labeled_position([str(label) for label in labels], trajectory)
     if isinstance(trajectory, bool) or not isinstance(trajectory, int | np.integer):
         raise UsageError(
             f"expected trajectory as a position (a whole number) or a label (text), "
@@ -48,7 +48,7 @@ def trajectory_position(dataset: xr.Dataset, trajectory: int | str) -> int:
     return int(trajectory) % len(labels)
 
 
-def _labelled_position(texts: Sequence[str], wanted: str) -> int:
+def _labeled_position(texts: Sequence[str], wanted: str) -> int:
     if wanted in texts:
         return texts.index(wanted)
     if len(texts) <= _MOST_LISTED:
@@ -63,7 +63,7 @@ def _labelled_position(texts: Sequence[str], wanted: str) -> int:
 
 def position_of_label(dataset: xr.Dataset, label: Any) -> int:
     """Return the position of the trajectory with this label in another data set."""
-    return _labelled_position([str(known) for known in trajectory_labels(dataset)], str(label))
+    return _labeled_position([str(known) for known in trajectory_labels(dataset)], str(label))
 
 
 def chosen_names(dim: str, dataset: xr.Dataset, wanted: str | Sequence[str] | None) -> list[str]:

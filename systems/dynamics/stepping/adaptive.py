@@ -18,7 +18,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive, Schedule
 from warp_phys.systems.dynamics.problem import Problem, Solution
 from warp_phys.systems.dynamics.stepping.batch import LANES, Batch, begin
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
@@ -30,6 +29,7 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     retire,
     with_local_tolerances,
 )
+from warp_phys.systems.forcing.schedule import Drive, Schedule
 
 _SPLIT = 32_768  # numbers from which on torch splits a call among threads
 # The batch is copied into a smaller one when less than this share of it is still running.

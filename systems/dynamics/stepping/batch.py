@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status
 from warp_phys.systems.dynamics.stepping.methods import Stepper
 from warp_phys.systems.dynamics.stepping.runge_kutta import largest
+from warp_phys.systems.forcing.schedule import Drive
 
 LANES = 32  # numbers that torch's vector loops take at once, at most
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.stepping.rosenbrock import implicit_interpolant, take_implicit_step
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
@@ -17,6 +16,7 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
 )
 from warp_phys.systems.dynamics.stepping.runge_kutta import Step, interpolant, take_step
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
+from warp_phys.systems.forcing.schedule import Drive
 
 
 @dataclass(frozen=True)

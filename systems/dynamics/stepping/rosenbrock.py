@@ -9,10 +9,10 @@ from torch import Tensor
 
 from warp_phys.systems.compiling.numpy_code import NumericJacobian
 from warp_phys.systems.compiling.traced import translated
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import RosenbrockTableau
 from warp_phys.systems.dynamics.stepping.runge_kutta import Step, combine, largest
+from warp_phys.systems.forcing.schedule import Drive
 from warp_phys.systems.model.system import System
 
 _KNOWN: WeakKeyDictionary[System, NumericJacobian | None] = WeakKeyDictionary()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.systems.dynamics.forcing import Drive
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.stepping.tableaus import Tableau
+from warp_phys.systems.forcing.schedule import Drive
 
 
 @dataclass(frozen=True)

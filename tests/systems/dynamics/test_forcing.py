@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.systems.problems import ADAPTIVE, HARE, Driven, Held, driven, many
 from warp_phys.systems import LotkaVolterra, System, UsageError, integrate
-from warp_phys.systems.dynamics.forcing import build_schedule
 
 METHODS = [*ADAPTIVE, "rk4"]
 TIMES = np.array([0.0, 0.4, 1.0, 1.5, 3.0])
@@ -108,33 +106,6 @@ def test_a_hole_in_a_table_spoils_its_own_trajectory_only(method: str) -> None:
     assert solution.status.tolist() == [0, 3, 3]
     assert solution.states[1:].isnan().all()
     assert float(solution.states[0, 1, 0]) == pytest.approx(1.0 - 0.5 * np.exp(-1.0), rel=1e-4)
-
-
-def test_pieces_between_knots_and_doses() -> None:
-    infinite = torch.inf
-    schedule = build_schedule(
-        torch.tensor([[0.0, 2.0], [1.0, infinite]]),
-        torch.tensor([[[1.0, 5.0], [3.0, torch.nan]]]),
-        torch.tensor([False]),
-        torch.tensor([[1.0], [infinite]]),
-        torch.tensor([[[7.0], [0.0]]]),
-    )
-    assert schedule is not None
-    assert schedule.stops.tolist() == [[0.0, 1.0, 2.0], [1.0, infinite, infinite]]
-    assert schedule.jumps is not None
-    assert schedule.jumps.tolist() == [[[0.0, 7.0, 0.0], [0.0, 0.0, 0.0]]]
-
-    def push(piece: int, t: float) -> list[float]:
-        drive = schedule.drive(torch.full((2,), piece))
-        assert drive is not None
-        return drive.at(torch.full((2,), t))[0].tolist()
-
-    assert push(0, -1.0) == [1.0, 3.0]
-    assert push(1, 0.5) == [2.0, 3.0]
-    assert push(2, 1.5) == [4.0, 3.0]
-    assert push(3, 9.0) == [5.0, 3.0]
-    assert schedule.stop(torch.tensor([3, 3])).tolist() == [infinite] * 2
-    assert build_schedule(None, None, None, torch.empty(2, 0), torch.empty(1, 2, 0)) is None
 
 
 def solve(system: System | None = None, **options: Any) -> Any:

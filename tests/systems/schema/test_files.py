@@ -14,15 +14,16 @@ import xarray as xr
 
 from warp_phys.systems.catalog.registry import get_system
 from warp_phys.systems.errors import OutputExistsError, SchemaError, UsageError
-from warp_phys.systems.schema.files import _publish_without_links, load, save, write_atomic
+from warp_phys.systems.schema.atomic import _publish_without_links, write_atomic
+from warp_phys.systems.schema.files import load, save
 from warp_phys.systems.schema.labels import (
-    labelled,
+    labeled,
     named_coords,
     stamp,
-    status_attributes,
     time_axis,
     trajectory_coords,
 )
+from warp_phys.systems.schema.variables import SIMULATED
 
 
 def names_in(folder: Path) -> list[str]:
@@ -38,8 +39,7 @@ def dataset(value: float = 1.0, n: int = 3, *, own_grids: bool = False) -> xr.Da
     outputs = named_coords("output", ["prey", "predator"], ["kg", "kg"])
     coordinates = trajectory_coords(n) | time_axis(times, "year") | outputs
     values = {"observed": observed, "status": np.arange(n, dtype=np.int64)}
-    labels = labelled(values, coordinates)
-    labels["status"].attrs.update(status_attributes({0: "converged", 1: "diverged"}))
+    labels = labeled(values, coordinates, SIMULATED)
     stamped = stamp(labels, title="Test µ", seed=2**63 - 1, rtol=1e-8, settings={"a": 1})
     return stamped.assign_attrs(system="lotka_volterra")
 

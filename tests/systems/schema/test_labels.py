@@ -1,4 +1,4 @@
-"""Labelled data: coordinates, units, attributes, and what a data set must be."""
+"""Labeled data: coordinates, units, attributes, and what a data set must be."""
 
 import json
 from pathlib import PurePosixPath
@@ -10,28 +10,29 @@ import xarray as xr
 from warp_phys.data_gen import truncated_normal
 from warp_phys.systems.catalog.registry import get_system
 from warp_phys.systems.errors import SchemaError, UnknownNameError, UsageError
+from warp_phys.systems.schema.flags import MISFIT
 from warp_phys.systems.schema.labels import (
     SCHEMA_VERSION,
     check_dataset,
     check_times,
-    labelled,
+    labeled,
     named_coords,
     output_coords,
     parameter_coords,
     stamp,
     state_coords,
-    status_attributes,
     time_axis,
     time_coords,
     trajectory_coords,
 )
+from warp_phys.systems.schema.variables import SIMULATED
 
 
 def record(n: int = 2, times: object = (0.0, 1.0, 2.0)) -> xr.Dataset:
     system = get_system("lotka_volterra")
     grid = np.asarray(times)
     coordinates = trajectory_coords(n) | time_coords(system, grid) | output_coords(system)
-    return labelled({"observed": np.ones((n, grid.shape[-1], 2))}, coordinates)
+    return labeled({"observed": np.ones((n, grid.shape[-1], 2))}, coordinates)
 
 
 class TestCoordinates:
@@ -67,44 +68,49 @@ class TestCoordinates:
         assert trajectory_coords(["a", "b"])["trajectory"].values.tolist() == ["a", "b"]
 
 
-class TestLabelled:
+class TestLabeled:
     def test_units_are_written_where_one_holds(self):
         coordinates = trajectory_coords(1) | time_axis([0.0], "s")
         alike = coordinates | named_coords("output", ["x", "z"], ["m", "m"])
         mixed = coordinates | named_coords("output", ["x", "v"], ["m", "m/s"])
         values = {"observed": np.zeros((1, 1, 2))}
-        assert labelled(values, alike)["observed"].attrs == {
+        assert labeled(values, alike)["observed"].attrs == {
             "long_name": "observed output",
             "units": "m",
         }
-        assert "units" not in labelled(values, mixed)["observed"].attrs
+        assert "units" not in labeled(values, mixed)["observed"].attrs
 
     def test_dimensions_follow_the_grid_and_the_shape(self):
         system = get_system("lotka_volterra")
         shared = trajectory_coords(2) | time_coords(system, [0.0]) | parameter_coords(system)
         own = shared | time_coords(system, np.zeros((2, 1)))
         parameters = np.zeros((2, 4))
-        assert labelled({"parameters": parameters}, shared).parameters.dims == (
+        assert labeled({"parameters": parameters}, shared).parameters.dims == (
             "trajectory",
             "parameter",
         )
-        in_time = labelled({"parameters": parameters[:, None]}, own)
+        in_time = labeled({"parameters": parameters[:, None]}, own)
         assert in_time.parameters.dims == ("trajectory", "sample", "parameter")
 
     def test_a_variable_of_ones_own_is_taken_as_it_is(self):
         own = xr.Variable("trajectory", [1.0, 2.0], {"long_name": "weight"})
-        assert labelled({"weight": own}, trajectory_coords(2)).weight.attrs["long_name"] == "weight"
+        assert labeled({"weight": own}, trajectory_coords(2)).weight.attrs["long_name"] == "weight"
 
     def test_wrong_shape_and_unknown_name(self):
         with pytest.raises(SchemaError, match=r"expected 'observed' .* got shape \(2,\)"):
-            labelled({"observed": np.zeros(2)}, trajectory_coords(2))
+            labeled({"observed": np.zeros(2)}, trajectory_coords(2))
         with pytest.raises(UnknownNameError, match="did you mean 'observed'"):
-            labelled({"observd": np.zeros(2)}, trajectory_coords(2))
+            labeled({"observd": np.zeros(2)}, trajectory_coords(2))
 
     def test_status_flags(self):
-        flags = status_attributes({0: "converged", 2: "too many steps"})
-        assert flags["flag_values"].tolist() == [0, 2]
-        assert flags["flag_meanings"] == "converged too_many_steps"
+        status = labeled({"status": np.array([0, 2])}, trajectory_coords(2), SIMULATED).status
+        assert status.attrs["flag_values"].tolist() == [0, 1, 2, 3, 4]
+        assert status.attrs["flag_meanings"].split()[2] == "too_many_steps"
+
+    def test_bits_are_masks(self):
+        misfit = labeled({"misfit": np.array([0, 5])}, trajectory_coords(2)).misfit
+        assert misfit.attrs["flag_masks"].tolist() == list(MISFIT)
+        assert misfit.attrs["flag_meanings"].split()[0] == "successive_residuals_are_alike"
 
 
 class TestStamp:

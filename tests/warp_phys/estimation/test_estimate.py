@@ -9,9 +9,9 @@ import xarray as xr
 import warp_phys as wp
 from tests.warp_phys.fitting.noisy_records import TIMES, noisy_records
 from warp_phys.data_gen import simulate
-from warp_phys.estimation.estimate import OUT_OF_RANGE
 from warp_phys.systems import Pendulum
 from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems.schema.flags import OUT_OF_RANGE
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def estimated(noisy_model: wp.WarpPhys) -> xr.Dataset:
     return wp.estimate(noisy_model, noisy_records(600, seed=2))
 
 
-def test_the_result_is_labelled_as_the_schema_says(estimated: xr.Dataset) -> None:
+def test_the_result_is_labeled_as_the_schema_says(estimated: xr.Dataset) -> None:
     assert estimated["parameters"].dims == ("trajectory", "time", "parameter")
     assert estimated["initial_state"].dims == ("trajectory", "time", "state")
     assert estimated["noise_sd"].dims == ("trajectory", "time", "output")

@@ -60,6 +60,8 @@ class TestInitialState:
         fitted = fit(OSCILLATOR, data)
         self.close(fitted, data)
         assert fitted["estimated"].values.tolist() == ["natural_frequency", "damping_rate"]
+        one = fit(OSCILLATOR, data.isel(trajectory=1))
+        same_bits(one, fitted.isel(trajectory=[1]))
         estimated = fit(OSCILLATOR, data, initial_state="estimate")
         assert estimated.sizes["estimated"] == 4
         data["known_initial_state"] = data["known_initial_state"].copy()

@@ -48,7 +48,7 @@ class TestNoise:
         "outputs": (SD, SD),
         "trajectories": (BY_TRAJECTORY, BY_TRAJECTORY[1]),
         "samples": (np.tile(BY_SAMPLE, (3, 1, 1)), BY_SAMPLE),
-        "labelled": (xr.DataArray(SD, dims="output"), SD),
+        "labeled": (xr.DataArray(SD, dims="output"), SD),
     }
 
     @pytest.mark.parametrize("form", FORMS)

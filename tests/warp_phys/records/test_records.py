@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.warp_phys.user_systems import DrivenOscillator
 from warp_phys.records.records import read_records
-from warp_phys.systems import LotkaVolterra, SchemaError, UsageError
+from warp_phys.systems import LotkaVolterra, SchemaError, UnknownNameError, UsageError
 
 RAGGED = np.array([[0.0, 1.0, 3.0, 4.0], [10.0, 10.5, np.nan, np.nan], [5.0, 6.0, 7.0, np.nan]])
 
@@ -110,6 +110,32 @@ class TestValues:
             assert torch.equal(chosen.observed, records.observed[list(rows)])
             assert len(chosen) == len(list(rows))
             assert chosen.outputs == records.outputs
+
+
+class TestWhatElseADataSetSays:
+    def data(self) -> xr.Dataset:
+        data = dataset().assign_coords(site=("trajectory", ["north", "east", "north"]))
+        data = data.assign_coords(output_unit=("output", ["kg", "t"]), state=["predator"])
+        data["time"].attrs["units"] = "year"
+        known = ("trajectory", "state"), np.array([[1.0], [2.0], [np.nan]])
+        return data.assign(known_initial_state=known).assign_attrs(history="counted")
+
+    def test_it_travels_with_the_records(self) -> None:
+        records = read_records(self.data(), LotkaVolterra(), groups=("site",))
+        assert (records.history, records.time_unit) == ("counted", "year")
+        assert records.output_units == ("kg", "t")
+        chosen = records.select(torch.tensor([2, 1]))
+        assert chosen.groups["site"].tolist() == ["north", "east"]
+        np.testing.assert_array_equal(chosen.known_states["predator"], [np.nan, 2.0])
+        assert chosen.history == "counted"
+
+    def test_one_trajectory_picked_out(self) -> None:
+        records = read_records(self.data().isel(trajectory=1), LotkaVolterra())
+        assert records.known_states["predator"].tolist() == [2.0]
+
+    def test_a_group_that_is_not_there(self) -> None:
+        with pytest.raises(UnknownNameError, match="unknown coordinate of the data set 'place'"):
+            read_records(self.data(), LotkaVolterra(), groups=("place",))
 
 
 class TestMessages:

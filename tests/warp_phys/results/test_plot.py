@@ -1,4 +1,4 @@
-"""Plots: what is drawn is what the data hold, labelled with names and units."""
+"""Plots: what is drawn is what the data hold, labeled with names and units."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ from warp_phys.systems import (
     UsageError,
     WarpPhysError,
 )
-from warp_phys.systems.schema.labels import labelled, stamp
+from warp_phys.systems.schema.labels import labeled, stamp
 
 mpl.use("Agg")
 
@@ -62,7 +62,7 @@ def estimated(predators) -> xr.Dataset:
     values *= 1.0 + 0.1 / np.arange(1, shape[1] + 1)[:, None]
     values[..., 3] = 0.02
     width = np.where(np.arange(4) == 3, 0.0, 0.2) * values
-    dataset = labelled(
+    dataset = labeled(
         {
             "parameters": values,
             "parameters_lower": values - width,
@@ -78,7 +78,7 @@ def estimated(predators) -> xr.Dataset:
 def ahead(predators) -> xr.Dataset:
     """A forecast with both bands."""
     curve = predators.noiseless.values
-    dataset = labelled(
+    dataset = labeled(
         {
             "predicted": curve,
             "predicted_lower": 0.8 * curve,

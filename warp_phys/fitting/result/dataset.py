@@ -1,4 +1,4 @@
-"""The result of a fit as a labelled data set."""
+"""The result of a fit as a labeled data set."""
 
 from __future__ import annotations
 
@@ -8,119 +8,52 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from warp_phys.fitting.result.values import STATUS_MEANINGS, Fits
+from warp_phys.fitting.result.values import Fits
 from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.residual_checks import MISFIT
 from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.records.records import result_coords
+from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.model.supports import bounds
 from warp_phys.systems.schema.labels import (
     Coordinates,
-    dose_coords,
-    labelled,
+    declared_coords,
+    labeled,
     named_coords,
-    output_coords,
-    parameter_coords,
     stamp,
-    state_coords,
-    status_attributes,
-    time_coords,
-    trajectory_coords,
 )
-from warp_phys.systems.schema.variables import QUANTITIES
-
-
-def _estimated_coords(entries: Sequence[Unknown]) -> dict[str, xr.Variable]:
-    """Return what each unknown is, where it may be, and whether trajectories share it."""
-    columns = {
-        "kind": ([entry.kind for entry in entries], "what the unknown is"),
-        "lower": ([bounds(entry.support)[0] for entry in entries], "lower end of its support"),
-        "upper": ([bounds(entry.support)[1] for entry in entries], "upper end of its support"),
-        "shared": (
-            [np.int8(entry.shared) for entry in entries],
-            "whether the trajectories of a group have it in common",
-        ),
-    }
-    return {
-        f"estimated_{name}": xr.Variable("estimated", np.array(values), {"long_name": words})
-        for name, (values, words) in columns.items()
-    }
+from warp_phys.systems.schema.variables import FITTED
 
 
 def fit_dataset(
-    problem: FitProblem,
-    fits: Fits,
-    data: xr.Dataset,
-    *,
-    level: float,
-    settings: Mapping[str, Any],
+    problem: FitProblem, fits: Fits, *, level: float, settings: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Return the labelled result of a fit."""
-    records, system, entries = problem.records, problem.system, problem.unknowns.entries
-    times = records.times if records.own_grids else records.times[0]
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in fits.values.items()}
-    for name in ("profiled", "identifiable", "on_bound"):
-        arrays[name] = arrays[name].astype(np.int8)
-    free = {(entry.kind, entry.name) for entry in entries}
-    arrays["initial_time"] = problem.start.numpy()
-    arrays["fixed"] = np.array(
-        [("parameter", name) not in free for name in system.parameter_names], dtype=np.int8
-    )
-    given: Coordinates = {}
+    """Return the labeled result of a fit."""
+    records, system = problem.records, problem.system
+    variables = _found(fits) | _given(problem)
+    coordinates = {
+        **result_coords(system, records),
+        **_estimated_coords(problem.unknowns.entries),
+    }
     if records.doses is not None:
-        # A forecast from the fit goes on with them.
-        arrays["dose_amount"] = records.doses.amounts.numpy()
-        arrays["dose_time"] = xr.Variable(
-            ("trajectory", "dose"),
-            records.doses.times.numpy(),
-            {"long_name": QUANTITIES["dose_time"].long_name, "units": system.time_unit},
-        )
-        given = dose_coords(system, records.doses.states)
-    if any(entry.shared for entry in entries):
-        arrays["group"] = problem.group.numpy()
-    arrays["status"] = xr.Variable(
-        "trajectory",
-        fits.status.numpy(),
-        {"long_name": "how the fit ended", "units": "1", **status_attributes(STATUS_MEANINGS)},
-    )
-    arrays["misfit"] = xr.Variable(
-        "trajectory",
-        arrays["misfit"],
-        {
-            "long_name": "how the residuals differ from noise",
-            "units": "1",
-            "flag_masks": np.array(list(MISFIT)),
-            "flag_meanings": " ".join(text.replace(" ", "_") for text in MISFIT.values()),
-        },
-    )
-    arrays["undetermined"] = xr.Variable(
-        "trajectory",
-        np.array(fits.words, dtype=str),
-        {"long_name": "what the data do not determine"},
-    )
-    labels, units = problem.unknowns.labels, [entry.unit for entry in entries]
-    dataset = labelled(
-        arrays,
-        {
-            **trajectory_coords(np.array(records.labels)),
-            **time_coords(system, times.numpy()),
-            **parameter_coords(system),
-            **state_coords(system),
-            **output_coords(system, records.outputs),
-            **named_coords("estimated", labels, units),
-            **_estimated_coords(entries),
-            **given,
-        },
-    )
-    dataset["covariance"].attrs["note"] = "estimated_ repeats estimated"
-    history = {"history": data.attrs["history"]} if "history" in data.attrs else {}
+        # A forecast from the fit continues with them.
+        values, labels = dose_variables(system, records.doses)
+        variables |= values
+        coordinates |= labels
+    if problem.unknowns.shared:
+        variables["group"] = problem.group.numpy()
+    ended = {
+        "status": fits.status.numpy(),
+        "undetermined": np.array(fits.words, dtype=str),
+    }
     return stamp(
-        dataset.assign_attrs(history),
+        labeled(variables | ended, coordinates, FITTED),
         title=f"fit of {system.name}",
         system=system,
         settings=settings,
         references=system.reference,
         function="fit",
+        history=records.history,
         rtol=problem.rtol,
     ).assign_attrs(
         band_level=level,
@@ -128,4 +61,30 @@ def fit_dataset(
         noise=problem.noise,
         engine=engine_name(problem),
         loss="huber" if problem.robust else "linear",
+    )
+
+
+def _found(fits: Fits) -> dict[str, Any]:
+    """Return the variables that the fit estimated or measured."""
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in fits.values.items()}
+    for name in ("profiled", "identifiable", "on_bound"):
+        arrays[name] = arrays[name].astype(np.int8)
+    return arrays
+
+
+def _given(problem: FitProblem) -> dict[str, Any]:
+    """Return what was known: when the initial states hold, and which parameters were fixed."""
+    free = {(entry.kind, entry.name) for entry in problem.unknowns.entries}
+    fixed = [("parameter", name) not in free for name in problem.system.parameter_names]
+    return {"initial_time": problem.start.numpy(), "fixed": np.array(fixed, dtype=np.int8)}
+
+
+def _estimated_coords(entries: Sequence[Unknown]) -> Coordinates:
+    """Return what each unknown is, where it may be, and whether trajectories share it."""
+    labels, units = [entry.label for entry in entries], [entry.unit for entry in entries]
+    return named_coords("estimated", labels, units) | declared_coords(
+        estimated_kind=np.array([entry.kind for entry in entries]),
+        estimated_lower=np.array([bounds(entry.support)[0] for entry in entries]),
+        estimated_upper=np.array([bounds(entry.support)[1] for entry in entries]),
+        estimated_shared=np.array([np.int8(entry.shared) for entry in entries]),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -17,30 +16,7 @@ from warp_phys.fitting.uncertainty.intervals import Intervals
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import misfit
 from warp_phys.models.coordinates import implied_initial_state
-
-
-class FitStatus(IntEnum):
-    """How the fit of one trajectory ended.
-
-    Attributes:
-        CONVERGED: At an optimum.
-        ITERATION_LIMIT: Still moving after the iterations allowed.
-        STALLED: No step lowers the objective, though it is not at an optimum.
-        DIVERGED: The model could not be integrated along the record.
-        TOO_FEW_VALUES: Fewer values than unknowns.
-        INVALID_DATA: No values at all, values that are not positive under log-normal noise, or
-            known values or inputs that are not numbers.
-        OUT_OF_TIME: The time budget ended first.
-    """
-
-    CONVERGED = 0
-    ITERATION_LIMIT = 1
-    STALLED = 2
-    DIVERGED = 3
-    TOO_FEW_VALUES = 4
-    INVALID_DATA = 5
-    OUT_OF_TIME = 6
-
+from warp_phys.systems.schema.flags import FitStatus
 
 _FROM_OUTCOME = {
     Outcome.CONVERGED: FitStatus.CONVERGED,
@@ -50,7 +26,6 @@ _FROM_OUTCOME = {
     Outcome.OUT_OF_TIME: FitStatus.OUT_OF_TIME,
     Outcome.OUT_OF_ITERATIONS: FitStatus.ITERATION_LIMIT,
 }
-STATUS_MEANINGS = {int(member): member.name.lower().replace("_", " ") for member in FitStatus}
 
 
 @dataclass(frozen=True)

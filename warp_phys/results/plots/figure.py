@@ -21,7 +21,7 @@ from warp_phys.results.plots.plot import (
     plot_predicted,
 )
 from warp_phys.systems.errors import SchemaError
-from warp_phys.systems.schema.files import write_atomic
+from warp_phys.systems.schema.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -71,7 +71,7 @@ def plot_parameters(
         axes: Where to draw, one a parameter; None makes a new figure.
 
     Returns:
-        The axes drawn on, (number of parameters,), each labelled with name and unit.
+        The axes drawn on, (number of parameters,), each labeled with name and unit.
 
     Raises:
         UnknownNameError: The trajectory or a parameter does not exist.

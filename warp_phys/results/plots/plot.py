@@ -67,7 +67,7 @@ def plot_observed(
         ax: Where to draw; None makes a new figure.
 
     Returns:
-        The axes drawn on, labelled with names and units.
+        The axes drawn on, labeled with names and units.
 
     Raises:
         UnknownNameError: The trajectory or an output does not exist.
@@ -120,7 +120,7 @@ def plot_predicted(
             same axes shows how the one continues the other.
 
     Returns:
-        The axes drawn on, labelled with names and units.
+        The axes drawn on, labeled with names and units.
 
     Raises:
         UnknownNameError: The trajectory or an output does not exist.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from tests.systems.compiling.traced_systems import Forced
 from tests.warp_phys.user_systems import DrivenOscillator, Switched
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.arguments import build_fit
+from warp_phys.fitting.fit import fit
+from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.engines.choose import build_engine, engine_name
 from warp_phys.likelihood.engines.engine import Engine, Sums
 from warp_phys.likelihood.problem import FitProblem
@@ -106,17 +109,13 @@ class EngineContract:
         known: dict[str, Any] = {
             "initial_state": self.initial_state,
             "initial_time": data["time"].values[:, 0] - 0.05 * self.end,
-            "fixed": None,
-            "limits": None,
-            "shared": None,
-            "group": None,
             "distribution": self.distribution,
             "noise_sd": {name: 0.1 + 0.05 * np.arange(COUNT) for name in names},
-            "loss": "linear",
-            "rtol": 1e-8,
         }
-        records = read_records(data, system, outside=True)
-        return build_fit(system, records, data, **{**known, **options})
+        defaults = {name: one.default for name, one in signature(fit).parameters.items()}
+        records = read_records(data, system, forcing=True)
+        asked = FitOptions.from_arguments(defaults | known | options)
+        return build_fit(system, records, asked)
 
     def lanes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return trajectory, sample limit, parameters and initial states of the lanes."""

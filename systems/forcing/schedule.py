@@ -1,12 +1,19 @@
-"""What acts on trajectories from outside: inputs, piece by piece in time, and doses."""
+"""The schedule of an integration: where inputs bend or jump, and where doses are given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.forcing.inputs import InputTable, held_inputs
+
+if TYPE_CHECKING:
+    from warp_phys.systems.model.system import System
 
 
 @dataclass(frozen=True)
@@ -96,28 +103,53 @@ class Schedule:
 
 
 def build_schedule(
-    knots: Tensor | None, values: Tensor | None, held: Tensor | None, doses: Tensor, jumps: Tensor
+    system: System, table: InputTable | None, doses: Doses | None
 ) -> Schedule | None:
-    """Return the schedule of inputs and doses; None where there are neither.
+    """Return the schedule of inputs and doses; None where there are neither."""
+    if table is None and doses is None:
+        return None
+    knots = None if table is None else _infinite_after_last(table.times)
+    parts = [] if knots is None else [knots]
+    if doses is not None:
+        parts.append(_infinite_after_last(doses.times))
+    stops, order = torch.cat(parts, dim=1).sort(dim=1, stable=True)
+    jumps = None if doses is None else _placed_jumps(system, doses, order)
+    if table is None or knots is None:
+        return Schedule(stops, jumps, None, None, None)
+    held = held_inputs(system, knots.device)
+    return Schedule(stops, jumps, *_pieces(knots, table.values.permute(2, 0, 1), held, order))
+
+
+def _infinite_after_last(times: Tensor) -> Tensor:
+    return torch.where(times.isnan(), torch.inf, times)
+
+
+def _placed_jumps(system: System, doses: Doses, order: Tensor) -> Tensor:
+    """Return what the states rise by at each stop, (S, N, J).
 
     Args:
-        knots: Times of the table of inputs, (N, K), infinite behind the last; None without inputs.
-        values: The inputs there, (I, N, K).
-        held: (I,), True where an input keeps its value up to the next time.
-        doses: Times of doses, (N, M), infinite where there is none.
-        jumps: What the states rise by there, (S, N, M).
+        system: The system.
+        doses: The doses, M for each trajectory.
+        order: (N, J), which entry of the knots, then of the doses, each stop is.
     """
-    if knots is None and doses.shape[1] == 0:
-        return None
-    times = doses if knots is None else torch.cat([knots, doses], dim=1)
-    stops, order = times.sort(dim=1, stable=True)
-    placed = None
-    if doses.shape[1]:
-        blank = jumps.new_zeros(*jumps.shape[:2], times.shape[1] - doses.shape[1])
-        everything = torch.cat([blank, jumps], dim=2)
-        placed = everything.gather(2, order.expand(jumps.shape[0], -1, -1))
-    if knots is None or values is None or held is None:
-        return Schedule(stops, placed, None, None, None)
+    count = len(doses.states)
+    jumps = torch.stack([doses.rise(system, number).T for number in range(count)], dim=2)
+    nothing = jumps.new_zeros(*jumps.shape[:2], order.shape[1] - count)
+    every = torch.cat([nothing, jumps], dim=2)
+    return every.gather(2, order.expand(jumps.shape[0], -1, -1))
+
+
+def _pieces(
+    knots: Tensor, values: Tensor, held: Tensor, order: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return origin (N, J + 1), first and slope (I, N, J + 1) of the inputs between the stops.
+
+    Args:
+        knots: (N, K), infinite after the last.
+        values: (I, N, K).
+        held: (I,), True where an input keeps its value up to the next knot.
+        order: (N, J), which knot each stop is; K or more for a dose.
+    """
     passed = (order < knots.shape[1]).long().cumsum(dim=1)
     passed = torch.cat([torch.zeros_like(passed[:, :1]), passed], dim=1)  # knots before each piece
     last = (knots.isfinite().sum(dim=1, keepdim=True) - 1).clamp(min=0)
@@ -128,8 +160,7 @@ def build_schedule(
     origin = knots.gather(1, left)
     length = knots.gather(1, right) - origin
     slope = (after - first) / torch.where(length > 0.0, length, 1.0)
-    slope = torch.where(held[:, None, None] | (length <= 0.0), 0.0, slope)
-    return Schedule(stops, placed, origin, first, slope)
+    return origin, first, torch.where(held[:, None, None] | (length <= 0.0), 0.0, slope)
 
 
 def _take(table: Tensor, number: Tensor, beyond: float) -> Tensor:

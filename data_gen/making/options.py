@@ -1,0 +1,80 @@
+"""The options of `simulate`, collected once and handed on as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from warp_phys.data_gen.drawing.constraints import Condition
+from warp_phys.data_gen.drawing.designs.registry import Sampling
+from warp_phys.data_gen.drawing.doses import DoseRecipes
+from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution
+from warp_phys.systems.forcing.doses import Dose
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationOptions:
+    """What the caller of `simulate` asks for; the docstring of `simulate` explains each option."""
+
+    parameters: Any
+    initial_states: Any
+    inputs: Any
+    input_times: Any
+    doses: Sequence[Dose]
+    noise: Noise
+    distribution: NoiseDistribution
+    missing: Missing
+    observe: Sequence[str] | None
+    sampling: Sampling
+    constraints: Condition | Sequence[Condition]
+    seed: int | None
+    rtol: float
+    atol: float
+    method: str
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """Pick the options out of the arguments of a call."""
+        return cls(**{option.name: arguments[option.name] for option in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedOptions(SimulationOptions):
+    """The same after the checks: every option in one form."""
+
+    doses: DoseRecipes
+    observe: Sequence[str]
+    constraints: Sequence[Condition]
+    seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that decide on the data, as given; the seed and tolerances apart."""
+        return {
+            "parameters": self.parameters,
+            "initial_states": self.initial_states,
+            "inputs": self.inputs,
+            "input_times": self.input_times,
+            "doses": [vars(dose) for dose in self.doses],
+            "noise": self.noise,
+            "distribution": self.distribution,
+            "missing": self.missing,
+            "observe": self.observe,
+            "sampling": self.sampling,
+            "constraints": self.constraints,
+            "method": self.method,
+        }
+
+    @property
+    def give_arrays(self) -> bool:
+        """Whether parameters or initial states have values for each trajectory."""
+        return has_arrays(self.parameters) or has_arrays(self.initial_states)
+
+
+def has_arrays(recipes: Any) -> bool:
+    """Whether recipes hold values for each trajectory."""
+    if isinstance(recipes, Mapping):
+        return any(isinstance(recipe, np.ndarray) for recipe in recipes.values())
+    return recipes is not None

@@ -1,0 +1,82 @@
+"""The codes and bits in data sets, and what each means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class SimulationStatus(IntEnum):
+    """How the simulation of one trajectory ended; the first four are those of `integrate`.
+
+    Attributes:
+        CONVERGED: Every sample was reached within the tolerance.
+        DIVERGED: The solution left the finite numbers, or its step size fell to nothing.
+        TOO_MANY_STEPS: The step limit was reached, or the system proved stiff.
+        INVALID: An initial state, parameter or input is not a finite number.
+        NOT_POSITIVE: A state or output that must be positive came out as 0 or less.
+    """
+
+    CONVERGED = 0
+    DIVERGED = 1
+    TOO_MANY_STEPS = 2
+    INVALID = 3
+    NOT_POSITIVE = 4
+
+
+class FitStatus(IntEnum):
+    """How the fit of one trajectory ended.
+
+    Attributes:
+        CONVERGED: At an optimum.
+        ITERATION_LIMIT: Still moving after the iterations allowed.
+        STALLED: No step lowers the objective, though it is not at an optimum.
+        DIVERGED: The model could not be integrated along the record.
+        TOO_FEW_VALUES: Fewer values than unknowns.
+        INVALID_DATA: No values at all, values that are not positive under log-normal noise, or
+            known values or inputs that are not numbers.
+        OUT_OF_TIME: The time budget ended first.
+    """
+
+    CONVERGED = 0
+    ITERATION_LIMIT = 1
+    STALLED = 2
+    DIVERGED = 3
+    TOO_FEW_VALUES = 4
+    INVALID_DATA = 5
+    OUT_OF_TIME = 6
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The meanings of an integer variable's values.
+
+    Attributes:
+        meanings: Code or bit -> meaning.
+        bits: Whether they are bits, several of which may be set, rather than codes.
+    """
+
+    meanings: Mapping[int, str]
+    bits: bool = False
+
+
+def codes(members: type[IntEnum]) -> Flags:
+    """Return the flags of an enumeration, whose names say what the codes mean."""
+    return Flags({int(member): member.name.lower().replace("_", " ") for member in members})
+
+
+MISFIT = {
+    1: "successive residuals are alike",
+    2: "residuals are larger than the known noise",
+    4: "the noise level of an output rests on few values",
+}
+"""How a fit's residuals differ from noise, by bit."""
+
+OUT_OF_RANGE = {
+    1: "an observed value lies beyond those of the training data",
+    2: "the record is longer than the training records",
+    4: "a time step is outside those of the training data",
+    8: "an estimate lies beyond the training range",
+}
+"""How a record differs from the training data, by bit."""
