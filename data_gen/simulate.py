@@ -18,7 +18,7 @@ from warp_phys.data_gen.drawing.quantity import Floats, Recipe, is_drawn
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import Condition, Sampling
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
-from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution, check_samples
+from warp_phys.data_gen.observing.observe import Missing, NoiseLevel, check_samples
 from warp_phys.data_gen.storing.identity import canonical
 from warp_phys.data_gen.storing.manifest import FILE, read_manifest
 from warp_phys.data_gen.storing.open import open_dataset
@@ -28,6 +28,8 @@ from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.dynamics.doses import Dose
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.registry import as_noise, noise_settings
 from warp_phys.systems.schema.labels import check_times, plain
 
 _SHARD_BYTES = 64 * 2**20
@@ -44,8 +46,8 @@ def simulate(
     inputs: Mapping[str, ArrayLike] | None = None,
     input_times: ArrayLike | None = None,
     doses: Sequence[Dose] = (),
-    noise: Noise = 0.0,
-    distribution: NoiseDistribution = "normal",
+    noise: NoiseLevel = 0.0,
+    distribution: Noise | str = "normal",
     missing: Missing = 0.0,
     observe: Sequence[str] | None = None,
     sampling: Sampling = "random",
@@ -92,7 +94,8 @@ def simulate(
             trajectory, or the standard deviation of the logarithm for "lognormal". A mapping from
             output to number, range, distribution or array (n,) is absolute, in the output's unit
             (or again of the logarithm); outputs left out get none.
-        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z).
+        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or a `Noise` of
+            one's own.
         missing: Probability of each single value to be missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or
@@ -157,7 +160,8 @@ def simulate(
     names = _observed_names(system, observe)
     table = read_inputs(system, n, grid, inputs, input_times)
     given = read_doses(system, doses)
-    check_samples(grid, names, noise, distribution)
+    noise_model = as_noise(distribution)
+    check_samples(grid, names, noise, noise_model)
     if isinstance(constraints, str) or callable(constraints):
         constraints = [constraints]
     settings = {
@@ -169,7 +173,7 @@ def simulate(
         "input_times": input_times,
         "doses": [vars(dose) for dose in given],
         "noise": noise,
-        "distribution": distribution,
+        **noise_settings(noise_model),
         "missing": missing,
         "observe": names,
         "sampling": sampling,
@@ -188,7 +192,7 @@ def simulate(
         inputs=table,
         doses=given,
         noise=noise,
-        distribution=distribution,
+        distribution=noise_model,
         missing=missing,
         observed=names,
         sampling=sampling,

@@ -19,17 +19,17 @@ from warp_phys.data_gen.drawing.sampling import Sample, sample
 from warp_phys.data_gen.making.blocks import BLOCK, NOT_POSITIVE, STATUS_MEANINGS, run_system
 from warp_phys.data_gen.observing.observe import (
     Missing,
-    Noise,
-    NoiseDistribution,
+    NoiseLevel,
     add_noise,
+    cannot_be_noisy,
     noise_levels,
     noise_of,
-    not_positive_error,
+    not_noisy_error,
     remove_missing,
-    without_lognormal_noise,
 )
 from warp_phys.systems.dynamics.problem import Status
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 from warp_phys.systems.schema.labels import (
     Coordinates,
     dose_coords,
@@ -61,7 +61,7 @@ class DatasetPlan:
         inputs: The inputs, or None.
         doses: The doses, arrays cut to the block.
         noise: The noise, arrays cut to the block.
-        distribution: Its distribution.
+        distribution: The noise model.
         missing: Probability of a value to be missing.
         observed: Names of the outputs kept.
         sampling: How values are drawn.
@@ -83,8 +83,8 @@ class DatasetPlan:
     drawn: Sample | None
     inputs: InputTable | None
     doses: Doses
-    noise: Noise
-    distribution: NoiseDistribution
+    noise: NoiseLevel
+    distribution: Noise
     missing: Missing
     observed: Sequence[str]
     sampling: Sampling
@@ -154,7 +154,7 @@ class DatasetPlan:
             progress: Show a progress bar on work over two seconds.
 
         Raises:
-            UsageError: Log-normal noise fits no trajectory of the whole data set.
+            UsageError: The noise can be added to no trajectory of the whole data set.
         """
         streams = Streams(self.seed, self.first)
         values = self.sample()
@@ -179,10 +179,10 @@ class DatasetPlan:
         levels = noise_levels(
             noiseless, self.observed, known, self.noise, self.distribution, streams
         )
-        lost = without_lognormal_noise(noiseless, levels, self.distribution)
+        lost = cannot_be_noisy(noiseless, levels, self.distribution)
         # A block cannot know of the others; in each some trajectories may be lost.
         if self.count == self.n and lost.all():
-            raise not_positive_error(noiseless, levels, self.observed, self.first)
+            raise not_noisy_error(noiseless, levels, self.observed, self.distribution, self.first)
         status = np.where(lost & (run.status == Status.CONVERGED), NOT_POSITIVE, run.status)
         observed = add_noise(noiseless, levels, self.observed, self.distribution, streams)
         variables = {
@@ -211,7 +211,7 @@ class DatasetPlan:
         outside, more = _outside(self.system, driven, doses)
         dataset = labelled(variables | outside, coordinates | more)
         dataset["status"].attrs.update(status_attributes(STATUS_MEANINGS))
-        if self.distribution == "lognormal":
+        if self.distribution.relative:
             dataset["true_noise_sd"].attrs["units"] = "1"
         for name in ("input_time", "dose_time"):
             if name in dataset:

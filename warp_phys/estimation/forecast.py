@@ -14,7 +14,7 @@ from warp_phys.estimation.estimate import estimate
 from warp_phys.estimation.forecast_bands import FLOW, Frozen, Options, Place, Spread, bands, run_on
 from warp_phys.estimation.forecast_fit import freeze_fit
 from warp_phys.estimation.forecast_warp import forecast_warp
-from warp_phys.fitting.result.read import as_fit, is_fit
+from warp_phys.fitting.result.read import as_fit, is_fit, noise_model
 from warp_phys.models.bands import check_level
 from warp_phys.models.coordinates import Physical
 from warp_phys.models.warp import Warp
@@ -187,7 +187,7 @@ def _freeze(estimated: xr.Dataset, system: System) -> Frozen:
         unknowns=Physical(at_last("parameters"), at_last("initial_state"), noise),
         start=torch.as_tensor(first.copy()),
         outputs=outputs,
-        lognormal=estimated.attrs.get("distribution") == "lognormal",
+        distribution=noise_model(estimated),
         spread=spread,
         max_steps=_MAX_STEPS,
     )

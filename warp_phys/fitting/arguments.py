@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.fitting.choose_unknowns import as_mapping, choose_unknowns
-from warp_phys.fitting.noise_arguments import noise_of
+from warp_phys.fitting.noise_arguments import noise_model, noise_weights
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknowns
@@ -19,6 +19,7 @@ from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.supports import contains, describe
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 
 def build_fit(
@@ -32,16 +33,13 @@ def build_fit(
     limits: Mapping[str, Any] | None,
     shared: Sequence[str] | None,
     group: Any,
-    distribution: str,
+    distribution: Noise | str,
     noise_sd: Any,
     loss: str,
     rtol: float,
 ) -> FitProblem:
     """Check the arguments of `fit` and return the problem they describe."""
-    if distribution not in ("normal", "lognormal"):
-        raise unknown_name("distribution", distribution, ("normal", "lognormal"))
-    if loss not in ("linear", "huber"):
-        raise unknown_name("loss", loss, ("linear", "huber"))
+    noise = noise_model(distribution, loss)
     parameters, known = _known_parameters(system, records, fixed)
     states, given = _known_states(system, records, data, initial_state)
     common = _shared_names(system, shared, known)
@@ -50,7 +48,7 @@ def build_fit(
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
-    kind, weights = noise_of(records, noise_sd)
+    kind, weights = noise_weights(noise, records, noise_sd)
     start = _initial_times(records, initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
@@ -62,8 +60,7 @@ def build_fit(
         group=_groups(records, data, common, group),
         noise=kind,
         weights=weights,
-        logarithmic=distribution == "lognormal",
-        robust=loss == "huber",
+        distribution=noise,
         rtol=rtol,
         fine=fine_grid(system, records, start, weights),
     )

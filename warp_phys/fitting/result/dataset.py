@@ -113,6 +113,8 @@ def fit_dataset(
         },
     )
     dataset["covariance"].attrs["note"] = "estimated_ repeats estimated"
+    if problem.distribution.likelihood_note:
+        dataset["log_likelihood"].attrs["note"] = problem.distribution.likelihood_note
     history = {"history": data.attrs["history"]} if "history" in data.attrs else {}
     return stamp(
         dataset.assign_attrs(history),
@@ -124,8 +126,8 @@ def fit_dataset(
         rtol=problem.rtol,
     ).assign_attrs(
         band_level=level,
-        distribution="lognormal" if problem.logarithmic else "normal",
+        distribution=problem.distribution.name,
         noise=problem.noise,
         engine=engine_name(problem),
-        loss="huber" if problem.robust else "linear",
+        loss=problem.distribution.loss_name,
     )

@@ -145,7 +145,7 @@ class EngineContract:
         sums = Sums.empty(LANES, outputs, len(problem.unknowns))
         predicted = torch.full((LANES, max(SAMPLES), outputs), torch.nan, dtype=torch.float64)
         chosen = torch.arange(LANES) if chosen is None else chosen
-        huber = None if bend is None else torch.full((LANES, outputs), bend, dtype=torch.float64)
+        XX
         engine.evaluate(
             chosen, parameters, initial, sums, huber=huber, predicted=predicted, **options
         )

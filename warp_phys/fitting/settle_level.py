@@ -1,10 +1,12 @@
-r"""Huber's loss: the level of the bulk of the residuals, and what outliers do to the covariance.
+r"""Losses that are not squares: the level of the noise and the fit in turns, until both settle.
 
-rho(u) = u^2 for abs(u) <= c and c (2 abs(u) - c) beyond, u the residual over its level s. With an
-unknown level, s is 1.4826 times the median absolute residual, with n - p degrees of freedom.
+With a loss rho of residuals over their level s, s cannot be eliminated from the likelihood as it
+can where the loss is square. Given the fit, s is what the noise model makes of the residuals: of
+maximum likelihood for a density of its own, from their median for Huber's loss. Given s, the fit
+minimizes the sum of rho.
 
 References:
-    P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, sec. 7.6-7.8.
+    P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, sec. 7.8.
 """
 
 from __future__ import annotations
@@ -22,31 +24,33 @@ from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 
-# 95 % efficiency where the noise is normal after all.
-BEND = 1.345
-_MAD = 1.482602218505602
 _ROUNDS, _SETTLED = 20, 1e-6
 
 
-def settle_huber(problem: FitProblem, solved: Solved, options: Options) -> Solved:
-    """Alternate between the level of the bulk of the residuals and the fit with Huber's loss.
+def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solved:
+    """Alternate between the level of the noise and the fit with its loss at that level.
 
     Groups whose level has settled leave, so that none depends on the others.
+
+    Args:
+        problem: With the loss of the noise.
+        solved: Fits by least squares.
+        options: Of the fit.
     """
     quiet = replace(options, report=lambda _: None)
     rows = torch.arange(len(problem))
     level = torch.full_like(solved.variance, torch.nan)
     for _ in range(_ROUNDS):
         part = problem.select(rows)
-        scale = scales(part, solved.predicted[rows], len(problem.unknowns))
-        moved = ~((scale / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
+        found = levels(part, solved.predicted[rows])
+        moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
         moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
         kept = moving[part.group].nonzero()[:, 0]
         if kept.numel() == 0 or options.out_of_time():
             break
         rows = rows[kept]
-        level[rows] = scale[kept]
-        again = _with_level(problem.select(rows), solved, rows, scale[kept], quiet)
+        level[rows] = found[kept]
+        again = _with_level(problem.select(rows), solved, rows, found[kept], quiet)
         solved = merge(solved, again, rows, torch.ones(len(rows), dtype=torch.bool))
     return replace(solved, variance=level**2)
 
@@ -54,22 +58,21 @@ def settle_huber(problem: FitProblem, solved: Solved, options: Options) -> Solve
 def _with_level(
     problem: FitProblem, solved: Solved, rows: Tensor, level: Tensor, options: Options
 ) -> Solved:
-    """Fit with Huber's loss at a level (n, O), from where the solved ones are."""
+    """Fit with the loss of the noise at a level (n, O), from where the solved ones are."""
     setting = setting_of(problem, 1)
-    variance = torch.zeros(len(setting.levels), level.shape[1], dtype=level.dtype)
-    variance[problem.group] = level**2
+    one = torch.ones(len(setting.levels), level.shape[1], dtype=level.dtype)
     engine = build_engine(problem, setting.rows, problem.counts)
     minimizer = Minimizer(
         engine,
         problem.unknowns,
         setting.rows,
         setting.group,
-        held_levels(variance),
-        BEND * level,
+        held_levels(one),
+        precision=level**-2,
     )
     optimum = minimize(minimizer, solved.z[rows], options)
     return evaluated(
-        problem,
+        problem.squared(),
         z=optimum.z,
         outcome=optimum.outcome[problem.group],
         iterations=solved.iterations[rows] + optimum.iterations[problem.group],
@@ -79,8 +82,8 @@ def _with_level(
     )
 
 
-def scales(problem: FitProblem, predicted: Tensor, unknowns: int) -> Tensor:
-    """Return the level of the bulk of the residuals, (N, O); 1 where the noise is known.
+def levels(problem: FitProblem, predicted: Tensor) -> Tensor:
+    """Return the levels at which the loss is taken, (N, O); 1 where the noise is known.
 
     Lanes of a group with shared unknowns, and outputs with a common level, are taken together.
     """
@@ -88,31 +91,29 @@ def scales(problem: FitProblem, predicted: Tensor, unknowns: int) -> Tensor:
     count, _, outputs = residuals.shape
     if problem.noise == "known":
         return torch.ones(count, outputs, dtype=residuals.dtype)
-    size = residuals.abs()
+    observed = torch.where(residuals.isfinite(), problem.records.observed, torch.nan)
     if problem.unknowns.shared:
-        return _grouped(problem, size, unknowns)
+        return _positive(_grouped(problem, observed, predicted), residuals)
+    total = residuals.isfinite().sum(dim=(1, 2)).double()
+    share = (total / (total - len(problem.unknowns)).clamp_min(1.0)).sqrt().unsqueeze(1)
     if problem.noise == "common":
-        size = size.flatten(1, 2).unsqueeze(2)
-    values = size.isfinite().sum(dim=1)
-    total = values.sum(dim=1, keepdim=True).double()
-    free = (total / (total - unknowns).clamp_min(1.0)).sqrt()
-    level = _MAD * size.nanmedian(dim=1).values * free
+        observed, predicted = (part.reshape(count, -1, 1) for part in (observed, predicted))
+    level = problem.distribution.level(observed, predicted, share)
     return _positive(level.expand(count, outputs), residuals)
 
 
-def _grouped(problem: FitProblem, size: Tensor, unknowns: int) -> Tensor:
-    shared = problem.unknowns.shared
-    level = torch.zeros_like(size[:, 0])
+def _grouped(problem: FitProblem, observed: Tensor, predicted: Tensor) -> Tensor:
+    shared, unknowns = problem.unknowns.shared, len(problem.unknowns)
+    columns = 1 if problem.noise == "common" else observed.shape[2]
+    level = torch.zeros_like(observed[:, 0])
     for group in range(int(problem.group.max()) + 1):
         rows = (problem.group == group).nonzero()[:, 0]
-        part = size[rows].flatten(0, 1)
-        if problem.noise == "common":
-            part = part.reshape(-1, 1)
-        total = float(size[rows].isfinite().sum())
+        parts = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
+        total = observed[rows].isfinite().sum().double()
         estimated = shared + len(rows) * (unknowns - shared)
-        free = (total / max(total - estimated, 1.0)) ** 0.5
-        level[rows] = _MAD * part.nanmedian(dim=0).values * free
-    return _positive(level, size)
+        share = (total / (total - estimated).clamp_min(1.0)).sqrt().reshape(1, 1)
+        level[rows] = problem.distribution.level(*parts, share)
+    return level
 
 
 def _positive(level: Tensor, residuals: Tensor) -> Tensor:
