@@ -17,6 +17,7 @@ PACKAGES = ("warp_phys", "systems", "data_gen")
 # Every import counts, also those inside functions and those for type checkers alone.
 ARROWS: dict[str, set[str]] = {
     "systems": {"systems.catalog"},
+    "systems.noise": {"systems.model"},
     "systems.model": set(),
     "systems.catalog": {"systems.model"},
     "systems.compiling": {"systems.model"},
@@ -30,15 +31,17 @@ ARROWS: dict[str, set[str]] = {
         "systems.catalog",
         "systems.dynamics",
         "systems.model",
+        "systems.noise",
         "systems.schema",
     },
     "data_gen.drawing": {"systems.dynamics", "systems.model", "systems.schema"},
-    "data_gen.observing": {"data_gen.drawing"},
+    "data_gen.observing": {"data_gen.drawing", "systems.noise"},
     "data_gen.making": {
         "data_gen.drawing",
         "data_gen.observing",
         "systems.dynamics",
         "systems.model",
+        "systems.noise",
         "systems.schema",
     },
     "data_gen.storing": {
@@ -58,6 +61,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.compiling",
         "systems.dynamics",
         "systems.model",
+        "systems.noise",
         "warp_phys.records",
     },
     "warp_phys.models": {
@@ -78,6 +82,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.catalog",
         "systems.dynamics",
         "systems.model",
+        "systems.noise",
         "systems.schema",
         "warp_phys.likelihood",
         "warp_phys.models",
@@ -86,6 +91,7 @@ ARROWS: dict[str, set[str]] = {
     "warp_phys.estimation": {
         "systems.catalog",
         "systems.model",
+        "systems.noise",
         "systems.schema",
         "warp_phys.fitting",
         "warp_phys.models",

@@ -78,8 +78,10 @@ def check_samples(
         first: Number of the first trajectory.
 
     Raises:
-        UsageError: A trajectory has a single sample.
+        UsageError: A trajectory has a single sample, or the noise model has no level.
     """
+    if distribution.level_name is None and noise != 0:
+        raise UsageError(f"{distribution.label} noise has no level; leave out noise")
     if isinstance(noise, Mapping) or distribution.relative or _number("noise", noise) == 0:
         return
     single = np.atleast_1d(np.isfinite(grid).sum(axis=-1) < 2)

@@ -39,8 +39,8 @@ class Huber(LocationScale):
     chi_square = True
     loss_name = "huber"
     likelihood_note = (
-        "with Huber's least favorable density, normal in the middle with exponential tails, at "
-        "the level of the fit"
+        "of Huber's least favorable density, normal in the middle with exponential tails, at its "
+        "own level of maximum likelihood"
     )
 
     def __init__(self, noise: LocationScale) -> None:
@@ -103,11 +103,12 @@ class Huber(LocationScale):
         del share  # in it already
         return level
 
-    def inflation(self, scaled: Tensor) -> Tensor:
-        """Return E psi^2 / (E psi')^2 over the residuals of each output: the sandwich."""
+    def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
+        """Return s^2 E psi^2 / (E psi')^2 over the residuals of each output: the sandwich."""
         known = scaled.isfinite()
         count = known.sum(dim=1).clamp_min(1)
         inside = (scaled.abs() <= BEND) & known
         pull = torch.where(known, scaled.clamp(-BEND, BEND), 0.0)
         share = inside.sum(dim=1) / count
-        return pull.square().sum(dim=1) / count / share.clamp_min(_LEAST_INSIDE).square()
+        factor = pull.square().sum(dim=1) / count / share.clamp_min(_LEAST_INSIDE).square()
+        return level.square() * factor

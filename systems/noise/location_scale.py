@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from warp_phys.systems.noise.noise import Floats, Noise
+from warp_phys.systems.noise.noise import Floats, Noise, with_slope
 
 # Rounds of the fixed point for the level, and its relative change at which that is settled.
 _ROUNDS, _SETTLED = 500, 1e-13
@@ -70,18 +69,22 @@ class LocationScale(Noise):
         """Return normal noise in the same residuals."""
         return SquaredLoss(self)
 
+    def summed(self) -> Noise:
+        """Return the same: sums of squared slopes, which `information_unit` puts in proportion."""
+        return self.squared()
+
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return rho((g(y) - g(f))^2 / s^2)."""
         return self.rho((self.residual(observed, predicted) / level).square())
 
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return g'(f)^2 E[z w(z)^2] / s^2."""
-        _, slope = _with_slope(self.transformed, predicted)
+        _, slope = with_slope(self.transformed, predicted)
         return slope.square() * self.constants.information / level.square()
 
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return log |g'(y)| - rho / 2 - log s - log C."""
-        _, slope = _with_slope(self.transformed, observed)
+        _, slope = with_slope(self.transformed, observed)
         rho = self.loss(observed, predicted, level)
         return slope.abs().log() - 0.5 * rho - level.log() - self.constants.log_normalizer
 
@@ -91,22 +94,26 @@ class LocationScale(Noise):
 
     def terms(self, observed: Tensor, predicted: Tensor, precision: Tensor) -> tuple[Tensor, ...]:
         """See `Noise.terms`; a step goes by the weight w / s^2, as iterated least squares does."""
-        residual, slope = _with_slope(lambda f: self.residual(observed, f), predicted)
-        loss, weight = _with_slope(self.rho, residual.square() * precision)
+        residual, slope = with_slope(lambda f: self.residual(observed, f), predicted)
+        loss, weight = with_slope(self.rho, residual.square() * precision)
         pull = precision * weight
         return residual, -slope, loss, pull * residual, pull
 
     # Levels that are not known
 
     def level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
+        """Return the level of maximum likelihood; `share` enters what is reported alone."""
+        return self.likely_level(observed, predicted, share)
+
+    def likely_level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
         """Return the level of maximum likelihood, by iterated weighted means of r^2."""
-        del share  # enters what is reported, see `unbiased_level`
+        del share
         square = self.residual(observed, predicted).square()
         variance = square.nanmean(dim=1)
         moving = variance > 0.0
         for _ in range(_ROUNDS):
             z = square / torch.where(moving, variance, 1.0).unsqueeze(1)
-            _, weight = _with_slope(self.rho, z)
+            _, weight = with_slope(self.rho, z)
             following = torch.where(moving, (weight * square).nanmean(dim=1), variance)
             # Each leaves when it has settled, whatever its neighbors do.
             moving &= (following / variance - 1.0).abs() > _SETTLED
@@ -115,16 +122,10 @@ class LocationScale(Noise):
                 break
         return variance.sqrt()
 
-    def inflation(self, scaled: Tensor) -> Tensor:
-        """Return by what the variance of estimates exceeds that of squared loss at this level.
-
-        Args:
-            scaled: (N, T, O), residuals over their level, NaN where nothing was seen.
-
-        Returns:
-            (N, O), one over the expected Fisher information at level 1.
-        """
-        return torch.full_like(scaled[:, 0], 1.0 / self.constants.information)
+    def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
+        """Return s^2 over the expected information at level 1."""
+        del scaled
+        return level.square() / self.constants.information
 
     @property
     def constants(self) -> Constants:
@@ -220,14 +221,8 @@ def _integrated(noise: LocationScale) -> Constants:
     step = 2.0 * _REACH / (_NODES - 1)
     weights = 0.5 * math.pi * x.cosh() * u * step
     z = u.square()
-    rho, weight = _with_slope(noise.rho, z)
+    rho, weight = with_slope(noise.rho, z)
     density = torch.where(rho < torch.inf, weights * (-0.5 * rho).exp(), 0.0)
     total = float(density.sum())
     information = (z * weight.square() * density).nan_to_num(0.0).sum()
     return Constants(math.log(2.0 * total), float(information) / total)
-
-
-def _with_slope(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a function of each element, and its derivative."""
-    value, slope = torch.func.jvp(function, (at,), (torch.ones_like(at),))
-    return value, slope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -133,6 +134,10 @@ class Noise(ABC):
         """
         raise NotImplementedError(f"{self.label} noise does not say how its level is estimated")
 
+    def likely_level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
+        """Return the level of maximum likelihood, see `level`, which mostly is the same."""
+        return self.level(observed, predicted, share)
+
     def unbiased_level(self, level: Tensor, share: Tensor) -> Tensor:
         """Return the level to report, with n - p degrees of freedom, from that of the fit."""
         return level * share
@@ -147,6 +152,20 @@ class Noise(ABC):
     @abstractmethod
     def squared(self) -> Noise:
         """Return normal noise in the same residuals: what a fit starts from."""
+
+    def summed(self) -> Noise:
+        """Return the noise by whose `terms` the information at an optimum is summed up."""
+        return self
+
+    def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
+        """Return what the information that was summed up is to be divided by, (N, O).
+
+        Args:
+            scaled: (N, T, O), residuals over the level of the fit, NaN where nothing was seen.
+            level: (N, O), the level to report.
+        """
+        del scaled
+        return torch.ones_like(level)
 
     def transformed(self, value: Tensor) -> Tensor:
         """Return values in the scale in which residuals are taken."""
@@ -185,12 +204,16 @@ class Noise(ABC):
             information, in the residual's scale, that a step of Gauss and Newton goes by.
         """
         level = precision.rsqrt()
-        loss, slope = torch.func.jvp(
-            lambda f: self.loss(observed, f, level), (predicted,), (torch.ones_like(predicted),)
-        )
+        loss, slope = with_slope(lambda f: self.loss(observed, f, level), predicted)
         one = torch.ones_like(predicted)
         residual = self.residual(observed, predicted)
         return residual, one, loss, -0.5 * slope, self.information(predicted, level)
+
+
+def with_slope(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a function of each element, and its derivative."""
+    pair = torch.func.jvp(function, (at,), (torch.ones_like(at),))
+    return pair[0], pair[1]
 
 
 def _outside(values: Values, support: Support) -> Any:

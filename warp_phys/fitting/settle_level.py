@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -25,6 +26,8 @@ from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 
 _ROUNDS, _SETTLED = 20, 1e-6
+
+Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solved:
@@ -42,7 +45,7 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
     level = torch.full_like(solved.variance, torch.nan)
     for _ in range(_ROUNDS):
         part = problem.select(rows)
-        found = levels(part, solved.predicted[rows])
+        found = levels(part, solved.predicted[rows], problem.distribution.level)
         moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
         moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
         kept = moving[part.group].nonzero()[:, 0]
@@ -72,20 +75,26 @@ def _with_level(
     )
     optimum = minimize(minimizer, solved.z[rows], options)
     return evaluated(
-        problem.squared(),
+        replace(problem, distribution=problem.distribution.summed()),
         z=optimum.z,
         outcome=optimum.outcome[problem.group],
         iterations=solved.iterations[rows] + optimum.iterations[problem.group],
         frozen=optimum.frozen,
         excluded=optimum.excluded,
         found=(solved.tried[rows], solved.agreeing[rows], solved.optima[rows]),
+        precision=level**-2,
     )
 
 
-def levels(problem: FitProblem, predicted: Tensor) -> Tensor:
-    """Return the levels at which the loss is taken, (N, O); 1 where the noise is known.
+def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor:
+    """Return levels of the noise about predictions (N, T, O), (N, O); 1 where they are known.
 
     Lanes of a group with shared unknowns, and outputs with a common level, are taken together.
+
+    Args:
+        problem: What is fitted.
+        predicted: Predictions.
+        estimate: A method of the noise model: `Noise.level` or `Noise.likely_level`.
     """
     residuals = problem.residuals(predicted)
     count, _, outputs = residuals.shape
@@ -93,26 +102,28 @@ def levels(problem: FitProblem, predicted: Tensor) -> Tensor:
         return torch.ones(count, outputs, dtype=residuals.dtype)
     observed = torch.where(residuals.isfinite(), problem.records.observed, torch.nan)
     if problem.unknowns.shared:
-        return _positive(_grouped(problem, observed, predicted), residuals)
+        return _positive(_grouped(problem, observed, predicted, estimate), residuals)
     total = residuals.isfinite().sum(dim=(1, 2)).double()
     share = (total / (total - len(problem.unknowns)).clamp_min(1.0)).sqrt().unsqueeze(1)
     if problem.noise == "common":
         observed, predicted = (part.reshape(count, -1, 1) for part in (observed, predicted))
-    level = problem.distribution.level(observed, predicted, share)
+    level = estimate(observed, predicted, share)
     return _positive(level.expand(count, outputs), residuals)
 
 
-def _grouped(problem: FitProblem, observed: Tensor, predicted: Tensor) -> Tensor:
+def _grouped(
+    problem: FitProblem, observed: Tensor, predicted: Tensor, estimate: Estimate
+) -> Tensor:
     shared, unknowns = problem.unknowns.shared, len(problem.unknowns)
     columns = 1 if problem.noise == "common" else observed.shape[2]
     level = torch.zeros_like(observed[:, 0])
     for group in range(int(problem.group.max()) + 1):
         rows = (problem.group == group).nonzero()[:, 0]
-        parts = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
+        values, model = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
         total = observed[rows].isfinite().sum().double()
         estimated = shared + len(rows) * (unknowns - shared)
         share = (total / (total - estimated).clamp_min(1.0)).sqrt().reshape(1, 1)
-        level[rows] = problem.distribution.level(*parts, share)
+        level[rows] = estimate(values, model, share)
     return level
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
+from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.identifiability import undetermined_words
@@ -204,6 +205,8 @@ def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor)
 
 
 def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
+    if problem.distribution.level_name is None:
+        return torch.full_like(known.noise_variance, torch.nan)
     if problem.weights is None:
         return known.noise_variance.sqrt()
     # The root mean square of what was given.
@@ -243,7 +246,8 @@ def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
         return problem.weights.rsqrt()
     if problem.noise == "known":
         return torch.ones_like(known.noise_variance).unsqueeze(1)
-    if not problem.distribution.is_squared:
-        return solved.variance.sqrt().unsqueeze(1)
+    noise = problem.distribution
+    if not noise.is_squared:
+        return levels(problem, solved.predicted, noise.likely_level).unsqueeze(1)
     shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
     return (known.noise_variance.unsqueeze(1) * shrink).sqrt()

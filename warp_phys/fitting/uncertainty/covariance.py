@@ -69,9 +69,9 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     """Return the uncertainty of fits; only those that converged have a covariance."""
     unknowns, squared = problem.unknowns, problem.distribution.is_squared
     values, estimated = _counts(problem, solved)
-    variance, factor = _noise(problem, solved, values, estimated)
+    variance, unit = _noise(problem, solved, values, estimated)
     # Without freedom the level is unknown, but not what the data determine.
-    level = torch.where(variance.isfinite(), variance * factor, 1.0)
+    level = torch.where(variance.isfinite(), unit, 1.0)
     slopes = unknowns.slopes(solved.z)
     blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
     information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
@@ -127,10 +127,9 @@ def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
 def _noise(
     problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return noise variances (N, O), NaN without freedom, and what the loss makes of them.
+    """Return noise variances (N, O), NaN without freedom, and what sums are divided by.
 
-    The latter is by what the variance of estimates exceeds that of least squares under normal
-    noise of the same level: 1 where that is what the fit is.
+    The latter makes information of the sums at the optimum; it is the variance for squared loss.
     """
     ones = torch.ones_like(solved.sums.squares)
     if not problem.distribution.is_squared:
@@ -148,7 +147,8 @@ def _noise(
     spread = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan)
     variance = squares / counted.clamp_min(1.0) * spread
     # Exact data leave a level of zero; the information then has no finite value.
-    return variance.clamp_min(torch.finfo(torch.float64).tiny), ones
+    variance = variance.clamp_min(torch.finfo(torch.float64).tiny)
+    return variance, variance
 
 
 def _noise_of_loss(
@@ -160,12 +160,12 @@ def _noise_of_loss(
     residuals = problem.residuals(solved.predicted)
     if problem.weights is not None:
         residuals = residuals * problem.weights.sqrt()
-    factor = noise.inflation(residuals / level.unsqueeze(1))
+    scaled = residuals / level.unsqueeze(1)
     if problem.noise != "known":
         freedom = (values - estimated).unsqueeze(1)
         share = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan).sqrt()
         level = noise.unbiased_level(level, share)
-    return level.square(), factor
+    return level.square(), noise.information_unit(scaled, level)
 
 
 def _joint(problem: FitProblem, information: Tensor) -> Tensor:
