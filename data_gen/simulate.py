@@ -17,7 +17,7 @@ from warp_phys.data_gen.drawing.sampling import Condition, Sampling
 from warp_phys.data_gen.making.arguments import check_count, check_options, plan_dataset
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
-from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution
+from warp_phys.data_gen.observing.observe import Missing, NoiseLevel
 from warp_phys.data_gen.storing.identity import canonical
 from warp_phys.data_gen.storing.manifest import FILE, read_manifest
 from warp_phys.data_gen.storing.open import open_dataset
@@ -27,6 +27,7 @@ from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 _SHARD_BYTES = 64 * 2**20
 """About what one shard holds, where `shard_size` does not say."""
@@ -42,8 +43,8 @@ def simulate(
     inputs: Mapping[str, ArrayLike] | None = None,
     input_times: ArrayLike | None = None,
     doses: Sequence[Dose] = (),
-    noise: Noise = 0.0,
-    distribution: NoiseDistribution = "normal",
+    noise: NoiseLevel = 0.0,
+    distribution: Noise | str = "normal",
     missing: Missing = 0.0,
     observe: Sequence[str] | None = None,
     sampling: Sampling = "random",
@@ -90,7 +91,8 @@ def simulate(
             trajectory, or the standard deviation of the logarithm for "lognormal". A mapping from
             output to number, range, distribution or array (n,) is absolute, in the output's unit
             (or again of the logarithm); outputs left out get none.
-        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z).
+        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or a `Noise` of
+            one's own.
         missing: Probability of each single value to be missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or

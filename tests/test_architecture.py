@@ -17,6 +17,7 @@ PACKAGES = ("warp_phys", "systems", "data_gen")
 # Every import counts, also those inside functions and those for type checkers alone.
 ARROWS: dict[str, set[str]] = {
     "systems": {"systems.catalog"},
+    "systems.noise": {"systems.model"},
     "systems.model": set(),
     "systems.catalog": {"systems.model"},
     "systems.compiling": {"systems.model"},
@@ -31,15 +32,18 @@ ARROWS: dict[str, set[str]] = {
         "systems.catalog",
         "systems.forcing",
         "systems.model",
+        "systems.noise",
+        "systems.schema",
     },
     "data_gen.drawing": {"systems.forcing", "systems.model", "systems.schema"},
-    "data_gen.observing": {"data_gen.drawing"},
+    "data_gen.observing": {"data_gen.drawing", "systems.noise"},
     "data_gen.making": {
         "data_gen.drawing",
         "data_gen.observing",
         "systems.dynamics",
         "systems.forcing",
         "systems.model",
+        "systems.noise",
         "systems.schema",
     },
     "data_gen.storing": {
@@ -61,6 +65,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.dynamics",
         "systems.forcing",
         "systems.model",
+        "systems.noise",
         "warp_phys.records",
     },
     "warp_phys.models": {
@@ -84,6 +89,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.dynamics",
         "systems.forcing",
         "systems.model",
+        "systems.noise",
         "systems.schema",
         "warp_phys.likelihood",
         "warp_phys.models",
@@ -93,6 +99,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.catalog",
         "systems.forcing",
         "systems.model",
+        "systems.noise",
         "systems.schema",
         "warp_phys.fitting",
         "warp_phys.models",

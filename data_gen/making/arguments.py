@@ -19,6 +19,7 @@ from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
 from warp_phys.data_gen.observing.observe import check_samples
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.registry import as_noise
 from warp_phys.systems.schema.checks import check_times
 from warp_phys.systems.schema.labels import plain
 
@@ -32,6 +33,7 @@ def check_options(system: System, options: SimulationOptions) -> CheckedOptions:
     """
     given = vars(options) | {
         "doses": check_doses(system, options.doses),
+        "distribution": as_noise(options.distribution),
         "observe": _observed_names(system, options.observe),
         "constraints": _constraints(options.constraints),
         "seed": Streams(options.seed).seed,

@@ -18,11 +18,11 @@ from warp_phys.data_gen.making.blocks import BLOCK, Run, run_system
 from warp_phys.data_gen.making.options import CheckedOptions, has_arrays
 from warp_phys.data_gen.observing.observe import (
     add_noise,
+    cannot_be_noisy,
     noise_levels,
     noise_of,
-    not_positive_error,
+    not_noisy_error,
     remove_missing,
-    without_lognormal_noise,
 )
 from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.forcing.doses import Doses
@@ -135,7 +135,7 @@ class DatasetPlan:
             progress: Show a progress bar on work over two seconds.
 
         Raises:
-            UsageError: Log-normal noise fits no trajectory of the whole data set.
+            UsageError: The noise can be added to no trajectory of the whole data set.
         """
         values = self.sample()
         driven = None if self.inputs is None else self.inputs.driven(self.count, self.grid)
@@ -169,10 +169,10 @@ class DatasetPlan:
         if tuple(names) != tuple(known):
             noiseless = noiseless[:, :, [known.index(name) for name in names]]
         levels = noise_levels(noiseless, names, known, noise, distribution, self._streams)
-        lost = without_lognormal_noise(noiseless, levels, distribution)
+        lost = cannot_be_noisy(noiseless, levels, distribution)
         # A block cannot know of the others; in each some trajectories may be lost.
         if self.count == self.n and lost.all():
-            raise not_positive_error(noiseless, levels, names, self.first)
+            raise not_noisy_error(noiseless, levels, names, distribution, self.first)
         newly = lost & (run.status == SimulationStatus.CONVERGED)
         observed = add_noise(noiseless, levels, names, distribution, self._streams)
         missing = self.options.missing
@@ -203,7 +203,7 @@ class DatasetPlan:
         )
         forcing, more = _forcing(self.system, driven, doses)
         dataset = labeled(variables | forcing, coordinates | more, SIMULATED)
-        if self.options.distribution == "lognormal":
+        if self.options.distribution.relative:
             dataset["true_noise_sd"].attrs["units"] = "1"
         return stamp(
             dataset,

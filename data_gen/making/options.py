@@ -11,8 +11,10 @@ import numpy as np
 from warp_phys.data_gen.drawing.constraints import Condition
 from warp_phys.data_gen.drawing.designs.registry import Sampling
 from warp_phys.data_gen.drawing.doses import DoseRecipes
-from warp_phys.data_gen.observing.observe import Missing, Noise, NoiseDistribution
+from warp_phys.data_gen.observing.observe import Missing, NoiseLevel
 from warp_phys.systems.forcing.doses import Dose
+from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.registry import noise_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +26,8 @@ class SimulationOptions:
     inputs: Any
     input_times: Any
     doses: Sequence[Dose]
-    noise: Noise
-    distribution: NoiseDistribution
+    noise: NoiseLevel
+    distribution: Noise | str
     missing: Missing
     observe: Sequence[str] | None
     sampling: Sampling
@@ -46,6 +48,7 @@ class CheckedOptions(SimulationOptions):
     """The same after the checks: every option in one form."""
 
     doses: DoseRecipes
+    distribution: Noise
     observe: Sequence[str]
     constraints: Sequence[Condition]
     seed: int
@@ -59,7 +62,7 @@ class CheckedOptions(SimulationOptions):
             "input_times": self.input_times,
             "doses": [vars(dose) for dose in self.doses],
             "noise": self.noise,
-            "distribution": self.distribution,
+            **noise_settings(self.distribution),
             "missing": self.missing,
             "observe": self.observe,
             "sampling": self.sampling,

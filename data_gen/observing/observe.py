@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from warp_phys.data_gen.drawing.quantity import Floats, Recipe, draw, rows_of
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.noise.noise import Noise
 
-NoiseDistribution: TypeAlias = Literal["normal", "lognormal"]
-Noise: TypeAlias = float | Mapping[str, Recipe]
+NoiseLevel: TypeAlias = float | Mapping[str, Recipe]
 Missing: TypeAlias = float | Mapping[str, float]
 
 
@@ -22,8 +21,8 @@ def noise_levels(
     noiseless: Floats,
     outputs: Sequence[str],
     known: Sequence[str],
-    noise: Noise,
-    distribution: NoiseDistribution,
+    noise: NoiseLevel,
+    distribution: Noise,
     streams: Streams,
 ) -> Floats:
     """Return the standard deviation of each trajectory's noise on each output, (N, O).
@@ -33,13 +32,11 @@ def noise_levels(
         outputs: Names of the O outputs observed.
         known: Names of all outputs of the system.
         noise: A number: relative to the output's standard deviation along its own trajectory,
-            or the standard deviation of the logarithm itself for "lognormal". A mapping from
+            or the level itself where the noise is relative, as log-normal noise is. A mapping from
             output to number, range, distribution or array (N,): absolute; 0 for those left out.
-        distribution: "normal" or "lognormal" (then it is the logarithm's standard deviation).
+        distribution: The noise model.
         streams: The random streams, from the first of these trajectories on.
     """
-    if distribution not in ("normal", "lognormal"):
-        raise UsageError(f'expected distribution "normal" or "lognormal", got {distribution!r}')
     n = len(noiseless)
     if isinstance(noise, Mapping):
         for name in noise:
@@ -50,10 +47,11 @@ def noise_levels(
         ]
         levels = np.stack(columns, axis=1)
     else:
-        relative = _number("noise", noise)
-        levels = np.full((n, len(outputs)), relative)
-        if distribution == "normal" and relative > 0:
-            levels *= _spread(noiseless)
+        share = _number("noise", noise)
+        spread = np.zeros((n, len(outputs)))
+        if share > 0 and not distribution.relative:
+            spread = _spread(noiseless)
+        levels = distribution.relative_level(share, spread)
     if not (levels >= 0).all():
         trajectory, column = np.argwhere(~(levels >= 0))[0]
         raise UsageError(
@@ -66,8 +64,8 @@ def noise_levels(
 def check_samples(
     grid: Floats,
     outputs: Sequence[str],
-    noise: Noise,
-    distribution: NoiseDistribution,
+    noise: NoiseLevel,
+    distribution: Noise,
     first: int = 0,
 ) -> None:
     """Check that a noise level relative to the spread along a trajectory has one to go by.
@@ -80,9 +78,11 @@ def check_samples(
         first: Number of the first trajectory.
 
     Raises:
-        UsageError: A trajectory has a single sample.
+        UsageError: A trajectory has a single sample, or the noise model has no level.
     """
-    if isinstance(noise, Mapping) or distribution != "normal" or _number("noise", noise) == 0:
+    if distribution.level_name is None and noise != 0:
+        raise UsageError(f"{distribution.label} noise has no level; leave out noise")
+    if isinstance(noise, Mapping) or distribution.relative or _number("noise", noise) == 0:
         return
     single = np.atleast_1d(np.isfinite(grid).sum(axis=-1) < 2)
     if single.any():
@@ -93,7 +93,7 @@ def check_samples(
         )
 
 
-def noise_of(noise: Noise, n: int, first: int, count: int) -> Noise:
+def noise_of(noise: NoiseLevel, n: int, first: int, count: int) -> NoiseLevel:
     """Return the noise of trajectories first to first + count of n: arrays cut."""
     if not isinstance(noise, Mapping):
         return noise
@@ -107,35 +107,30 @@ def add_noise(
     noiseless: Floats,
     levels: Floats,
     outputs: Sequence[str],
-    distribution: NoiseDistribution,
+    distribution: Noise,
     streams: Streams,
 ) -> Floats:
-    """Return noiseless + sd z, or noiseless exp(sd z) for "lognormal"; z is standard normal.
+    """Return outputs with noise of a level of its own for each trajectory and output, (N, T, O).
 
-    Log-normal noise on a value that is not positive gives NaN.
+    A value that noise cannot be added to, log-normal noise to one that is not positive, say,
+    becomes NaN.
     """
     n, samples, _ = noiseless.shape
     observed = noiseless.copy()
     for column, name in enumerate(outputs):
-        if not levels[:, column].any():
+        if distribution.level_name is not None and not levels[:, column].any():
             continue
-        error = levels[:, column, None] * ndtri(streams.uniform(f"noise {name}", n, samples))
-        if distribution == "normal":
-            observed[:, :, column] += error
-            continue
-        observed[:, :, column] *= np.exp(error)
-    if distribution == "lognormal":
-        observed[_without_logarithm(noiseless, levels)] = np.nan
+        uniform = streams.uniform(f"noise {name}", n, samples)
+        observed[:, :, column] = distribution.draw(
+            noiseless[:, :, column], levels[:, column, None], uniform
+        )
+    observed[_noiseless_only(noiseless, levels, distribution)] = np.nan
     return observed
 
 
-def without_lognormal_noise(
-    noiseless: Floats, levels: Floats, distribution: NoiseDistribution
-) -> NDArray[np.bool_]:
-    """Return which trajectories, (N,), have a value to which log-normal noise cannot be added."""
-    if distribution != "lognormal":
-        return np.zeros(len(noiseless), dtype=np.bool_)
-    return np.any(_without_logarithm(noiseless, levels), axis=(1, 2))
+def cannot_be_noisy(noiseless: Floats, levels: Floats, distribution: Noise) -> NDArray[np.bool_]:
+    """Return which trajectories, (N,), have a value to which the noise cannot be added."""
+    return np.any(_noiseless_only(noiseless, levels, distribution), axis=(1, 2))
 
 
 def remove_missing(
@@ -193,22 +188,24 @@ def _spread_of(values: Floats) -> Floats:
     return scale * np.sqrt(np.einsum("nt,nt->n", values, values) / count)
 
 
-def not_positive_error(
-    noiseless: Floats, levels: Floats, outputs: Sequence[str], first: int
+def not_noisy_error(
+    noiseless: Floats, levels: Floats, outputs: Sequence[str], distribution: Noise, first: int
 ) -> UsageError:
-    """Return the error that names the first value to which log-normal noise cannot be added."""
-    trajectory, sample, column = np.argwhere(_without_logarithm(noiseless, levels))[0]
+    """Return the error that names the first value to which the noise cannot be added."""
+    bad = _noiseless_only(noiseless, levels, distribution)
+    trajectory, sample, column = np.argwhere(bad)[0]
+    wanted = distribution.wanted
     return UsageError(
-        f"log-normal noise needs positive outputs, got {outputs[column]!r} = "
+        f"{distribution.label} noise needs {wanted} outputs, got {outputs[column]!r} = "
         f"{noiseless[trajectory, sample, column]:.10g} at sample {sample} of trajectory "
         f"{first + trajectory}, and no trajectory without such values; "
-        'use distribution="normal", or name in noise={...} only outputs that stay positive'
+        f'use distribution="normal", or name in noise={{...}} only outputs that stay {wanted}'
     )
 
 
-def _without_logarithm(noiseless: Floats, levels: Floats) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = (noiseless <= 0) & (levels > 0)[:, None]
-    return bad
+def _noiseless_only(noiseless: Floats, levels: Floats, distribution: Noise) -> NDArray[np.bool_]:
+    bad: NDArray[np.bool_] = distribution.barred(noiseless)
+    return bad if distribution.level_name is None else bad & (levels > 0)[:, None]
 
 
 def _number(what: str, value: object) -> float:

@@ -186,8 +186,10 @@ def _functions(name: str, traced: TracedFunction | None, parameters: str) -> lis
         jacobians = {key: [entry for row in sides[key] for entry in row] for key in arrays}
     slots = "".join(f", V* {key}" for key in arrays)
     return [
-        _function(name, f"{parameters}, V* out", targets),
-        _function(f"{name}_jacobian", f"{parameters}, V* out{slots}", {**targets, **jacobians}),
+        function_source(name, f"{parameters}, V* out", targets),
+        function_source(
+            f"{name}_jacobian", f"{parameters}, V* out{slots}", {**targets, **jacobians}
+        ),
     ]
 
 
@@ -199,10 +201,11 @@ def _linearization(traced: TracedFunction) -> str:
         "jt": traced.by_time,
     }
     parameters = "V t, const V* y, const V* p, const V* u, const V* v, V* out, V* jy, V* jt"
-    return _function("rhs_linearization", parameters, targets)
+    return function_source("rhs_linearization", parameters, targets)
 
 
-def _function(name: str, parameters: str, targets: dict[str, Sequence[Expression]]) -> str:
+def function_source(name: str, parameters: str, targets: dict[str, Sequence[Expression]]) -> str:
+    """Return a C++ function that writes expressions to the arrays named in `targets`."""
     names = [parameter.split()[-1] for parameter in parameters.split(",")]
     lines = [f"static inline void {name}({parameters}) {{"]
     lines.append("    " + " ".join(f"(void){parameter};" for parameter in names))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from warp_phys.systems.compiling.tracing import SystemGraph, TracingError, trace_system
+from warp_phys.systems.compiling.recording import TracingError
+from warp_phys.systems.compiling.tracing import SystemGraph, trace_system
 from warp_phys.systems.model.system import System
 
 _KNOWN: WeakKeyDictionary[System, SystemGraph | None] = WeakKeyDictionary()

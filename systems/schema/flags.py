@@ -34,8 +34,9 @@ class FitStatus(IntEnum):
         STALLED: No step lowers the objective, though it is not at an optimum.
         DIVERGED: The model could not be integrated along the record.
         TOO_FEW_VALUES: Fewer values than unknowns.
-        INVALID_DATA: No values at all, values that are not positive under log-normal noise, or
-            known values or inputs that are not numbers.
+        INVALID_DATA: No values at all, values that the noise model rules out, such as those that
+            are not positive under log-normal noise, or known values or inputs that are not
+            numbers.
         OUT_OF_TIME: The time budget ended first.
     """
 

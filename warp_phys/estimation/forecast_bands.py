@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import ndtr
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,6 +19,7 @@ from warp_phys.models.roots import flow
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 FLOW = {"rtol": 1e-6, "atol": 1e-9}
 """Tolerances of the flows: far below any band, and cheap."""
@@ -56,7 +58,7 @@ class Frozen:
         unknowns: Of each trajectory.
         start: (N,), when its initial state holds.
         outputs: Names of the outputs wanted.
-        lognormal: Whether the noise multiplies.
+        distribution: The noise model.
         spread: None where nothing is known about the errors of the unknowns.
         max_steps: Steps after which a flow is given up.
         doses: What the states rise by on the way, known beforehand.
@@ -67,7 +69,7 @@ class Frozen:
     unknowns: Physical
     start: Tensor
     outputs: list[str]
-    lognormal: bool
+    distribution: Noise
     spread: Spread | None
     max_steps: int
     doses: Doses | None = None
@@ -98,7 +100,7 @@ def bands(
     size = (draws, len(spread.places))
     normal = torch.randn(size, dtype=torch.float64, generator=generator)
     shape = (draws, len(grid), len(frozen.outputs))
-    noise = torch.randn(shape, dtype=torch.float64, generator=generator)
+    noise = ndtr(torch.randn(shape, dtype=torch.float64, generator=generator).numpy())
     scale = torch.ones(len(frozen.start), draws, dtype=torch.float64)
     if spread.freedom is not None:
         scale = _noise_scale(spread.freedom, draws, generator)
@@ -112,8 +114,8 @@ def bands(
         drawn = _draw(system, frozen.unknowns, spread, normal, scale[rows], rows)
         whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
         curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
-        deviation = noise * drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
-        measured = curves * deviation.exp() if frozen.lognormal else curves + deviation
+        level = drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
+        measured = torch.from_numpy(frozen.distribution.draw(curves.numpy(), level.numpy(), noise))
         found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
     curve, measurement = torch.cat(found, dim=2)
     return {

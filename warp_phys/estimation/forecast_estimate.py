@@ -10,6 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
+from warp_phys.fitting.result.read import noise_model
 from warp_phys.models.coordinates import Physical
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.system import System
@@ -47,7 +48,7 @@ def freeze_estimate(estimated: xr.Dataset, system: System) -> Frozen:
         unknowns=Physical(at_last("parameters"), at_last("initial_state"), noise),
         start=torch.as_tensor(first.copy()),
         outputs=outputs,
-        lognormal=estimated.attrs.get("distribution") == "lognormal",
+        distribution=noise_model(estimated),
         spread=spread,
         max_steps=_MAX_STEPS,
     )

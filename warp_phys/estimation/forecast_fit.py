@@ -8,7 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
-from warp_phys.fitting.result.read import converged
+from warp_phys.fitting.result.read import converged, noise_model
 from warp_phys.models.coordinates import Physical
 from warp_phys.systems.forcing.dataset import read_doses
 from warp_phys.systems.model.supports import Support, to_unconstrained
@@ -36,7 +36,7 @@ def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
         unknowns=Physical(parameters, states, noise),
         start=_tensor(fitted["initial_time"]),
         outputs=[str(name) for name in fitted["output"].values],
-        lognormal=fitted.attrs.get("distribution") == "lognormal",
+        distribution=noise_model(fitted),
         spread=_spread(fitted, {"parameter": parameters, "initial_state": states}),
         max_steps=_MAX_STEPS,
         doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.fitting.choose_unknowns import as_mapping, choose_unknowns
-from warp_phys.fitting.noise_arguments import noise_of
+from warp_phys.fitting.noise_arguments import noise_model, noise_weights
 from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
@@ -24,10 +24,7 @@ from warp_phys.systems.model.system import System
 
 def build_fit(system: System, records: Records, options: FitOptions) -> FitProblem:
     """Check the options of `fit` and return the problem they describe."""
-    if options.distribution not in ("normal", "lognormal"):
-        raise unknown_name("distribution", options.distribution, ("normal", "lognormal"))
-    if options.loss not in ("linear", "huber"):
-        raise unknown_name("loss", options.loss, ("linear", "huber"))
+    noise = noise_model(options.distribution, options.loss)
     parameters, known = _known_parameters(system, records, options.fixed)
     states, given = _known_states(system, records, options.initial_state)
     common = _shared_names(system, options.shared, known)
@@ -36,7 +33,7 @@ def build_fit(system: System, records: Records, options: FitOptions) -> FitProbl
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
-    kind, weights = noise_of(records, options.noise_sd)
+    kind, weights = noise_weights(noise, records, options.noise_sd)
     start = _initial_times(records, options.initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
@@ -48,8 +45,7 @@ def build_fit(system: System, records: Records, options: FitOptions) -> FitProbl
         group=_groups(records, common, options.group),
         noise=kind,
         weights=weights,
-        logarithmic=options.distribution == "lognormal",
-        robust=options.loss == "huber",
+        distribution=noise,
         rtol=options.rtol,
         fine=fine_grid(system, records, start, weights),
     )

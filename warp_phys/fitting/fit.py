@@ -26,6 +26,8 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.records.records import read_records
 from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.registry import noise_settings
 from warp_phys.systems.schema.flags import FitStatus
 
 
@@ -41,7 +43,7 @@ def fit(
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
     shared: Sequence[str] | None = None,
     group: Any = None,
-    distribution: Literal["normal", "lognormal"] = "normal",
+    distribution: Noise | str = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
     starts: int | None = None,
@@ -56,13 +58,15 @@ def fit(
 
     Minimized is, for each trajectory, the negative log likelihood of its residuals r (differences
     of logarithms for "lognormal"), by Levenberg-Marquardt with exact sensitivities of the
-    discretized flow:
+    discretized flow; for normal and log-normal noise
 
     .. math::
         \hat\theta = \arg\min_\theta \sum_o \frac{n_o}{2} \log \sum_t r_{t,o}(\theta)^2
 
     for an unknown level of noise of each output; the sum of squares where one level is common, the
-    weighted sum where levels are known. Every trajectory ends with a status of its own.
+    weighted sum where levels are known. With another loss, fit and level take turns until both
+    have settled, from the optimum of least squares on. Every trajectory ends with a status of its
+    own.
 
     Args:
         system: A system, or the name of a shipped one.
@@ -84,12 +88,12 @@ def fit(
             are then those of the group, too.
         group: Who shares: a coordinate of the data set, or one label for each trajectory; all
             trajectories by default.
-        distribution: Of the noise: "normal" or "lognormal".
+        distribution: Of the noise: "normal", "lognormal", or a `Noise` of one's own.
         noise_sd: "each" output its own unknown level (with few values for each, one output may be
             fitted almost exactly at the cost of the others; `misfit` then says so), "common" one
             level for all (plain least squares), or known levels: a mapping from output to number,
             (N,) or (N, T), or an array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
-        loss: "linear" (squares) or "huber", for which outliers count less.
+        loss: "linear" (that of the noise) or "huber", for which outliers count less.
         starts: How many starts, `initial` the first of them; by default 1 where `initial` is given
             and 5 where it is not. All but the first are fitted to short beginnings of the records
             first; a fit that then looks wrong is tried again from more.
@@ -131,7 +135,8 @@ def fit(
     records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
     problem = build_fit(system, records, options)
     fits = _fit_in_blocks(problem, options)
-    return fit_dataset(problem, fits, level=options.level, settings=options.settings())
+    settings = options.settings() | noise_settings(problem.distribution)
+    return fit_dataset(problem, fits, level=options.level, settings=settings)
 
 
 def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
@@ -183,8 +188,8 @@ def unusable(problem: FitProblem) -> Tensor:
     known = problem.unknowns.parameters.isfinite().all(dim=1)
     known &= problem.unknowns.initial_state.isfinite().all(dim=1)
     wrong = ~known
-    if problem.logarithmic:
-        wrong |= ((records.observed <= 0.0) & records.seen).any(dim=2).any(dim=1)
+    impossible = problem.distribution.impossible(records.observed)
+    wrong |= (impossible & records.seen).any(dim=2).any(dim=1)
     if records.inputs.shape[2]:
         wrong |= (~records.inputs.isfinite().all(dim=2) & records.valid).any(dim=1)
     status[wrong | (seen == 0)] = int(FitStatus.INVALID_DATA)

@@ -1,4 +1,4 @@
-"""The noise of a fit's records: an unknown level, or known standard deviations as weights."""
+"""The noise of a fit's records: its model, and an unknown level or known ones as weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,47 @@ from torch import Tensor
 from warp_phys.likelihood.problem import NoiseKind
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.noise.huber import Huber
+from warp_phys.systems.noise.location_scale import NormalErrors
+from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.registry import as_noise
+
+LOSSES = ("linear", "huber")
 
 
-def noise_of(records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]:
+def noise_model(distribution: Noise | str, loss: str) -> Noise:
+    """Return the noise model with the loss by which it is fitted.
+
+    Raises:
+        UnknownNameError: No noise model or no loss has this name.
+        UsageError: The noise model has a loss of its own.
+    """
+    noise = as_noise(distribution)
+    if loss not in LOSSES:
+        raise unknown_name("loss", loss, LOSSES)
+    if loss == "linear":
+        return noise
+    if not isinstance(noise, NormalErrors):
+        raise UsageError(
+            f'expected loss="huber" with normal or log-normal noise, got {noise.label} noise, '
+            "which has a loss of its own; leave out loss"
+        )
+    return Huber(noise)
+
+
+def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]:
     """Return what is known of the noise, and the weights (N, T, O) where it is known.
 
     Args:
+        noise: The noise model.
         records: The records.
         noise_sd: "each", "common", a mapping from output to a number, (N,) or (N, T), or an array
             (O,), (N, O) or (N, T, O).
     """
+    if noise.level_name is None:
+        if isinstance(noise_sd, str) and noise_sd == "each":
+            return "known", None
+        raise UsageError(f"{noise.label} noise has no level; leave out noise_sd")
     if isinstance(noise_sd, str) and noise_sd == "each":
         return "each", None
     if isinstance(noise_sd, str) and noise_sd == "common":

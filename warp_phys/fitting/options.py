@@ -9,6 +9,7 @@ from typing import Any, Self
 from warp_phys.models.bands import check_level
 from warp_phys.systems.dynamics.arguments import check_whole
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.noise.noise import Noise
 
 # Starts where the caller gives none.
 _STARTS = 5
@@ -25,7 +26,7 @@ class FitOptions:
     bounds: Mapping[str, Any] | None
     shared: Sequence[str] | None
     group: Any
-    distribution: str
+    distribution: Noise | str
     noise_sd: Any
     loss: str
     starts: int | None

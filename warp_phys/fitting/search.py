@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.huber import settle_huber
 from warp_phys.fitting.minimizing.levenberg_marquardt import (
     Anchor,
     Optimum,
@@ -17,6 +16,7 @@ from warp_phys.fitting.minimizing.levenberg_marquardt import (
     minimize,
 )
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.settle_level import settle_level
 from warp_phys.fitting.solved import Setting, Solved, best_start, better, setting_of
 from warp_phys.fitting.starts import middle_start, shortened, spread_starts
 from warp_phys.likelihood.engines.choose import build_engine
@@ -50,11 +50,10 @@ def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
 
 def run_block(problem: FitProblem, starts: Sequence[Tensor], options: Options) -> Solved:
     """Fit a block of trajectories from one or several starts (n, D) each."""
-    best = _best_of(problem, torch.stack(list(starts)), options)
-    best = _look_again(problem, best, starts, options)
-    if problem.robust:
-        best = settle_huber(problem, best, options)
-    return best
+    squared = problem.squared()
+    best = _best_of(squared, torch.stack(list(starts)), options)
+    best = _look_again(squared, best, starts, options)
+    return best if problem.distribution.is_squared else settle_level(problem, best, options)
 
 
 def _best_of(problem: FitProblem, z: Tensor, options: Options) -> Solved:

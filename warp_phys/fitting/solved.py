@@ -34,7 +34,7 @@ class Solved:
         patterned: (N,).
         exact: (N,).
         wrong: (N,).
-        variance: (N, O), level of Huber's loss squared; NaN where the loss is square.
+        variance: (N, O), squared level at which a loss that is not square was taken; else NaN.
         tried: (N,), starts that were tried.
         agreeing: (N,), how many of them came to the best optimum.
         optima: (N,), how many different optima they came to, at least.
@@ -123,9 +123,12 @@ def evaluated(
     frozen: Tensor,
     excluded: Tensor,
     found: tuple[Tensor, Tensor, Tensor],
+    precision: Tensor | None = None,
 ) -> Solved:
-    """Evaluate all trajectories at their coordinates, without Huber's loss."""
-    sums, predicted = evaluate_at(problem, z)
+    """Evaluate all trajectories at their coordinates; where the loss is not square, at a level."""
+    if problem.distribution.is_squared:
+        precision = None  # squares are left in units of their own
+    sums, predicted = evaluate_at(problem, z, precision)
     outcome = torch.where(excluded | (sums.status != 0), int(Outcome.DIVERGED), outcome)
     return Solved(
         z=z,
@@ -142,11 +145,21 @@ def evaluated(
     )
 
 
-def evaluate_at(problem: FitProblem, z: Tensor) -> tuple[Sums, Tensor]:
-    """Return the sums and the predictions (N, T, O) at coordinates z (N, D)."""
+def evaluate_at(
+    problem: FitProblem, z: Tensor, precision: Tensor | None = None
+) -> tuple[Sums, Tensor]:
+    """Return the sums and the predictions (N, T, O) at coordinates z (N, D).
+
+    Args:
+        problem: What is evaluated.
+        z: (N, D).
+        precision: (N, O), one over the squared level of the noise; None for 1.
+    """
     setting = setting_of(problem, 1)
     engine = build_engine(problem, setting.rows, problem.counts)
-    minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
+    minimizer = Minimizer(
+        engine, problem.unknowns, setting.rows, setting.group, setting.levels, precision
+    )
     predicted = torch.full(problem.records.observed.shape, torch.nan, dtype=torch.float64)
     minimizer.evaluate(z, setting.rows, predicted=predicted)
     return minimizer.sums, predicted

@@ -85,11 +85,7 @@ def held_levels(variance: Tensor) -> NoiseLevels:
 def noise_levels(problem: FitProblem, rows: Tensor, group: Tensor) -> NoiseLevels:
     """Return the noise levels of lanes of trajectories rows (L,) in groups (L,)."""
     groups = int(group.max()) + 1
-    observed = problem.records.observed
-    if problem.logarithmic:
-        # A relative error of one is a difference of one: the size of a logarithm means nothing.
-        typical = torch.ones_like(observed[:, 0])
-    else:
-        typical = observed.square().nanmean(dim=1).nan_to_num(0.0)
+    size = problem.distribution.magnitude(problem.records.observed)
+    typical = size.square().nanmean(dim=1).nan_to_num(0.0)
     floor = _FLOOR**2 * group_maximum(typical[rows], group, groups)
     return NoiseLevels(problem.noise, floor.clamp_min(torch.finfo(torch.float64).tiny))

@@ -12,6 +12,7 @@ from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
 
@@ -29,8 +30,7 @@ class FitProblem:
             without shared unknowns each trajectory is a group of its own.
         noise: "each" output or all in "common" have an unknown level, or it is "known".
         weights: (N, T, O), one over the known variance of each value, or None.
-        logarithmic: Whether residuals are differences of logarithms.
-        robust: Whether the loss is Huber's.
+        distribution: The noise model, with the loss by which it is fitted.
         rtol: Relative tolerance of the integration.
         max_steps: Steps after which an integration is given up.
         fine: The grid on which it is integrated, where the samples alone do not do.
@@ -44,8 +44,7 @@ class FitProblem:
     group: Tensor
     noise: NoiseKind
     weights: Tensor | None
-    logarithmic: bool
-    robust: bool
+    distribution: Noise
     rtol: float
     max_steps: int = 100_000
     fine: FineGrid | None = None
@@ -95,9 +94,10 @@ class FitProblem:
         )
 
     def residuals(self, predicted: Tensor) -> Tensor:
-        """Return observed - predicted (N, T, O), in logarithms if so asked."""
-        observed = self.records.observed
-        if not self.logarithmic:
-            return observed - predicted
-        positive = torch.where(predicted > 0.0, predicted, torch.nan)
-        return observed.log() - positive.log()
+        """Return the residuals (N, T, O) of the noise model, NaN where nothing was seen."""
+        found = self.distribution.residual(self.records.observed, predicted)
+        return torch.where(found.isfinite(), found, torch.nan)
+
+    def squared(self) -> FitProblem:
+        """Return the problem with squared loss in the same residuals."""
+        return replace(self, distribution=self.distribution.squared())

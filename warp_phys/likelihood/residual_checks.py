@@ -56,15 +56,15 @@ def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
 
 
 def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
-    """Return the mean square (N, O) of the data, 1 for logarithms, and their variance."""
-    observed = problem.records.observed
-    values = observed.log() if problem.logarithmic else observed
+    """Return the mean square (N, O) of the data, 1 where relative, and their variance."""
+    noise, observed = problem.distribution, problem.records.observed
+    values = noise.transformed(observed)
     seen = values.isfinite()
     count = seen.sum(dim=1).clamp_min(1)
     values = torch.where(seen, values, 0.0)
     mean = values.sum(dim=1) / count
     around = (torch.where(seen, values - mean.unsqueeze(1), 0.0)).square().sum(dim=1) / count
-    size = torch.ones_like(mean) if problem.logarithmic else around + mean.square()
+    size = torch.where(seen, noise.magnitude(observed), 0.0).square().sum(dim=1) / count
     return size, around
 
 

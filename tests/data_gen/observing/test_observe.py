@@ -8,15 +8,17 @@ from warp_phys.data_gen import log_normal
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.observing.observe import (
     add_noise,
+    cannot_be_noisy,
     check_samples,
     noise_levels,
-    not_positive_error,
+    not_noisy_error,
     remove_missing,
-    without_lognormal_noise,
 )
 from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems.noise.registry import as_noise
 
 NAMES = ["x", "v"]
+NORMAL, LOGNORMAL = as_noise("normal"), as_noise("lognormal")
 
 
 def waves(n=200, samples=50):
@@ -27,7 +29,7 @@ def waves(n=200, samples=50):
 
 
 def levels(noiseless, noise, distribution="normal", names=NAMES):
-    return noise_levels(noiseless, names, NAMES, noise, distribution, Streams(0))
+    return noise_levels(noiseless, names, NAMES, noise, as_noise(distribution), Streams(0))
 
 
 class TestLevels:
@@ -41,7 +43,7 @@ class TestLevels:
     def test_what_it_is_measured_on_stays_as_it_is(self, outputs):
         noiseless = waves()[:, :, :outputs].copy()
         kept = noiseless.copy()
-        noise_levels(noiseless, NAMES[:outputs], NAMES, 0.1, "normal", Streams(0))
+        noise_levels(noiseless, NAMES[:outputs], NAMES, 0.1, NORMAL, Streams(0))
         np.testing.assert_array_equal(noiseless, kept)
 
     def test_a_number_is_the_logarithms_own_for_lognormal(self):
@@ -80,7 +82,6 @@ class TestLevels:
             ({"y": 1.0}, "normal", UnknownNameError, "unknown output 'y'"),
             ([0.1, 0.2], "normal", UsageError, "a mapping from output to its own"),
             (log_normal(1.0, 1.0), "normal", UsageError, "expected noise as a number"),
-            (0.1, "log-normal", UsageError, 'expected distribution "normal" or "lognormal"'),
         ],
     )
     def test_what_does_not_fit_says_why(self, noise, distribution, error, text):
@@ -89,14 +90,14 @@ class TestLevels:
 
     def test_one_sample_has_no_spread(self):
         for noise, distribution in ((0.0, "normal"), (0.1, "lognormal"), ({"x": 0.1}, "normal")):
-            check_samples(np.zeros(1), NAMES, noise, distribution)
+            check_samples(np.zeros(1), NAMES, noise, as_noise(distribution))
         with pytest.raises(UsageError, match="at least two samples; give an absolute one"):
-            check_samples(np.zeros(1), NAMES, 0.1, "normal")
+            check_samples(np.zeros(1), NAMES, 0.1, NORMAL)
 
     def test_nor_has_a_single_one_on_its_own_grid(self):
         grid = np.array([[0.0, 1.0], [0.0, np.nan]])
         with pytest.raises(UsageError, match="two samples, trajectory 8 has one; give an absolute"):
-            check_samples(grid, NAMES, 0.1, "normal", first=7)
+            check_samples(grid, NAMES, 0.1, NORMAL, first=7)
 
 
 class TestNoise:
@@ -104,7 +105,7 @@ class TestNoise:
     def test_its_level_is_the_one_asked_for(self, distribution):
         noiseless = np.exp(0.1 * waves(400))
         level = levels(noiseless, {"x": (0.1, 0.5), "v": 0.3}, distribution)
-        observed = add_noise(noiseless, level, NAMES, distribution, Streams(1))
+        observed = add_noise(noiseless, level, NAMES, as_noise(distribution), Streams(1))
         error = observed - noiseless if distribution == "normal" else np.log(observed / noiseless)
         z = error / level[:, None]
         for column in range(2):
@@ -117,27 +118,27 @@ class TestNoise:
         noiseless = -waves()
         zero = np.zeros((200, 2))
         for distribution in ("normal", "lognormal"):
-            observed = add_noise(noiseless, zero, NAMES, distribution, Streams(0))
+            observed = add_noise(noiseless, zero, NAMES, as_noise(distribution), Streams(0))
             assert np.array_equal(observed, noiseless)
 
     def test_lognormal_noise_needs_positive_values(self):
         noiseless = np.full((3, 4, 2), 2.0)
         noiseless[1, 2, 1] = 0.0
         loud = np.ones((3, 2))
-        observed = add_noise(noiseless, loud, NAMES, "lognormal", Streams(0))
+        observed = add_noise(noiseless, loud, NAMES, LOGNORMAL, Streams(0))
         assert np.argwhere(np.isnan(observed)).tolist() == [[1, 2, 1]]
-        lost = without_lognormal_noise(noiseless, loud, "lognormal")
+        lost = cannot_be_noisy(noiseless, loud, LOGNORMAL)
         assert lost.tolist() == [False, True, False]
-        assert not without_lognormal_noise(noiseless, loud, "normal").any()
-        error = not_positive_error(noiseless, loud, NAMES, 0)
+        assert not cannot_be_noisy(noiseless, loud, NORMAL).any()
+        error = not_noisy_error(noiseless, loud, NAMES, LOGNORMAL, 0)
         assert "'v' = 0 at sample 2 of trajectory 1, and no" in str(error)
         quiet = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-        observed = add_noise(noiseless, quiet, NAMES, "lognormal", Streams(0))
+        observed = add_noise(noiseless, quiet, NAMES, LOGNORMAL, Streams(0))
         assert observed[1, 2, 1] == 0.0
 
     def test_what_is_not_there_stays_so(self):
         noiseless = np.full((2, 3, 2), np.nan)
-        assert np.isnan(add_noise(noiseless, np.ones((2, 2)), NAMES, "lognormal", Streams(0))).all()
+        assert np.isnan(add_noise(noiseless, np.ones((2, 2)), NAMES, LOGNORMAL, Streams(0))).all()
 
 
 class TestMissing:

@@ -15,7 +15,8 @@ from tests.systems.compiling.traced_systems import Chain, Draining, Forced
 from warp_phys.systems import LotkaVolterra, Parameter, State, System
 from warp_phys.systems.compiling.expression import Expression, evaluate, in_order
 from warp_phys.systems.compiling.expressions import Expressions
-from warp_phys.systems.compiling.tracing import TracingError, trace_system
+from warp_phys.systems.compiling.recording import TracingError
+from warp_phys.systems.compiling.tracing import trace_system
 
 
 def one(rhs: Any) -> System:

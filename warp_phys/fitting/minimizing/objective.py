@@ -19,7 +19,7 @@ class Minimizer:
         rows: (L,) trajectory of each lane.
         group: (L,) group of each lane.
         levels: Objective and weights of the groups.
-        huber: (L, O) where Huber's loss becomes linear, or None.
+        precision: (L, O), one over the squared level at which the loss is taken; None for 1.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Minimizer:
         rows: Tensor,
         group: Tensor,
         levels: NoiseLevels,
-        huber: Tensor | None = None,
+        precision: Tensor | None = None,
     ) -> None:
         self.engine = engine
         self.unknowns = unknowns
         self.rows = rows
         self.group = group
         self.levels = levels
-        self.huber = huber
+        self.precision = precision
         self.sums = Sums.empty(len(rows), levels.floor.shape[1], len(unknowns))
         self.parameters = unknowns.parameters[rows]
         self.initial = unknowns.initial_state[rows]
@@ -58,7 +58,7 @@ class Minimizer:
             self.initial,
             self.sums,
             sensitivities=sensitivities,
-            huber=self.huber,
+            precision=self.precision,
             predicted=predicted,
         )
 

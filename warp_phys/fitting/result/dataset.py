@@ -46,8 +46,11 @@ def fit_dataset(
         "status": fits.status.numpy(),
         "undetermined": np.array(fits.words, dtype=str),
     }
+    dataset = labeled(variables | ended, coordinates, FITTED)
+    if problem.distribution.likelihood_note:
+        dataset["log_likelihood"].attrs["note"] = problem.distribution.likelihood_note
     return stamp(
-        labeled(variables | ended, coordinates, FITTED),
+        dataset,
         title=f"fit of {system.name}",
         system=system,
         settings=settings,
@@ -57,10 +60,10 @@ def fit_dataset(
         rtol=problem.rtol,
     ).assign_attrs(
         band_level=level,
-        distribution="lognormal" if problem.logarithmic else "normal",
+        distribution=problem.distribution.name,
         noise=problem.noise,
         engine=engine_name(problem),
-        loss="huber" if problem.robust else "linear",
+        loss=problem.distribution.loss_name,
     )
 
 

@@ -9,6 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from warp_phys.systems.errors import SchemaError
+from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.registry import noise_of
 
 _MARKS = ("parameters", "initial_state", "information", "estimated_kind", "status")
 
@@ -47,6 +49,11 @@ def flags(variable: xr.DataArray) -> dict[int, str]:
         int(code): word.replace("_", " ")
         for code, word in zip(np.atleast_1d(codes).tolist(), words, strict=True)
     }
+
+
+def noise_model(fitted: xr.Dataset) -> Noise:
+    """Return the noise model of a fit or an estimate."""
+    return noise_of(fitted.attrs)
 
 
 def converged(fitted: xr.Dataset) -> NDArray[np.bool_]:

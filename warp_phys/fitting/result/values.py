@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
+from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.identifiability import undetermined_words
@@ -120,7 +120,7 @@ def _values(
         "value_count": solved.sums.counted.sum(dim=1),
         "degrees_of_freedom": known.freedom,
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
-        "log_likelihood": _log_likelihood(problem, known, residuals),
+        "log_likelihood": _log_likelihood(problem, solved, known),
         "autocorrelation": solved.correlation,
         "misfit": misfit(solved.patterned, _scarce(problem, solved), *_chi_square(problem, solved)),
         "iterations": solved.iterations,
@@ -180,6 +180,8 @@ def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor)
 
 
 def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
+    if problem.distribution.level_name is None:
+        return torch.full_like(known.noise_variance, torch.nan)
     if problem.weights is None:
         return known.noise_variance.sqrt()
     # The root mean square of what was given.
@@ -197,23 +199,30 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
 
 
 def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of squares (N,), NaN where the noise is unknown, and its freedom."""
+    """Return the weighted sum of squares (N,) and its freedom; NaN where it is no chi-square."""
     total = solved.sums.squares.sum(dim=1)
-    if problem.noise != "known":
+    if problem.noise != "known" or not problem.distribution.chi_square:
         total = torch.full_like(total, torch.nan)
     own = solved.sums.counted.sum(dim=1) - len(problem.unknowns) + problem.unknowns.shared
     return total, own
 
 
-def _log_likelihood(problem: FitProblem, known: Uncertainty, residuals: Tensor) -> Tensor:
+def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
     """Return the log likelihood (N,) at the noise levels of maximum likelihood."""
-    seen = residuals.isfinite()
+    noise, observed = problem.distribution, problem.records.observed
+    seen = problem.residuals(solved.predicted).isfinite()
+    density = noise.log_density(observed, solved.predicted, _level(problem, solved, known))
+    return torch.where(seen, density, 0.0).sum(dim=(1, 2))
+
+
+def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
+    """Return the level (N, T, O) or (N, 1, O) of maximum likelihood, or the known one."""
     if problem.weights is not None:
-        variance = problem.weights.reciprocal()
-    else:
-        shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
-        variance = known.noise_variance.unsqueeze(1) * shrink
-    density = residuals.square() / variance + (2.0 * math.pi * variance).log()
-    if problem.logarithmic:
-        density = density + 2.0 * problem.records.observed.log()
-    return -0.5 * torch.where(seen, density, 0.0).sum(dim=(1, 2))
+        return problem.weights.rsqrt()
+    if problem.noise == "known":
+        return torch.ones_like(known.noise_variance).unsqueeze(1)
+    noise = problem.distribution
+    if not noise.is_squared:
+        return levels(problem, solved.predicted, noise.likely_level).unsqueeze(1)
+    shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
+    return (known.noise_variance.unsqueeze(1) * shrink).sqrt()

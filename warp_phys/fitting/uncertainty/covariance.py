@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.huber import BEND
 from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
 from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.damped_step import unpack
@@ -68,11 +67,11 @@ class Uncertainty:
 
 def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     """Return the uncertainty of fits; only those that converged have a covariance."""
-    unknowns = problem.unknowns
+    unknowns, squared = problem.unknowns, problem.distribution.is_squared
     values, estimated = _counts(problem, solved)
-    variance, factor = _noise(problem, solved, values, estimated)
+    variance, unit = _noise(problem, solved, values, estimated)
     # Without freedom the level is unknown, but not what the data determine.
-    level = torch.where(variance.isfinite(), variance * factor, 1.0)
+    level = torch.where(variance.isfinite(), unit, 1.0)
     slopes = unknowns.slopes(solved.z)
     blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
     information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
@@ -80,7 +79,7 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
     information = _joint(problem, information)
     inverse = _inverse(problem, solved, information, variance)
-    if problem.noise != "known" and not problem.robust and not unknowns.shared:
+    if problem.noise != "known" and squared and not unknowns.shared:
         # What the data do not determine takes no freedom from the noise.
         fewer = estimated - inverse.lost
         ratio = ((values - estimated) / (values - fewer)).clamp_min(0.0)
@@ -128,11 +127,13 @@ def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
 def _noise(
     problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return noise variances (N, O), NaN without freedom, and what Huber's loss makes of them."""
+    """Return noise variances (N, O), NaN without freedom, and what sums are divided by.
+
+    The latter makes information of the sums at the optimum; it is the variance for squared loss.
+    """
     ones = torch.ones_like(solved.sums.squares)
-    if problem.robust:
-        variance = torch.where(solved.variance.isfinite(), solved.variance, 1.0)
-        return variance, _robust_factor(problem, solved, variance)
+    if not problem.distribution.is_squared:
+        return _noise_of_loss(problem, solved, values, estimated)
     if problem.noise == "known":
         return ones, ones
     squares, counted = (
@@ -146,21 +147,25 @@ def _noise(
     spread = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan)
     variance = squares / counted.clamp_min(1.0) * spread
     # Exact data leave a level of zero; the information then has no finite value.
-    return variance.clamp_min(torch.finfo(torch.float64).tiny), ones
+    variance = variance.clamp_min(torch.finfo(torch.float64).tiny)
+    return variance, variance
 
 
-def _robust_factor(problem: FitProblem, solved: Solved, variance: Tensor) -> Tensor:
-    """Return E psi^2 / (E psi')^2 over the residuals of each output, (N, O)."""
+def _noise_of_loss(
+    problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See `_noise`, for a loss that is not square: at the level at which it was taken."""
+    noise = problem.distribution
+    level = torch.where(solved.variance.isfinite(), solved.variance, 1.0).sqrt()
     residuals = problem.residuals(solved.predicted)
     if problem.weights is not None:
         residuals = residuals * problem.weights.sqrt()
-    scaled = residuals / variance.sqrt().unsqueeze(1)
-    known = scaled.isfinite()
-    count = known.sum(dim=1).clamp_min(1)
-    inside = (scaled.abs() <= BEND) & known
-    pull = torch.where(known, scaled.clamp(-BEND, BEND), 0.0)
-    share = inside.sum(dim=1) / count
-    return pull.square().sum(dim=1) / count / share.clamp_min(0.1).square()
+    scaled = residuals / level.unsqueeze(1)
+    if problem.noise != "known":
+        freedom = (values - estimated).unsqueeze(1)
+        share = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan).sqrt()
+        level = noise.unbiased_level(level, share)
+    return level.square(), noise.information_unit(scaled, level)
 
 
 def _joint(problem: FitProblem, information: Tensor) -> Tensor:

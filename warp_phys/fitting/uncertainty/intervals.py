@@ -73,7 +73,8 @@ def intervals(
     sound = converged & ~solved.exact
     is_parameter = torch.tensor([entry.kind == "parameter" for entry in problem.unknowns.entries])
     usable = sound.unsqueeze(1) & is_parameter & half.isfinite() & (half > 0.0)
-    if not problem.unknowns.shared and not problem.robust and usable.any() and not over():
+    squared = problem.distribution.is_squared
+    if not problem.unknowns.shared and squared and usable.any() and not over():
         profile = _Profile(problem, solved, known, quantile, half)
         doubtful = usable & profile.misleading(usable)
         if doubtful.any() and not over():

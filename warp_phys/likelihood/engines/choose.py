@@ -50,7 +50,7 @@ class _FineEngine:
         sums: Sums,
         *,
         sensitivities: bool = True,
-        huber: Tensor | None = None,
+        precision: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> None:
         """See `Engine.evaluate`."""
@@ -64,7 +64,7 @@ class _FineEngine:
             initial,
             sums,
             sensitivities=sensitivities,
-            huber=huber,
+            precision=precision,
             predicted=passed,
         )
         if predicted is not None and passed is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.engine import Sums
+from warp_phys.likelihood.engines.noise_source import noise_source
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.compiler import (
     CompiledLibrary,
@@ -21,6 +22,7 @@ from warp_phys.systems.compiling.compiler import (
     compiler,
 )
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
+from warp_phys.systems.compiling.recording import TracingError
 from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.dynamics.stepping.tableaus import RK45_TABLEAU
 
@@ -46,7 +48,7 @@ class _Lanes(Structure):
             "limit",
             "parameters",
             "initial",
-            "huber",
+            "precision",
             "plan",
             "hessian",
             "gradient",
@@ -60,7 +62,7 @@ class _Lanes(Structure):
 
 
 class _Options(Structure):
-    _fields_ = [("rtol", c_double), ("max_steps", c_int64), ("logarithmic", c_int32)]
+    _fields_ = [("rtol", c_double), ("max_steps", c_int64)]
 
 
 def library_of(problem: FitProblem) -> CompiledLibrary | None:
@@ -70,8 +72,12 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
     graph = translated(problem.system)
     if graph is None:
         return None
+    try:
+        noise = noise_source(problem.distribution)
+    except TracingError:
+        return None
     code = _source(
-        system_source(graph),
+        "\n".join([system_source(graph), noise]),
         problem.unknowns.directions(),
         problem.seen,
         [entry.between == "held" for entry in problem.system.inputs],
@@ -153,7 +159,7 @@ class CompiledEngine:
         self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
         self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
-        self.options = _Options(problem.rtol, problem.max_steps, int(problem.logarithmic))
+        self.options = _Options(problem.rtol, problem.max_steps)
 
     def evaluate(
         self,
@@ -163,7 +169,7 @@ class CompiledEngine:
         sums: Sums,
         *,
         sensitivities: bool = True,
-        huber: Tensor | None = None,
+        precision: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> None:
         """See `Engine.evaluate`."""
@@ -180,7 +186,7 @@ class CompiledEngine:
             self.limit,
             parameters.contiguous(),
             initial.contiguous(),
-            None if huber is None else huber.contiguous(),
+            None if precision is None else precision.contiguous(),
             self.plan,
             sums.hessian,
             sums.gradient,

@@ -19,8 +19,8 @@ class Sums:
     Attributes:
         hessian: (L, O, D (D + 1) / 2), J^T W J of each output.
         gradient: (L, O, D), J^T W r.
-        squares: (L, O), r^T W r, of Huber's loss where it is robust; infinite where the model has
-            no finite prediction.
+        squares: (L, O), the loss of the noise, r^T W r where it is squared; infinite where the
+            model has no finite prediction.
         counted: (L, O), values that say something.
         status: (L,), 0 where the integration reached every sample, 1 where it left the finite
             numbers, 2 where it took too many steps.
@@ -57,7 +57,7 @@ class Engine(Protocol):
         sums: Sums,
         *,
         sensitivities: bool = True,
-        huber: Tensor | None = None,
+        precision: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> None:
         """Compute the chosen lanes, and write into their places.
@@ -68,6 +68,7 @@ class Engine(Protocol):
             initial: (L, S) of all lanes.
             sums: Where to write; without sensitivities only squares and status.
             sensitivities: Whether the normal equations are wanted.
-            huber: (L, O), where Huber's loss becomes linear.
+            precision: (L, O), one over the squared level at which the loss of the noise is taken;
+                None for 1.
             predicted: (L, T, O), where predictions are wanted; untouched where there are none.
         """

@@ -208,21 +208,19 @@ template <bool SENS> struct Group {
         else observe(at, now.y, p, u, out);
         for (int o = 0; o < O; ++o) {
             const int q = SEEN[o];
-            V seen = splat(NAN), weight = splat(1.0), bend = splat(INFINITY);
+            V seen = splat(NAN), precision = splat(1.0);
             for (int l = 0; l < W; ++l) {
                 const int64_t at_sample = (lanes.row[id[l]] * data.n_times + sample) * O + o;
                 if (here[l] && alive[l]) seen[l] = data.observed[at_sample];
-                if (data.weights) weight[l] = data.weights[at_sample];
-                if (lanes.huber) bend[l] = lanes.huber[id[l] * O + o];
+                if (data.weights) precision[l] = data.weights[at_sample];
+                if (lanes.precision) precision[l] *= lanes.precision[id[l] * O + o];
                 if (lanes.predicted && here[l] && alive[l])
                     lanes.predicted[(id[l] * data.n_times + sample) * O + o] = out[q][l];
             }
             const M used = seen == seen;
-            V residual = seen - out[q], stretch = splat(1.0);
-            if (options.logarithmic) {
-                residual = vlog(seen) - vlog(out[q]);
-                stretch = 1.0 / out[q];
-            }
+            V terms[5];
+            noise_terms(seen, out[q], precision, terms);
+            const V residual = terms[0], stretch = terms[1], loss = terms[2];
             V jacobian[ROOM_D], any_slope = splat(0.0);
             if constexpr (SENS)
                 for (int d = 0; d < D; ++d) {
@@ -234,23 +232,19 @@ template <bool SENS> struct Group {
                     jacobian[d] = total * stretch;
                     any_slope = larger(vabs(jacobian[d]), any_slope);
                 }
-            // Huber's loss: square up to the bend, then linear.
-            const V size = vabs(residual) * vsqrt(weight);
-            const M outside = size > bend;
-            const V square = select(outside, bend * (2.0 * size - bend), size * size);
-            const V pull = select(outside, weight * bend / size, weight);
-            squares[o] += select(used, square, splat(0.0));
+            squares[o] += select(used, loss, splat(0.0));
             if constexpr (SENS) {
                 // A sample that a known initial state fixes exactly says nothing.
                 const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
                 counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
                 // Where nothing was seen there is no slope, either; not even one that is not finite.
-                const V seen_residual = select(used, residual, splat(0.0));
+                const V score = select(used, terms[3], splat(0.0));
+                const V information = select(used, terms[4], splat(0.0));
                 for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
                 int packed = 0;
                 for (int d = 0; d < D; ++d) {
-                    const V pulled = pull * jacobian[d];
-                    gradient[o][d] += pulled * seen_residual;
+                    const V pulled = information * jacobian[d];
+                    gradient[o][d] += score * jacobian[d];
                     for (int e = 0; e <= d; ++e, ++packed)
                         hessian[o][packed] += pulled * jacobian[e];
                 }

@@ -6,6 +6,7 @@
 //   N_DIRECTIONS, DIRECTION[]  what is differentiated by: parameter j as j, initial state s as -1 - s
 //   N_SEEN, SEEN[]             the outputs that are observed
 //   HELD[], ANY_HELD           inputs that keep their value from sample to sample; others are linear
+//   noise_terms                what the noise model makes of a sample, see `Noise.terms`
 //   STAGE_A, STAGE_C, WEIGHTS, ERRORS   the embedded Runge-Kutta pair, its last stage at the end
 //
 // A lane never reads another lane's numbers, and every lane goes through the same operations, so
@@ -38,7 +39,7 @@ struct Trajectories {
 struct Lanes {
     const int64_t *row, *limit;           // trajectory of a lane, and how many samples it uses
     const double *parameters, *initial;   // (L, P), (L, S)
-    const double *huber;                  // (L, O) weighted residual where the loss turns linear
+    const double *precision;              // (L, O) one over the squared noise level, or null for 1
     int32_t *plan;                        // (L, T) steps in the interval before each sample
     double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
     double *squares, *counted;            // (L, O)
@@ -49,7 +50,6 @@ struct Lanes {
 struct Options {
     double rtol;
     int64_t max_steps;
-    int32_t logarithmic;
 };
 
 template <bool SENS> struct Point {

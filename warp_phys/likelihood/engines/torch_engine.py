@@ -51,12 +51,12 @@ class TorchEngine:
         sums: Sums,
         *,
         sensitivities: bool = True,
-        huber: Tensor | None = None,
+        precision: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> None:
         """See `Engine.evaluate`."""
-        bend = None if huber is None else huber[chosen]
-        run = _Run(self, chosen, parameters[chosen].T, initial[chosen].T, bend, sensitivities)
+        held = None if precision is None else precision[chosen]
+        run = _Run(self, chosen, parameters[chosen].T, initial[chosen].T, held, sensitivities)
         run.go()
         good = (run.status == 0) & run.squares.isfinite().all(dim=0)
         run.status[~good & (run.status == 0)] = _NOT_FINITE
@@ -80,7 +80,7 @@ class _Run:
         chosen: Tensor,
         parameters: Tensor,
         initial: Tensor,
-        bend: Tensor | None,
+        precision: Tensor | None,
         sensitivities: bool,
     ) -> None:
         self.problem, self.plan, self.chosen = engine.problem, engine.plan, chosen
@@ -94,7 +94,7 @@ class _Run:
         self.jumps = None if self.problem.jumps is None else self.problem.jumps[self.rows]
         self.p = parameters.contiguous()
         self.directions = self.problem.unknowns.directions() if sensitivities else ()
-        self.bend = bend
+        self.precision = precision
         count, outputs, size = len(chosen), len(records.outputs), len(self.directions)
         zeros = self.p.new_zeros
         self.squares, self.counted = zeros(outputs, count), zeros(outputs, count)
@@ -273,25 +273,24 @@ class _Run:
         self.predicted[here, sample] = value.T[here]
         seen = torch.where(here, self.observed[:, sample].T, torch.nan)
         used = seen.isfinite()
-        if self.problem.logarithmic:
-            residual = seen.log() - value.log()
-            slopes = slopes / value.unsqueeze(1)
-        else:
-            residual = seen - value
-        weight = torch.ones_like(value)
+        precision = torch.ones_like(value)
         if self.problem.weights is not None:
-            weight = self.problem.weights[self.rows, sample].T
-        square, pull = _loss(residual, weight, None if self.bend is None else self.bend.T)
-        self.squares += torch.where(used, square, 0.0)
+            precision = self.problem.weights[self.rows, sample].T
+        if self.precision is not None:
+            precision = precision * self.precision.T
+        residual, stretch, loss, score, information = self.problem.distribution.terms(
+            seen, value, precision
+        )
+        slopes = slopes * stretch.unsqueeze(1)
+        self.squares += torch.where(used, loss, 0.0)
         if self.directions:
             exact = (slopes == 0.0).all(dim=1) & (residual == 0.0)
             self.counted += (used & ~exact).to(value.dtype)
-            pulled = torch.where(used, pull, 0.0).unsqueeze(1) * slopes
-            pulled = torch.where(used.unsqueeze(1), pulled, 0.0)
-            self.gradient += pulled * torch.where(used, residual, 0.0).unsqueeze(1)
+            slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
+            self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes
+            pulled = torch.where(used, information, 0.0).unsqueeze(1) * slopes
             rows, columns = torch.tril_indices(len(self.directions), len(self.directions))
-            product = pulled[:, rows] * slopes[:, columns]
-            self.hessian += torch.where(used.unsqueeze(1), product, 0.0)
+            self.hessian += pulled[:, rows] * slopes[:, columns]
 
 
 def _implied(system: System, parameters: Tensor) -> Tensor:
@@ -315,13 +314,3 @@ def _next_count(count: Tensor, error: Tensor) -> Tensor:
     more = (count * factor.clamp(max=8.0)).ceil().clamp(max=_MOST_IN_INTERVAL).long()
     fewer = torch.where((error <= _SLACK) & (count > 1), count // 2, count)
     return torch.where(error > 1.0, more, fewer)
-
-
-def _loss(residual: Tensor, weight: Tensor, bend: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the loss and the weight with which a residual pulls; Huber's beyond `bend`."""
-    size = residual.abs() * weight.sqrt()
-    if bend is None:
-        return size * size, weight
-    outside = size > bend
-    square = torch.where(outside, bend * (2.0 * size - bend), size * size)
-    return square, torch.where(outside, weight * bend / size, weight)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from warp_phys.fitting.result.read import as_fit, flags
+from warp_phys.fitting.result.read import as_fit, flags, noise_model
 from warp_phys.results.pick import trajectory_labels, trajectory_position, unit_of
 from warp_phys.results.summary.numbers import with_unit
 from warp_phys.results.summary.overview import overview
@@ -89,7 +89,7 @@ def _statistics(one: xr.Dataset) -> list[str]:
         ("starts", _starts(one)),
         ("sum of squares", f"{float(one['sum_of_squares']):.6g}" + _scale(one)),
     ]
-    rows += [(f"noise sd of {name}", text) for name, text in _noise(one)]
+    rows += _noise(one)
     rows.append(("log likelihood", f"{float(one['log_likelihood']):.6g}"))
     if not one["estimated_shared"].values.any():
         rows += _criteria(one, count, unknowns)
@@ -106,13 +106,16 @@ def _starts(one: xr.Dataset) -> str:
 
 
 def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
+    """Return the level of the noise on each output, where the noise model has one."""
+    noise = noise_model(one)
+    if noise.level_name is None:
+        return []
     names = [str(name) for name in one["output"].values]
-    logarithmic = one.attrs["distribution"] == "lognormal"
     known = " (given)" if one.attrs["noise"] == "known" else ""
     return [
         (
-            name,
-            with_unit(f"{value:.4g}", "" if logarithmic else unit_of("output", one, name))
+            f"noise {noise.level_name} of {name}",
+            with_unit(f"{value:.4g}", noise.level_unit(unit_of("output", one, name)))
             + _scale(one)
             + known,
         )
@@ -121,7 +124,8 @@ def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _scale(one: xr.Dataset) -> str:
-    return " (of logarithms)" if one.attrs["distribution"] == "lognormal" else ""
+    note = noise_model(one).level_note
+    return f" ({note})" if note else ""
 
 
 def _criteria(one: xr.Dataset, count: int, unknowns: int) -> list[tuple[str, str]]:

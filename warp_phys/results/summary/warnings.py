@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from warp_phys.fitting.result.read import flags
+from warp_phys.fitting.result.read import flags, noise_model
 
 _REASONS = {
     "iteration limit": "still moving after the iterations allowed; raise max_iterations, or give "
@@ -15,8 +15,6 @@ _REASONS = {
     "diverged": "the model could not be integrated along the record from any start; give starts "
     "or bounds near the values expected",
     "too few values": "fewer values than unknowns; fix or share parameters",
-    "invalid data": "no values at all, values that are not positive under log-normal noise, or "
-    "known values or inputs that are not numbers",
     "out of time": "the time budget ended first",
 }
 
@@ -27,7 +25,8 @@ def warnings_of(one: xr.Dataset) -> list[str]:
     fitted = not np.isnan(one["parameters"].values).any()
     lines = []
     if int(one["status"]) != 0:
-        lines.append(f"not converged: {_REASONS.get(status, status)}")
+        reason = _invalid(one) if status == "invalid data" else _REASONS.get(status, status)
+        lines.append(f"not converged: {reason}")
         if fitted:
             lines.append("the values are those at which it stopped, without error bars")
     if not fitted:
@@ -43,6 +42,15 @@ def warnings_of(one: xr.Dataset) -> list[str]:
     elif tried > 1 and agreeing == 1:
         lines.append(f"only 1 of {tried} starts reached this optimum")
     return lines
+
+
+def _invalid(one: xr.Dataset) -> str:
+    noise = noise_model(one)
+    ruled_out = f"values that are not {noise.wanted} under {noise.label} noise, "
+    return (
+        f"no values at all, {ruled_out if noise.wanted != 'real' else ''}or known values or inputs "
+        "that are not numbers"
+    )
 
 
 def misfits(one: xr.Dataset) -> list[str]:

@@ -18,6 +18,7 @@ import xarray as xr
 from torch import Tensor
 
 from tests.systems.compiling.traced_systems import Forced
+from tests.systems.noise.student_t import StudentT
 from tests.warp_phys.user_systems import DrivenOscillator, Switched
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.arguments import build_fit
@@ -37,9 +38,11 @@ from warp_phys.systems import (
     integrate,
 )
 from warp_phys.systems.compiling.compiler import compiler
+from warp_phys.systems.noise.huber import BEND
 
 COUNT, LANES = 5, 21
 SAMPLES = (7, 5, 7, 4, 6)
+LEVEL = 1.5
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
 
 
@@ -92,6 +95,7 @@ class EngineContract:
     observe: tuple[str, ...] | None = None
     end: float
     distribution: Any = "normal"
+    loss = "huber"
     initial_state: Any = "estimate"
     substeps = 40
     knots = 0
@@ -111,6 +115,7 @@ class EngineContract:
             "initial_time": data["time"].values[:, 0] - 0.05 * self.end,
             "distribution": self.distribution,
             "noise_sd": {name: 0.1 + 0.05 * np.arange(COUNT) for name in names},
+            "loss": self.loss,
         }
         defaults = {name: one.default for name, one in signature(fit).parameters.items()}
         records = read_records(data, system, forcing=True)
@@ -132,7 +137,6 @@ class EngineContract:
         problem: FitProblem,
         engine: Engine | None = None,
         chosen: Tensor | None = None,
-        bend: float | None = 2.0,
         changed: dict[int, float] | None = None,
         **options: Any,
     ) -> tuple[Sums, Tensor]:
@@ -144,9 +148,9 @@ class EngineContract:
         sums = Sums.empty(LANES, outputs, len(problem.unknowns))
         predicted = torch.full((LANES, max(SAMPLES), outputs), torch.nan, dtype=torch.float64)
         chosen = torch.arange(LANES) if chosen is None else chosen
-        huber = None if bend is None else torch.full((LANES, outputs), bend, dtype=torch.float64)
+        precision = torch.full((LANES, outputs), LEVEL**-2, dtype=torch.float64)
         engine.evaluate(
-            chosen, parameters, initial, sums, huber=huber, predicted=predicted, **options
+            chosen, parameters, initial, sums, precision=precision, predicted=predicted, **options
         )
         return sums, predicted
 
@@ -217,24 +221,29 @@ class EngineContract:
         )
         return value[:LANES], slope.unflatten(0, (size, LANES))
 
-    def expected(self, problem: FitProblem, bend: float) -> tuple[Sums, Tensor]:
+    def half_loss(self, scaled: Tensor) -> Tensor:
+        """Return half the loss of residuals over their level."""
+        return torch.nn.functional.huber_loss(
+            scaled, torch.zeros_like(scaled), reduction="none", delta=BEND
+        )
+
+    def expected(self, problem: FitProblem) -> tuple[Sums, Tensor]:
         rows, limit, _, _ = self.lanes()
         predicted, slopes = self.jacobian(problem)
         observed = problem.records.observed[rows]
-        if problem.logarithmic:
+        logarithmic = self.distribution == "lognormal"
+        if logarithmic:
             observed, slopes = observed.log(), slopes / predicted
         reached = torch.arange(max(SAMPLES)) < limit[:, None]
         seen = observed.isfinite() & reached[:, :, None]
-        model = predicted.log() if problem.logarithmic else predicted
+        model = predicted.log() if logarithmic else predicted
         residual = torch.where(seen, observed - model, 0.0)
         slopes = torch.where(seen, slopes, 0.0)
         assert problem.weights is not None
-        root = torch.where(seen, problem.weights[rows], 1.0).sqrt()
+        root = torch.where(seen, problem.weights[rows], 1.0).sqrt() / LEVEL
         scaled = (residual * root).requires_grad_()
         with torch.enable_grad():
-            loss = torch.nn.functional.huber_loss(
-                scaled, torch.zeros_like(scaled), reduction="none", delta=bend
-            )
+            loss = self.half_loss(scaled)
             (pull,) = torch.autograd.grad(loss.sum(), scaled)
         weight = torch.where(seen, pull * root / residual, 0.0)
         first, second = packed(len(slopes))
@@ -277,7 +286,7 @@ class EngineContract:
         assert engine_name(self.problem()) == "compiled"
 
     def test_is_the_sum_of_products(self, reached: tuple[Sums, Tensor]) -> None:
-        self.close(reached, self.expected(self.problem(), bend=2.0), rtol=1e-6)
+        self.close(reached, self.expected(self.problem()), rtol=1e-6)
         assert (reached[0].squares > 0.0).all()
 
     def test_numpy_gives_the_same(
@@ -353,6 +362,27 @@ class TestLogNormalLotkaVolterra(EngineContract):
     system = LotkaVolterra()
     end = 1.0
     distribution = "lognormal"
+
+
+class TestSquaredLoss(EngineContract):
+    system = LotkaVolterra()
+    end = 1.0
+    loss = "linear"
+
+    def half_loss(self, scaled: Tensor) -> Tensor:
+        return 0.5 * scaled.square()
+
+
+class TestUsersNoise(EngineContract):
+    system = LotkaVolterra()
+    end = 1.0
+    distribution = StudentT(4.0)
+    loss = "linear"
+
+    def half_loss(self, scaled: Tensor) -> Tensor:
+        return -torch.distributions.StudentT(torch.tensor(4.0).double()).log_prob(scaled) + float(
+            torch.distributions.StudentT(torch.tensor(4.0).double()).log_prob(torch.zeros(()))
+        )
 
 
 class TestPendulumAngle(EngineContract):

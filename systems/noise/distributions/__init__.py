@@ -1,0 +1,1 @@
+"""The noise models that come with the package; a file in here is all their registration."""

@@ -1,0 +1,91 @@
+"""Noise models by name: those that come with the package, and those defined since."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warp_phys.systems.errors import UnknownNameError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from warp_phys.systems.noise.noise import Noise
+
+_FOLDER = Path(__file__).parent / "distributions"
+_FIRST = "normal"
+
+
+def noise_names() -> tuple[str, ...]:
+    """Return the names of the noise models that come with the package, "normal" first.
+
+    Nothing is imported for it: a noise model is registered by its file alone.
+
+    Example:
+        >>> noise_names()
+        ('normal', 'lognormal')
+    """
+    names = (path.stem for path in _FOLDER.glob("[a-z]*.py"))
+    return tuple(sorted(names, key=lambda name: (name != _FIRST, name)))
+
+
+def as_noise(distribution: Any) -> Noise:
+    """Return a noise model as it is, or that of a name.
+
+    Raises:
+        UnknownNameError: No noise model has this name.
+        UsageError: It is neither a noise model nor text, or needs parameters of its own.
+    """
+    from warp_phys.systems.noise.noise import Noise
+
+    if isinstance(distribution, str):
+        return _made(distribution, {})
+    if not isinstance(distribution, Noise):
+        name = getattr(distribution, "__name__", "")
+        raise UsageError(
+            f"expected distribution as the name of a noise model or a Noise, got {distribution!r}"
+            + (f"; write {name}(...) for an instance" if name else "")
+        )
+    return distribution
+
+
+def noise_settings(noise: Noise) -> dict[str, Any]:
+    """Return what the settings of a data set say about its noise: the name, its own parameters."""
+    found: dict[str, Any] = {"distribution": noise.name}
+    if noise.settings:
+        found["distribution_settings"] = noise.settings
+    return found
+
+
+def noise_of(attributes: Mapping[str, Any]) -> Noise:
+    """Return the noise model that the attributes of a data set name; normal where there is none.
+
+    Raises:
+        UnknownNameError: It is one of the user's, and its class is not there yet.
+    """
+    settings = json.loads(attributes.get("settings", "{}"))
+    name = str(attributes.get("distribution", settings.get("distribution", _FIRST)))
+    try:
+        return _made(name, settings.get("distribution_settings", {}))
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"the data set has a noise model of its own: {error}; import its class first"
+        ) from None
+
+
+def _made(name: str, settings: Mapping[str, Any]) -> Noise:
+    from warp_phys.systems.noise.noise import DEFINED
+
+    if name in noise_names():
+        importlib.import_module(f"warp_phys.systems.noise.distributions.{name}")
+    if name not in DEFINED:
+        raise unknown_name("distribution", name, dict.fromkeys([*noise_names(), *DEFINED]))
+    kind = DEFINED[name]
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise UsageError(
+            f"noise {name!r} has parameters of its own; give distribution={kind.__name__}(...) "
+            f"({error})"
+        ) from None

@@ -1,0 +1,119 @@
+"""The noise models of the package, and two of a user's own, keep the contract."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.systems.noise.contract import NoiseContract
+from tests.systems.noise.poisson import Poisson
+from tests.systems.noise.student_t import StudentT
+from warp_phys.systems import Noise, noise_names
+from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems.noise.huber import BEND, Huber
+from warp_phys.systems.noise.location_scale import LocationScale, NormalErrors
+from warp_phys.systems.noise.registry import as_noise, noise_of
+
+
+class TestNormal(NoiseContract):
+    noise = as_noise("normal")
+
+
+class TestLogNormal(NoiseContract):
+    noise = as_noise("lognormal")
+
+
+class TestHuber(NoiseContract):
+    noise = Huber(as_noise("normal"))  # type: ignore[arg-type]
+
+
+class TestHuberOfLogarithms(NoiseContract):
+    noise = Huber(as_noise("lognormal"))  # type: ignore[arg-type]
+
+
+class TestStudentT(NoiseContract):
+    noise = StudentT(4.0)
+
+
+class TestCauchy(NoiseContract):
+    noise = StudentT(1.0)
+
+
+class TestPoisson(NoiseContract):
+    noise = Poisson()
+    counts = np.arange(60.0)
+
+
+class TestRegistry:
+    def test_every_file_holds_the_model_of_its_name(self) -> None:
+        for name in noise_names():
+            noise = as_noise(name)
+            assert noise.name == name
+            assert type(noise).__module__.endswith(f".distributions.{name}")
+
+    def test_normal_comes_first(self) -> None:
+        assert noise_names()[0] == "normal"
+
+    def test_read_back_from_attributes(self) -> None:
+        attributes = {
+            "distribution": "users_student_t",
+            "settings": '{"distribution_settings": {"freedom": 3.0}}',
+        }
+        assert noise_of(attributes).key == StudentT(3.0).key
+        assert noise_of({}).key == as_noise("normal").key
+        assert noise_of({"settings": '{"distribution": "lognormal"}'}).name == "lognormal"
+
+    @pytest.mark.parametrize(
+        ("given", "error", "text"),
+        [
+            ("log-normal", UnknownNameError, "did you mean 'lognormal' or 'normal'"),
+            (StudentT, UsageError, r"write StudentT\(...\) for an instance"),
+            (1.0, UsageError, "the name of a noise model or a Noise, got 1.0"),
+            ("users_student_t", UsageError, r"give distribution=StudentT\(...\)"),
+        ],
+    )
+    def test_what_is_none_says_so(self, given: object, error: type, text: str) -> None:
+        with pytest.raises(error, match=text):
+            as_noise(given)
+
+    def test_a_data_set_of_a_class_that_is_not_there(self) -> None:
+        with pytest.raises(UnknownNameError, match=r"of its own.*import its class first"):
+            noise_of({"distribution": "somebodys_noise"})
+
+
+class TestConstants:
+    def test_against_closed_forms(self) -> None:
+        normal = as_noise("normal")
+        assert isinstance(normal, NormalErrors)
+        numerical = LocationScale.constants.fget(normal)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(numerical.log_normalizer, normal.constants.log_normalizer)
+        np.testing.assert_allclose(numerical.information, 1.0)
+        for freedom in (1.0, 4.0, 30.0):
+            constants = StudentT(freedom).constants
+            np.testing.assert_allclose(
+                constants.information, (freedom + 1.0) / (freedom + 3.0), rtol=1e-12
+            )
+            half = torch.tensor(0.5 * freedom, dtype=torch.float64)
+            wanted = (
+                torch.lgamma(half)
+                - torch.lgamma(half + 0.5)
+                + 0.5 * torch.log(2.0 * half * torch.pi)
+            )
+            np.testing.assert_allclose(constants.log_normalizer, float(wanted), rtol=1e-12)
+
+    def test_huber_by_numerical_integration(self) -> None:
+        huber = TestHuber.noise
+        assert isinstance(huber, Huber)
+        numerical = LocationScale.constants.fget(huber)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(
+            numerical.log_normalizer, huber.constants.log_normalizer, rtol=1e-6
+        )
+        np.testing.assert_allclose(numerical.information, huber.constants.information, rtol=1e-5)
+        edge = torch.tensor([BEND**2 * (1.0 - 1e-12), BEND**2 * (1.0 + 1e-12)])
+        torch.testing.assert_close(*huber.rho(edge.double()).unbind())
+
+    def test_parameters_that_json_cannot_hold(self) -> None:
+        noise: Noise = StudentT(torch.nn.Module())  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="parameters of StudentT that JSON can hold"):
+            _ = noise.key

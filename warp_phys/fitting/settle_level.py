@@ -1,0 +1,133 @@
+r"""Losses that are not squares: the level of the noise and the fit in turns, until both settle.
+
+With a loss rho of residuals over their level s, s cannot be eliminated from the likelihood as it
+can where the loss is square. Given the fit, s is what the noise model makes of the residuals: of
+maximum likelihood for a density of its own, from their median for Huber's loss. Given s, the fit
+minimizes the sum of rho.
+
+References:
+    P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, sec. 7.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from warp_phys.fitting.minimizing.levenberg_marquardt import Options, minimize
+from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
+from warp_phys.likelihood.damped_step import group_maximum
+from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.noise_levels import held_levels
+from warp_phys.likelihood.problem import FitProblem
+
+_ROUNDS, _SETTLED = 20, 1e-6
+
+Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solved:
+    """Alternate between the level of the noise and the fit with its loss at that level.
+
+    Groups whose level has settled leave, so that none depends on the others.
+
+    Args:
+        problem: With the loss of the noise.
+        solved: Fits by least squares.
+        options: Of the fit.
+    """
+    quiet = replace(options, report=lambda _: None)
+    rows = torch.arange(len(problem))
+    level = torch.full_like(solved.variance, torch.nan)
+    for _ in range(_ROUNDS):
+        part = problem.select(rows)
+        found = levels(part, solved.predicted[rows], problem.distribution.level)
+        moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
+        moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
+        kept = moving[part.group].nonzero()[:, 0]
+        if kept.numel() == 0 or options.out_of_time():
+            break
+        rows = rows[kept]
+        level[rows] = found[kept]
+        again = _with_level(problem.select(rows), solved, rows, found[kept], quiet)
+        solved = merge(solved, again, rows, torch.ones(len(rows), dtype=torch.bool))
+    return replace(solved, variance=level**2)
+
+
+def _with_level(
+    problem: FitProblem, solved: Solved, rows: Tensor, level: Tensor, options: Options
+) -> Solved:
+    """Fit with the loss of the noise at a level (n, O), from where the solved ones are."""
+    setting = setting_of(problem, 1)
+    one = torch.ones(len(setting.levels), level.shape[1], dtype=level.dtype)
+    engine = build_engine(problem, setting.rows, problem.counts)
+    minimizer = Minimizer(
+        engine,
+        problem.unknowns,
+        setting.rows,
+        setting.group,
+        held_levels(one),
+        precision=level**-2,
+    )
+    optimum = minimize(minimizer, solved.z[rows], options)
+    return evaluated(
+        replace(problem, distribution=problem.distribution.summed()),
+        z=optimum.z,
+        outcome=optimum.outcome[problem.group],
+        iterations=solved.iterations[rows] + optimum.iterations[problem.group],
+        frozen=optimum.frozen,
+        excluded=optimum.excluded,
+        found=(solved.tried[rows], solved.agreeing[rows], solved.optima[rows]),
+        precision=level**-2,
+    )
+
+
+def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor:
+    """Return levels of the noise about predictions (N, T, O), (N, O); 1 where they are known.
+
+    Lanes of a group with shared unknowns, and outputs with a common level, are taken together.
+
+    Args:
+        problem: What is fitted.
+        predicted: Predictions.
+        estimate: A method of the noise model: `Noise.level` or `Noise.likely_level`.
+    """
+    residuals = problem.residuals(predicted)
+    count, _, outputs = residuals.shape
+    if problem.noise == "known":
+        return torch.ones(count, outputs, dtype=residuals.dtype)
+    observed = torch.where(residuals.isfinite(), problem.records.observed, torch.nan)
+    if problem.unknowns.shared:
+        return _positive(_grouped(problem, observed, predicted, estimate), residuals)
+    total = residuals.isfinite().sum(dim=(1, 2)).double()
+    share = (total / (total - len(problem.unknowns)).clamp_min(1.0)).sqrt().unsqueeze(1)
+    if problem.noise == "common":
+        observed, predicted = (part.reshape(count, -1, 1) for part in (observed, predicted))
+    level = estimate(observed, predicted, share)
+    return _positive(level.expand(count, outputs), residuals)
+
+
+def _grouped(
+    problem: FitProblem, observed: Tensor, predicted: Tensor, estimate: Estimate
+) -> Tensor:
+    shared, unknowns = problem.unknowns.shared, len(problem.unknowns)
+    columns = 1 if problem.noise == "common" else observed.shape[2]
+    level = torch.zeros_like(observed[:, 0])
+    for group in range(int(problem.group.max()) + 1):
+        rows = (problem.group == group).nonzero()[:, 0]
+        values, model = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
+        total = observed[rows].isfinite().sum().double()
+        estimated = shared + len(rows) * (unknowns - shared)
+        share = (total / (total - estimated).clamp_min(1.0)).sqrt().reshape(1, 1)
+        level[rows] = estimate(values, model, share)
+    return level
+
+
+def _positive(level: Tensor, residuals: Tensor) -> Tensor:
+    """Keep the level off zero, where more than half of the residuals vanish."""
+    least = 1e-12 + 1e-3 * residuals.square().nanmean(dim=1).sqrt()
+    return level.nan_to_num(0.0).maximum(least.nan_to_num(1e-12))

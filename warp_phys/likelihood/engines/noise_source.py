@@ -1,0 +1,27 @@
+"""C++ of a noise model: what the engine adds up for each sample."""
+
+from __future__ import annotations
+
+import torch
+
+from warp_phys.systems.compiling.elementwise import elementwise_source
+from warp_phys.systems.noise.noise import Noise
+
+_KNOWN: dict[tuple[type, str, str], str] = {}
+# Observed and predicted values and precisions at which a trace is compared with the model: within
+# and beyond any bend, counts among them.
+_POINTS = ((1.0, 1.3, 0.9), (2.0, 0.4, 7.0), (1.0, 2.5, 0.3), (0.0, 0.7, 1.0), (3.0, 3.0, 2.0))
+
+
+def noise_source(noise: Noise) -> str:
+    """Return `void noise_terms(V observed, V predicted, V precision, V* out)`, see `Noise.terms`.
+
+    Raises:
+        TracingError: The model cannot be written as expressions.
+    """
+    key = noise.key
+    if key not in _KNOWN:
+        points = torch.tensor(_POINTS, dtype=torch.float64).T
+        names = ("observed", "predicted", "precision")
+        _KNOWN[key] = elementwise_source("noise_terms", noise.terms, names, points)
+    return _KNOWN[key]
