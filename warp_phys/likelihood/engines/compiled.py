@@ -121,7 +121,7 @@ def _listed(values: Sequence[float]) -> str:
 @lru_cache(maxsize=1)
 def _kernel() -> str:
     folder = files(__package__)
-    names = ("steps.cpp", "records.cpp")
+    names = ("steps.cpp", "residuals.cpp", "records.cpp")
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 

@@ -1,0 +1,103 @@
+// Residuals of the samples that trajectories come to, their squares and normal equations.
+// Continues `steps.cpp`.
+
+template <bool SENS> struct Residuals {
+    const Trajectories &data;
+    const Lanes &lanes;
+    const Options &options;
+    const M &id;                // lane of the call that is in each lane of the vector
+    const V *p;                 // parameters
+    V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_D : 1];
+    V squares[O], counted[O];
+
+    // A trajectory comes into lane `l`.
+    void begin(int l) {
+        for (int o = 0; o < O; ++o) {
+            squares[o][l] = counted[o][l] = 0.0;
+            if constexpr (SENS) {
+                for (int j = 0; j < PACKED; ++j) hessian[o][j][l] = 0.0;
+                for (int d = 0; d < D; ++d) gradient[o][d][l] = 0.0;
+            }
+        }
+    }
+
+    // Add what samples say, one of each lane in `here`. `y`: the states there, then their derivatives
+    // along each direction.
+    void at_sample(const M &here, const M &sample, V at, const V *y) {
+        V u[ROOM_I], out[N_OUTPUTS], jy[N_OUTPUTS * S], jp[N_OUTPUTS * ROOM_P];
+        for (int i = 0; i < I; ++i)
+            for (int l = 0; l < W; ++l)
+                u[i][l] = data.inputs[(lanes.row[id[l]] * data.n_times + sample[l]) * I + i];
+        if constexpr (SENS) observe_jacobian(at, y, p, u, out, jy, jp);
+        else observe(at, y, p, u, out);
+        for (int o = 0; o < O; ++o) {
+            const int q = SEEN[o];
+            V seen = splat(NAN), weight = splat(1.0), bend = splat(INFINITY);
+            for (int l = 0; l < W; ++l) {
+                const int64_t at_sample = (lanes.row[id[l]] * data.n_times + sample[l]) * O + o;
+                if (here[l]) seen[l] = data.observed[at_sample];
+                if (data.weights) weight[l] = data.weights[at_sample];
+                if (lanes.huber) bend[l] = lanes.huber[id[l] * O + o];
+                if (lanes.predicted && here[l])
+                    lanes.predicted[(id[l] * data.n_times + sample[l]) * O + o] = out[q][l];
+            }
+            const M used = seen == seen;
+            V residual = seen - out[q], stretch = splat(1.0);
+            if (options.logarithmic) {
+                residual = vlog(seen) - vlog(out[q]);
+                stretch = 1.0 / out[q];
+            }
+            V jacobian[ROOM_D], any_slope = splat(0.0);
+            if constexpr (SENS)
+                for (int d = 0; d < D; ++d) {
+                    V total = splat(0.0);
+                    for (int i = 0; i < S; ++i)
+                        if (OBS_Y[q * S + i]) total += jy[q * S + i] * y[S * (1 + d) + i];
+                    if (DIRECTION[d] >= 0 && OBS_P[q * P + DIRECTION[d]])
+                        total += jp[q * P + DIRECTION[d]];
+                    jacobian[d] = total * stretch;
+                    any_slope = larger(vabs(jacobian[d]), any_slope);
+                }
+            // Huber's loss: square up to the bend, then linear.
+            const V size = vabs(residual) * vsqrt(weight);
+            const M outside = size > bend;
+            const V square = select(outside, bend * (2.0 * size - bend), size * size);
+            const V pull = select(outside, weight * bend / size, weight);
+            squares[o] += select(used, square, splat(0.0));
+            if constexpr (SENS) {
+                // A sample that a known initial state fixes exactly says nothing.
+                const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
+                counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
+                // Where nothing was seen there is no slope, either; not even one that is not finite.
+                const V seen_residual = select(used, residual, splat(0.0));
+                for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
+                int packed = 0;
+                for (int d = 0; d < D; ++d) {
+                    const V pulled = pull * jacobian[d];
+                    gradient[o][d] += pulled * seen_residual;
+                    for (int e = 0; e <= d; ++e, ++packed)
+                        hessian[o][packed] += pulled * jacobian[e];
+                }
+            }
+        }
+    }
+
+    // The trajectory in lane `l` ends.
+    void finish(int l, int64_t steps) const {
+        const int64_t lane = id[l];
+        bool good = lanes.status[lane] == GOOD;
+        for (int o = 0; o < O; ++o) good = good && squares[o][l] < INFINITY;
+        if (!good && lanes.status[lane] == GOOD) lanes.status[lane] = NOT_FINITE;
+        lanes.steps[lane] = (int32_t)steps;
+        for (int o = 0; o < O; ++o) {
+            lanes.squares[lane * O + o] = good ? squares[o][l] : INFINITY;
+            if constexpr (SENS) {
+                lanes.counted[lane * O + o] = counted[o][l];
+                for (int j = 0; j < PACKED; ++j)
+                    lanes.hessian[(lane * O + o) * PACKED + j] = hessian[o][j][l];
+                for (int d = 0; d < D; ++d)
+                    lanes.gradient[(lane * O + o) * D + d] = gradient[o][d][l];
+            }
+        }
+    }
+};
