@@ -1,17 +1,41 @@
-// Residuals of the samples that trajectories come to, their squares and normal equations.
-// Continues `steps.cpp`.
+// Residuals of the samples that trajectories come to, their squares and normal equations: a consumer
+// of the steps in `dynamics/stepping`, which it continues (see `adaptive.cpp` for what it is told).
+//
+//   N_SEEN, SEEN[]             the outputs that are observed
+
+namespace {
+
+constexpr int O = N_SEEN, PACKED = D * (D + 1) / 2;
+
+struct Trajectories : Samples {
+    const double *observed, *weights;     // (N, T, O); weights may be null
+};
+
+struct Lanes : Route {
+    const double *parameters, *initial;   // (L, P), (L, S)
+    const double *huber;                  // (L, O) weighted residual where the loss turns linear
+    double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
+    double *squares, *counted;            // (L, O)
+    double *predicted;                    // (L, T, O) or null
+    int32_t *status, *steps;              // (L,)
+};
+
+struct Options : PlanControl {
+    int32_t logarithmic;
+};
 
 template <bool SENS> struct Residuals {
     const Trajectories &data;
     const Lanes &lanes;
     const Options &options;
-    const M &id;                // lane of the call that is in each lane of the vector
-    const V *p;                 // parameters
+    int64_t id[W];              // lane of the call that is in each lane of the vector
+    V p[ROOM_P];
     V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_D : 1];
     V squares[O], counted[O];
 
-    // A trajectory comes into lane `l`.
-    void begin(int l) {
+    void begin(int l, int64_t lane, const V *parameters) {
+        id[l] = lane;
+        for (int j = 0; j < P; ++j) p[j][l] = parameters[j][l];
         for (int o = 0; o < O; ++o) {
             squares[o][l] = counted[o][l] = 0.0;
             if constexpr (SENS) {
@@ -82,13 +106,12 @@ template <bool SENS> struct Residuals {
         }
     }
 
-    // The trajectory in lane `l` ends.
-    void finish(int l, int64_t steps) const {
+    void finish(int l, const Ending &ending) const {
         const int64_t lane = id[l];
-        bool good = lanes.status[lane] == GOOD;
+        bool good = ending.status == CONVERGED;
         for (int o = 0; o < O; ++o) good = good && squares[o][l] < INFINITY;
-        if (!good && lanes.status[lane] == GOOD) lanes.status[lane] = NOT_FINITE;
-        lanes.steps[lane] = (int32_t)steps;
+        lanes.status[lane] = ending.status == CONVERGED && !good ? DIVERGED : ending.status;
+        lanes.steps[lane] = (int32_t)ending.steps;
         for (int o = 0; o < O; ++o) {
             lanes.squares[lane * O + o] = good ? squares[o][l] : INFINITY;
             if constexpr (SENS) {
@@ -101,3 +124,5 @@ template <bool SENS> struct Residuals {
         }
     }
 };
+
+}  // namespace
