@@ -258,8 +258,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         for (int i = S; i < R; ++i) {
             const V size = vmax(vmax(vabs(y[i]), vabs(whole.y[i])), sizes[i]);
             V error = vabs(whole.template error<0>(i));
-            if constexpr (ROUGH > 0)
-                error = METHOD<R>::tempered(error, whole.template error<ROUGH>(i));
+            if constexpr (ROUGH > 0) {
+                const V other = whole.template error<ROUGH>(i);
+                error = error * error / vsqrt(error * error + 0.01 * (other * other));
+                error = select(error == error, error, splat(0.0));
+            }
             const V ratio = error / (DERIVATIVE_SHARE * options.rtol * size);
             norm = vmax(norm, select(error == splat(0.0), splat(0.0), ratio));
             sound = both(sound, finite(whole.y[i] + whole.slope()[i]));

@@ -11,7 +11,7 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.engine import Sums
+from warp_phys.likelihood.engines.engine import Evaluation
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.compiler import (
     CompiledLibrary,
@@ -117,20 +117,11 @@ class CompiledEngine:
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
         self.options = _Options(problem.rtol, problem.max_steps, int(problem.logarithmic))
 
-    def evaluate(
-        self,
-        chosen: Tensor,
-        parameters: Tensor,
-        initial: Tensor,
-        sums: Sums,
-        *,
-        sensitivities: bool = True,
-        huber: Tensor | None = None,
-        predicted: Tensor | None = None,
-    ) -> None:
+    def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
         # Lanes of a vector go through the steps together: those with as many side by side.
-        chosen = chosen[self.steps[chosen].argsort(stable=True)]
+        chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
+        huber, sums = wanted.huber, wanted.sums
         length = self.times.shape[1]
         data = _Trajectories(
             length,
@@ -141,14 +132,14 @@ class CompiledEngine:
             self.rows,
             self.limit,
             self.plan,
-            parameters.contiguous(),
-            initial.contiguous(),
+            wanted.parameters.contiguous(),
+            wanted.initial.contiguous(),
             None if huber is None else huber.contiguous(),
             sums.hessian,
             sums.gradient,
             sums.squares,
             sums.counted,
-            predicted,
+            wanted.predicted,
             sums.status,
             self.steps,
         )
@@ -159,6 +150,6 @@ class CompiledEngine:
             ctypes.byref(data),
             ctypes.byref(lanes),
             ctypes.byref(self.options),
-            int(sensitivities),
+            int(wanted.sensitivities),
             torch.get_num_threads(),
         )

@@ -21,7 +21,7 @@ from tests.warp_phys.user_systems import DrivenOscillator, Switched
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.arguments import build_fit
 from warp_phys.likelihood.engines.choose import build_engine, engine_name
-from warp_phys.likelihood.engines.engine import Engine, Sums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation, Sums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.records.records import read_records
 from warp_phys.systems import (
@@ -147,7 +147,9 @@ class EngineContract:
         chosen = torch.arange(LANES) if chosen is None else chosen
         huber = None if bend is None else torch.full((LANES, outputs), bend, dtype=torch.float64)
         engine.evaluate(
-            chosen, parameters, initial, sums, huber=huber, predicted=predicted, **options
+            Evaluation(
+                chosen, parameters, initial, sums, huber=huber, predicted=predicted, **options
+            )
         )
         return sums, predicted
 
