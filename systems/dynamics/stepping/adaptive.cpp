@@ -1,22 +1,46 @@
-// Trajectories on their way, W at a time; a lane that is done takes the next trajectory. Continues
-// `runge_kutta.cpp` or `rosenbrock.cpp`, with ERROR_ORDER and STABILITY of the method.
+// Steps that follow the error, with step doubling: a policy of steps. W trajectories at a time are on
+// their way; a lane that is done takes the next one. Continues `derivatives.cpp` and a method. The
+// algorithm is that of `adaptive.py`.
 //
 // Each lane carries two solutions: a coarse one, whose local errors choose the steps, and a fine one
-// that takes every step in two halves. The coarse one is reported, and their distance at the samples
-// is its error.
+// that takes every step in two halves (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4, though
+// without extrapolation). The coarse one is reported, and their distance at the samples is its error.
+//
+// METHOD<ROWS> takes one step, see `runge_kutta.cpp`. CONSUMER sees what comes of it:
+//   begin(l, id, p)                trajectory `id` with parameters p comes into lane l
+//   at_sample(due, sample, t, y)   the lanes in `due` have come to their samples: numbers, times and
+//                                  the states there, then their derivatives along each direction
+//   finish(l, ending)              the trajectory in lane l ends
 
-inline V root(V error) {  // error^(1 / (ERROR_ORDER + 1))
-    if constexpr (ERROR_ORDER == 7) return vsqrt(vsqrt(vsqrt(error)));
-    else return vpow(error, splat(1.0 / (ERROR_ORDER + 1)));
-}
+namespace {
+
+// What is integrated; absent parts are null.
+struct Problem {
+    int64_t n, n_times, time_stride, n_stops;
+    const double *times;                      // (N, T) or (1, T), infinite behind the last
+    const int64_t *counts;                    // (N,)
+    const double *start, *initial;            // (N,), (S, N)
+    const double *parameters;                 // (P, N)
+    const double *stops, *jumps;              // (N, J), (S, N, J)
+    const double *origin, *first, *slope;     // (N, J + 1), (I, N, J + 1), (I, N, J + 1)
+};
+
+struct StepControl {
+    double rtol, atol;                        // of the local errors
+    double scale;                             // atol / rtol, of the error estimate
+    double allowance, safety, shrink, grow;   // see `step_control.py`
+    int64_t max_steps, stiff_after, stiff_count;
+};
 
 constexpr int64_t CHUNK = 512;
 constexpr int WAIT = 3;
+// How much larger than that of a state the relative error of a derivative may be.
+constexpr double DERIVATIVE_SHARE = 100.0;
 
-struct Lanes {
+template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     const Problem &problem;
-    const Options &options;
-    const Results &results;
+    const StepControl &options;
+    CONSUMER &consumer;
 
     int64_t id[W];
     V t, h, end, brief, next_time, next_stop;
@@ -28,11 +52,11 @@ struct Lanes {
     Drive drive;
     M running = {}, rejected = {}, taken = {};
     M sample, piece, tries, stiff;
-    Stepper<R> whole;
-    Stepper<S> half[2];
+    METHOD<R> whole;
+    METHOD<S> half[2];
 
-    Lanes(const Problem &one, const Options &two, const Results &three)
-        : problem(one), options(two), results(three) {
+    Adaptive(const Problem &one, const StepControl &two, CONSUMER &three)
+        : problem(one), options(two), consumer(three) {
         for (int l = 0; l < W; ++l) id[l] = 0;
         t = h = end = brief = next_time = next_stop = splat(0.0);
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
@@ -41,6 +65,12 @@ struct Lanes {
         drive.origin = splat(0.0);
         for (int i = 0; i < I; ++i) drive.first[i] = drive.slope[i] = splat(0.0);
         sample = piece = tries = stiff = M();
+    }
+
+    static V root(V error) {  // error^(1 / (ERROR_ORDER + 1))
+        constexpr int ORDER = METHOD<S>::ERROR_ORDER;
+        if constexpr (ORDER == 7) return vsqrt(vsqrt(vsqrt(error)));
+        else return vpow(error, splat(1.0 / (ORDER + 1)));
     }
 
     double time_of(int l, int64_t number) const {
@@ -103,7 +133,7 @@ struct Lanes {
         }
         for (int d = 0; d < D; ++d)
             for (int i = 0; i < S; ++i) {
-                const double slope = DIRECTION[d] == -1 - i ? 1.0 : 0.0;
+                const double slope = seed(d, i);
                 y[S * (1 + d) + i][l] = slope;
                 // Most derivatives begin at zero; the natural size is that of y / p.
                 const double by = DIRECTION[d] < 0 ? y[-1 - DIRECTION[d]][l] : p[DIRECTION[d]][l];
@@ -116,6 +146,7 @@ struct Lanes {
         while (next_stop[l] == t[l]) pass_stop(l);
         load_drive(l);
         next_time[l] = time_of(l, 0);
+        consumer.begin(l, trajectory, p);
     }
 
     // Choose the first step as Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4, do.
@@ -144,28 +175,21 @@ struct Lanes {
         for (int i = 0; i < R; ++i) f[i] = select(fresh, f_new[i], f[i]);
         for (int i = 0; i < S; ++i) fine_f[i] = select(fresh, f_new[i], fine_f[i]);
         running = running | both(defined, t < end);
-        for (int l = 0; l < W; ++l) {
-            if (!fresh[l]) continue;
-            if (next_time[l] == t[l]) write(l, y, fine);
-            if (!running[l]) finish(l, defined[l] ? CONVERGED : DIVERGED);
-        }
+        const M reached = both(next_time == t, fresh);
+        if (any(reached)) come_to_sample(reached, y, fine);
+        for (int l = 0; l < W; ++l)
+            if (fresh[l] && !running[l]) finish(l, defined[l] ? CONVERGED : DIVERGED);
     }
 
-    // Write a sample that a lane has come to: a value for each row, and how far the two are apart.
-    void write(int l, const V *coarse, const V *other) {
-        const int64_t at = id[l] * problem.n_times + sample[l];
+    // Lanes have come to a sample: hand it on, and note how far the two solutions are apart.
+    void come_to_sample(M due, const V *coarse, const V *other) {
         for (int i = 0; i < S; ++i) {
-            const double value = coarse[i][l], size = __builtin_fabs(value);
-            const double away = __builtin_fabs(coarse[i][l] - other[i][l]);
-            results.states[at * S + i] = value;
-            gap[i][l] = away > gap[i][l] ? away : gap[i][l];
-            greatest[i][l] = size > greatest[i][l] ? size : greatest[i][l];
+            gap[i] = select(due, larger(vabs(coarse[i] - other[i]), gap[i]), gap[i]);
+            greatest[i] = select(due, larger(vabs(coarse[i]), greatest[i]), greatest[i]);
         }
-        for (int d = 0; d < D; ++d)
-            for (int i = 0; i < S; ++i)
-                results.slopes[(at * D + d) * S + i] = coarse[S * (1 + d) + i][l];
-        sample[l] += 1;
-        next_time[l] = time_of(l, sample[l]);
+        consumer.at_sample(due, sample, next_time, coarse);
+        for (int l = 0; l < W; ++l)
+            if (due[l]) next_time[l] = time_of(l, ++sample[l]);
     }
 
     void finish(int l, Status status) {
@@ -176,21 +200,19 @@ struct Lanes {
             const double relative = gap[i][l] / (options.scale + greatest[i][l]);
             worst = worst > relative ? worst : relative;
         }
-        results.error[id[l]] = worst;
-        results.status[id[l]] = status;
+        consumer.finish(l, {status, tries[l], worst});
     }
 
     // Interpolate at the samples in one half of a step, which begins at `from` and is `size` long.
-    void write_samples(V step, V from, V size, V to, const V *start, const V (*coarse)[R],
-                       const V (*halved)[S]) {
+    void pass_samples(V step, V from, V size, V to, const V *start, const V (*coarse)[R],
+                      const V (*halved)[S]) {
         while (true) {
             const M due = next_time < to;
             if (!any(due)) return;
             V values[R], others[S];
             interpolate<R>(y, coarse, (next_time - t) / step, values);
             interpolate<S>(start, halved, (next_time - from) / size, others);
-            for (int l = 0; l < W; ++l)
-                if (due[l]) write(l, values, others);
+            come_to_sample(due, values, others);
         }
     }
 
@@ -199,7 +221,7 @@ struct Lanes {
         const V rest = 1.0 - x;
         for (int i = 0; i < ROWS; ++i) {
             V value = splat(0.0);
-            for (int j = N_COEFFICIENTS - 1; j >= 0; --j)
+            for (int j = METHOD<S>::N_COEFFICIENTS - 1; j >= 0; --j)
                 value = (value + coefficients[j][i]) * (j % 2 ? rest : x);
             out[i] = start[i] + value;
         }
@@ -210,70 +232,105 @@ struct Lanes {
         const V target = vmin(next_stop, end), room = target - t;
         const M last = h >= room;
         const V step = select(running, select(last, room, h), splat(0.0));
-        Trial<R> trial;
-        whole.attempt(t, step, y, f, p, drive, trial);
-        whole.measure(step, y, sizes, options, trial);
-        M accepted = both(trial.norm <= splat(1.0), running);
-        if (any(accepted)) accepted = take_halves(step, accepted, last, target, trial);
-        choose_step(trial, step, accepted, last);
-        retire(trial, accepted);
+        whole.attempt(t, step, y, f, p, drive);
+        V norm = error_norm();
+        M accepted = both(norm <= splat(1.0), running);
+        if (any(accepted)) accepted = take_halves(step, accepted, last, target, norm);
+        choose_step(norm, step, accepted, last);
+        retire(accepted);
+    }
+
+    // The largest local error of the step over what is tolerated; infinite if not finite.
+    V error_norm() const {
+        constexpr int ROUGH = METHOD<R>::N_ERRORS - 1;
+        V main[S], rough[S];
+        M sound = t == t;
+        for (int i = 0; i < S; ++i) {
+            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
+            main[i] = whole.template error<0>(i) / scale;
+            if constexpr (ROUGH > 0) rough[i] = whole.template error<ROUGH>(i) / scale;
+            sound = both(sound, finite(whole.y[i] + whole.slope()[i]));
+        }
+        V norm = largest(main);
+        if constexpr (ROUGH > 0) norm = METHOD<R>::tempered(norm, largest(rough));
+        // Derivatives: relative to their own size. At rest the states alone would let the steps grow
+        // until the derivatives are unstable.
+        for (int i = S; i < R; ++i) {
+            const V size = vmax(vmax(vabs(y[i]), vabs(whole.y[i])), sizes[i]);
+            V error = vabs(whole.template error<0>(i));
+            if constexpr (ROUGH > 0) {
+                const V other = whole.template error<ROUGH>(i);
+                error = error * error / vsqrt(error * error + 0.01 * (other * other));
+                error = select(error == error, error, splat(0.0));
+            }
+            const V ratio = error / (DERIVATIVE_SHARE * options.rtol * size);
+            norm = vmax(norm, select(error == splat(0.0), splat(0.0), ratio));
+            sound = both(sound, finite(whole.y[i] + whole.slope()[i]));
+        }
+        return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
     // What the halves say of a step's local error, over what is allowed: it catches the steps whose
     // own estimate vanishes by chance. The distance that was there before is carried along and may
     // grow, too. Infinite where the halves are not finite.
-    V discrepancy(const Trial<R> &trial, const Trial<S> &second) const {
+    V discrepancy() const {
+        const METHOD<S> &second = half[1];
         V local[S], carried[S];
         M sound = t == t;
         for (int i = 0; i < S; ++i) {
-            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(trial.y[i]));
+            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
             carried[i] = (y[i] - fine[i]) / scale;
-            local[i] = (trial.y[i] - second.y[i]) / scale - carried[i];
-            sound = both(sound, finite(second.y[i] + second.f[i]));
+            local[i] = (whole.y[i] - second.y[i]) / scale - carried[i];
+            sound = both(sound, finite(second.y[i] + second.slope()[i]));
         }
         const V norm = largest(local) / (options.allowance * vmax(largest(carried), splat(1.0)));
         return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
-    // Repeat the accepted steps in halves, write the samples, and move on; returns where this held.
-    M take_halves(V step, M accepted, M last, V target, Trial<R> &trial) {
+    // Repeat the accepted steps in halves, pass the samples, and move on; returns where this held.
+    M take_halves(V step, M accepted, M last, V target, V &norm) {
+        METHOD<S> &first = half[0], &second = half[1];
         const V size = select(accepted, 0.5 * step, splat(0.0)), middle = t + size;
-        Trial<S> first, second;
-        half[0].attempt(t, size, fine, fine_f, p, drive, first);
-        half[1].attempt(middle, size, first.y, first.f, p, drive, second);
-        const V norm = discrepancy(trial, second);
-        const M sound = both(accepted, norm <= splat(1.0));
-        trial.norm = select(accepted, vmax(norm, trial.norm), trial.norm);
+        first.attempt(t, size, fine, fine_f, p, drive);
+        second.attempt(middle, size, first.y, first.slope(), p, drive);
+        const V apart = discrepancy();
+        const M sound = both(accepted, apart <= splat(1.0));
+        norm = select(accepted, vmax(apart, norm), norm);
         const V t_new = select(sound, select(last, target, t + step), t);
-        if (any(next_time < t_new)) {
-            const V t_middle = select(sound, middle, t);
-            V coarse[N_COEFFICIENTS][R], halved[N_COEFFICIENTS][S];
-            whole.interpolant(t, step, y, p, drive, trial, coarse);
-            if (any(next_time < t_middle)) {
-                half[0].interpolant(t, size, fine, p, drive, first, halved);
-                write_samples(step, t, size, t_middle, fine, coarse, halved);
-            }
-            if (any(next_time < t_new)) {
-                half[1].interpolant(middle, size, first.y, p, drive, second, halved);
-                write_samples(step, middle, size, t_new, first.y, coarse, halved);
-            }
+        if (any(next_time < t_new)) interpolate_step(step, size, select(sound, middle, t), t_new);
+        move_to(t_new, sound);
+        if (problem.n_stops > 0) pass_stops();
+        const M reached = both(next_time == t, running);
+        if (any(reached)) come_to_sample(reached, y, fine);
+        return sound;
+    }
+
+    // Pass the samples inside a step that was taken, in both solutions.
+    void interpolate_step(V step, V size, V t_middle, V t_new) {
+        METHOD<S> &first = half[0], &second = half[1];
+        V coarse[METHOD<R>::N_COEFFICIENTS][R], halved[METHOD<S>::N_COEFFICIENTS][S];
+        whole.interpolant(y, p, drive, coarse);
+        if (any(next_time < t_middle)) {
+            first.interpolant(fine, p, drive, halved);
+            pass_samples(step, t, size, t_middle, fine, coarse, halved);
         }
+        if (any(next_time < t_new)) {
+            second.interpolant(first.y, p, drive, halved);
+            pass_samples(step, t + size, size, t_new, first.y, coarse, halved);
+        }
+    }
+
+    void move_to(V t_new, M sound) {
         t = t_new;
         for (int i = 0; i < R; ++i) {
-            y[i] = select(sound, trial.y[i], y[i]);
-            f[i] = select(sound, trial.f[i], f[i]);
+            y[i] = select(sound, whole.y[i], y[i]);
+            f[i] = select(sound, whole.slope()[i], f[i]);
         }
         for (int i = S; i < R; ++i) sizes[i] = vmax(sizes[i], vabs(y[i]));
         for (int i = 0; i < S; ++i) {
-            fine[i] = select(sound, second.y[i], fine[i]);
-            fine_f[i] = select(sound, second.f[i], fine_f[i]);
+            fine[i] = select(sound, half[1].y[i], fine[i]);
+            fine_f[i] = select(sound, half[1].slope()[i], fine_f[i]);
         }
-        if (problem.n_stops > 0) pass_stops();
-        const M reached = both(next_time == t, running);
-        if (any(reached))
-            for (int l = 0; l < W; ++l)
-                if (reached[l]) write(l, y, fine);
-        return sound;
     }
 
     void pass_stops() {
@@ -291,8 +348,10 @@ struct Lanes {
         for (int i = 0; i < S; ++i) fine_f[i] = select(here, fine_new[i], fine_f[i]);
     }
 
-    void choose_step(const Trial<R> &trial, V step, M accepted, M last) {
-        V factor = options.safety / root(trial.norm);
+    // The next step is h safety norm^(-1 / (q + 1)), within bounds, and does not grow right after one
+    // that was refused (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4).
+    void choose_step(V norm, V step, M accepted, M last) {
+        V factor = options.safety / root(norm);
         factor = vmin(vmax(factor, splat(options.shrink)), splat(options.grow));
         factor = select(rejected, vmin(factor, splat(1.0)), factor);
         const V proposed = step * factor;
@@ -301,10 +360,11 @@ struct Lanes {
         rejected = ~accepted;
     }
 
-    void retire(const Trial<R> &trial, M accepted) {
+    // Give up the trajectories that cannot go on or prove stiff, and finish those that are done.
+    void retire(M accepted) {
         const M one = M() + 1;
         tries += one;
-        const M pressed = both(accepted, trial.stiffness > splat(STABILITY));
+        const M pressed = both(accepted, whole.stiffness() > splat(METHOD<R>::STABILITY));
         const M relaxed = stiff - 3;
         stiff = pressed ? stiff + 1 : (relaxed > 0 ? relaxed : M());
         const M too_stiff = both(stiff >= options.stiff_count, tries >= options.stiff_after);
@@ -338,16 +398,3 @@ struct Lanes {
 };
 
 }  // namespace
-
-// Integrate all trajectories; samples that are not reached stay as they are in `results`.
-extern "C" void flow(const Problem *problem, const Options *options, const Results *results,
-                     int32_t threads) {
-    const int64_t chunks = (problem->n + CHUNK - 1) / CHUNK;
-    const int used = chunks < threads ? (int)chunks : threads;
-    (void)used;
-#pragma omp parallel for schedule(dynamic) num_threads(used)
-    for (int64_t c = 0; c < chunks; ++c) {
-        const int64_t first = c * CHUNK, last = first + CHUNK;
-        Lanes(*problem, *options, *results).run(first, last < problem->n ? last : problem->n);
-    }
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_int32
 
 import torch
 from torch import Tensor
@@ -27,43 +27,34 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     STIFF_COUNT,
     with_local_tolerances,
 )
+from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
 
 _STACK = 1_000_000  # bytes of a thread's stack that the lanes may take
 
 
 class _Problem(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("n", "n_times", "time_stride", "n_stops")),
-        *(
-            (name, c_void_p)
-            for name in (
-                "times",
-                "counts",
-                "start",
-                "initial",
-                "parameters",
-                "stops",
-                "jumps",
-                "origin",
-                "first",
-                "slope",
-            )
-        ),
-    ]
+    _fields_ = integers("n", "n_times", "time_stride", "n_stops") + pointers(
+        "times",
+        "counts",
+        "start",
+        "initial",
+        "parameters",
+        "stops",
+        "jumps",
+        "origin",
+        "first",
+        "slope",
+    )
 
 
-class _Options(Structure):
-    _fields_ = [
-        *(
-            (name, c_double)
-            for name in ("rtol", "atol", "scale", "allowance", "safety", "shrink", "grow")
-        ),
-        *((name, c_int64) for name in ("max_steps", "stiff_after", "stiff_count")),
-    ]
+class _StepControl(Structure):
+    _fields_ = doubles("rtol", "atol", "scale", "allowance", "safety", "shrink", "grow") + integers(
+        "max_steps", "stiff_after", "stiff_count"
+    )
 
 
 class _Results(Structure):
-    _fields_ = [(name, c_void_p) for name in ("states", "slopes", "error", "status")]
+    _fields_ = pointers("states", "slopes", "error", "status")
 
 
 def flow_library(
@@ -119,7 +110,7 @@ def solve_compiled(
     status = torch.empty(n_trajectories, dtype=torch.int64)
     data, kept = _arguments(problem)
     local = with_local_tolerances(problem, method)
-    options = _Options(
+    options = _StepControl(
         local.rtol,
         local.atol,
         problem.atol / problem.rtol,
@@ -132,10 +123,10 @@ def solve_compiled(
         STIFF_AFTER if slopes is None else problem.max_steps,
         STIFF_COUNT,
     )
-    results = _Results(*map(_pointer, (states, slopes, error, status)))
+    results = _Results(*map(address, (states, slopes, error, status)))
     function = library.handle.flow
     function.restype = None
-    function.argtypes = [*map(POINTER, (_Problem, _Options, _Results)), c_int32]
+    function.argtypes = [*map(POINTER, (_Problem, _StepControl, _Results)), c_int32]
     function(data, options, results, torch.get_num_threads())
     del kept
     return Solution(states, error, status, "compiled", library.seconds)
@@ -166,11 +157,5 @@ def _arguments(problem: Problem) -> tuple[_Problem, list[Tensor | None]]:
     )
     kept = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]
     n_stops = 0 if schedule is None else schedule.stops.shape[1]
-    data = _Problem(
-        n_trajectories, n_times, 0 if shared else n_times, n_stops, *map(_pointer, kept)
-    )
+    data = _Problem(n_trajectories, n_times, 0 if shared else n_times, n_stops, *map(address, kept))
     return data, kept
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

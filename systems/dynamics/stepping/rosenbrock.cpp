@@ -1,11 +1,17 @@
-// One step of a Rosenbrock method, as `rosenbrock.py`. Continues `problem.cpp`; the coefficients
-// are those of `rosenbrock_tableau.py`:
+// One step of a Rosenbrock method, as `rosenbrock.py`. Continues `derivatives.cpp`. How steps are
+// chosen is none of its business.
+//
+// With W = 1 / (gamma h) - df/dy at (t, y), the increments k_i solve
+//
+//   W k_i = f(t + c_i h, y + sum_j a_ij k_j) + sum_j (C_ij / h) k_j + d_i h df/dt,
+//
+// which needs one factorization a step and no products with the Jacobian (Hairer, Wanner, Solving
+// ODEs II, sec. IV.7); y_1 = y + sum_j b_j k_j, and the last increment is the error estimate. The
+// coefficients T are those of `rosenbrock_tableau.py` (Steinebach, BIT 63 (2023) 27):
 //   N_STAGES, GAMMA, STAGE_A[][], STAGE_C[], COUPLINGS[][], TIME_WEIGHTS[], WEIGHTS[]
-//   INTERPOLATION[3][]
+//   INTERPOLATION[3][], ERROR_ORDER
 
-static_assert(D == 0, "the derivatives of an implicit step are not known");
-
-constexpr int N_COEFFICIENTS = 4;
+namespace {
 
 // Gaussian elimination with row pivots, each lane its own.
 struct Factors {
@@ -56,10 +62,19 @@ struct Factors {
     }
 };
 
-template <int ROWS> struct Stepper {
-    V k[N_STAGES][S];
-    V rate[S];
+template <typename T, int ROWS> struct Rosenbrock {
+    static_assert(ROWS == S, "the derivatives of an implicit step are not known");
+    static constexpr int N_STAGES = T::N_STAGES, N_ERRORS = 1, N_COEFFICIENTS = 4;
+    static constexpr int ERROR_ORDER = T::ERROR_ORDER;
+    static constexpr double STABILITY = __builtin_inf();
+
+    V k[N_STAGES][S];    // increments
+    V y[S], f_end[S];    // at the end of the step
+    V rate[S];           // df/dt, along which the inputs change, too
     Factors factors;
+
+    // The derivative at the end of the step.
+    const V *slope() const { return f_end; }
 
     V weighted(const double *weights, int count, int i) const {
         V total = splat(0.0);
@@ -67,11 +82,11 @@ template <int ROWS> struct Stepper {
         return total;
     }
 
-    void linearize(V t, V h, const V *y, const V *p, const Drive &drive) {
+    void linearize(V t, V h, const V *from, const V *p, const Drive &drive) {
         V u[ROOM_I], f[S], jy[S * S];
         drive.at(t, u);
-        rhs_linearization(t, y, p, u, drive.slope, f, jy, rate);
-        const V diagonal = 1.0 / (GAMMA * h);
+        rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
+        const V diagonal = 1.0 / (T::GAMMA * h);
         for (int i = 0; i < S; ++i)
             for (int j = 0; j < S; ++j) {
                 V entry = i == j ? diagonal : splat(0.0);
@@ -81,51 +96,44 @@ template <int ROWS> struct Stepper {
         factors.decompose();
     }
 
-    // Try a step; its increments stay for the interpolant.
-    void attempt(V t, V h, const V *y, const V *f, const V *p, const Drive &drive,
-                 Trial<ROWS> &to) {
+    // Try a step from (t, from), where the derivative is f; its increments stay for what follows.
+    void attempt(V t, V h, const V *from, const V *f, const V *p, const Drive &drive) {
         const V safe = select(h > splat(0.0), h, splat(1.0));  // lanes at rest
-        linearize(t, safe, y, p, drive);
+        linearize(t, safe, from, p, drive);
         for (int s = 0; s < N_STAGES; ++s) {
             V right[S];
             if (s == 0) {
                 for (int i = 0; i < S; ++i) right[i] = f[i];
             } else {
                 V stage_y[S];
-                for (int i = 0; i < S; ++i) stage_y[i] = y[i] + weighted(STAGE_A[s], s, i);
-                slope_at<S>(t + STAGE_C[s] * h, stage_y, p, drive, right);
-                for (int i = 0; i < S; ++i) right[i] += weighted(COUPLINGS[s], s, i) / safe;
+                for (int i = 0; i < S; ++i) stage_y[i] = from[i] + weighted(T::STAGE_A[s], s, i);
+                slope_at<S>(t + T::STAGE_C[s] * h, stage_y, p, drive, right);
+                for (int i = 0; i < S; ++i) right[i] += weighted(T::COUPLINGS[s], s, i) / safe;
             }
             if constexpr (CHANGES_IN_TIME)
-                for (int i = 0; i < S; ++i) right[i] += TIME_WEIGHTS[s] * h * rate[i];
+                for (int i = 0; i < S; ++i) right[i] += T::TIME_WEIGHTS[s] * h * rate[i];
             factors.solve(right);
             for (int i = 0; i < S; ++i) k[s][i] = right[i];
         }
-        for (int i = 0; i < S; ++i) to.y[i] = y[i] + weighted(WEIGHTS, N_STAGES, i);
-        slope_at<S>(t + h, to.y, p, drive, to.f);
-        to.stiffness = splat(0.0);
+        for (int i = 0; i < S; ++i) y[i] = from[i] + weighted(T::WEIGHTS, N_STAGES, i);
+        slope_at<S>(t + h, y, p, drive, f_end);
     }
 
-    void measure(V h, const V *y, const V *, const Options &options, Trial<ROWS> &to) const {
-        M sound = h == h;
-        V relative[S];
-        for (int i = 0; i < S; ++i) {
-            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(to.y[i]));
-            relative[i] = k[N_STAGES - 1][i] / scale;
-            sound = both(sound, finite(to.y[i] + to.f[i]));
-        }
-        const V norm = largest(relative);
-        to.norm = select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
-    }
+    // The estimate of the local error of row i.
+    template <int> V error(int i) const { return k[N_STAGES - 1][i]; }
+    static V tempered(V main, V) { return main; }
+    V stiffness() const { return splat(0.0); }
 
-    void interpolant(V, V, const V *y, const V *, const Drive &, const Trial<ROWS> &to,
-                     V (*out)[S]) const {
+    // Coefficients as those of `RungeKutta::interpolant`; x K_3 = K_3 - (1 - x) K_3.
+    void interpolant(const V *from, const V *, const Drive &, V (*out)[S]) const {
         for (int i = 0; i < S; ++i) {
-            const V third = weighted(INTERPOLATION[2], N_STAGES, i);
-            out[0][i] = to.y[i] - y[i];
-            out[1][i] = weighted(INTERPOLATION[0], N_STAGES, i);
-            out[2][i] = weighted(INTERPOLATION[1], N_STAGES, i) + third;
+            const V third = weighted(T::INTERPOLATION[2], N_STAGES, i);
+            out[0][i] = y[i] - from[i];
+            out[1][i] = weighted(T::INTERPOLATION[0], N_STAGES, i);
+            out[2][i] = weighted(T::INTERPOLATION[1], N_STAGES, i) + third;
             out[3][i] = -third;
         }
     }
 };
+
+}  // namespace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,55 @@ class Step:
     stiffness: Tensor
 
 
+@dataclass(frozen=True)
+class ExplicitStep:
+    """A step of an explicit pair; the shape (..., n) of states is whatever it was given.
+
+    Attributes:
+        h: (n,), its size.
+        y: What was integrated, at its end.
+        stages: The derivatives at all stages, the one at the end of the step last.
+        last: Where the last stage but one was evaluated, which is at the end of the step, too.
+    """
+
+    h: Tensor
+    y: Tensor
+    stages: list[Tensor]
+    last: Tensor
+
+    @property
+    def f(self) -> Tensor:
+        """The derivative at its end."""
+        return self.stages[-1]
+
+    def error(self, weights: Sequence[float]) -> Tensor:
+        """Return an estimate of the local error, by weights from `Tableau.errors`."""
+        return self.h * combine(weights, self.stages)
+
+
+def explicit_step(
+    tableau: Tableau,
+    derivative: Callable[[Tensor, Tensor], Tensor],
+    t: Tensor,
+    y: Tensor,
+    f: Tensor,
+    h: Tensor,
+) -> ExplicitStep:
+    """Take a step from (t, y), with derivative f there, of size h for each trajectory.
+
+    With k_1 = f and k_i = f(t + c_i h, y + h sum_j a_ij k_j) it is y_1 = y + h sum_j b_j k_j. How
+    large its error may be is left to the caller.
+    """
+    stages = [f]
+    stage_y = y
+    for weights, node in zip(tableau.stages, tableau.nodes, strict=True):
+        stage_y = torch.addcmul(y, combine(weights, stages), h)
+        stages.append(derivative(torch.add(t, h, alpha=node), stage_y))
+    y_new = torch.addcmul(y, combine(tableau.weights, stages), h)
+    stages.append(derivative(t + h, y_new))
+    return ExplicitStep(h, y_new, stages, stage_y)
+
+
 def take_step(
     problem: Problem,
     tableau: Tableau,
@@ -43,25 +92,23 @@ def take_step(
     f: Tensor,
     h: Tensor,
 ) -> Step:
-    """Try a step from (t, y), with derivative f there, of size h for each trajectory."""
-    stages = [f]
-    stage_y = y
-    for weights, node in zip(tableau.stages, tableau.nodes, strict=True):
-        stage_y = torch.addcmul(y, combine(weights, stages), h)
-        stages.append(problem.derivative(torch.add(t, h, alpha=node), stage_y, drive))
-    y_new = torch.addcmul(y, combine(tableau.weights, stages), h)
-    f_new = problem.derivative(t + h, y_new, drive)
-    # Both last stages sit at the end of the step: their difference shows the steepest direction.
-    rise = largest(f_new - stages[-1])
-    run = largest(y_new - stage_y)
-    stages.append(f_new)
-    scale = problem.atol + problem.rtol * torch.maximum(y.abs(), y_new.abs())
-    error_norm = _error_norm(tableau, stages, h, scale)
-    finite = (y_new + f_new).isfinite().all(dim=0) & error_norm.isfinite()
+    """Try a step of a problem, and judge it by the problem's tolerances."""
+
+    def derivative(t: Tensor, y: Tensor) -> Tensor:
+        return problem.derivative(t, y, drive)
+
+    step = explicit_step(tableau, derivative, t, y, f, h)
+    # Both last stages sit at the end of the step: their difference shows the steepest direction
+    # (Hairer, Wanner, Solving ODEs II, sec. IV.2).
+    rise = largest(step.f - step.stages[-2])
+    run = largest(step.y - step.last)
+    scale = problem.atol + problem.rtol * torch.maximum(y.abs(), step.y.abs())
+    error_norm = _error_norm(tableau, step, scale)
+    finite = (step.y + step.f).isfinite().all(dim=0) & error_norm.isfinite()
     return Step(
-        y=y_new,
-        f=f_new,
-        stages=stages,
+        y=step.y,
+        f=step.f,
+        stages=step.stages,
         error_norm=torch.where(finite, error_norm, torch.inf),
         stiffness=torch.where(run > 0.0, h * rise / run, 0.0),
     )
@@ -114,12 +161,13 @@ def largest(values: Tensor) -> Tensor:
     return values.abs().amax(dim=0)
 
 
-def _error_norm(tableau: Tableau, stages: Sequence[Tensor], h: Tensor, scale: Tensor) -> Tensor:
+def _error_norm(tableau: Tableau, step: ExplicitStep, scale: Tensor) -> Tensor:
     """Return the largest local error of a state over its scale, (n,)."""
-    norm = largest(h * combine(tableau.errors[0], stages) / scale)
+    norm = largest(step.error(tableau.errors[0]) / scale)
     if len(tableau.errors) == 1:
         return norm
-    # DOP853 tempers its fifth-order estimate by a third-order one.
-    rough = largest(h * combine(tableau.errors[1], stages) / scale)
+    # DOP853 tempers its fifth-order estimate by a third-order one: E5^2 / sqrt(E5^2 + .01 E3^2)
+    # (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.10).
+    rough = largest(step.error(tableau.errors[1]) / scale)
     ratio = norm / torch.sqrt(norm**2 + 0.01 * rough**2)
     return torch.where(norm == 0.0, 0.0, norm * ratio)

@@ -1,4 +1,4 @@
-"""The C++ source of a system's flow: the system's own code, a method's coefficients, the kernel."""
+"""The C++ source of kernels: the system's own code, a method's coefficients, the stepping code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TABLEAUS: dict[str, Tableau | RosenbrockTableau] = {
 
 
 def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> str:
-    """Return the source of a library with the function `flow`, see `adaptive.cpp`.
+    """Return the source of a library with the function `flow`, see `flow.cpp`.
 
     Args:
         graph: The system.
@@ -30,23 +30,69 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
         directions: What the states are differentiated by along the way: parameter j as j, initial
             state s as -1 - s.
     """
-    tableau = _TABLEAUS[method]
-    if isinstance(tableau, Tableau):
-        constants, method_file = _explicit(tableau), "runge_kutta.cpp"
-    else:
-        constants, method_file = _implicit(tableau), "rosenbrock.cpp"
+    return "\n".join(
+        [_base(graph, directions), *_method(method), _text("adaptive.cpp"), _text("flow.cpp")]
+    )
+
+
+def planned_source(
+    graph: SystemGraph, method: str, directions: Sequence[int], held: Sequence[bool]
+) -> str:
+    """Return the source on which a kernel builds that steps from sample to sample.
+
+    It ends with the policies `Planned` and `ClosedForm`; what consumes the samples comes behind.
+
+    Args:
+        graph: The system.
+        method: As in `flow_source`.
+        directions: Likewise.
+        held: Which inputs keep their value from sample to sample; the others are linear.
+    """
+    return "\n".join(
+        [
+            _base(graph, directions),
+            *_method(method),
+            constants("bool HELD", list(map(int, held))),
+            f"static constexpr bool ANY_HELD = {int(any(held))};",
+            *map(_text, ("samples.cpp", "closed_form.cpp", "planned.cpp")),
+        ]
+    )
+
+
+def constants(declaration: str, values: Sequence[float]) -> str:
+    """Return the declaration of a constant array in C++; never one without entries."""
+    return f"static constexpr {declaration}[] = {{{', '.join(map(repr, values or (0,)))}}};"
+
+
+def _base(graph: SystemGraph, directions: Sequence[int]) -> str:
     return "\n".join(
         [
             f"#include <cmath>\nstatic constexpr int W = {LANES};",
             PRELUDE,
             system_source(graph),
             f"static constexpr int N_DIRECTIONS = {len(directions)};",
-            _numbers("int DIRECTION", directions or (0,)),
-            f"static constexpr int ERROR_ORDER = {tableau.error_order};",
-            *constants,
-            *map(_text, ("problem.cpp", method_file, "adaptive.cpp")),
+            constants("int DIRECTION", directions),
+            _text("lanes.cpp"),
+            _text("derivatives.cpp"),
         ]
     )
+
+
+def _method(method: str) -> list[str]:
+    """Return a method as the template `Method<ROWS>`."""
+    tableau = _TABLEAUS[method]
+    explicit = isinstance(tableau, Tableau)
+    kind = "RungeKutta" if explicit else "Rosenbrock"
+    rows = _explicit(tableau) if isinstance(tableau, Tableau) else _implicit(tableau)
+    name = method.upper()
+    return [
+        _text("runge_kutta.cpp" if explicit else "rosenbrock.cpp"),
+        f"struct {name} {{",
+        f"static constexpr int ERROR_ORDER = {tableau.error_order};",
+        *rows,
+        "};",
+        f"template <int ROWS> using Method = {kind}<{name}, ROWS>;",
+    ]
 
 
 def _explicit(tableau: Tableau) -> list[str]:
@@ -55,13 +101,13 @@ def _explicit(tableau: Tableau) -> list[str]:
         f"static constexpr double STABILITY = {tableau.stability!r};",
         f"static constexpr int N_STAGES = {stages};",
         _table("STAGE_A", [(), *tableau.stages], stages),
-        _numbers("double STAGE_C", (0.0, *tableau.nodes)),
-        _numbers("double WEIGHTS", tableau.weights),
+        constants("double STAGE_C", (0.0, *tableau.nodes)),
+        constants("double WEIGHTS", tableau.weights),
         f"static constexpr int N_ERRORS = {len(tableau.errors)};",
         _table("ERRORS", tableau.errors, stages + 1),
         f"static constexpr int N_EXTRA = {len(tableau.extra_nodes)};",
         _table("EXTRA_A", tableau.extra_stages, stages + 1 + len(tableau.extra_nodes)),
-        _numbers("double EXTRA_C", tableau.extra_nodes or (0.0,)),
+        constants("double EXTRA_C", tableau.extra_nodes),
         f"static constexpr int N_INNER = {len(tableau.interpolation)};",
         _table("INNER", tableau.interpolation, stages + 1 + len(tableau.extra_nodes)),
     ]
@@ -70,20 +116,15 @@ def _explicit(tableau: Tableau) -> list[str]:
 def _implicit(tableau: RosenbrockTableau) -> list[str]:
     stages = len(tableau.weights)
     return [
-        "static constexpr double STABILITY = __builtin_inf();",
         f"static constexpr int N_STAGES = {stages};",
         f"static constexpr double GAMMA = {tableau.gamma!r};",
         _table("STAGE_A", [(), *tableau.stages], stages),
-        _numbers("double STAGE_C", tableau.nodes),
+        constants("double STAGE_C", tableau.nodes),
         _table("COUPLINGS", [(), *tableau.couplings], stages),
-        _numbers("double TIME_WEIGHTS", tableau.time_weights),
-        _numbers("double WEIGHTS", tableau.weights),
+        constants("double TIME_WEIGHTS", tableau.time_weights),
+        constants("double WEIGHTS", tableau.weights),
         _table("INTERPOLATION", tableau.interpolation, stages),
     ]
-
-
-def _numbers(declaration: str, values: Sequence[float]) -> str:
-    return f"static constexpr {declaration}[] = {{{', '.join(map(repr, values))}}};"
 
 
 def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:

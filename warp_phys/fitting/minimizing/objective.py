@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.engine import Engine, Sums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation, Sums
 from warp_phys.likelihood.noise_levels import NoiseLevels
 from warp_phys.likelihood.unknowns import Unknowns
 
@@ -53,13 +53,15 @@ class Minimizer:
         parameters, initial = self.unknowns.physical(z, self.rows[lanes])
         self.parameters[lanes], self.initial[lanes] = parameters, initial
         self.engine.evaluate(
-            lanes,
-            self.parameters,
-            self.initial,
-            self.sums,
-            sensitivities=sensitivities,
-            precision=self.precision,
-            predicted=predicted,
+            Evaluation(
+                lanes,
+                self.parameters,
+                self.initial,
+                self.sums,
+                sensitivities=sensitivities,
+                precision=self.precision,
+                predicted=predicted,
+            )
         )
 
     def pooled(self, lanes: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:

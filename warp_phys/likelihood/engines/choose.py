@@ -1,18 +1,20 @@
 """The engine of a fit: the fastest there is for a system on this machine.
 
-Where there is a C++ compiler the system's own code is translated, differentiated and compiled with
-`steps.cpp` and `records.cpp` (about a second, once for each system and choice of
-unknowns, kept on disk); elsewhere, or where a system cannot be translated, NumPy or PyTorch compute
-the same, more slowly.
+Where there is a C++ compiler, the system's own code is translated, differentiated and compiled
+with the stepping code, `residuals.cpp` and `records.cpp` (about a second, once for each system and
+choice of unknowns, kept on disk). Elsewhere, or where a system cannot be translated, NumPy or
+PyTorch compute the same, more slowly.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
-from warp_phys.likelihood.engines.engine import Engine, Sums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.torch_engine import TorchEngine
 from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.problem import FitProblem
@@ -42,34 +44,18 @@ class _FineEngine:
     def __init__(self, inner: Engine, grid: FineGrid, rows: Tensor) -> None:
         self.inner, self.grid, self.rows = inner, grid, rows
 
-    def evaluate(
-        self,
-        chosen: Tensor,
-        parameters: Tensor,
-        initial: Tensor,
-        sums: Sums,
-        *,
-        sensitivities: bool = True,
-        precision: Tensor | None = None,
-        predicted: Tensor | None = None,
-    ) -> None:
+    def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
-        passed = None
-        if predicted is not None:
-            shape = (len(self.rows), *self.grid.records.observed.shape[1:])
-            passed = torch.full(shape, torch.nan, dtype=predicted.dtype)
-        self.inner.evaluate(
-            chosen,
-            parameters,
-            initial,
-            sums,
-            sensitivities=sensitivities,
-            precision=precision,
-            predicted=passed,
-        )
-        if predicted is not None and passed is not None:
-            found = self.grid.at_samples(self.rows, passed)[chosen]
-            predicted[chosen] = torch.where(found.isfinite(), found, predicted[chosen])
+        predicted = wanted.predicted
+        if predicted is None:
+            self.inner.evaluate(wanted)
+            return
+        shape = (len(self.rows), *self.grid.records.observed.shape[1:])
+        passed = torch.full(shape, torch.nan, dtype=predicted.dtype)
+        self.inner.evaluate(replace(wanted, predicted=passed))
+        found = self.grid.at_samples(self.rows, passed)[wanted.chosen]
+        kept = predicted[wanted.chosen]
+        predicted[wanted.chosen] = torch.where(found.isfinite(), found, kept)
 
 
 def engine_name(problem: FitProblem) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from importlib.resources import files
 
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.engine import Sums
+from warp_phys.likelihood.engines.engine import Evaluation
 from warp_phys.likelihood.engines.noise_source import noise_source
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.compiler import (
@@ -21,48 +20,38 @@ from warp_phys.systems.compiling.compiler import (
     compile_library,
     compiler,
 )
-from warp_phys.systems.compiling.cpp import PRELUDE, system_source
 from warp_phys.systems.compiling.recording import TracingError
 from warp_phys.systems.compiling.traced import translated
-from warp_phys.systems.dynamics.stepping.tableaus import RK45_TABLEAU
+from warp_phys.systems.dynamics.stepping.source import constants, planned_source
+from warp_phys.systems.dynamics.stepping.structures import (
+    PlanControl,
+    Route,
+    Samples,
+    address,
+    pointers,
+)
 
-_LANES = 8
-
-
-_DATA = ("times", "start", "observed", "weights", "inputs", "jumps")
-
-
-class _Trajectories(Structure):
-    _fields_ = [
-        ("n_times", c_int64),
-        ("time_stride", c_int64),
-        *((name, c_void_p) for name in _DATA),
-    ]
+_METHOD = "rk45"
+_DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
 
 
-class _Lanes(Structure):
-    _fields_ = [
-        (name, c_void_p)
-        for name in (
-            "row",
-            "limit",
-            "parameters",
-            "initial",
-            "precision",
-            "plan",
-            "hessian",
-            "gradient",
-            "squares",
-            "counted",
-            "predicted",
-            "status",
-            "steps",
-        )
-    ]
+class _Trajectories(Samples):
+    _fields_ = pointers("observed", "weights")
 
 
-class _Options(Structure):
-    _fields_ = [("rtol", c_double), ("max_steps", c_int64)]
+class _Lanes(Route):
+    _fields_ = pointers(
+        "parameters",
+        "initial",
+        "precision",
+        "hessian",
+        "gradient",
+        "squares",
+        "counted",
+        "predicted",
+        "status",
+        "steps",
+    )
 
 
 def library_of(problem: FitProblem) -> CompiledLibrary | None:
@@ -76,11 +65,15 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
         noise = noise_source(problem.distribution)
     except TracingError:
         return None
-    code = _source(
-        "\n".join([system_source(graph), noise]),
-        problem.unknowns.directions(),
-        problem.seen,
-        [entry.between == "held" for entry in problem.system.inputs],
+    held = [entry.between == "held" for entry in problem.system.inputs]
+    code = "\n".join(
+        [
+            planned_source(graph, _METHOD, problem.unknowns.directions(), held),
+            f"static constexpr int N_SEEN = {len(problem.seen)};",
+            constants("int SEEN", problem.seen),
+            noise,
+            _kernel(),
+        ]
     )
     try:
         return compile_library(code)
@@ -89,45 +82,10 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
         return None
 
 
-def _source(code: str, directions: Sequence[int], seen: Sequence[int], held: Sequence[bool]) -> str:
-    constants = [
-        f"static constexpr int N_DIRECTIONS = {len(directions)};",
-        f"static constexpr int DIRECTION[] = {{{_listed(directions or (0,))}}};",
-        f"static constexpr int N_SEEN = {len(seen)};",
-        f"static constexpr int SEEN[] = {{{_listed(seen)}}};",
-        f"static constexpr bool HELD[] = {{{_listed([int(one) for one in held] or (0,))}}};",
-        f"static constexpr bool ANY_HELD = {int(any(held))};",
-    ]
-    head = f"#include <cmath>\nstatic constexpr int W = {_LANES};"
-    return "\n".join([head, PRELUDE, code, *constants, _method(), _kernel()])
-
-
-def _method() -> str:
-    """Return the Runge-Kutta pair as constants; the step's end is its last stage."""
-    tableau = RK45_TABLEAU
-    size = len(tableau.weights)
-    rows = [(), *tableau.stages]
-    padded = [[*row, *[0.0] * (size - len(row))][:size] for row in rows]
-    table = ", ".join(f"{{{_listed(row)}}}" for row in padded)
-    return "\n".join(
-        [
-            f"static constexpr int N_STAGES = {size};",
-            f"static constexpr double STAGE_A[{size}][{size}] = {{{table}}};",
-            f"static constexpr double STAGE_C[{size}] = {{{_listed((0.0, *tableau.nodes))}}};",
-            f"static constexpr double WEIGHTS[{size}] = {{{_listed(tableau.weights)}}};",
-            f"static constexpr double ERRORS[{size + 1}] = {{{_listed(tableau.errors[0])}}};",
-        ]
-    )
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(repr(value) for value in values)
-
-
 @lru_cache(maxsize=1)
 def _kernel() -> str:
     folder = files(__package__)
-    names = ("steps.cpp", "records.cpp")
+    names = ("residuals.cpp", "records.cpp")
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
@@ -144,7 +102,7 @@ class CompiledEngine:
             c_void_p,
             POINTER(_Trajectories),
             POINTER(_Lanes),
-            POINTER(_Options),
+            POINTER(PlanControl),
             c_int32,
             c_int32,
         ]
@@ -159,54 +117,41 @@ class CompiledEngine:
         self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
         self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
-        self.options = _Options(problem.rtol, problem.max_steps)
+        self.options = PlanControl(problem.rtol, problem.max_steps)
 
-    def evaluate(
-        self,
-        chosen: Tensor,
-        parameters: Tensor,
-        initial: Tensor,
-        sums: Sums,
-        *,
-        sensitivities: bool = True,
-        precision: Tensor | None = None,
-        predicted: Tensor | None = None,
-    ) -> None:
+    def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
         # Lanes of a vector go through the steps together: those with as many side by side.
-        chosen = chosen[self.steps[chosen].argsort(stable=True)]
+        chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
+        precision, sums = wanted.precision, wanted.sums
         length = self.times.shape[1]
         data = _Trajectories(
             length,
             length,
-            *(_pointer(getattr(self, name)) for name in _DATA),
+            *(address(getattr(self, name)) for name in _DATA),
         )
         arrays = (
             self.rows,
             self.limit,
-            parameters.contiguous(),
-            initial.contiguous(),
-            None if precision is None else precision.contiguous(),
             self.plan,
+            wanted.parameters.contiguous(),
+            wanted.initial.contiguous(),
+            None if precision is None else precision.contiguous(),
             sums.hessian,
             sums.gradient,
             sums.squares,
             sums.counted,
-            predicted,
+            wanted.predicted,
             sums.status,
             self.steps,
         )
-        lanes = _Lanes(*map(_pointer, arrays))
+        lanes = _Lanes(*map(address, arrays))
         self.function(
             len(chosen),
-            _pointer(chosen),
+            address(chosen),
             ctypes.byref(data),
             ctypes.byref(lanes),
             ctypes.byref(self.options),
-            int(sensitivities),
+            int(wanted.sensitivities),
             torch.get_num_threads(),
         )
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -46,29 +46,34 @@ class Sums:
         )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an engine is asked to compute, and where it writes.
+
+    Attributes:
+        chosen: (n,) lanes to compute.
+        parameters: (L, P) of all lanes.
+        initial: (L, S), initial states of all lanes.
+        sums: Where the results of the chosen lanes go; without sensitivities only squares and
+            status.
+        sensitivities: Whether the normal equations are wanted.
+        precision: (L, O), one over the squared level at which the loss of the noise is taken; None
+            for 1.
+        predicted: (L, T, O), where predictions go if they are wanted; untouched where there are
+            none.
+    """
+
+    chosen: Tensor
+    parameters: Tensor
+    initial: Tensor
+    sums: Sums
+    sensitivities: bool = True
+    precision: Tensor | None = None
+    predicted: Tensor | None = None
+
+
 class Engine(Protocol):
     """Evaluates lanes of a problem; the plan of steps is kept between calls."""
 
-    def evaluate(
-        self,
-        chosen: Tensor,
-        parameters: Tensor,
-        initial: Tensor,
-        sums: Sums,
-        *,
-        sensitivities: bool = True,
-        precision: Tensor | None = None,
-        predicted: Tensor | None = None,
-    ) -> None:
-        """Compute the chosen lanes, and write into their places.
-
-        Args:
-            chosen: (n,) lanes to compute.
-            parameters: (L, P) of all lanes.
-            initial: (L, S) of all lanes.
-            sums: Where to write; without sensitivities only squares and status.
-            sensitivities: Whether the normal equations are wanted.
-            precision: (L, O), one over the squared level at which the loss of the noise is taken;
-                None for 1.
-            predicted: (L, T, O), where predictions are wanted; untouched where there are none.
-        """
+    def evaluate(self, wanted: Evaluation) -> None:
+        """Compute the chosen lanes, and write into their places."""

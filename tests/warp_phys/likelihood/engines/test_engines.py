@@ -25,7 +25,7 @@ from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.fit import fit
 from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.engines.choose import build_engine, engine_name
-from warp_phys.likelihood.engines.engine import Engine, Sums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation, Sums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.records.records import read_records
 from warp_phys.systems import (
@@ -150,7 +150,15 @@ class EngineContract:
         chosen = torch.arange(LANES) if chosen is None else chosen
         precision = torch.full((LANES, outputs), LEVEL**-2, dtype=torch.float64)
         engine.evaluate(
-            chosen, parameters, initial, sums, precision=precision, predicted=predicted, **options
+            Evaluation(
+                chosen,
+                parameters,
+                initial,
+                sums,
+                precision=precision,
+                predicted=predicted,
+                **options,
+            )
         )
         return sums, predicted
 

@@ -1,0 +1,57 @@
+// Closed forms: no steps at all. Continues `samples.cpp`, with the interface of its policies.
+
+namespace {
+
+// Which derivatives of the initial states by parameters are not zero, whatever the values.
+inline bool starts_with(int i, int d) {
+    return HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[i * P + DIRECTION[d]];
+}
+
+template <int ROWS> struct ClosedForm {
+    Walk<ROWS> &walk;
+    Position<ROWS> &lanes;
+    V since, origin[ROWS];   // the initial time or the last jump, and the states and derivatives there
+
+    explicit ClosedForm(Walk<ROWS> &one) : walk(one), lanes(one.lanes) {}
+
+    void begin() { jumped(~M(), lanes.t); }
+
+    // The closed form goes on from here.
+    void jumped(M hit, V at) {
+        since = select(hit, at, since);
+        for (int i = 0; i < ROWS; ++i) origin[i] = select(hit, lanes.y[i], origin[i]);
+    }
+
+    void advance(int64_t, V end, const bool *) {
+        if (!any(end > since)) return;
+        if (walk.samples.jumps) move<true>(end - since);
+        else move<false>(end - since);
+    }
+
+    // y = F(t, y_0, p), so that dy/dq = dF/dy_0 dy_0/dq + dF/dq along a direction q. After jumps the
+    // origin may depend on everything, without them on the initial state alone.
+    template <bool JUMPS> void move(V elapsed) {
+        if constexpr (ROWS == S) {
+            solution(elapsed, origin, lanes.p, lanes.y);
+        } else {
+            V jy[S * S], jp[S * ROOM_P];
+            solution_jacobian(elapsed, origin, lanes.p, lanes.y, jy, jp);
+            for (int d = 0; d < D; ++d)
+                for (int i = 0; i < S; ++i) {
+                    V total = splat(0.0);
+                    for (int j = 0; j < S; ++j) {
+                        if (!SOL_Y[i * S + j]) continue;
+                        if (JUMPS || starts_with(j, d))
+                            total += jy[i * S + j] * origin[S * (1 + d) + j];
+                        else if (DIRECTION[d] == -1 - j)
+                            total += jy[i * S + j];
+                    }
+                    if (DIRECTION[d] >= 0 && SOL_P[i * P + DIRECTION[d]])
+                        total += jp[i * P + DIRECTION[d]];
+                    lanes.y[S * (1 + d) + i] = total;
+                }
+        }
+    }
+};
+
+}  // namespace

@@ -1,0 +1,43 @@
+// Right-hand sides under inputs, and the equations of the derivatives along each direction.
+// Continues `lanes.cpp`.
+
+namespace {
+
+// The inputs of W trajectories on one piece of time each: u = first + slope (t - origin).
+struct Drive {
+    V origin, first[ROOM_I], slope[ROOM_I];
+    void at(V t, V *u) const {
+        for (int i = 0; i < I; ++i) u[i] = first[i] + slope[i] * (t - origin);
+    }
+};
+
+// The derivative of initial state i along direction d, where the initial states are given.
+inline double seed(int d, int i) { return DIRECTION[d] == -1 - i ? 1.0 : 0.0; }
+
+// The time derivative of a lane's vector. The derivatives s = dy/dq along a direction q follow the
+// variational equation ds/dt = df/dy s + df/dq (Hairer, Norsett, Wanner, Solving ODEs I, sec. I.14).
+template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
+    V u[ROOM_I];
+    drive.at(t, u);
+    if constexpr (ROWS == S) {
+        rhs(t, y, p, u, out);
+    } else {
+        V jy[S * S], jp[S * ROOM_P];
+        rhs_jacobian(t, y, p, u, out, jy, jp);
+        // Unrolled, so that entries known to be zero cost nothing.
+#pragma GCC unroll 16
+        for (int d = 0; d < D; ++d)
+#pragma GCC unroll 16
+            for (int i = 0; i < S; ++i) {
+                V total = splat(0.0);
+#pragma GCC unroll 16
+                for (int j = 0; j < S; ++j)
+                    if (RHS_Y[i * S + j]) total += jy[i * S + j] * y[S * (1 + d) + j];
+                if (DIRECTION[d] >= 0 && RHS_P[i * P + DIRECTION[d]])
+                    total += jp[i * P + DIRECTION[d]];
+                out[S * (1 + d) + i] = total;
+            }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,113 @@
+// W trajectories from sample to sample, side by side. Continues `derivatives.cpp`.
+//
+// A policy of steps leads from one sample to the next; inputs are linear in between, or constant,
+// and states jump at samples alone. POLICY has, of the lanes that it was made with:
+//   begin()                        before the first sample
+//   advance(sample, end, moving)   bring lanes from `t` to `end`, the time of their next sample;
+//                                  where that fails `running` and `status` say so
+//   jumped(hit, at)                states have risen where `hit` says, at the time `at`
+// The consumer is that of `adaptive.cpp`. With it, from `source.py`:
+//   HELD[], ANY_HELD               inputs that keep their value from sample to sample
+
+namespace {
+
+// What happens at the samples; absent parts are null.
+struct Samples {
+    int64_t n_times, time_stride;
+    const double *times, *start;          // (N, T) or (T,), and (N,)
+    const double *inputs;                 // (N, T, I)
+    const double *jumps;                  // (N, T, S) what states rise by before a sample is seen
+};
+
+// Lanes of a call, each one trajectory up to some sample.
+struct Route {
+    const int64_t *row, *limit;           // (L,) trajectory, and how many of its samples are passed
+    int32_t *plan;                        // (L, T) steps in the interval before each, see `planned.cpp`
+};
+
+template <int ROWS> struct Position {
+    M id;                                 // lane of the call that is in each lane of the vector
+    V t, p[ROOM_P], y[ROWS];
+    bool running[W];
+    Status status[W];
+    int64_t steps[W];
+};
+
+template <int ROWS> struct Walk {
+    Position<ROWS> &lanes;
+    const Samples &samples;
+    const Route &route;
+
+    int64_t place(int l, int64_t sample) const {
+        return route.row[lanes.id[l]] * samples.n_times + sample;
+    }
+    double time_of(int l, int64_t sample) const {
+        return samples.times[route.row[lanes.id[l]] * samples.time_stride + sample];
+    }
+
+    // The inputs between the sample before and `sample`, at which the time is `end`.
+    Drive drive_to(int64_t sample, V end) const {
+        Drive drive;
+        drive.origin = lanes.t;
+        V inverse = splat(0.0);
+        if (I > 0)
+            for (int l = 0; l < W; ++l)
+                inverse[l] = end[l] > lanes.t[l] ? 1.0 / (end[l] - lanes.t[l]) : 0.0;
+        for (int i = 0; i < I; ++i) {
+            for (int l = 0; l < W; ++l) {
+                const int64_t at = place(l, sample);
+                const double after = samples.inputs[at * I + i];
+                // Before the first sample the input is held.
+                const double before = sample > 0 ? samples.inputs[(at - 1) * I + i] : after;
+                drive.first[i][l] = before;
+                drive.slope[i][l] = HELD[i] ? 0.0 : after - before;
+            }
+            drive.slope[i] *= inverse;
+        }
+        return drive;
+    }
+
+    // What doses at this time add; derivatives stay as they are. Returns where there was one.
+    M jump(int64_t sample, const bool *here) {
+        M hit = {};
+        for (int i = 0; i < S; ++i)
+            for (int l = 0; l < W; ++l) {
+                const double rise = samples.jumps[place(l, sample) * S + i];
+                if (!here[l] || rise == 0.0) continue;
+                lanes.y[i][l] += rise;
+                hit[l] = -1;
+            }
+        return hit;
+    }
+
+    template <typename POLICY, typename CONSUMER> void run(POLICY &policy, CONSUMER &consumer) {
+        int64_t last = 0;
+        for (int l = 0; l < W; ++l) {
+            const int64_t limit = route.limit[lanes.id[l]];
+            last = limit > last ? limit : last;
+            consumer.begin(l, lanes.id[l], lanes.p);
+        }
+        policy.begin();
+        for (int64_t sample = 0; sample < last; ++sample) {
+            V end = lanes.t;
+            bool here[W], moving[W], some = false;
+            for (int l = 0; l < W; ++l) {
+                here[l] = sample < route.limit[lanes.id[l]];
+                if (here[l]) end[l] = time_of(l, sample);
+                moving[l] = here[l] && lanes.running[l] && end[l] > lanes.t[l];
+                some = some || (here[l] && lanes.running[l]);
+            }
+            if (!some) break;
+            policy.advance(sample, end, moving);
+            for (int l = 0; l < W; ++l)
+                if (moving[l]) lanes.t[l] = end[l];
+            if (samples.jumps) policy.jumped(jump(sample, here), end);
+            M due, number = M() + sample;
+            for (int l = 0; l < W; ++l) due[l] = here[l] && lanes.running[l] ? -1 : 0;
+            consumer.at_sample(due, number, end, lanes.y);
+        }
+        for (int l = 0; l < W; ++l) consumer.finish(l, {lanes.status[l], lanes.steps[l], 0.0});
+    }
+};
+
+}  // namespace

@@ -1,0 +1,119 @@
+// Residuals of the samples that trajectories come to, their squares and normal equations: a consumer
+// of the steps in `dynamics/stepping`, which it continues (see `adaptive.cpp` for what it is told).
+//
+//   N_SEEN, SEEN[]             the outputs that are observed
+//   noise_terms                residual, stretch, loss, score and information of a value, as
+//                              `Noise.terms` of `systems/noise/noise.py` explains them
+
+namespace {
+
+constexpr int O = N_SEEN, PACKED = D * (D + 1) / 2;
+
+struct Trajectories : Samples {
+    const double *observed, *weights;     // (N, T, O); weights may be null
+};
+
+struct Lanes : Route {
+    const double *parameters, *initial;   // (L, P), (L, S)
+    const double *precision;              // (L, O) one over the squared level of the noise, or null
+    double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
+    double *squares, *counted;            // (L, O)
+    double *predicted;                    // (L, T, O) or null
+    int32_t *status, *steps;              // (L,)
+};
+
+template <bool SENS> struct Residuals {
+    const Trajectories &data;
+    const Lanes &lanes;
+    int64_t id[W];              // lane of the call that is in each lane of the vector
+    V p[ROOM_P];
+    V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_D : 1];
+    V squares[O], counted[O];
+
+    void begin(int l, int64_t lane, const V *parameters) {
+        id[l] = lane;
+        for (int j = 0; j < P; ++j) p[j][l] = parameters[j][l];
+        for (int o = 0; o < O; ++o) {
+            squares[o][l] = counted[o][l] = 0.0;
+            if constexpr (SENS) {
+                for (int j = 0; j < PACKED; ++j) hessian[o][j][l] = 0.0;
+                for (int d = 0; d < D; ++d) gradient[o][d][l] = 0.0;
+            }
+        }
+    }
+
+    // Add what samples say, one of each lane in `here`. `y`: the states there, then their derivatives
+    // along each direction.
+    void at_sample(const M &here, const M &sample, V at, const V *y) {
+        V u[ROOM_I], out[N_OUTPUTS], jy[N_OUTPUTS * S], jp[N_OUTPUTS * ROOM_P];
+        for (int i = 0; i < I; ++i)
+            for (int l = 0; l < W; ++l)
+                u[i][l] = data.inputs[(lanes.row[id[l]] * data.n_times + sample[l]) * I + i];
+        if constexpr (SENS) observe_jacobian(at, y, p, u, out, jy, jp);
+        else observe(at, y, p, u, out);
+        for (int o = 0; o < O; ++o) {
+            const int q = SEEN[o];
+            V seen = splat(NAN), precision = splat(1.0);
+            for (int l = 0; l < W; ++l) {
+                const int64_t at_sample = (lanes.row[id[l]] * data.n_times + sample[l]) * O + o;
+                if (here[l]) seen[l] = data.observed[at_sample];
+                if (data.weights) precision[l] = data.weights[at_sample];
+                if (lanes.precision) precision[l] *= lanes.precision[id[l] * O + o];
+                if (lanes.predicted && here[l])
+                    lanes.predicted[(id[l] * data.n_times + sample[l]) * O + o] = out[q][l];
+            }
+            const M used = seen == seen;
+            V terms[5];
+            noise_terms(seen, out[q], precision, terms);
+            const V residual = terms[0], stretch = terms[1], loss = terms[2];
+            V jacobian[ROOM_D], any_slope = splat(0.0);
+            if constexpr (SENS)
+                for (int d = 0; d < D; ++d) {
+                    V total = splat(0.0);
+                    for (int i = 0; i < S; ++i)
+                        if (OBS_Y[q * S + i]) total += jy[q * S + i] * y[S * (1 + d) + i];
+                    if (DIRECTION[d] >= 0 && OBS_P[q * P + DIRECTION[d]])
+                        total += jp[q * P + DIRECTION[d]];
+                    jacobian[d] = total * stretch;
+                    any_slope = larger(vabs(jacobian[d]), any_slope);
+                }
+            squares[o] += select(used, loss, splat(0.0));
+            if constexpr (SENS) {
+                // A sample that a known initial state fixes exactly says nothing.
+                const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
+                counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
+                // Where nothing was seen there is no slope, either; not even one that is not finite.
+                const V score = select(used, terms[3], splat(0.0));
+                const V information = select(used, terms[4], splat(0.0));
+                for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
+                int packed = 0;
+                for (int d = 0; d < D; ++d) {
+                    const V pulled = information * jacobian[d];
+                    gradient[o][d] += score * jacobian[d];
+                    for (int e = 0; e <= d; ++e, ++packed)
+                        hessian[o][packed] += pulled * jacobian[e];
+                }
+            }
+        }
+    }
+
+    void finish(int l, const Ending &ending) const {
+        const int64_t lane = id[l];
+        bool good = ending.status == CONVERGED;
+        for (int o = 0; o < O; ++o) good = good && squares[o][l] < INFINITY;
+        lanes.status[lane] = ending.status == CONVERGED && !good ? DIVERGED : ending.status;
+        lanes.steps[lane] = (int32_t)ending.steps;
+        for (int o = 0; o < O; ++o) {
+            lanes.squares[lane * O + o] = good ? squares[o][l] : INFINITY;
+            if constexpr (SENS) {
+                lanes.counted[lane * O + o] = counted[o][l];
+                for (int j = 0; j < PACKED; ++j)
+                    lanes.hessian[(lane * O + o) * PACKED + j] = hessian[o][j][l];
+                for (int d = 0; d < D; ++d)
+                    lanes.gradient[(lane * O + o) * D + d] = gradient[o][d][l];
+            }
+        }
+    }
+};
+
+}  // namespace
