@@ -25,8 +25,13 @@ from warp_phys.systems import (
 )
 
 
+def test_every_file_of_the_catalog_is_a_system() -> None:
+    """A class whose name is not that of its file would be left out."""
+    catalog = Path(warp_phys.systems.__file__).parent / "catalog"
+    assert {path.stem for path in catalog.glob("*/[a-z]*.py")} == set(system_names())
+
+
 def test_every_name_gives_its_system() -> None:
-    assert len(system_names()) == 23
     for name in system_names():
         system = get_system(name)
         assert isinstance(system, System)
@@ -69,7 +74,7 @@ def test_the_number_of_masses_is_an_option_like_others() -> None:
 def test_an_unknown_system_offers_close_names() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'lotka_volterra'"):
         get_system("lotka_voltera")
-    with pytest.raises(UnknownNameError, match="known: sine, mass_spring_damper"):
+    with pytest.raises(UnknownNameError, match=r"known: .*sine"):
         get_system("xyz")
     with pytest.raises(UsageError, match="name of a system as text"):
         get_system(LotkaVolterra())
