@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from benchmarks.paper import _one_cell
+from benchmarks.paper.__main__ import main
 from benchmarks.paper._cells import QUICK, Cell, result_cells, tuning_cells
 from benchmarks.paper._metrics import measure
 from benchmarks.paper._models import Forecast
@@ -117,6 +118,24 @@ def test_a_failed_record_counts_as_the_mean(task: Task) -> None:
     assert found.mse == pytest.approx(error.mean() / 16, rel=1e-12)
 
 
+def test_the_command_reports_what_is_done_when_its_time_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "cells.jsonl")
+    cells = [
+        next(cell for cell in tuning_cells(QUICK) if cell.row == "WARP, diagonal A"),
+        *(cell for cell in result_cells(QUICK) if (cell.table, cell.row) == ("main", "zero")),
+    ]
+    for cell in cells:
+        store.write(cell, _safely(cell, 2e-3))
+    main(["--quick", "--minutes", "0", "--workers", "1", "--output", str(tmp_path)])
+    study = xr.load_dataset(tmp_path / "study.nc", engine="h5netcdf")
+    assert capsys.readouterr().out == f"{len(cells)} lines in {tmp_path / 'study.nc'}\n"
+    assert (study["error"] == "").all()
+    assert float(study["mse"].where(study["table"] == "main").max()) < 10.0
+
+
+@pytest.mark.long
 def test_the_whole_study_runs_and_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.paper", "--quick", "--output", str(tmp_path)]
     subprocess.run([*command, "--minutes", "0"], check=True, cwd=ROOT, capture_output=True)
