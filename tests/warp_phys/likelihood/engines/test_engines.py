@@ -90,7 +90,7 @@ class EngineContract:
     end: float
     distribution: Any = "normal"
     initial_state: Any = "estimate"
-    substeps = 40
+    substeps = 30
     knots = 0
     doses: tuple[Dose, ...] = ()
 
