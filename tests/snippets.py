@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Enough records for calibrated bands, and for fits alone.
-_TRAINED, _FITTED = 1000, 100
+_TRAINED, _FITTED = 500, 40
 
 
 def python_blocks(page: Path) -> list[str]:

@@ -43,7 +43,7 @@ def test_readme_example_is_short() -> None:
 def test_examples_are_made_quick() -> None:
     code = "data = simulate(s, n=20_000, seed=0)\nwp.train(model, data, seed=0)"
     assert quick(code).splitlines() == [
-        "data = simulate(s, n=1000, seed=0)",
+        "data = simulate(s, n=500, seed=0)",
         "wp.train(model, data, seed=0, steps=10, progress=False)",
     ]
 

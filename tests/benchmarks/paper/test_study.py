@@ -10,13 +10,17 @@ import pytest
 import xarray as xr
 
 from benchmarks.paper import _one_cell
+from benchmarks.paper.__main__ import main
 from benchmarks.paper._cells import QUICK, Cell, result_cells, tuning_cells
+from benchmarks.paper._figures import write_figures
 from benchmarks.paper._metrics import measure
 from benchmarks.paper._models import Forecast
+from benchmarks.paper._rows import ROWS, VARIANTS
 from benchmarks.paper._study import Store, _at_another_rate, _safely, tuned_rate
 from benchmarks.paper._tasks import Sizes, Task, make_task
 
 ROOT = Path(__file__).parents[3]
+FEW_RECORDS = "ignore:the bands stay NaN"
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,34 @@ def test_a_failed_record_counts_as_the_mean(task: Task) -> None:
     assert found.mse == pytest.approx(error.mean() / 16, rel=1e-12)
 
 
+@pytest.mark.filterwarnings(FEW_RECORDS)
+def test_the_command_reports_what_is_done_when_its_time_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every row one cell."""
+    store = Store(tmp_path / "cells.jsonl")
+    cells = {cell.row: cell for cell in reversed(list(result_cells(QUICK)))}
+    count = 0
+    for cell in cells.values():
+        lines = _safely(cell, 2e-3)
+        store.write(cell, lines)
+        count += len(lines)
+    main(["--quick", "--minutes", "0", "--workers", "1", "--output", str(tmp_path)])
+    study = xr.load_dataset(tmp_path / "study.nc", engine="h5netcdf")
+    assert capsys.readouterr().out == f"{count} lines in {tmp_path / 'study.nc'}\n"
+    assert (study["error"] == "").all()
+    assert set(study["row"].values) == set(ROWS | VARIANTS)
+    assert float(study["mse"].where(study["table"] == "main").max()) < 10.0
+
+
+@pytest.mark.filterwarnings(FEW_RECORDS)
+def test_figures_and_their_numbers_are_written(tmp_path: Path) -> None:
+    write_figures(QUICK, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"parameters.svg", "weights.svg", "states.nc"}
+
+
+@pytest.mark.long
 def test_the_whole_study_runs_and_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.paper", "--quick", "--output", str(tmp_path)]
     subprocess.run([*command, "--minutes", "0"], check=True, cwd=ROOT, capture_output=True)

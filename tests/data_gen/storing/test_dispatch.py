@@ -133,7 +133,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_set(tmp_path):
 
     def kill(victim):
         while (made := len(list(folder.glob("shard-*.nc")))) < 3:
-            time.sleep(0.002)
+            time.sleep(0.01)
         os.kill(victim, signal.SIGKILL)
         made_before.append(made)
 

@@ -16,7 +16,7 @@ from warp_phys.systems import System, get_system, system_names
 from warp_phys.systems.compiling.compiler import compile_library, compiler
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
 from warp_phys.systems.compiling.trace_check import middle
-from warp_phys.systems.compiling.tracing import trace_system
+from warp_phys.systems.compiling.traced import translated
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
 
@@ -77,9 +77,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 Function = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor | None]
 
 
+def source_of(system: System) -> str:
+    """Return the C++ of a system, which is traced once for all tests."""
+    graph = translated(system)
+    assert graph is not None
+    return system_source(graph)
+
+
 @lru_cache
 def compiled(system: System) -> ctypes.CDLL:
-    source = system_source(trace_system(system))
+    source = source_of(system)
     # Without optimization: what is tested is what the source says.
     library = compile_library(
         f"static constexpr int W = {LANES};{PRELUDE}{source}{HARNESS}", ["-O0"]
@@ -192,7 +199,7 @@ def test_what_is_not_a_number_stays_so(bad: float) -> None:
 
 
 def test_what_is_zero_whatever_the_values_is_said_and_not_computed() -> None:
-    source = system_source(trace_system(get_system("lotka_volterra")))
+    source = source_of(get_system("lotka_volterra"))
     assert "RHS_P[8] = {true, true, false, false, false, false, true, true}" in source
     assert "OBS_Y[4] = {true, false, false, true}" in source
     assert "bool OBSERVES_STATES = true" in source
@@ -201,7 +208,7 @@ def test_what_is_zero_whatever_the_values_is_said_and_not_computed() -> None:
 
 
 def test_an_expression_is_computed_once() -> None:
-    source = system_source(trace_system(get_system("pendulum")))
+    source = source_of(get_system("pendulum"))
     start = source.index("void rhs_jacobian")
     body = source[start : source.index("}", start)]
     assert body.count("vsin(") == 1
@@ -209,5 +216,5 @@ def test_an_expression_is_computed_once() -> None:
 
 
 def test_constants_keep_every_bit() -> None:
-    source = system_source(trace_system(get_system("sine")))
+    source = source_of(get_system("sine"))
     assert f"splat({(2 * np.pi).hex()})" in source

@@ -137,7 +137,7 @@ def test_warp_forecasts_from_frozen_weights() -> None:
     times = np.linspace(0.0, 1.0, 16)
     data = simulate("sine", n=600, times=times, seed=1)
     chosen = wp.Warp(root_width=12)
-    wp.train(chosen, data, steps=600, learning_rate=1e-2, progress=False)
+    wp.train(chosen, data, steps=250, learning_rate=2e-2, progress=False)
     test = simulate("sine", n=50, times=times, seed=2)
     forecast = wp.forecast(chosen, times[8:], data=test.isel(time=slice(8)))
     assert forecast["predicted"].dims == ("trajectory", "time", "output")

@@ -147,11 +147,11 @@ def test_reconstruction_trains_through_the_flow(loss: str, root: str) -> None:
 
 def test_reconstruction_needs_no_truth_and_finds_identifiable_parameters() -> None:
     # The paper's SINE task: the phase is in the samples, and nobody told the model about it.
-    data = simulate("sine", n=800, times=np.linspace(0.0, 1.0, 16), seed=1)
+    data = simulate("sine", n=480, times=np.linspace(0.0, 1.0, 16), seed=1)
     truth = data["true_parameters"]
     model = wp.WarpPhys("sine", window=4, width=16)
     measured = data.drop_vars(["true_parameters", "true_initial_state", "true_noise_sd"])
-    short(model, measured, steps=700, learning_rate=1e-2)
+    short(model, measured, steps=300, learning_rate=2e-2)
     found = wp.estimate(model, measured)
     error = abs(found["parameters"][:, -1] - truth).sel(parameter="phase")
     assert float(error.median()) < 0.02

@@ -97,7 +97,7 @@ class EngineContract:
     distribution: Any = "normal"
     loss = "huber"
     initial_state: Any = "estimate"
-    substeps = 40
+    substeps = 30
     knots = 0
     doses: tuple[Dose, ...] = ()
 
