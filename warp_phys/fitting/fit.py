@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.given_start import given_start
-from warp_phys.fitting.minimizing.levenberg_marquardt import Options
+from warp_phys.fitting.minimizing.optimum import Options
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits

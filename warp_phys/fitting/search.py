@@ -8,14 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import (
-    Anchor,
-    Optimum,
-    Options,
-    Outcome,
-    minimize,
-)
+from warp_phys.fitting.minimizing.anchor import Anchor
+from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.minimizing.optimum import Optimum, Options, Outcome
 from warp_phys.fitting.settle_level import settle_level
 from warp_phys.fitting.solved import Setting, Solved, best_start, better, setting_of
 from warp_phys.fitting.starts import middle_start, shortened, spread_starts

@@ -17,8 +17,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import Options, minimize
+from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.minimizing.optimum import Options
 from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.engines.choose import build_engine

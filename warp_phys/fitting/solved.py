@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import Optimum, Outcome
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.minimizing.optimum import Optimum, Outcome
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.engines.engine import Sums
 from warp_phys.likelihood.noise_levels import NoiseLevels, noise_levels

@@ -1,24 +1,32 @@
 r"""Batched Levenberg-Marquardt: every group of lanes is a problem of its own.
 
-Each iteration solves (A + lambda diag A) step = b for all groups that are not finished, tries the
-step, and takes it where the objective falls. Groups that are finished leave; what one does never
-enters the arithmetic of another.
+With the objective Phi(z), its gradient -b and A = J^T W J in place of its Hessian, each iteration
+solves, for all groups that have not finished,
+
+    (A + lambda diag A) s = b,      predicted gain = b^T s - s^T A s / 2,
+
+evaluates Phi(z + s), and takes the step where Phi falls. The damping lambda follows the gain ratio
+(Phi(z) - Phi(z + s)) / predicted gain: above 1/2 it shrinks, below 1/5 it grows, and where Phi rises
+it is multiplied by ten. Where steps stop getting shorter, Gauss-Newton's A is not a good enough
+model of the Hessian, and a secant estimate of the rest is added (`curvature.py`). Groups that have
+finished leave the batch; nothing of one group enters the arithmetic of another.
 
 References:
     D. W. Marquardt, J. SIAM 11 (1963) 431-441, doi:10.1137/0111030.
+    J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical
+    Analysis, Lecture Notes in Mathematics 630 (1978) 105-116, doi:10.1007/BFb0067700.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
-
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.minimizing.anchor import Anchor
 from warp_phys.fitting.minimizing.curvature import updated_curvature
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.minimizing.optimum import Optimum, Options, Outcome
+from warp_phys.fitting.minimizing.trial import Trial
 from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e10
@@ -30,79 +38,6 @@ _CRAWLING, _PATIENCE = 0.3, 5
 _LONGEST = 2.0
 # Nats for each value by which an objective may rise: the steps of the integration may have changed.
 _SLACK = 1e-8
-
-
-class Outcome(IntEnum):
-    """How the minimization of one group ended."""
-
-    CONVERGED = 0
-    RUNNING = 1
-    DIVERGED = 2
-    STALLED = 3
-    OUT_OF_TIME = 4
-    OUT_OF_ITERATIONS = 5
-
-
-@dataclass(frozen=True)
-class Options:
-    """When to stop.
-
-    Attributes:
-        tolerance: Relative step at which a fit has converged.
-        max_iterations: Steps tried at most.
-        out_of_time: Says whether the time is up; asked before every iteration.
-        report: Told how many groups have finished since the last call.
-    """
-
-    tolerance: float
-    max_iterations: int
-    out_of_time: Callable[[], bool] = lambda: False
-    report: Callable[[int], None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A weak pull towards a start, for unknowns that the data leave open.
-
-    Attributes:
-        center: (L, D), coordinates.
-        precision: (D,), one over the variance.
-    """
-
-    center: Tensor
-    precision: Tensor
-
-    def penalty(self, z: Tensor, lanes: Tensor) -> Tensor:
-        """Return what it adds to the objective (n,) of lanes at z (n, D)."""
-        return 0.5 * ((z - self.center[lanes]).square() * self.precision).sum(dim=1)
-
-    def add(self, z: Tensor, lanes: Tensor, matrix: Tensor, vector: Tensor) -> None:
-        """Add its share to packed matrices (n, K) and vectors (n, D) of normal equations."""
-        size = z.shape[1]
-        diagonal = torch.arange(size) * (torch.arange(size) + 3) // 2
-        matrix[:, diagonal] += self.precision
-        vector += (self.center[lanes] - z) * self.precision
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """Where the groups ended.
-
-    Attributes:
-        z: (L, D), coordinates.
-        objective: (G,), negative log likelihood up to a constant.
-        outcome: (G,), of `Outcome`.
-        iterations: (G,).
-        frozen: (L, D), coordinates that ran to the end of their support, or were held.
-        excluded: (L,), lanes of shared groups that could not be integrated and were left out.
-    """
-
-    z: Tensor
-    objective: Tensor
-    outcome: Tensor
-    iterations: Tensor
-    frozen: Tensor
-    excluded: Tensor
 
 
 def minimize(
@@ -215,7 +150,7 @@ class _Descent:
         lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
         return lanes, compact[self.m.group[lanes]]
 
-    def _propose(self, active: Tensor) -> tuple[_Trial, Tensor]:
+    def _propose(self, active: Tensor) -> tuple[Trial, Tensor]:
         """Return a step for every group, and for which of them it is nothing."""
         lanes, group = self._lanes_of(active)
         gauss, vector = unpack(self.matrix[lanes], self.z.shape[1]), self.vector[lanes]
@@ -228,12 +163,13 @@ class _Descent:
         longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
         excess = normal.maximum(longest)
         step = step / excess.clamp_min(1.0)[group].unsqueeze(1)
+        # What the quadratic model promises: b^T s - s^T A s / 2, summed over the lanes of a group.
         curved = (matrix @ step.unsqueeze(2)).squeeze(2)
         gained = normal.pooled(((vector - 0.5 * curved) * step).sum(dim=1))
         self.iterations[active] += 1
         relative = normal.maximum((step.abs() / sizes).amax(dim=1))
         self._judge(active, relative)
-        trial = _Trial(lanes, self.z[lanes] + step, group, active, gained, fine, excess > 1.0)
+        trial = Trial(lanes, self.z[lanes] + step, group, active, gained, fine, excess > 1.0)
         return trial, self._converged(relative, gained, active) & fine & ~trial.cut
 
     def _judge(self, active: Tensor, relative: Tensor) -> None:
@@ -246,11 +182,12 @@ class _Descent:
     def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
         """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
         tolerance = self.options.tolerance
+        # A step of length e standard errors promises a gain of e^2 / 2 times the noise's own share.
         errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
         nothing = (relative <= tolerance) | (errors <= tolerance)
         return nothing & (self.damping[active] <= _FREE)
 
-    def _try(self, trial: _Trial) -> None:
+    def _try(self, trial: Trial) -> None:
         """Evaluate a step of every running group, and take it where the objective falls."""
         active = trial.active
         self.m.evaluate(trial.z, trial.lanes)
@@ -261,6 +198,7 @@ class _Descent:
         before = self.objective[active]
         slack = _SLACK * self.values[active]
         better = trial.fine & (reached <= before + slack)
+        # The gain ratio. Where the promise is lost in rounding, the step counts as a good one.
         gain = (before - reached) / trial.gained.clamp_min(1e-300)
         self._damp(trial, better, (gain > 0.5) | (trial.gained < 10.0 * slack), gain < 0.2)
         self.objective[active] = torch.where(better, reached, before)
@@ -282,7 +220,7 @@ class _Descent:
         stuck = ~better & (self.damping[active] >= _MOST_DAMPING)
         self.outcome[active[stuck]] = int(Outcome.STALLED)
 
-    def _damp(self, trial: _Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
+    def _damp(self, trial: Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
         """Less damping where the step did what it promised, more where it did not."""
         # Where even the damped step was cut short, damping is not what holds the fit back.
         eased = torch.where(trial.cut, 0.3, 0.1).to(self.damping)
@@ -290,42 +228,3 @@ class _Descent:
         damping = self.damping[trial.active] * torch.where(better, factor, 10.0)
         damping = torch.where(better, damping, damping.clamp_min(_FREE))
         self.damping[trial.active] = damping.clamp_min(_LEAST_DAMPING)
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A step of some groups.
-
-    Attributes:
-        lanes: (n,), their lanes.
-        z: (n, D), where the step leads.
-        group: (n,), which of the groups each lane belongs to.
-        active: (G,), the groups.
-        gained: (G,), by how much the objective should fall.
-        fine: (G,), whether the equations had a solution.
-        cut: (G,), whether the step was cut short.
-    """
-
-    lanes: Tensor
-    z: Tensor
-    group: Tensor
-    active: Tensor
-    gained: Tensor
-    fine: Tensor
-    cut: Tensor
-
-    def without(self, done: Tensor) -> _Trial:
-        """Return the trial of the groups that are not done (G,)."""
-        going = (~done).nonzero()[:, 0]
-        number = torch.full((len(done),), -1)
-        number[going] = torch.arange(going.numel())
-        kept = ~done[self.group]
-        return _Trial(
-            lanes=self.lanes[kept],
-            z=self.z[kept],
-            group=number[self.group[kept]],
-            active=self.active[going],
-            gained=self.gained[going],
-            fine=self.fine[going],
-            cut=self.cut[going],
-        )

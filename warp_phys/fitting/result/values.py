@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
+from warp_phys.fitting.minimizing.optimum import Outcome
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import Outcome
+from warp_phys.fitting.minimizing.optimum import Outcome
 from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.problem import FitProblem

@@ -20,8 +20,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import Options, Outcome, minimize
+from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
 from warp_phys.fitting.minimizing.objective import Minimizer
+from warp_phys.fitting.minimizing.optimum import Options, Outcome
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.likelihood.engines.choose import build_engine
