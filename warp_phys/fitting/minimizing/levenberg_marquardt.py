@@ -7,9 +7,9 @@ solves, for all groups that have not finished,
 
 evaluates Phi(z + s), and takes the step where Phi falls. The damping lambda follows the gain ratio
 (Phi(z) - Phi(z + s)) / predicted gain: above 1/2 it shrinks, below 1/5 it grows, and where Phi
-rises it is multiplied by ten. Where steps stop getting shorter, Gauss-Newton's A is not a good enough
-model of the Hessian, and a secant estimate of the rest is added (`curvature.py`). Groups that have
-finished leave the batch; nothing of one group enters the arithmetic of another.
+rises it is multiplied by ten. Where steps stop getting shorter, A is not a good enough model of the
+Hessian, and a secant estimate of the rest is added (`curvature.py`). Groups that have finished
+leave the batch; nothing of one group enters the arithmetic of another.
 
 References:
     D. W. Marquardt, J. SIAM 11 (1963) 431-441, doi:10.1137/0111030.
@@ -182,7 +182,7 @@ class _Descent:
     def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
         """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
         tolerance = self.options.tolerance
-        # The Newton decrement sqrt(2 gain) is the step's length in standard errors, here over sqrt(n).
+        # The Newton decrement sqrt(2 gain) is the step's length in standard errors; over sqrt(n).
         errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
         nothing = (relative <= tolerance) | (errors <= tolerance)
         return nothing & (self.damping[active] <= _FREE)
