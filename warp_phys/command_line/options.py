@@ -157,7 +157,7 @@ SEED = Option("seed", "Seed for all random numbers.", "NUMBER", type=int, defaul
 TIME_BUDGET = Option("time_budget", "Stop after this many seconds.", "SECONDS", type=float)
 DISTRIBUTION = Option(
     "distribution",
-    "Distribution of the noise: normal or lognormal.",
+    "Distribution of the noise, such as normal or lognormal.",
     "NAME",
     default="normal",
 )
