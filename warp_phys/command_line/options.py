@@ -92,7 +92,7 @@ def verb(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None
     Example:
         >>> @verb(Option("times", "How often.", "NUMBER", type=int, default=1))
         ... def greet(times: int) -> None:
-        ...     print("hello " * times)
+        ...     print(*["hello"] * times)
         >>> greet(times=2)
         hello hello
         >>> [option.flag for option in greet.options]
