@@ -1,4 +1,4 @@
-"""Files of the command line: read as what they are, refused early, and described when written."""
+"""Files of the command line: reading any of them, checking outputs early, saying what they hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def any_file(path: Path, options: dict[str, Any]) -> xr.Dataset:
-    """Return a file of this package as it is; anything else is read as trajectories."""
+    """Load a file of this package; read any other file as trajectories."""
     if path.suffix.lower() != ".csv":
         with contextlib.suppress(SchemaError):
             return wp.load(path)
@@ -23,7 +23,7 @@ def any_file(path: Path, options: dict[str, Any]) -> xr.Dataset:
 
 
 def check_data_output(option: str, path: Path, *, overwrite: bool) -> None:
-    """Refuse a data set's file before any work is done rather than after it."""
+    """Check the output file of a data set before any work is done."""
     from warp_phys.systems.schema.files import SUFFIXES
 
     check_suffix(option, path, SUFFIXES)
@@ -31,7 +31,7 @@ def check_data_output(option: str, path: Path, *, overwrite: bool) -> None:
 
 
 def contents(data: xr.Dataset) -> str:
-    """Return in words how many trajectories and samples a data set holds."""
+    """Return a phrase that says how many trajectories and samples a data set holds."""
     trajectories, samples = (
         data.sizes["trajectory"],
         data.sizes.get("time", data.sizes.get("sample")),

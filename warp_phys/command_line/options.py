@@ -92,7 +92,7 @@ def verb(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None
     Example:
         >>> @verb(Option("times", "How often.", "NUMBER", type=int, default=1))
         ... def greet(times: int) -> None:
-        ...     print("hello " * times)
+        ...     print(*["hello"] * times)
         >>> greet(times=2)
         hello hello
         >>> [option.flag for option in greet.options]
@@ -157,7 +157,7 @@ SEED = Option("seed", "Seed for all random numbers.", "NUMBER", type=int, defaul
 TIME_BUDGET = Option("time_budget", "Stop after this many seconds.", "SECONDS", type=float)
 DISTRIBUTION = Option(
     "distribution",
-    "Distribution of the noise: normal or lognormal.",
+    "Distribution of the noise, such as normal or lognormal.",
     "NAME",
     default="normal",
 )

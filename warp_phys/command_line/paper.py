@@ -1,4 +1,4 @@
-"""The WARP paper's data sets on the command line: `warp-phys simulate paper_msd -o msd.nc`."""
+"""Data sets of the WARP paper on the command line: `warp-phys simulate paper_msd -o msd.nc`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line prints: tables of systems and of estimates, and warnings."""
+"""Tables of systems and of estimates, and warnings, as the command line prints them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST_SHOWN = 10
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text with columns under each other."""
+    """Return rows as text with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -40,7 +40,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def systems_table() -> str:
-    """Return the shipped systems with their states and parameters, one a line."""
+    """Return the systems of the catalog with their states and parameters, one per line."""
     rows = [("system", "states", "parameters")]
     for name in system_names():
         system = get_system(name)
@@ -68,7 +68,7 @@ def estimates_table(found: xr.Dataset, system: System) -> str:
 
 
 def warn_out_of_range(found: xr.Dataset) -> None:
-    """Warn of records that differ from the training data, and say in which way."""
+    """Warn about records that differ from the training data, and say how they differ."""
     if "out_of_range" not in found:
         return
     labels = trajectory_labels(found)
@@ -82,7 +82,7 @@ def warn_out_of_range(found: xr.Dataset) -> None:
 
 
 def warn_failed(data: xr.Dataset) -> None:
-    """Warn of simulated trajectories whose integration failed, and say in which way."""
+    """Warn about simulated trajectories whose integration failed, and say how it failed."""
     status = data["status"]
     codes = np.atleast_1d(status.attrs["flag_values"]).tolist()
     words = dict(zip(codes, status.attrs["flag_meanings"].split(), strict=True))
@@ -93,7 +93,7 @@ def warn_failed(data: xr.Dataset) -> None:
 
 
 def warn_counted(status: Mapping[str, int]) -> None:
-    """The same from the number of trajectories for each way to end."""
+    """Warn about failed trajectories, given the number of trajectories with each status."""
     failed = {word: count for word, count in status.items() if word != "converged"}
     if failed:
         listed = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in failed.items())
@@ -102,7 +102,7 @@ def warn_counted(status: Mapping[str, int]) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a warning to where errors go, so that it does not mix with results."""
+    """Print a warning to standard error, so that it does not mix with results."""
     typer.echo(f"warning: {text}", err=True)
 
 

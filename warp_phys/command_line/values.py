@@ -1,4 +1,4 @@
-"""Texts of the command line as values: times, name=value pairs, numbers, ranges, distributions."""
+"""Parsing of option texts: times, NAME=VALUE pairs, numbers, ranges, distributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from warp_phys.systems.errors import OutputExistsError, UsageError, unknown_name
 
-# Name on the command line, underscores apart -> name in warp_phys.data_gen.
+# Name on the command line, without underscores -> name in warp_phys.data_gen.
 _DISTRIBUTIONS = {
     "uniform": "uniform",
     "loguniform": "log_uniform",
@@ -25,7 +25,7 @@ _MOST_TIMES = 10_000_000
 def parse_times(text: str) -> list[float]:
     """Return sample times from START:STOP:STEP, STOP included where a step meets it, or a list.
 
-    Decimal arithmetic gives the numbers that were meant: 0:1:0.1 has 0.3 in it.
+    Decimal arithmetic gives exactly the decimals that were written: 0:1:0.1 contains 0.3.
 
     Raises:
         UsageError: The text is neither, or the grid is empty or endless.
@@ -54,7 +54,7 @@ def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
     """Return NAME=VALUE texts as a mapping.
 
     Raises:
-        UsageError: One has no "=", or a name comes twice.
+        UsageError: A text has no "=", or a name is given twice.
     """
     pairs: dict[str, str] = {}
     for text in texts:
@@ -68,10 +68,10 @@ def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
 
 
 def parse_numbers(option: str, texts: Iterable[str]) -> dict[str, float] | None:
-    """Return NAME=NUMBER texts as a mapping; None where there are none.
+    """Return NAME=NUMBER texts as a mapping; None if there are none.
 
     Raises:
-        UsageError: A value is no number.
+        UsageError: A value is not a number.
     """
     return {
         name: _number(value, f"expected {option} {name} as a number, got {value!r}")
@@ -85,7 +85,7 @@ def parse_word_or_numbers(
     """Return one word, or NAME=NUMBER texts as a mapping.
 
     Raises:
-        UsageError: Both are mixed, or there are several words.
+        UsageError: Both forms are mixed, or there are several words.
     """
     if not texts:
         return default
@@ -97,10 +97,10 @@ def parse_word_or_numbers(
 def parse_bounds(
     option: str, texts: Iterable[str]
 ) -> dict[str, tuple[float | None, float | None]] | None:
-    """Return NAME=LOW:HIGH texts as a mapping, None for an end left empty.
+    """Return NAME=LOW:HIGH texts as a mapping, with None for an empty end.
 
     Raises:
-        UsageError: An end is no number.
+        UsageError: An end is not a number.
 
     Example:
         >>> parse_bounds("--bounds", ["alpha=0.1:2", "beta=:1"])
@@ -117,10 +117,10 @@ def parse_bounds(
 
 
 def parse_recipes(option: str, texts: Iterable[str]) -> dict[str, Any] | None:
-    """Return NAME=RECIPE texts as what `simulate` takes; None where there are none.
+    """Return NAME=RECIPE texts as values that `simulate` takes; None if there are none.
 
     Raises:
-        UsageError: A recipe is no number, range or distribution.
+        UsageError: A recipe is not a number, range or distribution.
     """
     pairs = parse_pairs(option, texts)
     return {name: _recipe(f"{option} {name}", value) for name, value in pairs.items()} or None
@@ -130,7 +130,7 @@ def parse_doses(option: str, texts: Iterable[str]) -> tuple[Any, ...]:
     """Return STATE=AMOUNT@TIME texts as doses.
 
     Raises:
-        UsageError: A text has another form, or an amount or time is no recipe.
+        UsageError: A text has another form, or an amount or time is not a recipe.
 
     Example:
         >>> parse_doses("--dose", ["gut=100:400@24"])
@@ -163,7 +163,7 @@ def parse_levels(option: str, texts: Sequence[str]) -> float | dict[str, Any]:
     """Return one number for all outputs, or a recipe for each output named.
 
     Raises:
-        UsageError: Both are mixed, or a value is not understood.
+        UsageError: Both forms are mixed, or a value cannot be parsed.
     """
     if not texts:
         return 0.0
@@ -175,7 +175,7 @@ def parse_levels(option: str, texts: Sequence[str]) -> float | dict[str, Any]:
 
 
 def parse_names(_option: str, text: str | None) -> list[str] | None:
-    """Return names separated by commas; None for none given."""
+    """Return names separated by commas; None if the option is not given."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
@@ -186,10 +186,10 @@ def parse_renames(option: str, texts: Iterable[str]) -> dict[str, str | None] | 
 
 
 def check_outputs(outputs: Mapping[str, Path | None], *, overwrite: bool) -> None:
-    """Refuse output files before any work is done rather than after it.
+    """Check output files before any work is done.
 
     Args:
-        outputs: What a file is (option) -> its path; None where it was not asked for.
+        outputs: Option -> path of the file, or None if it was not asked for.
         overwrite: Whether existing files may be replaced.
 
     Raises:

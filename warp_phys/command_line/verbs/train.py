@@ -43,13 +43,13 @@ OUTPUT = Option(
 MODEL = (
     Option(
         "head",
-        "What the hidden state holds: direct, weights or readout.",
+        "What the hidden state holds, such as direct, weights or readout.",
         "NAME",
         default="direct",
     ),
     Option(
         "drive",
-        "What moves the hidden state: features, difference or raw; by default the head's own.",
+        "What moves the hidden state, such as features or difference; by default the head's own.",
         "NAME",
     ),
 )
