@@ -15,6 +15,8 @@ from .model.quantities import Output as Output
 from .model.quantities import Parameter as Parameter
 from .model.quantities import State as State
 from .model.system import System as System
+from .noise.location_scale import LocationScale as LocationScale
+from .noise.noise import Noise as Noise
 
 __all__: list[str]
 
