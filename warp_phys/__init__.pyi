@@ -1,6 +1,9 @@
 from .estimation.estimate import estimate as estimate
 from .estimation.forecast import forecast as forecast
 from .fitting.fit import fit as fit
+from .models.drives.drive import Drive as Drive
+from .models.gaussian import Gaussian as Gaussian
+from .models.heads.head import TrainedHead as TrainedHead
 from .models.warp import Warp as Warp
 from .models.warp_phys import WarpPhys as WarpPhys
 from .reading.read import read_trajectories as read_trajectories
@@ -12,6 +15,7 @@ from .recurrence.transitions.diagonal import Diagonal as Diagonal
 from .recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRank as DiagonalPlusLowRank
 from .recurrence.transitions.identity import Identity as Identity
 from .recurrence.transitions.identity_low_rank import IdentityPlusLowRank as IdentityPlusLowRank
+from .recurrence.transitions.transition import Transition as Transition
 from .results.plots.plot import plot_history as plot_history
 from .results.plots.plot import plot_observed as plot_observed
 from .results.plots.plot import plot_parameters as plot_parameters
