@@ -8,8 +8,7 @@ from scipy import stats
 
 from warp_phys.data_gen import log_normal, normal
 from warp_phys.data_gen.drawing.sampling import sample
-from warp_phys.systems import Parameter, State, System
-from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems import Parameter, State, System, UnknownNameError, UsageError
 
 
 class Box(System):

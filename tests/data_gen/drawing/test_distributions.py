@@ -7,7 +7,7 @@ from scipy import stats
 from warp_phys.data_gen import log_normal, log_uniform, normal, truncated_normal, uniform
 from warp_phys.data_gen.drawing.quantity import draw
 from warp_phys.data_gen.drawing.random_streams import Streams
-from warp_phys.systems.errors import UsageError
+from warp_phys.systems import UsageError
 
 N = 20_000
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from warp_phys.data_gen import log_normal, simulate
-from warp_phys.systems import Dose, Parameter, State, System
-from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems import Dose, Parameter, State, System, UnknownNameError, UsageError
 from warp_phys.systems.schema.labels import check_dataset
 
 TIMES = np.arange(6.0)

@@ -8,8 +8,7 @@ from scipy.integrate import solve_ivp
 
 from warp_phys.data_gen import simulate
 from warp_phys.data_gen.drawing.inputs import read_inputs
-from warp_phys.systems import Input, Parameter, State, System
-from warp_phys.systems.errors import UsageError
+from warp_phys.systems import Input, Parameter, State, System, UsageError
 from warp_phys.systems.schema.labels import check_dataset
 
 TIMES = np.arange(6.0)

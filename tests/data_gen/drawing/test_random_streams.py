@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from warp_phys.data_gen.drawing.random_streams import Streams
-from warp_phys.systems.errors import UsageError
+from warp_phys.systems import UsageError
 
 seeds = st.integers(0, 2**63 - 1)
 

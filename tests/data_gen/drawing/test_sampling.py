@@ -9,8 +9,7 @@ from warp_phys.data_gen import log_normal, log_uniform, normal, truncated_normal
 from warp_phys.data_gen.drawing.quantity import draw, rows_of
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import sample
-from warp_phys.systems import Parameter, State, System, get_system
-from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems import Parameter, State, System, UnknownNameError, UsageError, get_system
 
 LOTKA_VOLTERRA = get_system("lotka_volterra")
 

@@ -8,11 +8,10 @@ import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 
-from warp_phys.data_gen.recipes.paper import paper_data, paper_data_names
+from warp_phys import load, save
+from warp_phys.data_gen import paper_data, paper_data_names
 from warp_phys.data_gen.recipes.repeat_copy import repeat_copy
-from warp_phys.systems import get_system
-from warp_phys.systems.errors import UnknownNameError, UsageError
-from warp_phys.systems.schema.files import load, save
+from warp_phys.systems import UnknownNameError, UsageError, get_system
 from warp_phys.systems.schema.labels import check_dataset
 
 FAMILIES = ("paper_msd", "paper_msd_zero", "paper_lv_repeat_copy", "paper_sine")

@@ -13,8 +13,7 @@ import pytest
 from tests.data_gen.storing.sharded import contents, make
 from warp_phys.data_gen import ShardError, simulate
 from warp_phys.data_gen.storing.dispatch import WorkFailedError, results
-from warp_phys.systems import Parameter, State, System
-from warp_phys.systems.errors import UsageError
+from warp_phys.systems import Parameter, State, System, UsageError
 
 
 def square(number: int) -> int:

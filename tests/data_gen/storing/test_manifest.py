@@ -15,8 +15,7 @@ from tests.data_gen.storing.sharded import some_manifest
 from warp_phys.data_gen import log_normal, truncated_normal, uniform
 from warp_phys.data_gen.storing.identity import canonical, differences
 from warp_phys.data_gen.storing.manifest import digest, new_manifest, read_manifest
-from warp_phys.systems import Dose, LotkaVolterra, Parameter, Pendulum, State, System
-from warp_phys.systems.errors import SchemaError
+from warp_phys.systems import Dose, LotkaVolterra, Parameter, Pendulum, SchemaError, State, System
 
 
 class Quantiles:

@@ -15,7 +15,7 @@ import warp_phys as wp
 from tests.data_gen.storing.sharded import make, some_manifest
 from warp_phys.data_gen import open_dataset, simulate
 from warp_phys.data_gen.storing.manifest import Manifest, read_manifest
-from warp_phys.systems.errors import SchemaError
+from warp_phys.systems import SchemaError
 from warp_phys.systems.schema.labels import check_dataset
 
 

@@ -22,9 +22,8 @@ from warp_phys.data_gen import log_normal, open_dataset, simulate
 from warp_phys.data_gen.storing.folder import locked
 from warp_phys.data_gen.storing.shards import _check_software
 from warp_phys.data_gen.storing.software import computing_software
-from warp_phys.systems import Parameter, State, System
+from warp_phys.systems import OutputExistsError, Parameter, State, System, UsageError
 from warp_phys.systems.compiling.compiler import compiler
-from warp_phys.systems.errors import OutputExistsError, UsageError
 
 
 class Growing(System):

@@ -6,8 +6,16 @@ import pytest
 import warp_phys as wp
 from tests.warp_phys.fitting.noisy_records import TIMES, noisy_records
 from warp_phys.data_gen import simulate
-from warp_phys.systems import LotkaVolterra, Output, Parameter, State, System, integrate
-from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems import (
+    LotkaVolterra,
+    Output,
+    Parameter,
+    SchemaError,
+    State,
+    System,
+    UsageError,
+    integrate,
+)
 
 CONTEXT = 11
 

@@ -9,8 +9,7 @@ from scipy import stats
 
 import warp_phys as wp
 from warp_phys.data_gen import simulate
-from warp_phys.systems import Input, Parameter, State, System
-from warp_phys.systems.errors import SchemaError, UsageError
+from warp_phys.systems import Input, Parameter, SchemaError, State, System, UsageError
 
 TIMES = np.arange(0.0, 3.0, 0.1)
 LATER = np.array([3.5, 4.5, 5.5])

@@ -19,9 +19,9 @@ from warp_phys.systems import (
     SchemaError,
     System,
     TwoCompartment,
+    UnknownNameError,
     UsageError,
 )
-from warp_phys.systems.errors import UnknownNameError
 
 ORAL, TWO = OneCompartmentOral(), TwoCompartment()
 THEOPHYLLINE = Path(__file__).parents[2] / "data" / "theophylline_subject_1.csv"

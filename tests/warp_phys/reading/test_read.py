@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from warp_phys.reading.read import read_trajectories
-from warp_phys.systems.errors import SchemaError, UnknownNameError, UsageError
-from warp_phys.systems.schema.files import load, save
+from warp_phys import load, read_trajectories, save
+from warp_phys.systems import SchemaError, UnknownNameError, UsageError
 
 HUDSON_BAY = Path(__file__).parents[3] / "examples" / "data" / "hudson_bay.csv"
 

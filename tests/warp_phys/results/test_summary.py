@@ -12,7 +12,7 @@ import xarray as xr
 import warp_phys as wp
 from warp_phys.data_gen import simulate
 from warp_phys.results.summary.numbers import percent, rounded
-from warp_phys.systems.errors import SchemaError, UnknownNameError, UsageError
+from warp_phys.systems import SchemaError, UnknownNameError, UsageError
 
 HUDSON_BAY = Path(__file__).parents[3] / "examples" / "data" / "hudson_bay.csv"
 TIMES = np.linspace(0.0, 6.0, 61)
