@@ -58,7 +58,7 @@ _LONGEST_LISTED = 64
 
 
 def named_coords(dim: str, names: Sequence[str], units: Sequence[str]) -> Coordinates:
-    """Return the coordinate `dim` of names and, beside it, `<dim>_unit`."""
+    """Return the coordinate `dim`, which holds names, and `<dim>_unit`, which holds their units."""
     return {
         dim: xr.Variable(dim, np.array(names, dtype=str), {"long_name": f"{dim} name"}),
         f"{dim}_unit": xr.Variable(

@@ -71,7 +71,7 @@ def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
     Args:
         problem: What is fitted.
         z: (K, n, D).
-        options: Of the fit.
+        options: Options of the search.
 
     Returns:
         Where that led, (K n, D).
