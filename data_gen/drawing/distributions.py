@@ -16,7 +16,7 @@ from warp_phys.systems.errors import UsageError
 
 @runtime_checkable
 class Distribution(Protocol):
-    """Anything with the inverse of a distribution function, vectorised over q in (0, 1)."""
+    """Anything with the inverse of a distribution function, vectorized over q in (0, 1)."""
 
     def ppf(self, q: Any) -> Any:
         """Return the quantiles at probabilities q."""

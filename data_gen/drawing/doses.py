@@ -1,4 +1,4 @@
-"""Doses of a data set: who gets how much and when, for any block of trajectories."""
+"""Doses of a data set: checked once, and drawn for any block of trajectories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DoseRecipes: TypeAlias = tuple[Dose, ...]
 
 
 def check_doses(system: System, given: Sequence[Dose]) -> DoseRecipes:
-    """Return the doses given, each to a state of the system.
+    """Return the doses, each of which must go to a state of the system.
 
     Raises:
         UnknownNameError: A state does not exist.
@@ -36,7 +36,7 @@ def check_doses(system: System, given: Sequence[Dose]) -> DoseRecipes:
 
 
 def doses_of(doses: DoseRecipes, n: int, first: int, count: int) -> DoseRecipes:
-    """Return the doses of trajectories first to first + count of n: arrays cut."""
+    """Return the doses of trajectories first to first + count of n, with arrays cut to them."""
     return tuple(
         replace(
             dose,

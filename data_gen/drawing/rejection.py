@@ -1,4 +1,4 @@
-"""Draws that break a constraint are drawn again, each trajectory on its own."""
+"""Rejection sampling: draws that break a constraint are repeated, each trajectory on its own."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def redraw(
     """Replace, in place, each row of a table that breaks a constraint by its next draw that holds.
 
     All drawn quantities of a trajectory are drawn again together, in rounds: round r has a stream
-    for each quantity with 2**r numbers for each trajectory. So what comes depends on the seed and
-    the trajectory alone.
+    for each quantity with 2**r numbers for each trajectory. The result therefore depends on the
+    seed and the trajectory alone.
 
     Args:
         recipe: How to make values of random numbers.

@@ -1,4 +1,4 @@
-"""What every parameter and initial state is made of, and their values for given random numbers."""
+"""Recipes of parameters and initial states, and their values for given random numbers."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _table(given: ArrayLike, kind: str, names: Sequence[str], n: int) -> Floats:
 def _derives(
     system: System, labels: Sequence[str], recipes: Sequence[Recipe], block: Block
 ) -> bool:
-    """Whether the system makes initial states of such parameters."""
+    """Return whether the system derives its initial states from such parameters."""
     if not system.has_initial_state:
         return False
     one = Block(block.n, block.first, 1)

@@ -1,5 +1,5 @@
 """The plan of a data set, and making any block of it.
 
-Comes in: what `simulate` was asked for, checked.
+Comes in: the options of `simulate`.
 Goes out: blocks of trajectories, drawn, integrated and observed.
 """

@@ -1,4 +1,4 @@
-"""From the arguments of `simulate` to a checked plan of the data set."""
+"""Check the options of `simulate` and turn them into the plan of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Integrating a whole data set, block by block."""
+"""Integrate a whole data set, block by block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROGRESS_AFTER = 2.0
 
 
 class Run(NamedTuple):
-    """What integration gives: outputs (N, T, O), error estimate (N,) and status (N,)."""
+    """The result of integrating: outputs (N, T, O), error estimate (N,) and status (N,)."""
 
     outputs: Floats
     error_estimate: Floats
@@ -107,10 +107,10 @@ def _forcing(driven: Driven | None, doses: Doses | None, rows: slice) -> dict[st
 
 
 def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return states (N, T, S) and status (N,), failed from where a positive state is not positive.
+    """Return states (N, T, S) and status (N,); a positive state that reaches 0 is a failure.
 
     The exact solution stays positive, so the state has fallen below what the absolute tolerance
-    resolves, and what comes after is another solution.
+    resolves, and the integrator follows another solution from there on.
     """
     states = solution.states
     positive = torch.tensor([state.support == "positive" for state in system.states])

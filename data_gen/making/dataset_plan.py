@@ -1,4 +1,4 @@
-"""The plan of a data set: checked once, small to send, and able to make any block of it."""
+"""The plan of a data set: checked once, small enough to send, and able to make any block."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class DatasetPlan:
     def part(self, first: int, count: int) -> DatasetPlan:
         """Return the plan of `count` trajectories of the whole data set, from `first` on.
 
-        It holds of arrays no more than its own rows, so that it is quick to send.
+        Arrays are cut to these trajectories, so that the plan is quick to send to a worker.
         """
         rows = slice(first, first + count)
         options = replace(
@@ -96,7 +96,7 @@ class DatasetPlan:
         )
 
     def check_arrays(self) -> None:
-        """Check what was given for each trajectory, of all of them, before long work begins.
+        """Check all values that are given for each trajectory, before long work begins.
 
         Raises:
             UsageError: A value lies outside its support, breaks a constraint, or is no dose.

@@ -34,8 +34,8 @@ class PaperSet:
         samples: T sample times from 0 to 1, both included: the step is 1/(T-1).
         train: Number of training trajectories.
         held_out: Number of test trajectories; the validation set has as many.
-        ranges: Of the parameters, for training and validation.
-        test_ranges: Of the parameters, for the test.
+        ranges: Ranges of the parameters, for training and validation.
+        test_ranges: Ranges of the parameters, for the test.
         initial_states: Numbers or ranges; empty where the system's own hold.
         scale: Minimum and maximum over all outputs of the paper's own training set, which the
             published errors are scaled by; (-1, 1) where they are not scaled.

@@ -1,4 +1,4 @@
-"""Sending pieces of work to an executor, a bounded number at a time."""
+"""Send pieces of work to an executor, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def results(
 ) -> Results:
     """Yield (number, result) of every piece of work, in the order in which they end.
 
-    Where one fails, no more are sent, and those that run are waited for and yielded.
+    After a failure no more pieces are sent; those under way are awaited and yielded.
 
     Args:
         function: What is called; one that can be pickled.
@@ -68,7 +68,7 @@ def _here(
 
 
 class _Sender:
-    """What is under way on an executor, and what failed first."""
+    """The pieces under way on an executor, and the first failure."""
 
     def __init__(
         self, function: Callable[..., Any], work: Iterator[Piece], executor: Executor
@@ -117,7 +117,7 @@ class _Sender:
         self._cancel()
 
     def _cancel(self) -> None:
-        """Take back what has not begun; an executor may never say so of it."""
+        """Cancel pieces that have not begun; an executor may never report that."""
         self.running = {one: number for one, number in self.running.items() if not one.cancel()}
 
 
@@ -129,7 +129,7 @@ def _error_of(future: Future[Any]) -> BaseException | None:
 
 
 def _limit(executor: Executor) -> int:
-    """Return how many pieces to have under way: some for each worker, so that none waits."""
+    """Return how many pieces to keep under way: several for each worker, so that none is idle."""
     client = getattr(executor, "_client", None)
     if client is not None:  # of dask.distributed, where workers come and go
         return max(_UNKNOWN, _FOR_EACH_WORKER * sum(client.nthreads().values()))

@@ -1,4 +1,4 @@
-"""The folder of a sharded data set: whose it is, what in it can be kept, and what is in the way."""
+"""The folder of a sharded data set: locking it, checking its files, and clearing it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _held(lock: Path, folder: Path) -> IO[str]:
-    """Return the lock file, open and locked, and still the one of that name."""
+    """Return the lock file, open and locked, after checking that it still has its name."""
     while True:
         file = lock.open("w")
         try:
@@ -74,7 +74,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _lock(handle: int, folder: Path) -> None:
-    """Lock an open file, where the system has such locks, against threads too."""
+    """Lock an open file against processes and threads, where the system has such locks."""
     try:
         _flock(handle, free=False)
     except (BlockingIOError, PermissionError):
@@ -86,7 +86,7 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 def _unlock(handle: int) -> None:
-    """Unlock for forked workers too, which would hold it on until they end."""
+    """Unlock for forked workers as well, which would otherwise hold the lock until they end."""
     with contextlib.suppress(OSError):
         _flock(handle, free=True)
 
@@ -100,7 +100,7 @@ def _flock(handle: int, *, free: bool) -> None:
 
 
 def prepared(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Manifest:
-    """Return the manifest to go on with, on disk; files that cannot be kept are reported.
+    """Return the manifest to continue with, written to disk; warn of files that cannot be kept.
 
     Args:
         folder: The folder.
@@ -146,7 +146,7 @@ def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:
 
 
 def _check_foreign(folder: Path, manifest: Manifest) -> None:
-    """Raise where a file has a shard's name and is none of this data set."""
+    """Raise an error where a file has a shard's name and belongs to another data set."""
     ours = {shard.file: shard for shard in manifest.shards}
     foreign = [
         path.name
@@ -161,13 +161,13 @@ def _check_foreign(folder: Path, manifest: Manifest) -> None:
 
 
 def _is_foreign(path: Path, shard: Shard, identity: str) -> bool:
-    """Whether somebody else wrote a file; what was ours and cannot be read is only damaged."""
+    """Return whether a file belongs to somebody else; an unreadable shard of ours is damaged."""
     found = identity_of(path)
     return not shard.done if found is None else found != identity
 
 
 def _kept(folder: Path, manifest: Manifest) -> Manifest:
-    """Return the manifest with what cannot be kept to be made again, and warn of it."""
+    """Return the manifest without the shards that cannot be kept, and warn of each."""
     shards = list(manifest.shards)
     for number, shard in enumerate(shards):
         if shard.done and (fault := _fault(folder / shard.file, shard)):
@@ -185,7 +185,7 @@ def _fault(path: Path, shard: Shard) -> str:
 
 
 def _remove(folder: Path, manifest: Manifest) -> None:
-    """Remove a data set, the manifest last, so that what is left is known for what it is."""
+    """Remove a data set, its manifest last, so that leftovers can still be recognized."""
     for shard in manifest.shards:
         (folder / shard.file).unlink(missing_ok=True)
     (folder / FILE).unlink()

@@ -1,4 +1,4 @@
-"""What a data set is made from, as JSON: equal texts make equal bits, and differences have names.
+"""The configuration of a data set as JSON: equal texts give equal bits, and differences have names.
 
 Long arrays enter by their digest, distributions with their arguments or by their quantiles,
 functions and a user's own system by their compiled code.
@@ -35,7 +35,7 @@ _ARRAYS = np.generic | np.ndarray | torch.Tensor
 
 
 def canonical(value: Any) -> Any:
-    """Return a setting as what JSON holds, different for different settings."""
+    """Return a setting in a form that JSON can hold; different settings stay different."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -54,7 +54,7 @@ def canonical(value: Any) -> Any:
 
 
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return in words in which settings two configurations differ."""
+    """Return in words how two configurations differ."""
     old, new = dict(_flat(there)), dict(_flat(wanted))
     # As texts: 0 and false are equal in Python, and none at all is not null.
     before, after = ({name: json.dumps(flat[name]) for name in flat} for flat in (old, new))
@@ -65,7 +65,7 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _other(value: Any) -> Any:
-    """The same for numbers, functions, lists and whatever else there is."""
+    """Return numbers, functions, lists and other objects in a form that JSON can hold."""
     if hasattr(value, "__code__"):
         return {"function": value.__qualname__, "code": _code_digest(value)}
     if _numeric(value):
@@ -97,7 +97,7 @@ def _array(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _pickle_digest(value: Any) -> str:
-    """Return a digest of what a value looks like to another process; empty where it has no look."""
+    """Return a digest of the pickled value; empty where it cannot be pickled."""
     try:
         return hashlib.sha256(pickle.dumps(value)).hexdigest()
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -115,7 +115,7 @@ def _distribution(value: Any) -> dict[str, Any]:
 def _system(system: System) -> dict[str, Any]:
     """Return the class, its options and attributes, and digests of its declaration and code.
 
-    Where it can be traced, the formulas that it computes have a digest as well.
+    Where the system can be traced, its formulas have a digest as well.
     """
     kind = type(system)
     declared = {name: getattr(system, name) for name in ("time_unit", *_DECLARED)}
@@ -146,7 +146,7 @@ def _system(system: System) -> dict[str, Any]:
 def _code_digest(function: Any) -> str:
     """Return a digest of a function: its code, defaults, what it closes over and what it calls.
 
-    Comments and line numbers leave it alone.
+    Comments and line numbers do not change it.
     """
     return _sha256("\n".join(_function_words(function, set())))
 
@@ -154,7 +154,7 @@ def _code_digest(function: Any) -> str:
 def _function_words(function: Any, seen: set[Any]) -> Iterator[str]:
     """Yield what a function does, with the functions and constants of its module that it uses.
 
-    Not with functions of libraries whose versions are settings themselves.
+    Functions of libraries are left out: their versions are settings themselves.
     """
     code = function.__code__
     yield function.__qualname__
@@ -182,7 +182,7 @@ def _value_words(value: Any, seen: set[Any]) -> Iterator[str]:
 
 
 def _globals_read(code: CodeType) -> list[str]:
-    """Return the global names that code reads and does not set: counters are no settings."""
+    """Return the global names that code reads and never sets (a counter is not a setting)."""
     read, written = set(), set()
     for one in _codes(code):
         for step in dis.get_instructions(one):

@@ -1,4 +1,4 @@
-"""What files of shards say of themselves."""
+"""The identity and the checksum of a shard's file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CHUNK = 2**22
 
 
 def identity_of(path: Path) -> str | None:
-    """Return which data set a file says it is a shard of, empty where it says nothing.
+    """Return the identity of the data set that a file belongs to, empty where it names none.
 
-    None where it is no HDF5 file, or a damaged one.
+    None where it is not an HDF5 file, or a damaged one.
     """
     try:
         with h5py.File(path) as file:

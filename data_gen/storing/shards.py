@@ -1,4 +1,4 @@
-"""Making shards: files of a data set, each a complete one of its own trajectories."""
+"""Make shards: files that are each a complete data set of some of the trajectories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from warp_phys.systems.schema.netcdf_bytes import image
 
 
 class Written(NamedTuple):
-    """What is to be known of a shard: bytes, checksum, and trajectories for each status."""
+    """The facts about a written shard: bytes, checksum, and trajectories with each status."""
 
     size: int
     sha256: str
@@ -33,7 +33,7 @@ class Written(NamedTuple):
 def write_shard(
     plan: DatasetPlan, path: str, identity: str, software: Mapping[str, str]
 ) -> Written:
-    """Make a shard and write it, whole or not at all; this runs in the workers.
+    """Make a shard and write its file whole or not at all; this runs in the workers.
 
     Args:
         plan: How to make its trajectories.
@@ -56,7 +56,7 @@ def write_shard(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: how many share a sum or a vector's tail changes last bits."""
+    """Compute on one thread: the number of threads that share a sum changes its last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

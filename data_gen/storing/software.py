@@ -1,4 +1,4 @@
-"""What computes a data set: versions and the engine, which decide on the last digits."""
+"""The software that computes a data set: versions and engine, which decide the last digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a sharded data set: what is there is kept, what is missing is made and recorded."""
+"""Make the missing shards of a data set, and record each in the manifest."""
 
 from __future__ import annotations
 
@@ -96,25 +96,25 @@ class Ledger:
         return Manifest(self._configuration, tuple(self.shards))
 
     def record(self, number: int, written: Written) -> None:
-        """Take down that a shard is done; on disk about once a second."""
+        """Record that a shard is done; the manifest on disk is updated about once a second."""
         self.shards[number] = replace(self.shards[number], **written._asdict())
         if time.monotonic() > self._next:
             self.write()
 
     def write(self) -> None:
-        """Put it on disk."""
+        """Write the manifest to disk."""
         begin = time.monotonic()
         self.manifest.write(self.folder)
         # With very many shards it takes long itself.
         self._next = begin + max(_RECORD_EVERY, 20 * (time.monotonic() - begin))
 
     def write_if_possible(self) -> None:
-        """Put it on disk while another error is on its way, which matters more."""
+        """Write the manifest while another error, which matters more, is being raised."""
         with contextlib.suppress(OSError):
             self.write()
 
     def progress(self) -> str:
-        """Return in words how far it is and how to go on."""
+        """Return in words how much is done and how to continue."""
         done = sum(shard.done for shard in self.shards)
         return (
             f"{done} of {len(self.shards)} shards are done and intact; the same call, or the same "

@@ -1,4 +1,4 @@
-"""From what the caller of `integrate` gives to a checked `Problem`."""
+"""Check the arguments of `integrate` and turn them into a `Problem`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers and times as the caller of `integrate` gives them, checked and as tensors."""
+"""Check numbers and times that the caller of `integrate` gives, and return tensors."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def floating_like(name: str, value: Any, like: Tensor) -> Tensor:
 
 
 def time_grid(name: str, times: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return times (N, T), infinite as padding, and how many each trajectory has (N,).
+    """Return times (N, T), padded with infinity, and the number of samples (N,).
 
-    A grid that all share stays one row in memory.
+    A grid that all trajectories share stays one row in memory.
     """
     grid = floating(name, times).to(dtype=like.dtype, device=like.device)
     shape = tuple(grid.shape)

@@ -36,18 +36,18 @@ class Drive:
         return self.first[wide] + self.slope[wide] * (t - self.origin)
 
     def select(self, index: Tensor) -> Drive:
-        """Return that of some trajectories."""
+        """Return the inputs of some trajectories."""
         return Drive(self.origin[index], self.first[:, index], self.slope[:, index])
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The times at which a right-hand side or a state is not smooth, and what happens there.
+    """The times at which a right-hand side or a state is not smooth, and what changes there.
 
     Between two stops the inputs are linear in time. Piece j lies before stop j.
 
     Attributes:
-        stops: (N, J), ascending, infinite behind the last; no step crosses one.
+        stops: (N, J), ascending, infinite after the last; no step crosses one.
         jumps: (S, N, J), added to the states there, or None.
         origin: (N, J + 1), of the inputs on each piece, or None without inputs.
         first: (I, N, J + 1), likewise.
@@ -61,7 +61,7 @@ class Schedule:
     slope: Tensor | None
 
     def tensors(self) -> list[Tensor]:
-        """Return all that is there."""
+        """Return the tensors of the schedule, without those that are None."""
         every = (self.stops, self.jumps, self.origin, self.first, self.slope)
         return [tensor for tensor in every if tensor is not None]
 
@@ -71,7 +71,7 @@ class Schedule:
         return Schedule(*(None if tensor is None else change(tensor) for tensor in tensors))  # type: ignore[arg-type]
 
     def select(self, index: Tensor | slice) -> Schedule:
-        """Return that of some trajectories."""
+        """Return the schedule of some trajectories."""
         return Schedule(
             self.stops[index],
             None if self.jumps is None else self.jumps[:, index],
@@ -92,7 +92,7 @@ class Schedule:
         )
 
     def stop(self, number: Tensor) -> Tensor:
-        """Return the time of stop number (N,), infinite behind the last."""
+        """Return the time of stop number (N,), infinite after the last."""
         return _take(self.stops, number, torch.inf)
 
     def jump(self, number: Tensor) -> Tensor | float:
@@ -164,7 +164,7 @@ def _pieces(
 
 
 def _take(table: Tensor, number: Tensor, beyond: float) -> Tensor:
-    """Return entry number (N,) of each row of a table (N, J); `beyond` behind the last."""
+    """Return entry number (N,) of each row of a table (N, J); `beyond` after the last."""
     inside = number < table.shape[1]
     found = table.gather(1, number.clamp(max=table.shape[1] - 1)[:, None])[:, 0]
     return torch.where(inside, found, beyond)

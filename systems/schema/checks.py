@@ -1,4 +1,4 @@
-"""Checks of what comes in: sample times and data sets of the schema."""
+"""Checks of sample times and data sets against the schema."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def check_dataset(
     Attributes are not asked for, so a data set put together by hand passes too.
 
     Args:
-        dataset: What came.
+        dataset: The data set.
         needs: Variables that must be there.
         system: Where given, outputs, states, parameters and inputs must be its own.
 

@@ -58,7 +58,7 @@ _LONGEST_LISTED = 64
 
 
 def named_coords(dim: str, names: Sequence[str], units: Sequence[str]) -> Coordinates:
-    """Return the coordinate `dim` of names and, beside it, `<dim>_unit`."""
+    """Return the coordinate `dim`, which holds names, and `<dim>_unit`, which holds their units."""
     return {
         dim: xr.Variable(dim, np.array(names, dtype=str), {"long_name": f"{dim} name"}),
         f"{dim}_unit": xr.Variable(
@@ -249,7 +249,7 @@ def stamp(
 
 
 def software_versions() -> dict[str, str]:
-    """Return what computes here: attribute name -> this package, Python, libraries."""
+    """Return the versions of this package, Python and the libraries, by attribute name."""
     return {
         "source": f"warp-phys {_version('warp-phys')}",
         "python_version": platform.python_version(),
@@ -266,7 +266,7 @@ def _version(distribution: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can hold: no path of this machine, no memory address, no NaN."""
+    """Return a value that JSON can hold, without paths of this machine, addresses or NaN."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):

@@ -5,8 +5,8 @@ one entry here.
 
 A data set is one `xarray.Dataset`. Its dimensions are `trajectory`; `time` where all
 trajectories share a grid, else `sample` with a coordinate `time(trajectory, sample)` padded by
-NaN; and `output`, `state`, `parameter`, `input` with the names as coordinate and each one's unit
-beside it (`output_unit`, ...). A missing value is NaN.
+NaN; and `output`, `state`, `parameter`, `input`, whose coordinates hold names, with the units in
+another coordinate (`output_unit`, ...). A missing value is NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from warp_phys.systems.schema.flags import (
 SCHEMA_VERSION = "1"
 
 NAMED_DIMENSIONS = ("output", "state", "parameter", "input", "coordinate")
-"""Dimensions whose coordinate holds names, with the unit of each beside it."""
+"""Dimensions whose coordinate holds names; `<dimension>_unit` holds the unit of each."""
 
 
 @dataclass(frozen=True)

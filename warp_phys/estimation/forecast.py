@@ -60,7 +60,7 @@ def forecast(
         system: Needed for a system of the user's own, where a fit or an estimate is given.
         level: Probability inside the bands.
         draws: Sets of unknowns drawn for the bands.
-        seed: Of the draws.
+        seed: Seed for the random draws.
         progress: Show a progress bar on long work.
 
     Returns:

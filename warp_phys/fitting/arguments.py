@@ -1,4 +1,4 @@
-"""From what the caller of `fit` gives to a checked `FitProblem`."""
+"""Check the options of `fit` and turn them into a `FitProblem`."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def unusable(problem: FitProblem) -> Tensor:
 
 
 def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tensor]:
-    """Return starts (n, D), as many as are asked for, the best founded first."""
+    """Return `count` starts (n, D), the most informed first."""
     found: list[Tensor] = []
     if given is not None:
         found.append(given)
@@ -212,7 +212,7 @@ def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tenso
 
 @dataclass
 class _Clock:
-    """Says when a time budget is used up."""
+    """Tells when a time budget is used up."""
 
     budget: float | None
 
@@ -224,7 +224,7 @@ class _Clock:
 
 
 def _progress(bar: Any, starts: int) -> Callable[[int], None]:
-    """Return what moves the bar when that many groups have finished."""
+    """Return a function that advances the bar by the groups that have finished."""
     waiting = 0
 
     def report(finished: int) -> None:

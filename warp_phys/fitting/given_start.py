@@ -1,4 +1,4 @@
-"""Starting values that the caller gives: an estimate, an earlier fit, numbers or arrays."""
+"""Starting values from the caller: an estimate, an earlier fit, numbers or arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 
 def given_start(problem: FitProblem, initial: Any) -> Tensor:
-    """Return coordinates (N, D) of what the caller gave; what is not given is as by default."""
+    """Return the coordinates (N, D) of the given start; unknowns left out start by default."""
     z = middle_start(problem)
     if isinstance(initial, xr.Dataset):
         values = _from_dataset(problem, initial)

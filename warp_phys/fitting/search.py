@@ -1,4 +1,4 @@
-"""Running a fit: blocks of trajectories, several starts each, the best of them, a second look."""
+"""Search for the optimum: blocks of trajectories, several starts, more where a fit looks wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from warp_phys.likelihood.problem import FitProblem
 
 # Lanes in a block: bounds the memory, and is enough to keep every core busy.
 _LANES = 16_384
-# Points tried anew where a fit looks wrong, beside its own start and the middle.
+# Additional starts where a fit looks wrong, besides its own start and the middle.
 _SECOND_LOOK = 4
 # On shortened records a fit need not be exact.
 _ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL, _ROUGH_STEPS = 1e-3, 12, 1e-5, 10
@@ -66,7 +66,7 @@ def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
     Args:
         problem: What is fitted.
         z: (K, n, D).
-        options: Of the fit.
+        options: Options of the search.
 
     Returns:
         Where that led, (K n, D).
@@ -102,7 +102,7 @@ def _minimize(
 def _look_again(
     problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
 ) -> Solved:
-    """Fit anew, gradually and from more starts, what the starts left in the wrong place."""
+    """Retry suspicious fits from additional starts, on ever longer beginnings of the records."""
     if len(starts) == 1:
         found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
     fresh = spread_starts(problem, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
@@ -137,9 +137,9 @@ def _try_also(
 
 
 def _coarse(problem: FitProblem) -> FitProblem:
-    """Return the problem as it is integrated far from the optimum, where coarse steps lead, too.
+    """Return the problem with coarser tolerances, which are enough far from the optimum.
 
-    A flow that needs so many steps that it holds up the others is given up there.
+    A trajectory that needs so many steps that it delays the others is abandoned.
     """
     length = problem.on_fine_grid().records.times.shape[1]
     return replace(

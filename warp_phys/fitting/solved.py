@@ -1,4 +1,4 @@
-"""Fits of a block of trajectories: evaluated, the best start of each, the better of two."""
+"""Fits of a block of trajectories: evaluate them, pick the best start, merge two attempts."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def regression_start(problem: FitProblem) -> Tensor | None:
 
 
 def _as_fitted(problem: FitProblem) -> System:
-    """Return the system with what the fit holds fixed declared as known."""
+    """Return the system with the parameters that the fit holds fixed declared as known."""
     system = problem.system
     free = {entry.index for entry in problem.unknowns.entries if entry.kind == "parameter"}
     # Only that they are known counts here: the values of each trajectory go to the head.
@@ -120,10 +120,10 @@ def spread_starts(problem: FitProblem, count: int) -> Tensor:
 
 
 def shortened(problem: FitProblem, rows: Tensor) -> list[Tensor]:
-    """Return sample limits (L,) of ever longer beginnings of the records, the whole left out.
+    """Return sample limits (L,) of ever longer beginnings of the records, without the whole.
 
-    Fitted to its beginning first, an oscillation is not yet out of step with a start whose
-    frequency is off, and each longer beginning starts closer.
+    Over a short beginning, an oscillation stays in phase with a start whose frequency is off, and
+    each fit brings the next, longer beginning within reach.
     """
     counts = problem.counts[rows]
     values = problem.records.seen.sum(dim=2)

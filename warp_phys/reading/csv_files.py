@@ -1,4 +1,4 @@
-"""Trajectories from CSV: every complaint names the line."""
+"""Trajectories from CSV files; every error message names the line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _header(path: Path) -> list[str]:
 def _table(
     path: Path, columns: list[str], numeric: list[str], trajectory: str | None
 ) -> pd.DataFrame:
-    """Return the lines that hold anything, as text; their index counts lines after the header."""
+    """Return the lines that are not empty, as text; the index counts lines after the header."""
     absent = {name: _MISSING if name in numeric else [""] for name in columns}
     try:
         table = pd.read_csv(
@@ -106,7 +106,7 @@ def _numbers(table: pd.DataFrame, name: str, file: str) -> NDArray[np.float64]:
 
 
 def _number(cell: str) -> float:
-    """Return a cell's number, infinite where it is none."""
+    """Return a cell's number, infinite where the cell is not a number."""
     try:
         return float(cell)
     except ValueError:

@@ -61,7 +61,7 @@ def read_foreign(
 def _row_dimension(
     variables: tuple[xr.DataArray, ...], along: Hashable, file: str, trajectory: str | None
 ) -> Hashable | None:
-    """Return the one dimension beside time's, or None for a single trajectory."""
+    """Return the one dimension besides that of time, or None for a single trajectory."""
     others = {dim: None for variable in variables for dim in variable.dims if dim != along}
     if trajectory is not None and trajectory not in others:
         raise unknown_name(f"dimension of the trajectories in {file}", trajectory, map(str, others))

@@ -1,4 +1,4 @@
-"""Trajectories as plain arrays: what every file reader gives."""
+"""Trajectories as plain arrays: the result of every file reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model learns from: records, the truth behind them where known, and their split."""
+"""Training data: records, the true values behind them where known, and the validation split."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_training_data(
 
 
 def drop_failed(dataset: xr.Dataset, system: System | None = None) -> xr.Dataset:
-    """Return the data set without failed simulations and without records that hold nothing."""
+    """Return the data set without failed simulations and without empty records."""
     dataset = as_batch(dataset)
     check_dataset(dataset, system=system)
     usable = _usable(dataset)
@@ -142,7 +142,7 @@ def _true_states(dataset: xr.Dataset, system: System, parameters: Tensor) -> Ten
 
 
 def _span(system: System, records: Records) -> Physical:
-    """Return values that spread over each range, in place of a truth nobody knows."""
+    """Return values spread over each range, where the true values are unknown."""
     parameters = [
         _spread_out(p.range if p.fixed is None else (p.fixed, p.fixed)) for p in system.parameters
     ]
