@@ -1,4 +1,4 @@
-"""The core both models share: scaling, drive, initial state and linear recurrence."""
+"""The core of `WarpPhys` and `Warp`: scaling, drive, initial state and linear recurrence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model learns from: records, the truth behind them where known, and their split."""
+"""Training data: records, their true values where known, and the split for validation."""
 
 from __future__ import annotations
 
