@@ -1,4 +1,4 @@
-"""Bands: a distribution over coordinates as physical values with calibrated ends."""
+"""Bands: the median and the calibrated ends of each unknown in physical values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bands that hold what they promise: quantiles of the errors on validation data.
+"""Calibrated bands by split conformal prediction: quantiles of errors on validation data.
 
 A network's own scale is only a guess. On records kept out of training the score
 s = (truth - mean) / scale is known, and its empirical quantiles replace the normal ones (split
@@ -21,7 +21,7 @@ PROBABILITIES = (
 )
 _NORMAL = ndtri(np.array(PROBABILITIES))
 _MOST_LENGTHS = 48
-# Fewer records than this cannot tell a 5 % quantile.
+# Fewer records than this cannot determine a 5 % quantile.
 FEWEST_RECORDS = 100
 
 

@@ -1,10 +1,10 @@
-"""The core both models share: scaling, drive, initial state and linear recurrence."""
+"""The core of `WarpPhys` and `Warp`: scaling, drive, initial state and linear recurrence."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -14,6 +14,7 @@ from warp_phys.models.drives.drive import Drive
 from warp_phys.models.initial_state import InitialState
 from warp_phys.models.scaling import Samples, Scaling
 from warp_phys.models.settings import Settings
+from warp_phys.models.stream import Stream
 from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.records.records import Records
 from warp_phys.recurrence.layer import LinearRecurrence
@@ -24,45 +25,6 @@ from warp_phys.recurrence.transitions.transition import Transition
 # Bounds the temporaries of a pass over long data sets.
 _SAMPLES_AT_ONCE = 200_000
 _STEPS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What a model remembers of N sensors between samples: constant memory.
-
-    Attributes:
-        theta: (N, D) hidden states; None before the first sample.
-        signals: (N, reach, C) the last signals.
-        start: (N,) time of the first sample.
-        elapsed: (N,) time since then.
-        seen: (N, O) whether each output was ever measured.
-        last: (N, O) its last value.
-        count: Samples so far.
-    """
-
-    theta: Tensor | None
-    signals: Tensor
-    start: Tensor
-    elapsed: Tensor
-    seen: Tensor
-    last: Tensor
-    count: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The number of sensors and of outputs."""
-        sensors, outputs = self.last.shape
-        return sensors, outputs
-
-    @property
-    def time(self) -> Tensor:
-        """(N,), the time of the last sample."""
-        return self.start + self.elapsed
-
-    def late(self, times: Tensor) -> Tensor:
-        """Return which of the next times (N,) do not come after the last sample."""
-        # Compared as elapsed times: the sum in `time` rounds where times start late.
-        return (times - self.start <= self.elapsed) & (self.count > 0)
 
 
 class Core(nn.Module):

@@ -7,8 +7,9 @@ from torch import Tensor
 from warp_phys.models.calibration import Calibration
 from warp_phys.models.choices import Choices
 from warp_phys.models.coordinates import Coordinates
-from warp_phys.models.core import Core, Stream
+from warp_phys.models.core import Core
 from warp_phys.models.gaussian import Gaussian
+from warp_phys.models.stream import Stream
 from warp_phys.models.training_range import Limits
 
 

@@ -24,6 +24,19 @@ A prediction that takes more steps from sample to sample starts from a wild valu
 """
 
 
+def check_root(system: System, root: str) -> None:
+    """Raise UsageError unless outputs of a system can be predicted in a way."""
+    if root == "solution" and not system.has_solution:
+        raise UsageError(
+            f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
+        )
+    if root == "step" and not system.observes_all_states:
+        raise UsageError(
+            f"root='step' starts from the previous observed state, and {system.name} does not "
+            "observe its states; use root='rollout'"
+        )
+
+
 def predict(
     system: System, root: str, records: Records, unknowns: Physical, **options: Any
 ) -> Tensor:

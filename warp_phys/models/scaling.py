@@ -1,4 +1,4 @@
-"""Samples: records scaled to what a network reads, with gaps held and flagged."""
+"""Scaling of records for a network: standardized samples, gaps filled with the last value."""
 
 from __future__ import annotations
 

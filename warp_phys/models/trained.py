@@ -11,11 +11,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys.models.bands import bands
-from warp_phys.models.core import Stream, blocks
+from warp_phys.models.core import blocks
 from warp_phys.models.estimator import Estimates, StreamEstimate
 from warp_phys.models.gaussian import Gaussian
 from warp_phys.models.network import Network
 from warp_phys.models.roots import FLOW, predict
+from warp_phys.models.stream import Stream
 from warp_phys.models.streaming import BAND_LEVEL
 from warp_phys.models.training_facts import TrainingFacts
 from warp_phys.records.records import Records

@@ -1,4 +1,4 @@
-"""Facts of a training run that a model keeps: what it read, and what it learned from."""
+"""The facts of its training that a model keeps: outputs, noise, number of records."""
 
 from __future__ import annotations
 

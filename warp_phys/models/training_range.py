@@ -1,4 +1,4 @@
-"""Limits: what a model has seen in training, and which records lie outside of it."""
+"""The ranges of the training data, and flags for records outside of them (extrapolation)."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from warp_phys.models.choices import Choices, choose, restore
-from warp_phys.models.core import Core, Stream
+from warp_phys.models.core import Core
 from warp_phys.models.drives.drive import Drive
 from warp_phys.models.files import load_weights, read_model, write_model
 from warp_phys.models.settings import Settings
+from warp_phys.models.stream import Stream
 from warp_phys.models.streaming import check_start, checked_sample
 from warp_phys.models.weight_network import WeightNetwork
 from warp_phys.recurrence.networks.outputs import still_outputs

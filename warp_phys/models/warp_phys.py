@@ -16,6 +16,7 @@ from warp_phys.models.estimator import Estimator, Memory, StreamEstimate
 from warp_phys.models.files import find_system, load_weights, read_model, write_model
 from warp_phys.models.heads.head import Head
 from warp_phys.models.network import Network
+from warp_phys.models.roots import check_root
 from warp_phys.models.settings import Settings
 from warp_phys.models.streaming import check_start, checked_inputs, checked_sample
 from warp_phys.models.trained import TrainedEstimator
@@ -111,7 +112,7 @@ class WarpPhys(nn.Module):
 
     def _set_up(self, system: System, choices: Choices) -> None:
         choices.head.check(system)
-        _check_root(system, choices.settings)
+        check_root(system, choices.settings.root)
         self.system = system
         self.choices = choices
         self.network: Network | None = None
@@ -288,16 +289,4 @@ class WarpPhys(nn.Module):
         return (
             f"WarpPhys({self.system.name}, head={chosen.head}, drive={chosen.drive}, "
             f"structure={chosen.structure}, {state})"
-        )
-
-
-def _check_root(system: System, settings: Settings) -> None:
-    if settings.root == "solution" and not system.has_solution:
-        raise UsageError(
-            f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
-        )
-    if settings.root == "step" and not system.observes_all_states:
-        raise UsageError(
-            f"root='step' starts from the previous observed state, and {system.name} does not "
-            "observe its states; use root='rollout'"
         )

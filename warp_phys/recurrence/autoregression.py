@@ -1,4 +1,4 @@
-"""The recurrence driven by what its own states decode to."""
+"""The autoregressive recurrence, driven by its own decoded outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def autoregressive_recurrence(
     *,
     clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""Run on from the last known sample, the decoded outputs standing in for samples.
+    r"""Continue from the last known sample, with decoded outputs in place of samples.
 
     With x_0 = `last` and theta_0 = `initial`,
 

@@ -1,4 +1,4 @@
-"""What `linear_recurrence` and `recurrence_step` expect of their arguments."""
+"""Checks of the arguments of `linear_recurrence` and `recurrence_step`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warp_phys.systems.errors import UsageError
 
 
 def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Transition:
-    """A as a structure that fits B, all tensors being floating, of one dtype and one device."""
+    """Return A as a structure that fits B, its tensors and others of one dtype and device."""
     tensors = {"B": B, **others}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
@@ -40,7 +40,7 @@ def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Tra
 
 
 def check_series(B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[int, int]:
-    """N and T of inputs (N, T, d), which B (D, d) and the initial state fit."""
+    """Return N and T of inputs (N, T, d), which B (D, d) and the initial state fit."""
     size, width = B.shape
     if inputs.ndim != 3 or inputs.shape[2] != width:
         raise UsageError(

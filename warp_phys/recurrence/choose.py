@@ -1,4 +1,4 @@
-"""Which way evaluates the recurrence fastest, by the structure of A and the device."""
+"""The fastest way to evaluate the recurrence: kernels by structure of A, dtype and device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHORTEST_CHUNK = 16
 
 
 def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) by the fastest way there is.
+    """Return the states (N, T, D) by the fastest way there is.
 
     The way follows from the structure and size of A, T, dtype and device, never from N: a sequence
     is computed in the same way alone and in any batch. (On a GPU N decides into how many chunks
@@ -51,7 +51,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
 
 @singledispatch
 def by_kernel(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """Return the states by what was written for a structure, here: for none in particular."""
+    """Return the states by the kernel that is registered for a structure, here: by none."""
     return _differentiable(structure, inputs @ B.mT, initial)
 
 
@@ -108,14 +108,14 @@ def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor
 
 
 def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
-    """In PyTorch's own operations: the scan for few states and long series, where it pays."""
+    """Return the states by PyTorch's own operations: by the scan where it is faster."""
     small = structure.elementwise and structure.size <= _small.LARGEST
     evaluate = scan if small and driven.shape[1] >= 128 else recurrent
     return evaluate(structure, driven, initial)
 
 
 def _suits_kernels(structure: Transition, *others: Tensor) -> bool:
-    """Whether addresses may be handed out: plain numbers, and nobody who follows operations."""
+    """Return whether kernels may read the memory: plain tensors, no transform active."""
     if transformed() or others[0].dtype not in SCALARS or others[0].is_meta:
         return False
     return not any(value.is_neg() for value in (*structure.tensors().values(), *others))

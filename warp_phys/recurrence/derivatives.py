@@ -1,4 +1,4 @@
-"""Derivatives of derivatives, for whatever computes its first ones by a kernel."""
+"""Second derivatives of functions whose first derivatives come from a custom kernel."""
 
 from __future__ import annotations
 

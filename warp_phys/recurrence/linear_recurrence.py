@@ -1,4 +1,4 @@
-"""The linear recurrence theta_t = A theta_{t-1} + B u_t, for all t at once and step by step."""
+"""The linear recurrence theta_t = A theta_{t-1} + B u_t, for whole series and step by step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def linear_recurrence(
     *,
     clip: float | None = None,
 ) -> Tensor:
-    r"""Every state of a linear recurrence driven by a series of inputs.
+    r"""Return every state of a linear recurrence driven by a series of inputs.
 
     With theta_0 = `initial` and u_1, ..., u_T = `inputs`,
 
@@ -57,8 +57,8 @@ def linear_recurrence(
 
     Args:
         A: transition, as a structure (`Identity`, `IdentityPlusLowRank`, `Diagonal`,
-            `ComplexDiagonal`, `Dense`, `DiagonalPlusLowRank`), a diagonal of shape (D,) or a
-            matrix of shape (D, D).
+            `ComplexDiagonal`, `Dense`, `DiagonalPlusLowRank` or another subclass of `Transition`),
+            a diagonal of shape (D,) or a matrix of shape (D, D).
         B: input matrix, shape (D, d).
         inputs: u_1, ..., u_T of N sequences, shape (N, T, d).
         initial: theta_0, shape (N, D), or (D,) for all sequences.
@@ -75,6 +75,10 @@ def linear_recurrence(
 
     References:
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
+        G. E. Blelloch, Prefix sums and their applications, Carnegie Mellon University,
+        CMU-CS-90-190 (1990), sec. 1.4.
+        E. Martin, C. Cundy, Parallelizing linear recurrent neural nets over sequence length, ICLR
+        2018, arXiv 1709.04057.
 
     Example:
         >>> import torch
@@ -121,7 +125,7 @@ def recurrence_step(
     *,
     clip: float | None = None,
 ) -> Tensor:
-    """One step of the recurrence, for streams: theta_t = A theta_{t-1} + B u_t.
+    """Take one step of the recurrence, for streams: theta_t = A theta_{t-1} + B u_t.
 
     Equal to `linear_recurrence` up to rounding, at constant memory.
 

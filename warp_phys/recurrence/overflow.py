@@ -1,4 +1,4 @@
-"""Where a state first left the range of its numbers."""
+"""A warning where finite inputs lead to states that overflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who looks at every operation: where kernels, which show none, may not be used."""
+"""Transforms of PyTorch that must see every operation: custom kernels are disabled there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Whether torch.func, forward-mode derivatives, autocast or a compiler see every operation."""
+    """Return whether torch.func, forward-mode derivatives, autocast or a compiler is active."""
     return (
         torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
@@ -19,7 +19,7 @@ def transformed() -> bool:
 
 
 def through_graph(gradient: Tensor) -> bool:
-    """Whether a backward pass has to be made of operations: differentiated again, or batched."""
+    """Return whether a backward pass must itself be differentiable, or is batched."""
     return (
         torch.is_grad_enabled()
         or transformed()

@@ -1,4 +1,4 @@
-"""Checkpoints: a training run that was stopped goes on as if it had not been."""
+"""Checkpoints, from which an interrupted training run continues to the same bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training minimizes."""
+"""The losses that training minimizes: likelihood of the truth, and reconstruction error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normal equations of least squares, one set a state, as sums that a recurrence can carry."""
+"""Normal equations of least squares as running sums, one set for each state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_VARIANCE = 1e-200
 
 @dataclass(frozen=True)
 class Sums:
-    """Hidden state of the head for a batch (...): what the samples so far add up to.
+    """Hidden state of the regression head for a batch (...): sums over the samples so far.
 
     Attributes:
         gram: (..., S, Q, Q).

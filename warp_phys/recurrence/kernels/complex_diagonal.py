@@ -1,4 +1,4 @@
-"""The recurrence with a complex diagonal A by a compiled kernel."""
+"""The recurrence with a complex diagonal A by a fused C++ kernel, forward and backward."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def available(dtype: torch.dtype) -> bool:
 def turning_recurrence(
     real: Tensor, imag: Tensor, B: Tensor, inputs: Tensor, initial: Tensor
 ) -> Tensor:
-    """The states (N, T, D) with A = ComplexDiagonal(real, imag), on the CPU.
+    """Return the states (N, T, D) with A = ComplexDiagonal(real, imag), on the CPU.
+
+    As complex numbers, the adjoint of an entry a is lambda_t = g_t + conj(a) lambda_{t+1}, and the
+    gradient of a is the sum over t of conj(theta_{t-1}) lambda_t.
 
     Args:
         real: (p,).

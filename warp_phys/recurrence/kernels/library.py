@@ -1,4 +1,4 @@
-"""The compiled kernels of the recurrence: C++ beside this file behind a C interface."""
+"""The C++ kernels of the recurrence, compiled on first use and called through a C interface."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from warp_phys.systems.compiling.compiler import CompileError, compile_library
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 """What C++ calls the numbers of tensors the kernels take."""
+
+
+# What a kernel takes from other files, besides `memory.cpp`.
+_NEEDS = {"perceptron": ("tanh",)}
 
 
 def kernel(name: str, **defined: str) -> ctypes.CDLL | None:
@@ -40,7 +44,8 @@ def forget() -> None:
 def _loaded(name: str, **defined: str) -> tuple[ctypes.CDLL | None, str]:
     macros = "".join(f"#define {macro} {value}\n" for macro, value in defined.items())
     try:
-        return compile_library(macros + _text("memory") + _text(name)).handle, ""
+        parts = ("memory", *_NEEDS.get(name, ()), name)
+        return compile_library(macros + "".join(map(_text, parts))).handle, ""
     except CompileError as error:
         return None, str(error)
 

@@ -1,4 +1,4 @@
-"""Perceptrons whose weights are the states of a diagonal recurrence, by a compiled kernel."""
+"""Perceptrons whose weights are the states of a diagonal recurrence, by a fused C++ kernel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state_perceptron(
     points: Tensor,
     place: int,
 ) -> tuple[Tensor, Tensor]:
-    r"""Outputs of perceptrons whose weights are the states themselves, and one of the states.
+    r"""Return outputs of perceptrons whose weights are the states, and one of the states.
 
     With theta_{t+1} = a theta_t + B u_{t+1}, output t is the perceptron of weights theta_t at
     point t, t = 0, ..., T - 1. No states are kept but one in 32, and the backward pass computes

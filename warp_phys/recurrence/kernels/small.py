@@ -1,4 +1,4 @@
-"""The recurrence with few states by a compiled kernel: sequences side by side in vector lanes."""
+"""The recurrence with few states by a fused C++ kernel: one sequence to a vector lane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def available() -> bool:
 
 
 def small_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = diag(values), on the CPU.
+    """Return the states (N, T, D) with A = diag(values), on the CPU.
+
+    Few states do not fill a vector, so that a vector holds one state of several sequences; the
+    formulas of the gradients are those of `modes.in_place`.
 
     Args:
         values: the diagonal, (D,), D at most `LARGEST`.
@@ -37,7 +40,7 @@ def small_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -
 
 
 def small_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = matrix (D, D); as `small_diagonal` otherwise."""
+    """Return the states (N, T, D) with A = matrix (D, D); as `small_diagonal` otherwise."""
     return _states(matrix, B, inputs, initial)
 
 

@@ -37,7 +37,7 @@ _TERMS = 2048
 
 
 def triton_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = matrix, D at most 16, differentiable, on a GPU.
+    """Return the states (N, T, D) with A = matrix, D at most 16, differentiable, on a GPU.
 
     The number of chunks follows from the sizes and the device, and with it the rounding of a state.
 

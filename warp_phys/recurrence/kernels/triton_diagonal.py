@@ -1,4 +1,4 @@
-"""The diagonal recurrence in Triton: theta is written once forwards and read once backwards.
+"""The diagonal recurrence in Triton: every state is written once forward, read once backward.
 
 A program of one warp holds a tile of sequences by lanes of D and takes one step after the other
 through a chunk of time, B u_t being formed in registers. Where the tiles alone do not fill the
@@ -45,7 +45,7 @@ _SHORTEST = 256
 
 
 def triton_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = diag(values), differentiable, on a GPU.
+    """Return the states (N, T, D) with A = diag(values), differentiable, on a GPU.
 
     The number of chunks follows from the sizes and the device, and with it the rounding of a state.
 

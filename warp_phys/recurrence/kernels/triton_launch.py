@@ -1,4 +1,4 @@
-"""Where Triton's kernels run, and into how many chunks of time they split a series."""
+"""Devices for the Triton kernels, and the number of chunks that they split a series into."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 4096
 
 
 def triton_available(device: torch.device) -> bool:
-    """Whether the Triton kernels run on this device.
+    """Return whether the Triton kernels run on this device.
 
     On CUDA devices where Triton is installed. On the CPU where its interpreter was asked for by
     TRITON_INTERPRET=1 before Triton was imported; else Triton is not imported to answer this.

@@ -14,10 +14,10 @@ _LAGS = 32
 
 
 def convolutional(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) as A^t theta_0 plus the causal convolution of u with A^k B.
+    """Return the states theta_t = A^t theta_0 + sum_{k=0}^{t-1} (A^k B) u_{t-k}, (N, T, D).
 
-    Summed directly: by FFT its rounding is relative to the largest state, which is fatal where A
-    grows.
+    The convolution is summed directly, in O(T^2): by FFT the rounding of every state is relative to
+    the largest one, which is fatal where A grows.
     """
     batch, length, _ = inputs.shape
     kernel = structure.orbit(B.mT, length)  # (T, d, D): the columns of A^k B for k = 0..T-1

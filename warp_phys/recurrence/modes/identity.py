@@ -1,4 +1,4 @@
-"""The recurrence with A = I in closed form: no state follows from the one before."""
+"""The recurrence with A = I in closed form: a cumulative sum."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def identity_recurrence(B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states theta_0 + B (u_1 + ... + u_t), (N, T, D).
+    """Return the states theta_t = theta_0 + B c_t with c_t = u_1 + ... + u_t, (N, T, D).
 
-    For each sequence one product of [c_t, 1] and [B, theta_0]^T, which writes every state once; the
-    sum beside the product of c and B^T, the obvious way, writes all of them twice.
+    As one product [c_t, 1] [B, theta_0]^T a sequence, which writes every state once; adding theta_0
+    to the product c B^T, the obvious way, writes all of them twice.
 
     Args:
         B: (D, d).

@@ -1,4 +1,17 @@
-"""The recurrence in PyTorch, in place: each step adds A theta_{t-1} to where B u_t stands."""
+r"""The recurrence in PyTorch, in place, with a backward pass of its own.
+
+Each step adds A theta_{t-1} to where B u_t is stored. With g_t = dL / dtheta_t of the output, the
+adjoint states run backward,
+
+    lambda_T = g_T,    lambda_t = g_t + A^T lambda_{t+1},
+
+and give all gradients:
+
+    dL/dA = sum_t lambda_t theta_{t-1}^T,    dL/dB = sum_t lambda_t u_t^T,
+    dL/du_t = B^T lambda_t,                  dL/dtheta_0 = A^T lambda_1.
+
+The kernels in C++ and Triton compute the same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +29,7 @@ from warp_phys.recurrence.transitions.diagonal import Diagonal
 
 
 def in_place_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = matrix (D, D), a view of an array (T, N, D).
+    """Return the states (N, T, D) with A = matrix (D, D), a view of an array (T, N, D).
 
     One matrix product a step, forwards and backwards; the gradient of A is one product over all
     steps, at the full speed of the machine.
@@ -32,7 +45,7 @@ def in_place_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -
 
 
 def in_place_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The states (N, T, D) with A = diag(values); as `in_place_dense` otherwise."""
+    """Return the states (N, T, D) with A = diag(values); as `in_place_dense` otherwise."""
     states: Tensor = _InPlaceDiagonal.apply(values, B, inputs, initial)
     return states
 
@@ -112,7 +125,7 @@ def _forward(
 
 
 def _adjoint(gradient: Tensor, retreat: Callable[[Tensor, Tensor], None]) -> Tensor:
-    """lambda_t (T, N, D): dL/dtheta_t and what comes through the states after it."""
+    """Return the adjoint states lambda_t, (T, N, D), from the gradient g_t (N, T, D)."""
     adjoint = gradient.transpose(0, 1).clone(memory_format=torch.contiguous_format)
     for t in range(len(adjoint) - 1, 0, -1):
         retreat(adjoint[t - 1], adjoint[t])

@@ -1,4 +1,4 @@
-"""The recurrence with A = diag(a) + U V^T: the few numbers V^T theta first, then all states."""
+"""The recurrence with A = diag(a) + U V^T, in chunks: first V^T theta, then all states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROWTH = 16.0
 
 
 def chunk_length(transition: DiagonalPlusLowRank) -> int:
-    """How many steps may be taken at once: few where the diagonal grows, or has many factors."""
+    """Return how many steps make a chunk: few where the diagonal grows or the rank is large."""
     rank = transition.left.shape[1]
     longest = min(_LONGEST, _UNKNOWNS // max(1, rank))
     largest = float(transition.diagonal.detach().abs().max())
@@ -40,16 +40,16 @@ def low_rank(
     chunk: int,
     diagonal: DiagonalEngine,
 ) -> Tensor:
-    r"""The states (N, T, D), in chunks of C steps.
+    r"""Return the states (N, T, D), in chunks of C steps.
 
     With z_t = V^T theta_{t-1}, theta_t = a theta_{t-1} + [B, U] [u_t; z_t] has a diagonal A. In a
     chunk that starts from s, with kernels over lags that all sequences share,
 
         z_t = V^T a^t s + sum_{k < t} V^T a^(t-1-k) (B u_k + U z_k),    t = 0, ..., C - 1,
 
-    a triangular system of size C r. The next chunk starts from what [u; z] make of s. When the
-    starts of all chunks and all z are known, the chunks are independent sequences of a diagonal
-    recurrence.
+    a unit lower triangular system of size C r, for z_t depends on earlier z_k alone. The next chunk
+    starts from what [u; z] make of s. When the starts of all chunks and all z are known, the chunks
+    are independent sequences of a diagonal recurrence.
 
     Args:
         transition: A.
@@ -58,6 +58,12 @@ def low_rank(
         initial: (N, D).
         chunk: C, from `chunk_length`.
         diagonal: Evaluates the recurrence with a diagonal A.
+
+    References:
+        A. Gu, K. Goel, C. Re, Efficiently modeling long sequences with structured state spaces,
+        ICLR 2022, arXiv 2111.00396, for diagonal plus low rank in recurrences.
+        S. Yang et al., Parallelizing linear transformers with the delta rule over sequence length,
+        NeurIPS 2024, arXiv 2406.06484, for triangular systems by chunks.
     """
     batch, length, width = inputs.shape
     size = transition.size
@@ -77,7 +83,7 @@ def low_rank(
 
 
 class _Lags:
-    """What a chunk's inputs and start do to V^T theta and to its end, for every lag.
+    """Kernels over lags: what inputs and start of a chunk do to V^T theta and to its end.
 
     Attributes:
         length: C.
@@ -116,7 +122,7 @@ class _Lags:
 
 
 def _lower_blocks(kernel: Tensor) -> Tensor:
-    """The strictly lower block Toeplitz matrix (C r, C k) of kernels (C, r, k) over lags from 1."""
+    """Return the strictly lower block Toeplitz matrix (C r, C k) of kernels (C, r, k) by lag."""
     length, rank, width = kernel.shape
     shifted = torch.cat([kernel.new_zeros(length + 1, rank, width), kernel[:-1]])
     step = torch.arange(length, device=kernel.device)

@@ -1,4 +1,4 @@
-"""The recurrence in logarithmic depth: chunks side by side, then what they carry on."""
+"""The recurrence as a parallel scan, in logarithmic depth: chunks at once, then their carries."""
 
 from __future__ import annotations
 
@@ -14,10 +14,21 @@ _CHUNK = 16
 
 
 def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
-    """The states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D), in O(log T) depth.
+    r"""Return the states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D).
 
-    With C steps to a chunk, the state at the end of chunk m obeys the same recurrence with A^C,
-    driven by what chunk m reaches from a zero start. That recurrence, T / C long, is a scan again.
+    With C steps to a chunk and r_m what chunk m reaches from a zero start, the state s_m at its end
+    obeys the same recurrence, T / C long, which is a scan again:
+
+        s_m = A^C s_{m-1} + r_m,    r_m = sum_{k=1}^{C} A^(C-k) v_{mC-C+k},    s_0 = theta_0.
+
+    This is the associative scan of the pairs (A, v) under
+    (A_2, v_2) o (A_1, v_1) = (A_2 A_1, A_2 v_1 + v_2), in blocks; its depth is O(log T).
+
+    References:
+        G. E. Blelloch, Prefix sums and their applications, Carnegie Mellon University,
+        CMU-CS-90-190 (1990), sec. 1.4.
+        E. Martin, C. Cundy, Parallelizing linear recurrent neural nets over sequence length, ICLR
+        2018, arXiv 1709.04057.
     """
     batch, length, size = driven.shape
     if length <= _CHUNK:
@@ -46,8 +57,9 @@ def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
 
     starts = carried(reached(driven.new_zeros(batch, chunks, size)), initial)
     if not structure.elementwise:
-        # For a non-normal A the rounding of A^C alone can spoil the carry. What the chunks really
-        # reach tells by how much, and that error is carried by the same recurrence.
+        # For a non-normal A the rounding of A^C alone can spoil the carry. One step of iterative
+        # refinement: from the starts found, the chunks really end at e_m; the defect e_m - s_m
+        # obeys the same recurrence, so that a second scan of it corrects the starts.
         starts = starts + carried(reached(starts) - starts[:, 1:], torch.zeros_like(initial))
     states = recurrent(structure, blocks, starts.view(-1, size)).view(batch, chunks, _CHUNK, size)
     if not (structure.elementwise or _joined(states.detach(), starts.detach())):
@@ -56,7 +68,7 @@ def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
 
 
 def _joined(states: Tensor, starts: Tensor) -> bool:
-    """Whether every chunk of states (M, chunks, C, D) ends where the next starts, to rounding."""
+    """Return whether chunks of states (M, chunks, C, D) end where the next start, to rounding."""
     jump = (states[:, :-1, -1] - starts[:, 1:]).abs().amax(-1)
     largest = states[:, :-1].abs().amax((2, 3))
     rounding = 1000 * torch.finfo(states.dtype).eps * largest

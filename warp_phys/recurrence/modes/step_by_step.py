@@ -1,4 +1,4 @@
-"""The recurrence as it reads: one step after the other. All else is tested against this."""
+"""The recurrence step by step: the reference that all other modes are tested against."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from warp_phys.recurrence.transitions.transition import Transition
 def recurrent(
     structure: Transition, driven: Tensor, initial: Tensor, clip: float | None = None
 ) -> Tensor:
-    """The states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D), one after the other.
+    """Return the states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D), step by step.
 
     Args:
         structure: A.
         driven: v_1, ..., v_T, T at least 1.
         initial: theta_0.
-        clip: keeps every entry of a state within +-clip, before the next step.
+        clip: Keeps every entry of a state within +-clip, before the next step.
     """
     state = initial
     states = []

@@ -1,4 +1,4 @@
-"""Perceptrons whose weights are given, each with a point of its own."""
+"""Perceptrons of given weights, each evaluated at a point of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shapes = Sequence[tuple[int, int]]
 
 
 def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
-    """Outputs (..., out) of perceptrons of weights theta (..., D) at points (..., in).
+    """Return outputs (..., out) of perceptrons of weights theta (..., D) at points (..., in).
 
     Args:
         shapes: (out, in) of every layer; tanh between them.

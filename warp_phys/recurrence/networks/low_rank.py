@@ -1,4 +1,4 @@
-"""Perceptrons whose weights move in few directions, evaluated without forming the weights."""
+"""Perceptrons whose weights span few directions, evaluated without forming the weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROWS = 4096
 def basis_perceptron(
     shapes: Shapes, origin: Tensor, directions: Tensor, coefficients: Tensor, inputs: Tensor
 ) -> Tensor:
-    r"""Outputs (N, T, out) of perceptrons with weights theta_nt = origin_n + directions c_nt.
+    r"""Return outputs (N, T, out) of perceptrons: theta_nt = origin_n + directions c_nt.
 
     A layer is linear in its weights, so W(theta) z + b(theta) is that of the origin plus
     sum_k c_k (W(v_k) z + b(v_k)), which are products with matrices that all n and t share. The
@@ -45,7 +45,7 @@ def basis_perceptron(
 def summed(
     structure: Identity | IdentityPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Directions V (D, K) and inputs v (N, T, K) with theta_t = theta_0 + V (v_1 + ... + v_t).
+    r"""Return V (D, K) and v (N, T, K) with theta_t = theta_0 + V (v_1 + ... + v_t).
 
     For A = I they are B and u. For A = I + P Q^T, V = [B, P] and v_t = [u_t, q_{t-1}] with the r
     numbers q_t = Q^T theta_t, which follow

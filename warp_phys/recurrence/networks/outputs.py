@@ -1,4 +1,4 @@
-"""The outputs of a network whose weights are the states, by the way that suits the transition."""
+"""Outputs of a root network whose weights are the states, by what is fastest for the transition."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def root_outputs(
     points: Tensor,
     place: int,
 ) -> tuple[Tensor, Tensor]:
-    r"""Outputs of the perceptron of weights theta_t at point t, t = 0, ..., T - 1.
+    r"""Return outputs of the perceptron of weights theta_t at point t, t = 0, ..., T - 1.
 
     For a diagonal A a compiled kernel evaluates states as they go by. For the identity, and the
     identity plus low rank, all states lie in theta_0 plus the span of few directions, and the
@@ -63,7 +63,7 @@ def root_outputs(
 
 
 def still_outputs(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
-    """Outputs (N, T, out) of one perceptron (N, D) a sequence at points (N, T, in)."""
+    """Return outputs (N, T, out) of one perceptron (N, D) a sequence at points (N, T, in)."""
     if theta.dtype in SCALARS and _compiled(points, 0) and not transformed():
         return _perceptron.perceptron(shapes, theta, points)
     hidden, offset = points, 0

@@ -1,4 +1,4 @@
-"""What every state decodes to, without ever holding all states."""
+"""Decoding of all states in tiles of time, recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def decode_states(
     r"""Decode theta_1, ..., theta_T tile by tile, holding one tile of states at a time.
 
     The states are those of `linear_recurrence`. Of all of them only the last one of each tile is
-    kept, and the backward pass computes a tile again, so that memory for C steps to a tile is
-    O(N C D) and not O(N T D).
+    kept, and the backward pass computes a tile again (gradient checkpointing), so that memory for C
+    steps to a tile is O(N C D) and not O(N T D).
 
     Args:
         A: transition, as for `linear_recurrence`.
@@ -51,6 +51,10 @@ def decode_states(
     Raises:
         UsageError: a shape does not fit, T is 0, `tile` is no positive whole number, or dtypes or
             devices are mixed.
+
+    References:
+        T. Chen, B. Xu, C. Zhang, C. Guestrin, Training deep nets with sublinear memory cost, arXiv
+        1604.06174.
 
     Example:
         >>> half, one = torch.tensor([0.5]), torch.ones(1, 1)
