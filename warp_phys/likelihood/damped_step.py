@@ -2,7 +2,9 @@
 
 With own unknowns alone every lane solves its own small system. Shared unknowns tie the lanes of a
 group by an arrow: (A_ss, A_so; A_os, A_oo), A_oo block diagonal over the lanes. Eliminating the
-own blocks leaves one small system for each group, so that the cost stays linear in the lanes.
+own blocks (the Schur complement of A_oo) leaves one small system for each group, so that the cost
+stays linear in the lanes. Damped equations are positive definite, so Cholesky solves them; singular
+directions are told apart by eigenvalues in `fitting.uncertainty.covariance`.
 """
 
 from __future__ import annotations
@@ -63,6 +65,9 @@ def unpack(packed: Tensor, size: int) -> Tensor:
 
 def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step (n, D) and which groups have one, (G,).
+
+    With unknowns scaled by the square roots of the diagonal it solves (A + damping I) x = b, which
+    is the step of Marquardt (SIAM J. Appl. Math. 11 (1963) 431), whatever the units are.
 
     Args:
         normal: The equations.

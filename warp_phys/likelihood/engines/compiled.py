@@ -31,7 +31,6 @@ from warp_phys.systems.dynamics.stepping.structures import (
     pointers,
 )
 
-_METHOD = "rk45"
 _DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
 
 
@@ -54,8 +53,13 @@ class _Lanes(Route):
     )
 
 
-def library_of(problem: FitProblem) -> CompiledLibrary | None:
-    """Return the compiled kernel of a problem's system and unknowns, or None without one."""
+def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | None:
+    """Return the compiled kernel of a problem's system and unknowns, or None without one.
+
+    Args:
+        problem: Records and unknowns.
+        method: What takes the steps. "rodas5p" gives values alone: only without unknowns.
+    """
     if compiler() is None:
         return None
     graph = translated(problem.system)
@@ -68,7 +72,7 @@ def library_of(problem: FitProblem) -> CompiledLibrary | None:
     held = [entry.between == "held" for entry in problem.system.inputs]
     code = "\n".join(
         [
-            planned_source(graph, _METHOD, problem.unknowns.directions(), held),
+            planned_source(graph, method, problem.unknowns.directions(), held),
             f"static constexpr int N_SEEN = {len(problem.seen)};",
             constants("int SEEN", problem.seen),
             noise,

@@ -1,0 +1,61 @@
+"""The fit's kernel with implicit steps: predictions of a stiff system, values alone so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from warp_phys.data_gen import simulate
+from warp_phys.fitting.arguments import build_fit
+from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
+from warp_phys.likelihood.engines.engine import Evaluation, Sums
+from warp_phys.records.records import read_records
+from warp_phys.systems import Robertson, integrate
+from warp_phys.systems.compiling.compiler import compiler
+
+COUNT = 5
+# From decade to decade: steps are equal between two samples.
+TIMES = np.array([0.0, *np.logspace(-4.0, 3.0, 15)])
+
+
+@pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
+def test_planned_implicit_steps_agree_with_adaptive_ones() -> None:
+    system = Robertson()
+    data = simulate(system, COUNT, TIMES, seed=1, progress=False)
+    problem = build_fit(
+        system,
+        read_records(data, system, outside=True),
+        data,
+        initial_state="estimate",
+        initial_time=None,
+        fixed=None,
+        limits=None,
+        shared=None,
+        group=None,
+        distribution="normal",
+        noise_sd="each",
+        loss="linear",
+        rtol=1e-6,
+    )
+    nothing = replace(problem.unknowns, entries=())
+    problem = replace(problem, unknowns=nothing)
+    library = library_of(problem, "rodas5p")
+    assert library is not None
+    rows = torch.arange(COUNT)
+    engine = CompiledEngine(problem, rows, torch.full((COUNT,), len(TIMES)), library)
+    parameters = torch.tensor(data["true_parameters"].values)
+    initial = torch.tensor(data["true_initial_state"].values)
+    sums = Sums.empty(COUNT, 3, 0)
+    predicted = torch.full((COUNT, len(TIMES), 3), torch.nan, dtype=torch.float64)
+    engine.evaluate(
+        Evaluation(rows, parameters, initial, sums, sensitivities=False, predicted=predicted)
+    )
+    assert not sums.status.any()
+    expected = integrate(system, TIMES, initial, parameters, rtol=1e-10, atol=1e-14).states
+    scale = expected.abs().amax(dim=1, keepdim=True)
+    assert float(((predicted - expected).abs() / scale).max()) < 1e-5
+    # An explicit method would need some 10^5 steps.
+    assert int(engine.steps.max()) < 2000
