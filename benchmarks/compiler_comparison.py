@@ -48,6 +48,7 @@ import numpy as np
 import torch
 from _compiler_cases import CASES
 from _compiler_sides import (
+    LANES,
     Call,
     casadi_c,
     heyoka_llvm,
@@ -219,12 +220,14 @@ def print_results(case: str, results: dict[str, Result]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=10_000, help="trajectories")
+    parser.add_argument("--n", type=int, default=10_000, help="trajectories, in eights")
     parser.add_argument("--repeats", type=int, default=15, help="warm samples of each side")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="systems")
     parser.add_argument("--quick", action="store_true", help="two systems, three samples")
     parser.add_argument("--cold", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.n % LANES:
+        parser.error(f"expected --n as a multiple of {LANES}, received {chosen.n}")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's and JAX's own, of deprecated internals
     if chosen.cold:
