@@ -13,7 +13,7 @@ on N trajectories, all sides in turn. Both are times of the processor, those of 
 included. All must agree with torch's eager values: difference over the largest size of that entry
 among the trajectories.
 
-Usage: python benchmarks/compiler_comparison.py [--n 10000] [--repeats 15] [--quick]
+Usage: python benchmarks/compiler_comparison.py [--n 10000] [--repeats 15] [--cases ...] [--quick]
 Peers, if wanted: pip install jax sympy numba casadi heyoka
 """
 
@@ -48,6 +48,7 @@ import numpy as np
 import torch
 from _compiler_cases import CASES
 from _compiler_sides import (
+    LANES,
     Call,
     casadi_c,
     heyoka_llvm,
@@ -219,18 +220,22 @@ def print_results(case: str, results: dict[str, Result]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=10_000, help="trajectories")
+    parser.add_argument("--n", type=int, default=10_000, help="trajectories, in eights")
     parser.add_argument("--repeats", type=int, default=15, help="warm samples of each side")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="systems")
     parser.add_argument("--quick", action="store_true", help="two systems, three samples")
     parser.add_argument("--cold", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.n % LANES:
+        parser.error(f"expected --n as a multiple of {LANES}, received {chosen.n}")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's and JAX's own, of deprecated internals
     if chosen.cold:
         cold_run(*chosen.cold, chosen.n)
         return
     names = available()
-    cases = ["lotka_volterra", "pendulum"] if chosen.quick else list(CASES)
+    if chosen.quick:
+        chosen.cases, chosen.repeats = ["lotka_volterra", "pendulum"], 3
     packages = ["torch", *(x for name in names for x in SIDES[name].modules if "." not in x)]
     versions = (f"{x} {importlib.metadata.version(x)}" for x in dict.fromkeys(packages))
     print(f"one thread of {os.cpu_count()} cores; N = {chosen.n:,}; {', '.join(versions)}")
@@ -239,8 +244,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WARP_PHYS_CACHE"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        for case in cases:
-            results = compare(case, names, chosen.n, 3 if chosen.quick else chosen.repeats)
+        for case in chosen.cases:
+            results = compare(case, names, chosen.n, chosen.repeats)
             print_results(case, results)
             worst = max(worst, *(result.difference for result in results.values()))
         print_costs(names, chosen.n)
