@@ -1,5 +1,5 @@
 // Steps that follow the error, with step doubling: a policy of steps. W trajectories at a time are on
-// their way; a lane that is done takes the next one. Continues `derivatives.cpp` and a method. The
+// their way; a lane that is done takes the next one. Continues `problem.cpp` and a method. The
 // algorithm is that of `adaptive.py`.
 //
 // Each lane carries two solutions: a coarse one, whose local errors choose the steps, and a fine one
@@ -13,24 +13,6 @@
 //   finish(l, ending)              the trajectory in lane l ends
 
 namespace {
-
-// What is integrated; absent parts are null.
-struct Problem {
-    int64_t n, n_times, time_stride, n_stops;
-    const double *times;                      // (N, T) or (1, T), infinite behind the last
-    const int64_t *counts;                    // (N,)
-    const double *start, *initial;            // (N,), (S, N)
-    const double *parameters;                 // (P, N)
-    const double *stops, *jumps;              // (N, J), (S, N, J)
-    const double *origin, *first, *slope;     // (N, J + 1), (I, N, J + 1), (I, N, J + 1)
-};
-
-struct StepControl {
-    double rtol, atol;                        // of the local errors
-    double scale;                             // atol / rtol, of the error estimate
-    double allowance, safety, shrink, grow;   // see `step_control.py`
-    int64_t max_steps, stiff_after, stiff_count;
-};
 
 constexpr int64_t CHUNK = 512;
 constexpr int WAIT = 3;

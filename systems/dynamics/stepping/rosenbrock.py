@@ -27,13 +27,14 @@ def take_implicit_step(
     f: Tensor,
     h: Tensor,
 ) -> Step:
-    """Try a step from (t, y), with derivative f there, of size h for each trajectory."""
+    """Try a step from (t, y), with derivative f there, of size h for each trajectory.
+
+    The equations of the increments are those of `RosenbrockTableau` (Hairer, Wanner, Solving ODEs
+    II, sec. IV.7).
+    """
     jacobian, rate = _linearization(problem, drive, t, y)
     safe = torch.where(h > 0.0, h, 1.0)  # trajectories at rest
-    identity = torch.eye(len(y), dtype=y.dtype, device=y.device)
-    matrix = identity / (tableau.gamma * safe)[:, None, None] - jacobian
-    defined = matrix.isfinite().all(dim=2).all(dim=1)
-    factors = torch.linalg.lu_factor_ex(torch.where(defined[:, None, None], matrix, identity))
+    factors, defined = _factorized(tableau.gamma * safe, jacobian)
     increments: list[Tensor] = []
     rows = zip(
         tableau.nodes,
@@ -49,7 +50,7 @@ def take_implicit_step(
             right = problem.derivative(torch.add(t, h, alpha=node), stage_y, drive)
             right = right + combine(couplings, increments) / safe
         right = right + (time_weight * h) * rate
-        solved = torch.linalg.lu_solve(*factors[:2], right.T[:, :, None])
+        solved = torch.linalg.lu_solve(*factors, right.T[:, :, None])
         increments.append(solved[:, :, 0].T.contiguous())
     y_new = y + combine(tableau.weights, increments)
     f_new = problem.derivative(t + h, y_new, drive)
@@ -70,6 +71,15 @@ def implicit_interpolant(tableau: RosenbrockTableau, y: Tensor, step: Step) -> l
     first, second, third = (combine(row, step.stages) for row in tableau.interpolation)
     # x K_3 = K_3 - (1 - x) K_3: the nesting of `evaluate`.
     return [step.y - y, first, second + third, -third]
+
+
+def _factorized(size: Tensor, jacobian: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Return the factors of 1 / size (n,) - df/dy (n, S, S), and where they are finite, (n,)."""
+    identity = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
+    matrix = identity / size[:, None, None] - jacobian
+    defined = matrix.isfinite().all(dim=2).all(dim=1)
+    found = torch.linalg.lu_factor_ex(torch.where(defined[:, None, None], matrix, identity))
+    return (found[0], found[1]), defined
 
 
 def _linearization(

@@ -31,7 +31,11 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
             state s as -1 - s.
     """
     return "\n".join(
-        [_base(graph, directions), *_method(method), _text("adaptive.cpp"), _text("flow.cpp")]
+        [
+            _base(graph, directions),
+            *_method(method),
+            *map(_text, ("problem.cpp", "adaptive.cpp", "flow.cpp")),
+        ]
     )
 
 

@@ -1,0 +1,24 @@
+// What `integrate` asks of the adaptive steps: trajectories with inputs and doses, and the control of
+// their steps. Continues `derivatives.cpp`; the structures are those of `compiled.py`.
+
+namespace {
+
+// What is integrated; absent parts are null.
+struct Problem {
+    int64_t n, n_times, time_stride, n_stops;
+    const double *times;                      // (N, T) or (1, T), infinite behind the last
+    const int64_t *counts;                    // (N,)
+    const double *start, *initial;            // (N,), (S, N)
+    const double *parameters;                 // (P, N)
+    const double *stops, *jumps;              // (N, J), (S, N, J)
+    const double *origin, *first, *slope;     // (N, J + 1), (I, N, J + 1), (I, N, J + 1)
+};
+
+struct StepControl {
+    double rtol, atol;                        // of the local errors
+    double scale;                             // atol / rtol, of the error estimate
+    double allowance, safety, shrink, grow;   // see `step_control.py`
+    int64_t max_steps, stiff_after, stiff_count;
+};
+
+}  // namespace
