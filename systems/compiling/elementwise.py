@@ -35,6 +35,7 @@ def elementwise_source(
         TracingError: An operation is not known, or the flow of control depends on values.
 
     Example:
+        >>> import torch
         >>> text = elementwise_source("twice", lambda x: (x + x,), ["x"], torch.ones(1, 2).double())
         >>> text.splitlines()[2:4]
         ['    const V x1 = x + x;', '    out[0] = x1;']
