@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph, TracedFunction
@@ -100,6 +101,10 @@ _OPERATORS = {
 }
 
 
+# Printing a large system takes longer than a small integration.
+_SOURCES: WeakKeyDictionary[SystemGraph, str] = WeakKeyDictionary()
+
+
 def system_source(graph: SystemGraph) -> str:
     """Return C++ of all that a system computes; it needs `PRELUDE` before it.
 
@@ -118,6 +123,12 @@ def system_source(graph: SystemGraph) -> str:
     Entries of Jacobians that are zero whatever the values are not written: the arrays `RHS_Y`,
     `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` say which are.
     """
+    if graph not in _SOURCES:
+        _SOURCES[graph] = _printed(graph)
+    return _SOURCES[graph]
+
+
+def _printed(graph: SystemGraph) -> str:
     functions = (
         ("rhs", "RHS", graph.rhs, graph.n_states, "V t, const V* y, const V* p, const V* u"),
         (
@@ -222,7 +233,7 @@ def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
         if array in ("out", "jt") or not expression.equals(0.0)
     ]
     texts: dict[Expression, str] = {}
-    for number, expression in enumerate(in_order(expression for _, expression in stored)):
+    for number, expression in enumerate(in_order([expression for _, expression in stored])):
         if expression.leaf is not None:
             texts[expression] = _leaf(expression.leaf)
             continue

@@ -38,7 +38,7 @@ class TracedFunction:
     by_time: Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SystemGraph:
     """What a system computes, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
 

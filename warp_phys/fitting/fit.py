@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,6 +14,7 @@ from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.minimizing.optimum import Options
 from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
@@ -143,7 +142,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
     given = None if options.initial is None else given_start(problem, options.initial)
     count = options.start_count
-    clock = _Clock(options.time_budget)
+    clock = Clock(options.time_budget)
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
@@ -165,7 +164,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
                 continue
             part = problem.select(rows)
             search = Options(
-                options.tolerance, options.max_iterations, clock.over, _progress(bar, count)
+                options.tolerance, options.max_iterations, clock.over, moving(bar, count)
             )
             solved = run_block(
                 part, _starts(part, None if given is None else given[rows], count), search
@@ -208,29 +207,3 @@ def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tenso
     if len(found) < count:
         found.extend(spread_starts(problem, count - len(found)))
     return found
-
-
-@dataclass
-class _Clock:
-    """Tells when a time budget is used up."""
-
-    budget: float | None
-
-    def __post_init__(self) -> None:
-        self.begin = time.perf_counter()
-
-    def over(self) -> bool:
-        return self.budget is not None and time.perf_counter() - self.begin > self.budget
-
-
-def _progress(bar: Any, starts: int) -> Callable[[int], None]:
-    """Return a function that advances the bar by the groups that have finished."""
-    waiting = 0
-
-    def report(finished: int) -> None:
-        nonlocal waiting
-        waiting += finished
-        bar.update(waiting // starts)
-        waiting %= starts
-
-    return report

@@ -1,0 +1,35 @@
+"""How far a fit has come, and whether its time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Clock:
+    """Tells when a time budget is used up."""
+
+    budget: float | None
+
+    def __post_init__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def over(self) -> bool:
+        """Return whether the budget is used up."""
+        return self.budget is not None and time.perf_counter() - self.begin > self.budget
+
+
+def moving(bar: Any, starts: int) -> Callable[[int], None]:
+    """Return a function that advances the bar by the groups that have finished."""
+    waiting = 0
+
+    def report(finished: int) -> None:
+        nonlocal waiting
+        waiting += finished
+        bar.update(waiting // starts)
+        waiting %= starts
+
+    return report
