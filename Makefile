@@ -17,9 +17,10 @@ setup: $(VENV)/.dev ## install the package, editable, and its tools into .venv
 demo: $(VENV)/.dev ## the main job on real data: hares and lynxes of Hudson Bay
 	$(BIN)/python examples/hudson_bay.py
 
-# One thread for each worker: more would fight over the same cores.
+# One thread for each worker: more would fight over the same cores. Whole files: what the tests of
+# one share, models and compiled systems, is made once.
 test: $(VENV)/.dev ## the tests, the docstrings' examples, those of README and docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(VENV)/.dev ## style and format
 	$(BIN)/ruff check

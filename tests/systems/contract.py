@@ -88,8 +88,8 @@ class SystemContract:
         return (self.system, self.times()[samples], states, parameters), options
 
     def beginning(self) -> slice:
-        """Return the first quarter of the samples, for comparisons with slow methods."""
-        return slice(len(self.times()) // 4 + 1)
+        """Return the first eighth of the samples, for comparisons with slow methods."""
+        return slice(len(self.times()) // 8 + 2)
 
     def point(self, batch: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return t, y (S, *batch), parameters (P, *batch) and inputs (I, *batch)."""
