@@ -44,11 +44,12 @@ template <typename T, int ROWS> struct RungeKutta {
         return total;
     }
 
-    template <int STAGE> void stages(const V *from, const V *p, const Drive &drive, V *stage_y) {
+    template <int STAGE>
+    void stages(V t, V h, const V *from, const V *p, const Drive &drive, V *stage_y) {
         if constexpr (STAGE < LAST) {
             for (int i = 0; i < ROWS; ++i) stage_y[i] = from[i] + h * sum<Row<STAGE>, STAGE>(i);
             slope_at<ROWS>(t + T::STAGE_C[STAGE] * h, stage_y, p, drive, k[STAGE]);
-            stages<STAGE + 1>(from, p, drive, stage_y);
+            stages<STAGE + 1>(t, h, from, p, drive, stage_y);
         }
     }
 
@@ -58,10 +59,10 @@ template <typename T, int ROWS> struct RungeKutta {
         t = start;
         h = size;
         for (int i = 0; i < ROWS; ++i) k[0][i] = f[i];
-        stages<1>(from, p, drive, stage_y);
+        stages<1>(start, size, from, p, drive, stage_y);
         for (int i = 0; i < S; ++i) last[i] = stage_y[i];
-        for (int i = 0; i < ROWS; ++i) y[i] = from[i] + h * sum<End, LAST>(i);
-        slope_at<ROWS>(t + h, y, p, drive, k[LAST]);
+        for (int i = 0; i < ROWS; ++i) y[i] = from[i] + size * sum<End, LAST>(i);
+        slope_at<ROWS>(start + size, y, p, drive, k[LAST]);
     }
 
     // An estimate of the local error of row i.
