@@ -163,8 +163,9 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             if (fresh[l] && !running[l]) finish(l, defined[l] ? CONVERGED : DIVERGED);
     }
 
-    // Lanes have come to a sample: hand it on, and note how far the two solutions are apart.
-    void come_to_sample(M due, const V *coarse, const V *other) {
+    // Lanes have come to a sample: hand it on, and note how far the two solutions are apart. Not
+    // inlined in its three places, which would take a third more time to compile.
+    __attribute__((noinline)) void come_to_sample(M due, const V *coarse, const V *other) {
         for (int i = 0; i < S; ++i) {
             gap[i] = select(due, larger(vabs(coarse[i] - other[i]), gap[i]), gap[i]);
             greatest[i] = select(due, larger(vabs(coarse[i]), greatest[i]), greatest[i]);
@@ -288,7 +289,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     }
 
     // Pass the samples inside a step that was taken, in both solutions.
-    void interpolate_step(V step, V size, V t_middle, V t_new) {
+    __attribute__((noinline)) void interpolate_step(V step, V size, V t_middle, V t_new) {
         METHOD<S> &first = half[0], &second = half[1];
         V coarse[METHOD<R>::N_COEFFICIENTS][R], halved[METHOD<S>::N_COEFFICIENTS][S];
         whole.interpolant(y, p, drive, coarse);
