@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         field: The folder it lies in: "ecology", say.
         name: Of the system and of the module.
-        class_name: Of the class in it; without capitals and underscores the same as `name`.
+        class_name: Of the class in it: `name` in CamelCase.
     """
 
     field: str
@@ -33,7 +33,7 @@ def _entries(folder: Path) -> dict[str, Entry]:
     """Return what lies in the catalog's folders, without importing it (torch takes seconds).
 
     A system is registered by its file alone: `catalog/FIELD/NAME.py`, whose class is NAME in
-    capital letters. A file without such a class is left out here; the tests name it.
+    CamelCase. A file without such a class is left out; a test names it.
     """
     found = {}
     for path in sorted(folder.glob("*/[a-z]*.py")):
@@ -95,6 +95,13 @@ def get_system(name: str, **fixed: float | tuple[float, float] | None) -> System
     for entry in SHIPPED.values():
         if _plain(entry.name) == wanted:
             return shipped_class(entry)(**fixed)
+    for path in Path(__file__).parent.glob("*/[a-z]*.py"):
+        if _plain(path.stem) == wanted:
+            raise UsageError(
+                f"expected a class {path.stem.title().replace('_', '')} in "
+                f"catalog/{path.parent.name}/{path.name}, received none: the class has the name of "
+                "its file in CamelCase"
+            )
     raise unknown_name("system", name, SHIPPED)
 
 

@@ -23,8 +23,8 @@ def noise_names() -> tuple[str, ...]:
     Nothing is imported for it: a noise model is registered by its file alone.
 
     Example:
-        >>> noise_names()
-        ('normal', 'lognormal')
+        >>> "lognormal" in noise_names()
+        True
     """
     names = (path.stem for path in _FOLDER.glob("[a-z]*.py"))
     return tuple(sorted(names, key=lambda name: (name != _FIRST, name)))

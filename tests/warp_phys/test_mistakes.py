@@ -154,7 +154,7 @@ class TestNames:
         says(SchemaError, message, lambda: wp.estimate(trained, data))
 
     def test_an_unknown_system(self) -> None:
-        message = "unknown system 'lotka_voltera'; did you mean 'lotka_volterra'? known: sine"
+        message = "unknown system 'lotka_voltera'; did you mean 'lotka_volterra'? known: "
         doors: list[Callable[[], Any]] = [
             lambda: get_system("lotka_voltera"),
             lambda: simulate("lotka_voltera", n=1, times=TIMES),

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from warp_phys.command_line.values import parse_renames, parse_times
+from warp_phys.systems import noise_names
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of an option that must be given."""
@@ -157,7 +158,7 @@ SEED = Option("seed", "Seed for all random numbers.", "NUMBER", type=int, defaul
 TIME_BUDGET = Option("time_budget", "Stop after this many seconds.", "SECONDS", type=float)
 DISTRIBUTION = Option(
     "distribution",
-    "Distribution of the noise, such as normal or lognormal.",
+    f"Noise model: {', '.join(noise_names())}.",
     "NAME",
     default="normal",
 )

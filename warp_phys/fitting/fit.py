@@ -87,7 +87,7 @@ def fit(
             are then those of the group, too.
         group: Who shares: a coordinate of the data set, or one label for each trajectory; all
             trajectories by default.
-        distribution: Of the noise: "normal", "lognormal", or a `Noise` of one's own.
+        distribution: The noise model: "normal", "lognormal", or a `Noise` of your own.
         noise_sd: "each" output its own unknown level (with few values for each, one output may be
             fitted almost exactly at the cost of the others; `misfit` then says so), "common" one
             level for all (plain least squares), or known levels: a mapping from output to number,

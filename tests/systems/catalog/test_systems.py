@@ -90,10 +90,10 @@ class TestDrivenOscillator(SystemContract):
 def test_shipped_systems_describe_every_state_and_parameter(name: str) -> None:
     system = get_system(name)
     assert system.name == name
-    assert system.reference
+    assert system.reference, f"{name} has no source: set reference = '...' in its class"
     for entry in (*system.states, *system.parameters):
-        assert entry.description
-    assert "References:" in system.describe()
+        assert entry.description, f"{name}: {entry.name} has no description='...'"
+    assert "References:" in system.describe(), f"the docstring of {name} has no References:"
 
 
 @pytest.mark.parametrize("name", system_names())
@@ -101,7 +101,9 @@ def test_shipped_systems_are_compared_with_what_is_known_of_them(name: str) -> N
     """The contract compares a system with itself: a wrong sign in its equations would pass."""
     title = type(get_system(name)).__name__
     calls = [f"{title}(" in path.read_text("utf-8") for path in FOLDER.glob("test_*.py")]
-    assert any(calls), f"no file in {FOLDER.name} integrates {title} or evaluates its equations"
+    assert any(calls), (
+        f"no file in tests/systems/{FOLDER.name} integrates {title} or evaluates its equations"
+    )
 
 
 def test_sine_is_a_sine() -> None:

@@ -60,7 +60,8 @@ class TestOne:
         found = entries(text, "Fit statistics", "=")
         assert found["status"] == "converged"
         assert (found["values"], found["unknowns"], found["degrees of freedom"]) == (
-            *("42", "6"),
+            "42",
+            "6 and 2 noise levels",
             "36",
         )
         assert found["noise sd of prey"] == "0.2359 (of logarithms)"

@@ -15,8 +15,10 @@ from warp_phys.results.summary.numbers import with_unit
 from warp_phys.results.summary.overview import overview
 from warp_phys.results.summary.variables import correlations, variables
 from warp_phys.results.summary.warnings import warnings_of
+from warp_phys.systems.noise.noise import Noise
 
 _CORRELATED = 0.1
+_USUAL = ("normal", "lognormal")  # whose levels say which of the two it is
 
 
 def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
@@ -83,7 +85,7 @@ def _statistics(one: xr.Dataset) -> list[str]:
     freedom = float(one["degrees_of_freedom"])
     rows += [
         ("values", str(count)),
-        ("unknowns", str(unknowns)),
+        ("unknowns", str(unknowns) + _levels(one)),
         ("degrees of freedom", "infinite: noise known" if math.isinf(freedom) else f"{freedom:g}"),
         ("iterations", str(int(one["iterations"]))),
         ("starts", _starts(one)),
@@ -108,11 +110,12 @@ def _starts(one: xr.Dataset) -> str:
 def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
     """Return the level of the noise on each output, where the noise model has one."""
     noise = noise_model(one)
+    rows = [] if noise.name in _USUAL else [("noise", _described(noise))]
     if noise.level_name is None:
-        return []
+        return rows
     names = [str(name) for name in one["output"].values]
     known = " (given)" if one.attrs["noise"] == "known" else ""
-    return [
+    return rows + [
         (
             f"noise {noise.level_name} of {name}",
             with_unit(f"{value:.4g}", noise.level_unit(unit_of("output", one, name)))
@@ -123,6 +126,22 @@ def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
     ]
 
 
+def _described(noise: Noise) -> str:
+    """Return the name of a noise model and its own parameters."""
+    settings = ", ".join(f"{name} = {value}" for name, value in noise.settings.items())
+    return noise.label + (f" ({settings})" if settings else "")
+
+
+def _levels(one: xr.Dataset) -> str:
+    """Return how many noise levels are unknown besides: the criteria count them."""
+    count = _unknown_levels(one)
+    return f" and {count} noise level{'s' if count > 1 else ''}" if count else ""
+
+
+def _unknown_levels(one: xr.Dataset) -> int:
+    return {"each": one.sizes["output"], "common": 1}.get(one.attrs["noise"], 0)
+
+
 def _scale(one: xr.Dataset) -> str:
     note = noise_model(one).level_note
     return f" ({note})" if note else ""
@@ -130,7 +149,7 @@ def _scale(one: xr.Dataset) -> str:
 
 def _criteria(one: xr.Dataset, count: int, unknowns: int) -> list[tuple[str, str]]:
     """Return Akaike's and the Bayesian criterion; unknown noise levels count as unknowns."""
-    levels = {"each": one.sizes["output"], "common": 1}.get(one.attrs["noise"], 0)
+    levels = _unknown_levels(one)
     likelihood = float(one["log_likelihood"])
     return [
         ("Akaike criterion", f"{2.0 * (unknowns + levels) - 2.0 * likelihood:.6g}"),
