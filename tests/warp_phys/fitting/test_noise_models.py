@@ -175,7 +175,9 @@ class TestPoisson:
         data = counts(2)
         fitted = fit(GROWTH, data, distribution=Poisson())
         assert fitted["noise_sd"].isnull().all()
-        assert "noise" not in wp.summary(fitted, 0).split("Variables")[0].replace("noise known", "")
+        statistics = wp.summary(fitted, 0).split("Variables")[0]
+        assert "noise              = Poisson" in statistics
+        assert "noise level" not in statistics
         ahead = wp.forecast(fitted, [13.0], progress=False)
         above = ahead["observed_upper"] - ahead["predicted"]
         np.testing.assert_allclose(above / ahead["predicted"] ** 0.5, 1.645, rtol=0.3)

@@ -69,7 +69,7 @@ class TestSimulate:
             ("--parameter phase", "expected --parameter NAME=VALUE, got 'phase'"),
             ("--parameter phase=gauss(1,2)", "unknown distribution 'gauss'"),
             ("--noise value=x", "expected --noise value as a number, a range LOW:HIGH or a"),
-            ("--distribution gamma", "unknown distribution 'gamma'; did you mean 'normal'"),
+            ("--distribution gamma", "unknown distribution 'gamma'"),
             ("--observe angle", "unknown output of Sine 'angle'"),
             ("--seed -1", "seed"),
         ],
