@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
 import torch
 
+from warp_phys import fit
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.arguments import build_fit
+from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
 from warp_phys.likelihood.engines.engine import Evaluation, Sums
 from warp_phys.records.records import read_records
@@ -25,21 +28,9 @@ TIMES = np.array([0.0, *np.logspace(-4.0, 3.0, 15)])
 def test_planned_implicit_steps_agree_with_adaptive_ones() -> None:
     system = Robertson()
     data = simulate(system, COUNT, TIMES, seed=1, progress=False)
-    problem = build_fit(
-        system,
-        read_records(data, system, outside=True),
-        data,
-        initial_state="estimate",
-        initial_time=None,
-        fixed=None,
-        limits=None,
-        shared=None,
-        group=None,
-        distribution="normal",
-        noise_sd="each",
-        loss="linear",
-        rtol=1e-6,
-    )
+    defaults = {name: one.default for name, one in signature(fit).parameters.items()}
+    options = FitOptions.from_arguments(defaults | {"initial_state": "estimate", "rtol": 1e-6})
+    problem = build_fit(system, read_records(data, system, forcing=True), options)
     nothing = replace(problem.unknowns, entries=())
     problem = replace(problem, unknowns=nothing)
     library = library_of(problem, "rodas5p")
