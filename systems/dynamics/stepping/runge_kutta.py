@@ -176,8 +176,8 @@ def combine(weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
     total: Tensor | None = None
     for weight, stage in zip(weights, stages, strict=False):
         if weight == 0.0:
-            # A third of the weights of DOP853 are zero. Skipping them also keeps 0 times infinity,
-            # which is NaN, out of the sum.
+            # Many weights of DOP853 are zero. Skipping them saves work and keeps 0 times infinity,
+            # which would be NaN, out of the sum.
             continue
         total = stage * weight if total is None else total.add_(stage, alpha=weight)
     return torch.zeros_like(stages[0]) if total is None else total
