@@ -35,10 +35,10 @@ def build_problem(
     atol: float,
     max_steps: int,
 ) -> Problem:
-    """Check the arguments of `integrate` and transpose them to the layout of right-hand sides.
+    """Check the arguments of `integrate`, and transpose them to the layout of right-hand sides.
 
-    Arguments have trajectories first, (N, S) and (N, P). Right-hand sides take (S, N) and (P, N), so
-    that a state of all trajectories is contiguous and `y[0]` is a state.
+    Arguments have trajectories first, (N, S) and (N, P); right-hand sides take (S, N) and (P, N),
+    so that a state of all trajectories is contiguous and `y[0]` is a state.
     """
     initial = floating("initial_states", initial_states)
     _check_table("initial_states", initial, None, system.state_names)

@@ -158,7 +158,7 @@ class Problem:
         )
 
     def derivative(self, t: Tensor, y: Tensor, drive: Drive | None) -> Tensor:
-        """Return dy/dt (S, N) at t (N,) and y (S, N), with the inputs of one piece of the schedule."""
+        """Return dy/dt (S, N) at t (N,) and y (S, N), with the inputs of one piece."""
         return self.system.derivative(t, y, self.parameters, None if drive is None else drive.at(t))
 
     def drive(self, piece: Tensor) -> Drive | None:
@@ -214,7 +214,7 @@ def blank_failures(states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
-    """Return the distance (N,) of two solutions (N, T, S): max_s |y - z| / (atol / rtol + max_t |y|).
+    """Return the distance (N,) of two solutions: max_s |y - z| / (atol / rtol + max_t |y|).
 
     This is the scale of the error estimates of `integrate`. Only samples reached by both count.
     """

@@ -76,10 +76,10 @@ class _Run:
                 return Status.DIVERGED
 
     def _march_all(self, rtol: float, atol: float, states: np.ndarray) -> Status:
-        """Integrate from stop to stop, since inputs have kinks and states jump there.
+        """Integrate from stop to stop, as inputs have kinks and states jump there.
 
-        A new solver starts at every stop: both methods keep step sizes and derivatives of earlier steps,
-        which are wrong after a discontinuity.
+        A new solver starts at every stop: both methods keep step sizes and derivatives of earlier
+        steps, which are wrong after a discontinuity.
         """
         end, y, t = float(self.times[-1]), self.initial, self.start
         piece = torch.tensor([self.first])
@@ -111,7 +111,7 @@ class _Run:
         atol: float,
         states: np.ndarray,
     ) -> tuple[Status, np.ndarray]:
-        """Integrate from `start` to `stop` without a discontinuity between; return status and state."""
+        """Integrate from `start` to `stop`, within one piece; return status and state."""
         span = (start, initial, stop)
         if self.method == "scipy":
             solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)

@@ -106,7 +106,7 @@ def _largest(error: Tensor) -> Tensor:
 
 
 def _chain(problem: Problem, interval: _Interval) -> Solution:
-    """Integrate from sample to sample, each interval rescaled to [0, 1]; mark failures and padding."""
+    """Integrate each interval between samples, rescaled to [0, 1]; mark failures and padding."""
 
     def move(drive: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
         return interval(_rescaled(problem, drive, start, length), y)
