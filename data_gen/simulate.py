@@ -82,7 +82,7 @@ def simulate(
         initial_states: The same for the initial state. None: the initial state follows from the
             parameters if the system defines it so, else from its default numbers and ranges.
         inputs: Input name -> a number, (K,) or (n, K) values at `input_times`; linear between
-            them or held, as the system's `Input` says.
+            them or held, as the system's `Input` declares.
         input_times: Times of the inputs' values, (K,) or (n, K) padded with NaN at the end; the
             sample times by default.
         doses: `Dose(state, amount, time)` each, amount and time as numbers, ranges, distributions

@@ -174,6 +174,7 @@ class DatasetPlan:
         # set.
         if self.count == self.n and lost.all():
             raise not_noisy_error(noiseless, levels, names, distribution, self.first)
+        # A trajectory whose integration failed keeps that status, which tells more.
         newly = lost & (run.status == SimulationStatus.CONVERGED)
         observed = add_noise(noiseless, levels, names, distribution, self._streams)
         missing = self.options.missing

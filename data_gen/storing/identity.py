@@ -66,6 +66,7 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 def _other(value: Any) -> Any:
     """Return numbers, functions, lists and other objects in a form that JSON can store."""
+    # Functions have no value to compare: name and code stand for them.
     if hasattr(value, "__code__"):
         return {"function": value.__qualname__, "code": _code_digest(value)}
     if _numeric(value):

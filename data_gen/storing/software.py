@@ -9,7 +9,7 @@ from warp_phys.systems.schema.labels import software_versions
 def computing_software() -> dict[str, str]:
     """Return the versions of `software_versions`, and as `engine` what integrates here.
 
-    That is "compiled" with the first line of what the compiler says of its version, or "torch"
+    That is "compiled" with the first line of the compiler's version, or "torch"
     where there is no compiler.
     """
     return software_versions() | {"engine": _engine()}

@@ -106,6 +106,7 @@ def compile_library(source: str, flags: Sequence[str] = ()) -> CompiledLibrary:
 
 def _load_or_build(name: str, source: str, program: str, flags: Sequence[str]) -> CompiledLibrary:
     path = _cache_folder() / (name + _SUFFIX)
+    # A process that was killed or a full disk may leave a library without its digest.
     if _is_intact(path):
         with contextlib.suppress(OSError):
             return CompiledLibrary(ctypes.CDLL(str(path)), 0.0, path)

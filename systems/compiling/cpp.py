@@ -121,7 +121,7 @@ def system_source(graph: SystemGraph) -> str:
     by time, along which the inputs change at the rates v, to jt[row].
     If the system has no closed form or no initial state, those functions are defined but empty.
     Entries of Jacobians that are zero for all values are not written: the arrays `RHS_Y`,
-    `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` say which are.
+    `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` mark the entries that are written.
     """
     if graph not in _SOURCES:
         _SOURCES[graph] = _printed(graph)
@@ -236,6 +236,8 @@ def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
         for place, expression in enumerate(expressions)
         if array in ("out", "jt") or not expression.equals(0.0)
     ]
+    # Operands come first in `in_order`, so that every statement uses names that are defined
+    # already.
     texts: dict[Expression, str] = {}
     for number, expression in enumerate(in_order([expression for _, expression in stored])):
         if expression.leaf is not None:
@@ -255,6 +257,7 @@ def _leaf(leaf: float | bool | str) -> str:
     """Return a variable by its name, or a constant in hexadecimal, which keeps every bit."""
     if isinstance(leaf, str):
         return leaf
+    # C++ has no literals for NaN and infinity.
     if math.isfinite(leaf):
         return f"splat({float(leaf).hex()})"
     if math.isnan(leaf):

@@ -107,6 +107,8 @@ def _evaluated(
     found: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for expression in order:
+            # An operation has operands and no leaf; a variable has its name as leaf, a constant its
+            # value.
             if expression.leaf is None:
                 arguments = (found[argument] for argument in expression.arguments)
                 found[expression] = OPERATIONS[expression.operation](*arguments)

@@ -140,6 +140,8 @@ class _Tracer:
         values, _ = self._run(where, module, None)
         by_state = [self._run(where, module, ("y", row))[1] for row in range(len(states))]
         by_parameter = [self._run(where, module, ("p", row))[1] for row in range(len(parameters))]
+        # Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
+        # all.
         by_time = self._run(where, module, ("t", 0))[1]
         # A branch on values leaves only the branch taken in the record, which shows at other
         # points.

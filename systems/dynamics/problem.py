@@ -175,6 +175,7 @@ class Problem:
         """Return what doses at the initial time add to the states (S, N)."""
         if self.schedule is None or self.schedule.jumps is None:
             return 0.0
+        # Several doses may share the initial time, hence the sum over all stops.
         now = self.schedule.stops == self.start[:, None]
         return torch.where(now, self.schedule.jumps, 0.0).sum(dim=2)
 

@@ -126,6 +126,7 @@ def _rescaled(
 def _collect(problem: Problem, states: Tensor) -> Solution:
     """Mark failures and padding in states (N, T, S)."""
     states, intact = blank_failures(states)
+    # Only now: `blank_failures` would take padding for failures.
     padding = problem.times.isinf()
     return Solution(
         states=states.masked_fill(padding[:, :, None], torch.nan),

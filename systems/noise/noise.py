@@ -203,6 +203,7 @@ class Noise(ABC):
             The residual r; -dr/df; the loss; its score -1/2 dloss/df over -dr/df; and the
             information, on the residual's scale, of a Gauss-Newton step.
         """
+        # A general loss has the level as an argument, whereas the engines carry 1 / s^2.
         level = precision.rsqrt()
         loss, slope = with_slope(lambda f: self.loss(observed, f, level), predicted)
         one = torch.ones_like(predicted)
@@ -222,6 +223,7 @@ def with_slope(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor
 
 def _outside(values: Values, support: Support) -> Any:
     low, high = bounds(support)
+    # Zero itself is outside, as its logarithm is infinite; intervals include their ends.
     if support == "positive":
         return values <= 0.0
     return (values < low) | (values > high)

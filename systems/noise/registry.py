@@ -75,6 +75,7 @@ def noise_of(attributes: Mapping[str, Any]) -> Noise:
 
 
 def _made(name: str, settings: Mapping[str, Any]) -> Noise:
+    # Imported only here: names can be listed and checked without torch.
     from warp_phys.systems.noise.noise import DEFINED
 
     if name in noise_names():

@@ -134,7 +134,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     }
 
     // The first step size by Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4; see `_first_step`
-    // in `batch.py`. The lanes that are on their way keep their step size.
+    // in `batch.py`. Lanes that are already running keep their step size.
     void begin(M fresh) {
         V f_new[R], scale[S], scaled[S], steep[S];
         slope_at<R>(t, y, p, drive, f_new);

@@ -82,7 +82,7 @@ def retire(batch: Batch, step: Step, accepted: Tensor) -> None:
     # Below ten units in the last place of t the next step would hardly change t. The lower bound
     # `brief` takes the place of |t| near t = 0, where the spacing of the numbers vanishes.
     vanishing = batch.h < 10.0 * torch.finfo(batch.t.dtype).eps * batch.t.abs().maximum(batch.brief)
-    # A small step that was accepted is no failure: it may have been cut short by a stop.
+    # Only a rejection counts as a failure: an accepted step, however small, is progress.
     vanished = ahead & ~accepted & vanishing
     batch.status = torch.where(vanished, int(Status.DIVERGED), batch.status)
     batch.running = ahead & ~too_many & ~vanished
