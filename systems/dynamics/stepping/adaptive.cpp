@@ -9,8 +9,8 @@
 //
 // METHOD<ROWS> takes one step, see `runge_kutta.cpp`. CONSUMER receives the results:
 //   begin(l, id, p)                trajectory `id` with parameters p enters lane l
-//   at_sample(due, sample, t, y)   the lanes in `due` have reached their samples: their numbers, times
-//                                  and states, followed by the derivatives along each direction
+//   at_sample(due, sample, t, y)   the lanes in `due` have reached their samples: their numbers,
+//                                  times and states, followed by the derivatives
 //   finish(l, ending)              the trajectory in lane l has ended
 
 namespace {

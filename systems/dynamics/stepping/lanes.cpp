@@ -3,7 +3,7 @@
 // The functions of the system (rhs, rhs_jacobian, rhs_linearization, ...) come before this file;
 // `cpp.py` prints them from the system's own code. `source.py` also defines:
 //   W                         lanes of a vector; each lane is a trajectory
-//   N_DIRECTIONS, DIRECTION[] directions of differentiation: parameter j as j, initial state s as -1 - s
+//   N_DIRECTIONS, DIRECTION[] directions of differentiation: parameter j as j, state s as -1 - s
 //   the coefficients of methods, one struct for each, see `runge_kutta.cpp` and `rosenbrock.cpp`
 // A lane never reads the numbers of another lane, and all lanes execute the same operations, so
 // that the result of a trajectory does not depend on its neighbors.
