@@ -1,4 +1,4 @@
-"""Data sets from systems: drawing parameters, observing with noise, storing labeled files.
+"""Makes data sets from systems: draws parameters, observes with noise, stores labeled files.
 
 The public names are listed in `__init__.pyi`; a module is imported when one of its names is first
 used. Everything that is not listed there is private.

@@ -1,4 +1,4 @@
-"""Simulated data sets: sample, integrate, observe, label; in memory or in shards on disk."""
+"""Simulates data sets: sample, integrate, observe, label; in memory or in shards on disk."""
 
 from __future__ import annotations
 
@@ -59,30 +59,30 @@ def simulate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Simulate n trajectories of a system and what an instrument would have seen of them.
+    """Simulate n trajectories of a system and their measurement with noise and missing values.
 
-    A trajectory's random numbers depend on the seed, the quantity's name and the trajectory's
-    number alone: the first ones are the same whatever n, and observing fewer outputs leaves the
-    rest unchanged.
+    The random numbers of a trajectory depend on the seed, the name of the quantity and the number
+    of the trajectory alone: the first trajectories are the same for any n, and observing fewer
+    outputs does not change the others.
 
     With `output` the data set may be larger than memory: it is made in shards, files of some
-    trajectories each, in a folder with a manifest. Stopped at any moment, the same call goes on
-    with the shards that are missing, and what comes out is the same, byte for byte, on machines
-    of one kind and whatever number of workers.
+    trajectories each, in a folder with a manifest. If it is interrupted, the same call continues
+    with the missing shards, and the result is the same, byte for byte, on machines of one kind and
+    for any number of workers.
 
     Args:
         system: A system, or the name of a shipped one.
         n: Number of trajectories.
-        times: Sample times in the system's unit: (T,) for all, or (n, T), each row its own grid
-            with NaN as padding at the end. The initial state holds at the first.
+        times: Sample times in the system's unit: (T,) for all, or (n, T), one grid for each
+            trajectory, padded with NaN at the end. The first is the time of the initial state.
         parameters: None (each drawn uniformly from its range, fixed ones at their value); a
             mapping from name to a number, a range as a tuple (low, high), a distribution (see
             `uniform`, `log_uniform`, `normal`, `log_normal`, `truncated_normal`; anything with
             `ppf`) or an array (n,), the rest as before; or an array (n, P) in the system's order.
-        initial_states: The same for the initial state: None takes what the parameters imply where
-            the system says so, else the system's default numbers and ranges.
+        initial_states: The same for the initial state. None: the initial state follows from the
+            parameters if the system defines it so, else from its default numbers and ranges.
         inputs: Input name -> a number, (K,) or (n, K) values at `input_times`; linear between
-            them or held, as the system's `Input` says.
+            them or held, as the system's `Input` declares.
         input_times: Times of the inputs' values, (K,) or (n, K) padded with NaN at the end; the
             sample times by default.
         doses: `Dose(state, amount, time)` each, amount and time as numbers, ranges, distributions
@@ -90,53 +90,54 @@ def simulate(
         noise: A number is relative to each output's standard deviation along its own noiseless
             trajectory, or the standard deviation of the logarithm for "lognormal". A mapping from
             output to number, range, distribution or array (n,) is absolute, in the output's unit
-            (or again of the logarithm); outputs left out get none.
-        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or a `Noise` of
-            one's own.
-        missing: Probability of each single value to be missing (NaN), or output -> probability.
+            (or again of the logarithm); omitted outputs have no noise.
+        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or a `Noise`
+            object.
+        missing: Probability that a value is missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or
             "latin_hypercube", spread evenly over their ranges; or a `Design` of your own.
-        constraints: What parameters and initial states must meet, such as "beta > gamma": one or
-            several texts, or functions of a mapping name -> values (m,). Draws that do not are
-            drawn again and counted in `rejected`.
-        seed: Seed of all random numbers; None draws a fresh one, kept in the attribute `seed`, or
-            takes that of the data set in `output`.
+        constraints: Conditions on parameters and initial states, such as "beta > gamma": one or
+            several texts, or functions of a mapping name -> values (m,). Draws that violate one
+            are repeated and counted in `rejected`.
+        seed: Seed of all random numbers. None draws a fresh one, which the attribute `seed`
+            records, or takes that of the data set in `output`.
         rtol: Relative tolerance of the integration.
         atol: Absolute tolerance of the integration.
-        method: How to integrate, see `warp_phys.systems.integrate`.
-        output: A folder to write to, made where it does not exist. A data set of the same
-            settings in it is finished; other settings are refused, and so are foreign files.
+        method: Integration method, see `warp_phys.systems.integrate`.
+        output: A folder to write to, created if it does not exist. If it contains a data set of the
+            same settings, that is completed; other settings and foreign files raise an error.
         shard_size: Trajectories in a shard; by default as many as take about 64 MiB.
-        executor: Where shards are made, with `output`: any `concurrent.futures.Executor`, such as
+        executor: Makes the shards, with `output`: any `concurrent.futures.Executor`, such as
             a ProcessPoolExecutor, `Client.get_executor()` of dask.distributed, or an
             MPIPoolExecutor of mpi4py. Workers write to `output` themselves, so all must see it.
-        overwrite: Replace a data set in `output` instead of going on with it.
-        progress: Show a progress bar on work over two seconds.
+        overwrite: Replace a data set in `output` instead of continuing it.
+        progress: Show a progress bar if the work takes more than two seconds.
 
     Returns:
         A data set with `observed` and `noiseless` (trajectory, time, output), `true_parameters`,
-        `true_initial_state`, `true_noise_sd`, `inputs` at the sample times and doses where there
-        are any, and of each trajectory `error_estimate` and `status`. With `input_times` the table
-        is kept as `input_table` (trajectory, knot, input) and `input_time`. With own grids the
-        dimensions are (trajectory, sample, output) and `time` is a coordinate (trajectory,
-        sample).
+        `true_initial_state`, `true_noise_sd`, `inputs` at the sample times and doses if there are
+        any, and for each trajectory `error_estimate` and `status`. With `input_times`, the table of
+        inputs is stored as `input_table` (trajectory, knot, input) and `input_time`. If each
+        trajectory has its own times, the dimensions are (trajectory, sample, output), and `time` is
+        a coordinate (trajectory, sample).
 
-        A trajectory that failed is kept: its status says so and its values are NaN from there on.
-        One way to fail is that a state which is positive by nature falls below what `atol`
-        resolves and comes out as 0 or less; a smaller `atol` helps. Log-normal noise on an output
-        of 0 or less has the same status: `noiseless` is kept, `observed` is NaN there.
+        A trajectory that failed is kept: its status records the failure, and its values are NaN
+        from that point on. One way to fail is that a state which is positive by nature falls below
+        the resolution of `atol` and is computed as 0 or less; a smaller `atol` helps. Log-normal
+        noise on an output of 0 or less has the same status: `noiseless` is kept, and `observed` is
+        NaN there.
 
-        With `output`, what `open_dataset` returns: the same, read lazily.
+        With `output`, the result of `open_dataset`: the same data set, read lazily.
 
     Raises:
         UnknownNameError: A system, parameter, state, input or output does not exist.
         UsageError: A shape is wrong, the times do not increase, a value lies outside its support,
             log-normal noise meets values that are not positive in every trajectory, or relative
             noise a trajectory with a single sample.
-        OutputExistsError: `output` holds another data set or files of somebody else.
-        ShardError: A shard could not be made, a worker ended; the same call goes on.
-        OSError: The disk is full; what is there is intact and the same call goes on.
+        OutputExistsError: `output` contains another data set or foreign files.
+        ShardError: A shard could not be made, or a worker ended; the same call continues.
+        OSError: The disk is full; the finished shards are intact, and the same call continues.
 
     Example:
         >>> data = simulate("lotka_volterra", n=3, times=range(5), noise=0.1, seed=0)
@@ -170,7 +171,7 @@ def _known_system(system: System | str) -> System:
 
 
 def _configuration(plan: DatasetPlan, options: CheckedOptions, shard_size: int) -> Any:
-    """Return all that decides on the bits of the shards, as JSON holds it."""
+    """Return everything that determines the bytes of the shards, in a form JSON can store."""
     exact = {
         "system": plan.system,
         "times": plan.grid,
@@ -190,9 +191,9 @@ def _recorded_seed(folder: Path) -> int | None:
 
 
 def _shard_size(plan: DatasetPlan, given: int | None) -> int:
-    """Return the trajectories of a shard.
+    """Return the number of trajectories of a shard.
 
-    One trajectory is made to see how large it is, and what is wrong before all workers do.
+    One trajectory is made to measure its size, and to find errors before all workers find them.
     """
     one = plan.part(0, 1).dataset()
     if given is not None:

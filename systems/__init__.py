@@ -1,4 +1,4 @@
-"""What is known: physical models, the contract they share, and integrating them.
+"""Physical models (systems), the interface they share, and their integration.
 
 The public names are those listed in `__init__.pyi` and the system classes of `catalog/`; a module
 is imported when one of its names is first used. Everything else is private.

@@ -1,4 +1,4 @@
-"""The package's own exceptions: what was expected, what came, how to mend it."""
+"""The package's own exceptions: their messages say what was expected and received, and the fix."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
 
     Args:
         kind: What the name stands for, in the singular: "system", "parameter of Pendulum".
-        name: What came.
-        known: The names that would have been right.
+        name: The name that was received.
+        known: The valid names.
 
     Returns:
         The exception, to be raised by the caller.

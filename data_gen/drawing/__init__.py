@@ -1,5 +1,5 @@
-"""What each trajectory is given: parameters, initial states, inputs and doses.
+"""Draws parameters, initial states and doses for each trajectory, and lays out its inputs.
 
-Comes in: ranges, distributions, designs, constraints and a seed.
-Goes out: values for any block of trajectories, the same whatever the block.
+Input: ranges, distributions, designs, constraints and a seed.
+Output: values for any block of trajectories, which do not depend on the block.
 """

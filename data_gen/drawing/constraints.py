@@ -35,18 +35,18 @@ _REFUSED = (ast.MatMult, ast.LShift, ast.RShift, ast.BitXor, ast.Is, ast.IsNot, 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One condition that every trajectory's values must meet.
+    """A condition that the values of every trajectory must satisfy.
 
     Attributes:
-        condition: What the user gave.
-        names: The names it reads, in order; all there are for a function.
+        condition: The text or the function that the user gave.
+        names: The names it reads, in order; for a function, all names.
     """
 
     condition: Condition
     names: tuple[str, ...]
 
     def holds(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-        """Return where values (n,) by name meet it, (n,).
+        """Return for which trajectories, (n,), the values (n,) by name satisfy the condition.
 
         Raises:
             UsageError: The outcome is not one truth value for each trajectory.
@@ -74,13 +74,13 @@ class Constraint:
 def read_constraints(
     given: Condition | Sequence[Condition], kind: str, known: Sequence[str]
 ) -> tuple[Constraint, ...]:
-    """Return the constraints given, one or several.
+    """Return the given constraints, one or several.
 
     Args:
-        given: Texts over the names known, with + - * / // % **, comparisons, and, or, not; or
+        given: Texts over the known names, with + - * / // % **, comparisons, and, or, not; or
             functions.
         kind: What the names stand for.
-        known: The names there are.
+        known: The names that exist.
 
     Raises:
         UnknownNameError: A text has another name.
@@ -102,7 +102,8 @@ def _read(condition: object, kind: str, known: tuple[str, ...]) -> Constraint:
         nodes = list(ast.walk(ast.parse(condition.strip(), mode="eval")))
     except (SyntaxError, ValueError):
         raise _not_understood(condition) from None
-    # Pandas evaluates far more than this, attributes of objects and calls included.
+    # Pandas would also evaluate attributes and calls, hence arbitrary code from a text. Only the
+    # nodes of arithmetic, comparisons and logic are accepted.
     for node in nodes:
         number = not isinstance(node, ast.Constant) or type(node.value) in (int, float)
         if not isinstance(node, _ALLOWED) or isinstance(node, _REFUSED) or not number:

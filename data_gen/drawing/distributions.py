@@ -1,7 +1,8 @@
-"""Distributions to draw parameters, initial states and noise levels from.
+"""Distributions of parameters, initial states and noise levels.
 
-Each is a frozen `scipy.stats` distribution; `simulate` takes any object with a `ppf` method, the
-inverse of the distribution function.
+Each is a frozen `scipy.stats` distribution. `simulate` accepts any object with a `ppf` method, the
+inverse of the distribution function: values are drawn by inversion, x = F^-1(u), which keeps the
+evenness of a sampling design in u.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from warp_phys.systems.errors import UsageError
 
 @runtime_checkable
 class Distribution(Protocol):
-    """Anything with the inverse of a distribution function, vectorized over q in (0, 1)."""
+    """An object with the inverse of a distribution function, vectorized over q in (0, 1)."""
 
     def ppf(self, q: Any) -> Any:
         """Return the quantiles at probabilities q."""
@@ -71,7 +72,7 @@ def truncated_normal(
 ) -> Distribution:
     """Return normal(mean, sd) restricted to (low, high), by default to positive values.
 
-    Mean and standard deviation are those before the restriction.
+    Mean and standard deviation are those before truncation.
 
     Example:
         >>> bool(truncated_normal(0.05, 0.05).ppf(1e-9) > 0)
@@ -81,6 +82,7 @@ def truncated_normal(
         sd > 0 and low < high,
         f"sd > 0 and low < high, got truncated_normal({mean}, {sd}, {low}, {high})",
     )
+    # SciPy takes the limits of the standardized variable.
     return stats.truncnorm((low - mean) / sd, (high - mean) / sd, loc=mean, scale=sd)
 
 

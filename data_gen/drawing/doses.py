@@ -1,4 +1,4 @@
-"""Doses of a data set: checked once, and drawn for any block of trajectories."""
+"""Checks the doses of a data set, and draws those of any block of trajectories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DoseRecipes: TypeAlias = tuple[Dose, ...]
 
 
 def check_doses(system: System, given: Sequence[Dose]) -> DoseRecipes:
-    """Return the doses, each of which must go to a state of the system.
+    """Return the doses, after checking that each is added to a state of the system.
 
     Raises:
         UnknownNameError: A state does not exist.
@@ -36,7 +36,7 @@ def check_doses(system: System, given: Sequence[Dose]) -> DoseRecipes:
 
 
 def doses_of(doses: DoseRecipes, n: int, first: int, count: int) -> DoseRecipes:
-    """Return the doses of trajectories first to first + count of n, with arrays cut to them."""
+    """Return the doses of trajectories first to first + count of n, with arrays sliced."""
     return tuple(
         replace(
             dose,
@@ -48,13 +48,13 @@ def doses_of(doses: DoseRecipes, n: int, first: int, count: int) -> DoseRecipes:
 
 
 def draw_doses(streams: Streams, doses: DoseRecipes, count: int, grid: Floats) -> Doses | None:
-    """Return the doses of a block of `count` trajectories, None where there are none.
+    """Return the doses of a block of `count` trajectories, None if there are none.
 
     Args:
         streams: The random streams, from the first of these trajectories on.
         doses: See `doses_of`.
         count: Number of trajectories.
-        grid: Sample times, (T,) or (count, T); the first is when the initial state holds.
+        grid: Sample times, (T,) or (count, T); the first one is the time of the initial state.
 
     Raises:
         UsageError: An amount is not finite, or a time comes before the first sample.

@@ -1,4 +1,4 @@
-"""Inputs of a data set: checked once, and laid out as a table for any block of trajectories."""
+"""Checks the inputs of a data set, and lays them out as a table for any block of trajectories."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from warp_phys.systems.schema.checks import check_times
 
 
 class Driven(NamedTuple):
-    """Inputs of N trajectories as numbers.
+    """The inputs of N trajectories as arrays.
 
     Attributes:
-        knots: The times of their table, (K,) or (N, K); None where they are the sample times.
-        at_knots: (N, K, I).
-        at_samples: (N, T, I); the same where the knots are the sample times.
+        knots: The times of their table, (K,) or (N, K); None if they are the sample times.
+        at_knots: (N, K, I), the values at the knots.
+        at_samples: (N, T, I); the same array if the knots are the sample times.
     """
 
     knots: Floats | None
@@ -34,12 +34,12 @@ class Driven(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class InputSeries:
-    """The inputs of N trajectories as given: what all trajectories share is kept once.
+    """The inputs of N trajectories as given; series shared by all trajectories are stored once.
 
     Attributes:
         system: The system with these I inputs.
         series: One array for each input, (), (K,) or (N, K).
-        times: The knots, (K,) or (N, K) padded with NaN; None where they are the sample times.
+        times: The knots, (K,) or (N, K) padded with NaN; None if they are the sample times.
     """
 
     system: System
@@ -55,7 +55,7 @@ class InputSeries:
         return replace(self, series=series, times=times)
 
     def driven(self, count: int, grid: Floats) -> Driven:
-        """Return the inputs of `count` trajectories as numbers, at sample times (T,) or (N, T)."""
+        """Return the inputs of `count` trajectories as arrays, at sample times (T,) or (N, T)."""
         knots = grid if self.times is None else self.times
         values = np.empty((count, knots.shape[-1], len(self.system.inputs)))
         for column, one in enumerate(self.series):
@@ -67,7 +67,7 @@ class InputSeries:
 
 
 def _rows_of(times: Floats, count: int) -> Tensor:
-    """Return times (T,) or (N, T) as (N, T); shared ones stay one row in memory."""
+    """Return times (T,) or (N, T) as (N, T); shared times remain one row in memory."""
     rows = torch.from_numpy(times)
     return rows.expand(count, -1) if rows.ndim == 1 else rows
 
@@ -79,7 +79,7 @@ def read_inputs(
     given: Mapping[str, ArrayLike] | None,
     times: ArrayLike | None,
 ) -> InputSeries | None:
-    """Return the inputs of n trajectories, or None where the system has none.
+    """Return the inputs of n trajectories, or None if the system has none.
 
     Args:
         system: The system.

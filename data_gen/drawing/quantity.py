@@ -1,4 +1,4 @@
-"""Recipes: what one quantity's values, one for each trajectory, are made of."""
+"""Recipes: how the values of one quantity, one for each trajectory, are given or drawn."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def draw(streams: Streams, name: str, recipe: Recipe, n: int) -> Floats:
 
     Args:
         streams: The random streams, from the first of these trajectories on.
-        name: What is drawn, such as "parameter alpha": the stream's name and the message's.
+        name: The quantity, such as "parameter alpha", for its random stream and for messages.
         recipe: A number, a tuple (low, high) drawn from uniformly, an object with `ppf`, or an
-            array (n,); for a block of a larger data set, what `rows_of` gives.
+                array (n,); for a block of a larger data set, the result of `rows_of`.
         n: Number of trajectories.
 
     Raises:
@@ -36,10 +36,10 @@ def draw(streams: Streams, name: str, recipe: Recipe, n: int) -> Floats:
 
 
 def rows_of(name: str, recipe: Recipe, n: int, first: int, count: int) -> Recipe:
-    """Return the recipe of trajectories first to first + count of n: an array cut, else itself.
+    """Return the recipe of trajectories first to first + count of n: arrays are sliced.
 
     Raises:
-        UsageError: An array is not of shape (n,), or the recipe is nothing to make values of.
+        UsageError: An array is not of shape (n,), or the recipe is of no known kind.
     """
     if is_drawn(recipe):
         return recipe
@@ -48,7 +48,7 @@ def rows_of(name: str, recipe: Recipe, n: int, first: int, count: int) -> Recipe
 
 
 def is_drawn(recipe: Recipe) -> bool:
-    """Whether values are drawn at random: a range or a distribution."""
+    """Return whether values are drawn at random, from a range or a distribution."""
     return isinstance(recipe, tuple | Distribution)
 
 
@@ -70,7 +70,7 @@ def given_values(name: str, recipe: Recipe, n: int) -> Floats:
 
 
 def _numbers(name: str, recipe: Recipe, n: int) -> Floats:
-    """Return a recipe as a number () or as numbers (n,)."""
+    """Return a recipe as an array, () for one number or (n,) for one number each."""
     try:
         values = np.asarray(recipe, dtype=np.float64)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Rejection sampling: draws that break a constraint are repeated, each trajectory on its own."""
+"""Rejection sampling: draws that violate a constraint are repeated for each trajectory alone."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _CANDIDATES = 2**18
 def redraw(
     recipe: TableRecipe, table: Floats, constraints: Sequence[Constraint], streams: Streams
 ) -> NDArray[np.int64]:
-    """Replace, in place, each row of a table that breaks a constraint by its next draw that holds.
+    """Replace, in place, each row that violates a constraint by its next draw that satisfies all.
 
-    All drawn quantities of a trajectory are drawn again together, in rounds: round r has a stream
-    for each quantity with 2**r numbers for each trajectory. The result therefore depends on the
-    seed and the trajectory alone.
+    All drawn quantities of a trajectory are redrawn together, in rounds: round r has a stream for
+    each quantity with 2**r numbers for each trajectory. The result therefore depends on the seed
+    and the trajectory alone, and the number of rounds only grows as the logarithm of the draws.
 
     Args:
-        recipe: How to make values of random numbers.
+        recipe: Maps random numbers to values.
         table: The first draws, (count, P + S).
-        constraints: What has to hold.
+        constraints: The constraints that have to hold.
         streams: The random streams, from the block's first trajectory on.
 
     Returns:
-        The number of draws that broke a constraint, (count,).
+        The number of draws that violated a constraint, (count,).
 
     Raises:
-        UsageError: No draw of a trajectory holds, or a constraint is broken by given values.
+        UsageError: No draw of a trajectory satisfies all, or given values violate a constraint.
     """
     rejected = np.zeros(len(table), dtype=np.int64)
     met = _met(recipe, table, constraints)
     pending = np.flatnonzero(~met.all(axis=1))
     if pending.size:
         _check_redrawable(recipe, met, constraints, streams)
-    # The first one alone before all others, so that what never holds is found at once.
+    # The first one is tried alone, so that constraints that never hold together fail quickly.
     for rows in (pending[:1], pending[1:]):
         left = rows
         for number in range(_ROUNDS):
@@ -67,16 +67,18 @@ def _one_round(
     rows: NDArray[np.int64],
     number: int,
 ) -> NDArray[np.int64]:
-    """Put the first draw that holds into the table; return the rows for which none did."""
+    """Put the first valid draw of each row into the table; return the rows without one."""
     width = 2**number
     left = []
+    # ceil(rows width / _CANDIDATES) parts, to bound the memory.
     for part in np.array_split(rows, -(-rows.size * width // _CANDIDATES)):
         candidates = _candidates(recipe, streams, part, number)
         holds = _met(recipe, candidates, constraints).all(axis=1).reshape(-1, width)
+        # argmax of truth values is the position of the first True.
         found, which = holds.any(axis=1), holds.argmax(axis=1)
         chosen = np.arange(part.size) * width + which
         table[part[found]] = candidates[chosen[found]]
-        # Before this round came the first draw and 1 + 2 + 4 + ... = width - 1 more.
+        # Before this round there were the initial draw and 1 + 2 + 4 + ... = width - 1 redraws.
         rejected[part[found]] = width + which[found]
         left.append(part[~found])
     return np.concatenate(left)
@@ -85,7 +87,7 @@ def _one_round(
 def _candidates(
     recipe: TableRecipe, streams: Streams, rows: NDArray[np.int64], number: int
 ) -> Floats:
-    """Return the draws of a round, (rows * 2**number, P + S), each row's after one another."""
+    """Return the draws of a round, (rows * 2**number, P + S), those of a row in succession."""
     width = 2**number
     numbers = [
         streams.uniform_at(f"{label}, redraw {number}", rows, width).ravel()
@@ -97,7 +99,7 @@ def _candidates(
 def _met(
     recipe: TableRecipe, table: Floats, constraints: Sequence[Constraint]
 ) -> NDArray[np.bool_]:
-    """Return where each constraint holds, (rows, constraints)."""
+    """Return which constraints hold, (rows, constraints)."""
     values = {name: table[:, column] for name, column in recipe.columns.items()}
     return np.stack([constraint.holds(values) for constraint in constraints], axis=1)
 
@@ -105,7 +107,7 @@ def _met(
 def _check_redrawable(
     recipe: TableRecipe, met: NDArray[np.bool_], constraints: Sequence[Constraint], streams: Streams
 ) -> None:
-    """Raise UsageError where a constraint is broken and nothing in it is drawn."""
+    """Raise UsageError if a constraint is violated by values that are not drawn."""
     columns = recipe.columns
     for constraint, holds in zip(constraints, met.T, strict=True):
         varies = any(recipe.varies(columns[name]) for name in constraint.names)

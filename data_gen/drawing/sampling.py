@@ -1,4 +1,4 @@
-"""Parameters and initial states of a whole data set or of any block of it."""
+"""Samples parameters and initial states of a whole data set or of any block of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from warp_phys.systems.model.system import System
 
 
 class Sample(NamedTuple):
-    """What was drawn for `count` trajectories.
+    """The values drawn for `count` trajectories.
 
     Attributes:
         parameters: (count, P), in the system's order and units.
         initial_states: (count, S), in the system's order and units.
-        rejected: Draws that broke a constraint before the one kept, (count,).
+        rejected: Number of draws that violated a constraint before the one kept, (count,).
     """
 
     parameters: Floats
@@ -49,33 +49,31 @@ def sample(
 ) -> Sample:
     """Return the parameters and initial states of trajectories first to first + count of n.
 
-    A block is bit-equal to the same rows of the whole.
+    A block is bit-equal to the same rows of the whole data set.
 
     Args:
         system: The system.
         n: Number of trajectories of the whole data set.
-        first: The first one wanted.
-        count: How many are wanted; None for all from the first on.
+        first: The first trajectory of the block.
+        count: The number of trajectories of the block; None for all from the first on.
         parameters: A mapping from name to a number, a range as a tuple (low, high), a distribution
-            or an array (n,); or an array (n, P) in the system's order. Those not given are drawn
-            uniformly from the system's ranges, fixed ones have their value.
-        initial_states: The same with (n, S). Those not given follow from the parameters where the
-            system says how, else from its default numbers and ranges.
+            or an array (n,); or an array (n, P) in the system's order. Omitted ones are drawn
+            uniformly from the system's ranges; fixed ones have their value.
+        initial_states: The same with (n, S). Omitted ones follow from the parameters if the system
+            defines them so, else from its default numbers and ranges.
         seed: The seed of the random streams.
-        sampling: How the values drawn fill their ranges and distributions together. "random":
-            independently; a value depends on the seed, its name and the trajectory alone, so
-            giving one quantity leaves the others as they were. "sobol": a scrambled Sobol'
-            sequence over all quantities drawn, more even; the first trajectories are the same
-            whatever n, and most even where n is a power of 2. "latin_hypercube": of every quantity
-            one value in each of n parts of equal probability; all values depend on n. Or any other
-            `Design`.
-        constraints: What all values must meet: one or several texts over names of parameters and
+        sampling: The joint design of the drawn values. "random": independent values; each depends
+            on the seed, its name and the trajectory alone, so that giving one quantity does not
+            change the others. "sobol": a scrambled Sobol' sequence over all drawn quantities,
+            which is more even; the first trajectories are the same for any n, and the design is
+            balanced if n is a power of 2. "latin_hypercube": every quantity has one value in each
+            of n parts of equal probability; all values depend on n. Or any other `Design`.
+        constraints: Conditions on all values: one or several texts over names of parameters and
             states, such as "beta > gamma" or "alpha + beta < 1 and length > 0.5", or functions
-            that take a mapping name -> values (m,) and return truth values (m,). Where one is
-            broken all drawn quantities of that trajectory are drawn again, from independent
-            random numbers whatever `sampling` is, until all hold: the outcome is the distribution
-            restricted to where they hold. A name that a parameter and a state share is the
-            parameter's.
+            that take a mapping name -> values (m,) and return truth values (m,). If a trajectory
+            violates one, all its drawn quantities are redrawn, from independent random numbers
+            whatever `sampling` is, until all conditions hold: the result is the conditional
+            distribution. A name shared by a parameter and a state means the parameter.
 
     Raises:
         UnknownNameError: A name is not a parameter or a state of the system.
@@ -94,6 +92,8 @@ def sample(
         constraints, f"parameter or state of {type(system).__name__}", list(recipe.columns)
     )
     streams = Streams(seed, first)
+    # The design fills the unit cube; the inverse distribution functions map each coordinate to its
+    # quantity.
     points = unit_points(streams, recipe.drawn_labels, n, block.size, design)
     table = recipe.table(np.arange(block.size), points)
     rejected = (

@@ -1,4 +1,4 @@
-"""Recipes of parameters and initial states, and their values for given random numbers."""
+"""Recipes of parameters and initial states, and their values for given uniform numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Given: TypeAlias = Mapping[str, Recipe] | ArrayLike | None
 
 
 class Block(NamedTuple):
-    """The trajectories from number `first` on, `size` of the n of the whole data set."""
+    """The `size` trajectories from number `first` on, of the n of the whole data set."""
 
     n: int
     first: int
@@ -35,12 +35,12 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class TableRecipe:
-    """How to make the table of a block, (size, P + S): parameters, then initial states, in order.
+    """The recipe of a block's table, (size, P + S): parameters, then initial states, in order.
 
     Attributes:
         system: The system.
-        labels: What each column is, such as "parameter alpha".
-        given: The table, (size, P + S), NaN where values are drawn or derived.
+        labels: The name of each column, such as "parameter alpha".
+        given: The table, (size, P + S), NaN for values that are drawn or derived.
         drawn: Column -> its range or distribution, for those drawn at random.
         derived: Columns of the initial states that follow from the parameters.
     """
@@ -53,27 +53,28 @@ class TableRecipe:
 
     @property
     def drawn_labels(self) -> list[str]:
-        """The labels of the columns drawn."""
+        """The labels of the columns that are drawn."""
         return [self.labels[column] for column in self.drawn]
 
     @property
     def columns(self) -> dict[str, int]:
-        """Name -> column; where a parameter and a state share a name, it is the parameter's."""
+        """Name -> column; a name shared by a parameter and a state means the parameter."""
         columns: dict[str, int] = {}
         for column, name in enumerate(self.system.parameter_names + self.system.state_names):
             columns.setdefault(name, column)
         return columns
 
     def varies(self, column: int) -> bool:
-        """Whether drawing again can change a column."""
+        """Return whether redrawing can change a column."""
+        # Derived states change if some parameter, in the columns before the states, is drawn.
         follows = column in self.derived
         return column in self.drawn or (follows and min(self.drawn, default=column) < self._split)
 
     def table(self, rows: NDArray[np.int64], numbers: Floats) -> Floats:
-        """Return values for random numbers, (len(rows), P + S).
+        """Return the values for uniform numbers, (len(rows), P + S).
 
         Args:
-            rows: Of which trajectory of the block each is; the same one may come many times.
+            rows: The trajectory of the block for each row; one trajectory may occur many times.
             numbers: In (0, 1), (len(rows), drawn).
         """
         values = self.given[rows]
@@ -93,17 +94,17 @@ class TableRecipe:
 def table_recipe(
     system: System, parameters: Given, initial_states: Given, block: Block
 ) -> TableRecipe:
-    """Return how to make the values of a block.
+    """Return the recipe of a block's values.
 
     Args:
         system: The system.
         parameters: Recipes by name, an array (n, P), or None for the system's own.
         initial_states: The same with (n, S).
-        block: Which trajectories.
+        block: The trajectories.
 
     Raises:
         UnknownNameError: A name is not a parameter or a state of the system.
-        UsageError: A shape is wrong, or a recipe is none.
+        UsageError: A shape is wrong, or a recipe is of no known kind.
     """
     labels = [f"parameter {name}" for name in system.parameter_names]
     labels += [f"initial state {name}" for name in system.state_names]
@@ -134,9 +135,9 @@ def table_recipe(
 def _recipes(
     system: System, kind: str, given: Given, own: Mapping[str, Any], n: int
 ) -> list[Recipe]:
-    """Return the recipe of each parameter or state in order, the system's own where none is given.
+    """Return the recipe of each parameter or state in order, by default the system's own.
 
-    A pair of the system's own is a range, tuple or not.
+    A pair among the system's own values is a range, also if it is a list.
     """
     kind = f"{kind} of {type(system).__name__}"
     if given is not None and not isinstance(given, Mapping):
@@ -149,7 +150,7 @@ def _recipes(
 
 
 def _table(given: ArrayLike, kind: str, names: Sequence[str], n: int) -> Floats:
-    """Return an array given as a whole, (n, names)."""
+    """Return a table that is given as a whole, (n, names)."""
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -168,7 +169,11 @@ def _table(given: ArrayLike, kind: str, names: Sequence[str], n: int) -> Floats:
 def _derives(
     system: System, labels: Sequence[str], recipes: Sequence[Recipe], block: Block
 ) -> bool:
-    """Return whether the system derives its initial states from such parameters."""
+    """Return whether the system derives its initial states from these parameters.
+
+    A system may decide by its parameters, so that it is asked at the medians of their
+    distributions.
+    """
     if not system.has_initial_state:
         return False
     one = Block(block.n, block.first, 1)
@@ -183,7 +188,7 @@ def _derives(
 
 
 def _derived_states(system: System, parameters: Floats) -> Floats:
-    """Return the initial states that follow from parameters (m, P), (S, m)."""
+    """Return the initial states (S, m) that follow from parameters (m, P)."""
     states = system.initial_state_at(torch.from_numpy(parameters.T.copy()))
     if states is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Check the options of `simulate` and turn them into the plan of a data set."""
+"""Checks the options of `simulate`, and builds the plan of the data set from them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from warp_phys.systems.schema.labels import plain
 
 
 def check_options(system: System, options: SimulationOptions) -> CheckedOptions:
-    """Return the options in one form each; arrays for each trajectory are checked later.
+    """Return the options, each in a single form; arrays for each trajectory are checked later.
 
     Raises:
         UnknownNameError: An output, or the state of a dose, does not exist.
-        UsageError: The outputs, the doses or the seed are not what they should be.
+        UsageError: The outputs, the doses or the seed are not valid.
     """
     given = vars(options) | {
         "doses": check_doses(system, options.doses),
@@ -62,7 +62,7 @@ def plan_dataset(system: System, n: int, times: ArrayLike, options: CheckedOptio
             options,
             parameters=_settled(options.parameters),
             initial_states=_settled(options.initial_states),
-            # The table holds them, cut to the trajectories of each block.
+            # The table holds them, sliced to the trajectories of each block.
             inputs=None,
             input_times=None,
         ),
@@ -114,7 +114,7 @@ def _constraints(given: Condition | Sequence[Condition]) -> list[Condition]:
 
 
 def _settled(recipes: Any) -> Any:
-    """Return recipes with sequences as arrays, so that blocks of them are quick to cut."""
+    """Return recipes with sequences as arrays, which are quick to slice into blocks."""
     if isinstance(recipes, Mapping):
         return {
             name: recipe if is_drawn(recipe) else _settled(recipe)

@@ -1,4 +1,4 @@
-"""Integrate a whole data set, block by block."""
+"""Integrates a whole data set, block by block."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_system(
     progress: bool = True,
     block: int = BLOCK,
 ) -> Run:
-    """Integrate block by block, with a progress bar on standard error where it takes long.
+    """Integrate block by block, with a progress bar on standard error if it takes long.
 
     Args:
         system: The system.
@@ -94,7 +94,7 @@ def run_system(
 
 
 def _forcing(driven: Driven | None, doses: Doses | None, rows: slice) -> dict[str, Any]:
-    """Return the inputs and doses of some trajectories as `integrate` takes them."""
+    """Return the inputs and doses of some trajectories in the form that `integrate` takes."""
     given: dict[str, Any] = {}
     if driven is not None:
         given["inputs"] = torch.from_numpy(driven.at_knots[rows])
@@ -107,15 +107,17 @@ def _forcing(driven: Driven | None, doses: Doses | None, rows: slice) -> dict[st
 
 
 def _inside_support(system: System, solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return states (N, T, S) and status (N,); a positive state that reaches 0 is a failure.
+    """Return states (N, T, S) and status (N,); a positive state that reaches 0 has failed.
 
-    The exact solution stays positive, so the state has fallen below what the absolute tolerance
-    resolves, and the integrator follows another solution from there on.
+    The exact solution stays positive. The state has therefore fallen below the absolute tolerance,
+    and the numerical solution is a different one from there on.
     """
     states = solution.states
     positive = torch.tensor([state.support == "positive" for state in system.states])
     if not ((states <= 0) & positive).any():
         return states, solution.status
+    # The cumulative maximum along time marks every sample from the first failure on. NaN compares
+    # as false, so that trajectories that failed earlier keep their status.
     lost = ((states <= 0) & positive).any(dim=2).cummax(dim=1).values
     failed = lost.any(dim=1) & solution.converged
     return (
@@ -131,7 +133,7 @@ def _outputs(
     parameters: torch.Tensor,
     inputs: torch.Tensor | None,
 ) -> Floats:
-    """Return the outputs, (N, T, O), of states (N, T, S); NaN where a state is not finite."""
+    """Return the outputs, (N, T, O), of states (N, T, S); NaN if a state is not finite."""
     if system.observes_all_states and bool(states.isfinite().all()):
         return states.numpy()
     outputs = system.outputs_at(
@@ -140,5 +142,7 @@ def _outputs(
         parameters.T[:, :, None].expand(-1, -1, states.shape[1]),
         None if inputs is None else inputs.permute(2, 0, 1),
     ).permute(1, 2, 0)
+    # An output may be finite though a state is not, for instance if it does not depend on that
+    # state.
     reached = states.isfinite().all(dim=2, keepdim=True)
     return torch.where(reached, outputs, torch.nan).numpy()

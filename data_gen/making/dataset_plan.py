@@ -1,4 +1,4 @@
-"""The plan of a data set: checked once, small enough to send, and able to make any block."""
+"""The plan of a data set: checked once, small enough to send to workers, able to make any block."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ from warp_phys.systems.schema.variables import SIMULATED
 
 @dataclass(frozen=True, eq=False)
 class DatasetPlan:
-    """How to make trajectories `first` to `first + count` of the `n` of a data set.
+    """The recipe of trajectories `first` to `first + count` of the `n` of a data set.
 
     Attributes:
         system: The system.
         n: Number of trajectories of the whole data set.
         first: The first trajectory of this block.
-        count: How many it has.
+        count: Number of trajectories of this block.
         grid: Sample times, (T,) or (count, T).
-        options: The options, checked; arrays of noise and doses cut to the block, recipes of
-            parameters and initial states those of the whole data set.
+        options: The checked options; arrays of noise and doses are sliced to the block, recipes of
+            parameters and initial states are those of the whole data set.
         inputs: The inputs, or None.
-        drawn: Parameters and initial states themselves, where they come from arrays; those of
-            the options are then left out.
+        drawn: The parameters and initial states themselves, if they come from arrays; those of the
+            options are then left out.
         settings: The options as the attribute `settings` of a data set records them.
     """
 
@@ -73,7 +73,7 @@ class DatasetPlan:
     def part(self, first: int, count: int) -> DatasetPlan:
         """Return the plan of `count` trajectories of the whole data set, from `first` on.
 
-        Arrays are cut to these trajectories, so that the plan is quick to send to a worker.
+        Arrays are sliced to these trajectories, so that the plan is quick to send to a worker.
         """
         rows = slice(first, first + count)
         options = replace(
@@ -96,10 +96,10 @@ class DatasetPlan:
         )
 
     def check_arrays(self) -> None:
-        """Check all values that are given for each trajectory, before long work begins.
+        """Check all values given for each trajectory, before long work begins.
 
         Raises:
-            UsageError: A value lies outside its support, breaks a constraint, or is no dose.
+            UsageError: A value lies outside its support, violates a constraint, or is no dose.
         """
         doses = any(has_arrays(vars(dose)) for dose in self.options.doses)
         if not self.options.give_arrays and not doses:
@@ -162,7 +162,7 @@ class DatasetPlan:
         return Streams(self.options.seed, self.first)
 
     def _observed(self, run: Run, values: Sample) -> dict[str, Any]:
-        """Return the variables of what an instrument would have seen, and of the truth behind."""
+        """Return the observed variables, and the true values behind them."""
         names, known = self.options.observe, self.system.output_names
         noise, distribution = self.options.noise, self.options.distribution
         noiseless = run.outputs
@@ -170,9 +170,11 @@ class DatasetPlan:
             noiseless = noiseless[:, :, [known.index(name) for name in names]]
         levels = noise_levels(noiseless, names, known, noise, distribution, self._streams)
         lost = cannot_be_noisy(noiseless, levels, distribution)
-        # A block cannot know of the others; in each some trajectories may be lost.
+        # A block does not know the others: the error is raised only if the block is the whole data
+        # set.
         if self.count == self.n and lost.all():
             raise not_noisy_error(noiseless, levels, names, distribution, self.first)
+        # A trajectory whose integration failed keeps that status, which tells more.
         newly = lost & (run.status == SimulationStatus.CONVERGED)
         observed = add_noise(noiseless, levels, names, distribution, self._streams)
         missing = self.options.missing

@@ -1,4 +1,4 @@
-"""The options of `simulate`, collected once and handed on as one object."""
+"""The options of `simulate`, collected in one object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warp_phys.systems.noise.registry import noise_settings
 
 @dataclass(frozen=True, eq=False)
 class SimulationOptions:
-    """What the caller of `simulate` asks for; the docstring of `simulate` explains each option."""
+    """The options of `simulate` as given; the docstring of `simulate` explains each of them."""
 
     parameters: Any
     initial_states: Any
@@ -45,7 +45,7 @@ class SimulationOptions:
 
 @dataclass(frozen=True, eq=False)
 class CheckedOptions(SimulationOptions):
-    """The same after the checks: every option in one form."""
+    """The options after the checks, each in a single form."""
 
     doses: DoseRecipes
     distribution: Noise
@@ -54,7 +54,7 @@ class CheckedOptions(SimulationOptions):
     seed: int
 
     def settings(self) -> dict[str, Any]:
-        """Return the options that decide on the data, as given; the seed and tolerances apart."""
+        """Return the options that determine the data, as given, except the seed and tolerances."""
         return {
             "parameters": self.parameters,
             "initial_states": self.initial_states,
@@ -72,12 +72,12 @@ class CheckedOptions(SimulationOptions):
 
     @property
     def give_arrays(self) -> bool:
-        """Whether parameters or initial states have values for each trajectory."""
+        """Whether parameters or initial states are given for each trajectory."""
         return has_arrays(self.parameters) or has_arrays(self.initial_states)
 
 
 def has_arrays(recipes: Any) -> bool:
-    """Whether recipes hold values for each trajectory."""
+    """Return whether recipes contain values for each trajectory."""
     if isinstance(recipes, Mapping):
         return any(isinstance(recipe, np.ndarray) for recipe in recipes.values())
     return recipes is not None

@@ -1,4 +1,4 @@
-"""What an instrument would have seen: noise, missing values."""
+"""Adds noise and removes missing values, as in a measurement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def noise_levels(
     """Return the standard deviation of each trajectory's noise on each output, (N, O).
 
     Args:
-        noiseless: Outputs before noise, (N, T, O), NaN where there are none.
+        noiseless: Outputs before noise, (N, T, O), NaN for missing values.
         outputs: Names of the O outputs observed.
         known: Names of all outputs of the system.
         noise: A number: relative to the output's standard deviation along its own trajectory,
@@ -68,7 +68,7 @@ def check_samples(
     distribution: Noise,
     first: int = 0,
 ) -> None:
-    """Check that a noise level relative to the spread along a trajectory has one to go by.
+    """Check that trajectories have a spread if the noise level is relative to it.
 
     Args:
         grid: Sample times, (T,) or (N, T) padded with NaN.
@@ -94,7 +94,7 @@ def check_samples(
 
 
 def noise_of(noise: NoiseLevel, n: int, first: int, count: int) -> NoiseLevel:
-    """Return the noise of trajectories first to first + count of n: arrays cut."""
+    """Return the noise of trajectories first to first + count of n, with arrays sliced."""
     if not isinstance(noise, Mapping):
         return noise
     return {
@@ -110,16 +110,18 @@ def add_noise(
     distribution: Noise,
     streams: Streams,
 ) -> Floats:
-    """Return outputs with noise of a level of its own for each trajectory and output, (N, T, O).
+    """Return outputs with noise, whose level is that of each trajectory and output, (N, T, O).
 
-    A value that noise cannot be added to, log-normal noise to one that is not positive, say,
-    becomes NaN.
+    A value to which the noise cannot be added becomes NaN, such as a value that is not positive
+    with log-normal noise.
     """
     n, samples, _ = noiseless.shape
     observed = noiseless.copy()
     for column, name in enumerate(outputs):
         if distribution.level_name is not None and not levels[:, column].any():
             continue
+        # One stream for each output: observing fewer outputs does not change the noise of the
+        # others.
         uniform = streams.uniform(f"noise {name}", n, samples)
         observed[:, :, column] = distribution.draw(
             noiseless[:, :, column], levels[:, column, None], uniform
@@ -129,7 +131,7 @@ def add_noise(
 
 
 def cannot_be_noisy(noiseless: Floats, levels: Floats, distribution: Noise) -> NDArray[np.bool_]:
-    """Return which trajectories, (N,), have a value to which the noise cannot be added."""
+    """Return which trajectories, (N,), contain a value to which the noise cannot be added."""
     return np.any(_noiseless_only(noiseless, levels, distribution), axis=(1, 2))
 
 
@@ -140,13 +142,13 @@ def remove_missing(
     missing: Missing,
     streams: Streams,
 ) -> Floats:
-    """Return the values with a share of them, drawn one by one, replaced by NaN.
+    """Return the values, each replaced by NaN with a given probability.
 
     Args:
         observed: Values, (N, T, O).
         outputs: Names of the O outputs observed.
         known: Names of all outputs of the system.
-        missing: The probability of each value to be missing, or one for each output named.
+        missing: The probability that a value is missing, or one for each named output.
         streams: The random streams.
     """
     if isinstance(missing, Mapping):
@@ -170,7 +172,7 @@ def remove_missing(
 
 
 def _spread(noiseless: Floats) -> Floats:
-    """Return the standard deviation over time, (N, O), of what there is; 0 where nothing is."""
+    """Return the standard deviation over time, (N, O), of finite values; 0 if there are none."""
     columns = [_spread_of(column.copy(order="C")) for column in noiseless.transpose(2, 0, 1)]
     return np.stack(columns, axis=1)
 
@@ -179,10 +181,13 @@ def _spread_of(values: Floats) -> Floats:
     """Return the standard deviation of each row of values (N, T), which are overwritten."""
     present = np.isfinite(values)
     values[~present] = 0.0
-    # In units of the largest value, so that a trajectory on its way to infinity does not overflow.
+    # Scaled by the largest absolute value, so that squares do not overflow for a trajectory that
+    # diverges.
     scale = np.maximum(values.max(axis=1), -values.min(axis=1))
     values /= np.where(scale > 0, scale, 1.0)[:, None]
     count = np.maximum(present.sum(axis=1), 1)
+    # Two passes, the mean first: sum x^2 - n mean^2 would lose the digits of a small variance
+    # (Higham, Accuracy and Stability of Numerical Algorithms, sec. 1.9).
     values -= (values.sum(axis=1) / count)[:, None]
     values[~present] = 0.0
     return scale * np.sqrt(np.einsum("nt,nt->n", values, values) / count)

@@ -1,4 +1,4 @@
-"""Published data sets, from their published recipes.
+"""Makes published data sets from their published recipes.
 
 Comes in: a name.
 Goes out: a data set made by `simulate`.

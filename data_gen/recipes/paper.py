@@ -20,13 +20,13 @@ from warp_phys.systems.schema.labels import labeled, stamp
 Split = Literal["train", "validation", "test"]
 Ranges = Mapping[str, tuple[float, float]]
 
-# Prey fall below 1e-8 on the test ranges, which the default would not resolve.
+# On the test ranges the prey fall below 1e-8, which the default atol would not resolve.
 _RTOL, _ATOL = 1e-9, 1e-14
 
 
 @dataclass(frozen=True)
 class PaperSet:
-    """One recipe.
+    """The recipe of one data set.
 
     Attributes:
         title: What the paper calls it.
@@ -117,7 +117,7 @@ _SETS = {
     ),
 }
 
-# Name -> the set and how many training trajectories, its own number where None.
+# Name -> the set and the number of training trajectories, None for its own number.
 _NAMES: dict[str, tuple[str, int | None]] = {name: (name, None) for name in _SETS} | {
     "paper_sine_tiny": ("paper_sine", 1),
     "paper_sine_small": ("paper_sine", 10),
@@ -128,7 +128,7 @@ _NAMES: dict[str, tuple[str, int | None]] = {name: (name, None) for name in _SET
 
 
 def paper_data_names() -> tuple[str, ...]:
-    """Return the names that `paper_data` knows.
+    """Return the names that `paper_data` accepts.
 
     Example:
         >>> paper_data_names()[:3]
@@ -258,12 +258,12 @@ def _published_number(recipe: PaperSet, split: Split, size: int | None) -> int:
 
 
 def _seed_of(family: str, split: Split, seed: int) -> int:
-    """Return a seed of its own for every set and split, so that no two share random numbers."""
+    """Return a different seed for every set and split, so that no two share random numbers."""
     return int(Streams(seed).uniform(f"{family} {split}", 1).item() * 2**52)
 
 
 def _task(recipe: PaperSet, data: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
-    """Return what is given and asked for beside the trajectories."""
+    """Return the inputs and targets of the task, in addition to the trajectories."""
     n = data.sizes["trajectory"]
     if recipe.cycle is None:
         variables = {"context_samples": np.full(n, recipe.context)}

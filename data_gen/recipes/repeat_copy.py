@@ -1,4 +1,4 @@
-"""The repeat-copy task: remember the first part of a trajectory and say it again and again."""
+"""The repeat-copy task: reproduce the first part of a trajectory again and again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 
 def cycle_lengths(streams: Streams, n: int, shortest: int, longest: int) -> NDArray[np.int64]:
-    """Return how many samples each of n trajectories shows, (n,), uniform with both ends."""
+    """Return how many samples each of n trajectories shows, (n,), uniform, ends included."""
     drawn = streams.uniform("cycle length", n)[:, 0]
     return shortest + np.floor(drawn * (longest - shortest + 1)).astype(np.int64)
 
@@ -19,10 +19,10 @@ def cycle_lengths(streams: Streams, n: int, shortest: int, longest: int) -> NDAr
 def repeat_copy(
     trajectories: Floats, lengths: NDArray[np.int64], gap: int
 ) -> tuple[Floats, Floats]:
-    """Return what a sequence model is given and what it has to return, both (N, T, O).
+    """Return the input and the target of a sequence model, both (N, T, O).
 
-    Given are the first L samples of each trajectory, then zeros. The target is that cycle, `gap`
-    zeros, the cycle again, and so on; the last one is cut off at the end.
+    The input is the first L samples of each trajectory (the cycle), then zeros. The target is the
+    cycle, `gap` zeros, the cycle again, and so on, truncated at the end.
 
     Args:
         trajectories: (N, T, O).
@@ -33,5 +33,5 @@ def repeat_copy(
     shown = lengths[:, None]
     within = samples % (shown + gap)
     given = np.where((samples < shown)[:, :, None], trajectories, 0.0)
-    # In a gap `within` points behind the cycle, where `given` is zero.
+    # Inside a gap, `within` points to samples after the cycle, where `given` is zero.
     return given, np.take_along_axis(given, within[:, :, None], axis=1)

@@ -1,4 +1,4 @@
-"""Send pieces of work to an executor, a bounded number at a time."""
+"""Sends pieces of work to an executor, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNKNOWN = 64
 
 
 class WorkFailedError(Exception):
-    """A piece of work ended with an error, which is the cause; `number` says which piece."""
+    """A piece of work failed; the error is the cause, and `number` is that of the piece."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"piece {number} failed")
@@ -35,12 +35,12 @@ class WorkFailedError(Exception):
 def results(
     function: Callable[..., Any], work: Iterable[Piece], executor: Executor | None
 ) -> Results:
-    """Yield (number, result) of every piece of work, in the order in which they end.
+    """Yield (number, result) of every piece of work, in the order of completion.
 
-    After a failure no more pieces are sent; those under way are awaited and yielded.
+    After a failure no more pieces are sent; those already sent are awaited and yielded.
 
     Args:
-        function: What is called; one that can be pickled.
+        function: The function that is called; it must be picklable.
         work: The pieces.
         executor: Any `concurrent.futures.Executor`; None for this process.
 
@@ -68,7 +68,7 @@ def _here(
 
 
 class _Sender:
-    """The pieces under way on an executor, and the first failure."""
+    """The pieces that an executor is working on, and the first failure."""
 
     def __init__(
         self, function: Callable[..., Any], work: Iterator[Piece], executor: Executor
@@ -100,7 +100,7 @@ class _Sender:
             raise WorkFailedError(self.failed[0]) from self.failed[1]
 
     def _send(self) -> None:
-        """Send pieces until enough are under way, or nothing is left."""
+        """Send pieces until the limit is reached or none is left."""
         while self.failed is None and len(self.running) < self.limit:
             number, arguments = next(self.work, (-1, None))
             if arguments is None:
@@ -117,7 +117,7 @@ class _Sender:
         self._cancel()
 
     def _cancel(self) -> None:
-        """Cancel pieces that have not begun; an executor may never report that."""
+        """Cancel pieces that have not started; an executor may never report their cancellation."""
         self.running = {one: number for one, number in self.running.items() if not one.cancel()}
 
 
@@ -129,10 +129,10 @@ def _error_of(future: Future[Any]) -> BaseException | None:
 
 
 def _limit(executor: Executor) -> int:
-    """Return how many pieces to keep under way: several for each worker, so that none is idle."""
+    """Return how many pieces to keep in flight: several for each worker, so that none is idle."""
     client = getattr(executor, "_client", None)
     if client is not None:  # of dask.distributed, where workers come and go
         return max(_UNKNOWN, _FOR_EACH_WORKER * sum(client.nthreads().values()))
-    # In mpi4py public, in the standard library not.
+    # The attribute is public in mpi4py and private in the standard library.
     workers = getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None)
     return _FOR_EACH_WORKER * workers if workers else _UNKNOWN

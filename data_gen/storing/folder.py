@@ -1,4 +1,4 @@
-"""The folder of a sharded data set: locking it, checking its files, and clearing it."""
+"""The folder of a sharded data set: locks it, checks its files, and clears it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEFTOVERS = (f".{SHARDS}.*.tmp", f".{FILE}.*.tmp")
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other writers out of it.
+    """Create the folder and exclude other writers.
 
     The lock ends with the process, or with the last one that it forked meanwhile.
 
@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _held(lock: Path, folder: Path) -> IO[str]:
-    """Return the lock file, open and locked, after checking that it still has its name."""
+    """Return the lock file, open and locked, after checking that its name still refers to it."""
     while True:
         file = lock.open("w")
         try:
@@ -62,7 +62,7 @@ def _held(lock: Path, folder: Path) -> IO[str]:
         except BaseException:
             file.close()
             raise
-        # Whoever held it has removed it between opening and locking.
+        # Its previous holder removed it between our opening and locking it.
         file.close()
 
 
@@ -74,7 +74,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _lock(handle: int, folder: Path) -> None:
-    """Lock an open file against processes and threads, where the system has such locks."""
+    """Lock an open file against other processes and threads, if the system supports it."""
     try:
         _flock(handle, free=False)
     except (BlockingIOError, PermissionError):
@@ -86,7 +86,7 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 def _unlock(handle: int) -> None:
-    """Unlock for forked workers as well, which would otherwise hold the lock until they end."""
+    """Unlock for forked workers, too, which would otherwise hold the lock until they end."""
     with contextlib.suppress(OSError):
         _flock(handle, free=True)
 
@@ -100,7 +100,7 @@ def _flock(handle: int, *, free: bool) -> None:
 
 
 def prepared(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Manifest:
-    """Return the manifest to continue with, written to disk; warn of files that cannot be kept.
+    """Return the manifest to continue with, written to disk; warn of files that are not usable.
 
     Args:
         folder: The folder.
@@ -146,7 +146,7 @@ def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:
 
 
 def _check_foreign(folder: Path, manifest: Manifest) -> None:
-    """Raise an error where a file has a shard's name and belongs to another data set."""
+    """Raise an error if a file has the name of a shard but belongs to another data set."""
     ours = {shard.file: shard for shard in manifest.shards}
     foreign = [
         path.name
@@ -161,13 +161,13 @@ def _check_foreign(folder: Path, manifest: Manifest) -> None:
 
 
 def _is_foreign(path: Path, shard: Shard, identity: str) -> bool:
-    """Return whether a file belongs to somebody else; an unreadable shard of ours is damaged."""
+    """Return whether a file is foreign; an unreadable shard of this data set is only damaged."""
     found = identity_of(path)
     return not shard.done if found is None else found != identity
 
 
 def _kept(folder: Path, manifest: Manifest) -> Manifest:
-    """Return the manifest without the shards that cannot be kept, and warn of each."""
+    """Return the manifest without unusable shards, and warn of each."""
     shards = list(manifest.shards)
     for number, shard in enumerate(shards):
         if shard.done and (fault := _fault(folder / shard.file, shard)):
@@ -185,7 +185,7 @@ def _fault(path: Path, shard: Shard) -> str:
 
 
 def _remove(folder: Path, manifest: Manifest) -> None:
-    """Remove a data set, its manifest last, so that leftovers can still be recognized."""
+    """Remove a data set; the manifest goes last, as it identifies the remaining files."""
     for shard in manifest.shards:
         (folder / shard.file).unlink(missing_ok=True)
     (folder / FILE).unlink()

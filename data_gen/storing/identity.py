@@ -1,7 +1,7 @@
-"""The configuration of a data set as JSON: equal texts give equal bits, and differences have names.
+"""The configuration of a data set as JSON: equal configurations give bit-equal data.
 
-Long arrays enter by their digest, distributions with their arguments or by their quantiles,
-functions and a user's own system by their compiled code.
+Long arrays are represented by a digest, distributions by their arguments or quantiles, functions
+and a user's own system by their compiled code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
 
 _LONGEST_LISTED = 16
-_EXACT = 2**53  # up to here floats hold every integer
+_EXACT = 2**53  # floats represent every integer up to here
 _PROBABILITIES = np.linspace(0.001, 0.999, 99)
 _DECLARED = ("states", "outputs", "inputs", "parameters", "default_initial_state")
 _LIBRARIES = ("numpy", "scipy", "torch", "xarray")
@@ -35,7 +35,7 @@ _ARRAYS = np.generic | np.ndarray | torch.Tensor
 
 
 def canonical(value: Any) -> Any:
-    """Return a setting in a form that JSON can hold; different settings stay different."""
+    """Return a setting in a form that JSON can store; different settings stay different."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -54,9 +54,9 @@ def canonical(value: Any) -> Any:
 
 
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return in words how two configurations differ."""
+    """Return a description of the differences of two configurations."""
     old, new = dict(_flat(there)), dict(_flat(wanted))
-    # As texts: 0 and false are equal in Python, and none at all is not null.
+    # Compared as JSON texts: 0 and false are equal in Python, and an absent entry is not null.
     before, after = ({name: json.dumps(flat[name]) for name in flat} for flat in (old, new))
     names = [name for name in old | new if before.get(name) != after.get(name)]
     return listed(
@@ -65,7 +65,8 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _other(value: Any) -> Any:
-    """Return numbers, functions, lists and other objects in a form that JSON can hold."""
+    """Return numbers, functions, lists and other objects in a form that JSON can store."""
+    # Functions have no value to compare: name and code stand for them.
     if hasattr(value, "__code__"):
         return {"function": value.__qualname__, "code": _code_digest(value)}
     if _numeric(value):
@@ -76,7 +77,7 @@ def _other(value: Any) -> Any:
 
 
 def _real(value: float) -> int | float | str:
-    """Return a float as JSON holds it; 1.0 and 1 are the same setting."""
+    """Return a float in a form that JSON can store; 1.0 and 1 are the same setting."""
     if not np.isfinite(value):
         return str(value)
     return int(value) if value.is_integer() and abs(value) <= _EXACT else float(value)
@@ -97,7 +98,7 @@ def _array(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _pickle_digest(value: Any) -> str:
-    """Return a digest of the pickled value; empty where it cannot be pickled."""
+    """Return a digest of the pickled value, empty if it cannot be pickled."""
     try:
         return hashlib.sha256(pickle.dumps(value)).hexdigest()
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -152,7 +153,7 @@ def _code_digest(function: Any) -> str:
 
 
 def _function_words(function: Any, seen: set[Any]) -> Iterator[str]:
-    """Yield what a function does, with the functions and constants of its module that it uses.
+    """Yield the code of a function and of the module's functions and constants that it uses.
 
     Functions of libraries are left out: their versions are settings themselves.
     """
@@ -182,7 +183,7 @@ def _value_words(value: Any, seen: set[Any]) -> Iterator[str]:
 
 
 def _globals_read(code: CodeType) -> list[str]:
-    """Return the global names that code reads and never sets (a counter is not a setting)."""
+    """Return the global names that code reads and never sets (a counter is no setting)."""
     read, written = set(), set()
     for one in _codes(code):
         for step in dis.get_instructions(one):

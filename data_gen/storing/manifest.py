@@ -1,4 +1,4 @@
-"""The manifest of a sharded data set: what it is made from, and which shards are done."""
+"""The manifest of a sharded data set: its configuration, and which shards are complete."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Shard:
 
     @property
     def done(self) -> bool:
-        """Whether the file was written and recorded."""
+        """Whether the file has been written and recorded."""
         return bool(self.sha256)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         configuration: Everything the data are made from, `n` and `shard_size` included, as JSON
@@ -78,7 +78,7 @@ class Manifest:
 
     @property
     def status(self) -> dict[str, int]:
-        """How many trajectories ended in which way, of the shards that are done."""
+        """The number of trajectories with each status, in the shards that are done."""
         total: dict[str, int] = {}
         for shard in self.shards:
             for name, count in (shard.status or {}).items():
@@ -86,7 +86,7 @@ class Manifest:
         return total
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder: whole, or not at all."""
+        """Write the manifest into a folder, completely or not at all."""
         write_atomic(self._text().encode(), folder / FILE, overwrite=True)
 
     def _text(self) -> str:
@@ -95,13 +95,13 @@ class Manifest:
             "configuration": self.configuration,
             "configuration_sha256": self.identity,
         }
-        # One shard a line: short to write, and to be read by people.
+        # One line for each shard: compact, and readable.
         lines = ",\n".join(f"  {json.dumps(asdict(shard))}" for shard in self.shards)
         return f'{json.dumps(head, indent=1)[:-2]},\n "shards": [\n{lines}\n ]\n}}\n'
 
 
 def new_manifest(configuration: Mapping[str, Any]) -> Manifest:
-    """Return the manifest of a data set of which nothing is done yet."""
+    """Return the manifest of a data set of which no shard is done."""
     n, size = configuration["n"], configuration["shard_size"]
     return Manifest(configuration, tuple(_shards(n, size)))
 

@@ -1,4 +1,4 @@
-"""Opening a sharded data set: at once, whatever its size, and read where it is needed."""
+"""Opens a sharded data set quickly, whatever its size, and reads it lazily."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from warp_phys.systems.errors import SchemaError
 
 
 def open_dataset(path: str | os.PathLike[str], *, verify: bool = False) -> xr.Dataset:
-    """Open a data set that `simulate` wrote into a folder, without reading it into memory.
+    """Open a data set that `simulate` wrote into a folder, without loading it into memory.
 
     Every variable of the trajectories is a dask array with one chunk for each shard; a shard is
     read when its numbers are asked for, here or on a worker that sees the same folder.
@@ -87,7 +87,7 @@ def _fault(path: Path, shard: Shard, *, verify: bool) -> str:
 
 
 def _lazy(folder: Path, manifest: Manifest) -> xr.Dataset:
-    """Return the data set: all shards are like the first but for their numbers."""
+    """Return the lazy data set; all shards have the structure of the first one."""
     counts = tuple(shard.count for shard in manifest.shards)
     variables: dict[str, xr.Variable] = {}
     with _opened(folder / manifest.shards[0].file) as first:
@@ -127,7 +127,7 @@ def _opened(path: Path) -> xr.Dataset:
 
 @dataclass(frozen=True)
 class _Reader:
-    """What reads one variable of one shard; small, so that it can be sent to workers."""
+    """Reads one variable of one shard; it is small, so that it can be sent to workers."""
 
     folder: str
     shard_size: int

@@ -14,7 +14,7 @@ _CHUNK = 2**22
 
 
 def identity_of(path: Path) -> str | None:
-    """Return the identity of the data set that a file belongs to, empty where it names none.
+    """Return the identity of the data set to which a file belongs, empty if it names none.
 
     None where it is not an HDF5 file, or a damaged one.
     """

@@ -1,4 +1,4 @@
-"""Make shards: files that are each a complete data set of some of the trajectories."""
+"""Makes shards: files, each of which is a complete data set of some of the trajectories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from warp_phys.systems.schema.netcdf_bytes import image
 
 
 class Written(NamedTuple):
-    """The facts about a written shard: bytes, checksum, and trajectories with each status."""
+    """Properties of a written shard: bytes, checksum, and number of trajectories by status."""
 
     size: int
     sha256: str
@@ -33,7 +33,7 @@ class Written(NamedTuple):
 def write_shard(
     plan: DatasetPlan, path: str, identity: str, software: Mapping[str, str]
 ) -> Written:
-    """Make a shard and write its file whole or not at all; this runs in the workers.
+    """Make a shard and write its file completely or not at all; this runs in the workers.
 
     Args:
         plan: How to make its trajectories.
@@ -56,7 +56,11 @@ def write_shard(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: the number of threads that share a sum changes its last bits."""
+    """Compute on one thread: rounding errors of sums depend on the number of threads.
+
+    Floating-point addition is not associative (Higham, Accuracy and Stability of Numerical
+    Algorithms, ch. 4), and shards must be byte-equal on any number of workers.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The software that computes a data set: versions and engine, which decide the last digits."""
+"""The software that computes a data set: versions and engine, which affect the last digits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from warp_phys.systems.schema.labels import software_versions
 
 
 def computing_software() -> dict[str, str]:
-    """Return the versions of `software_versions` and, under `engine`, what integrates here.
+    """Return the versions of `software_versions`, and as `engine` what integrates here.
 
-    That is "compiled" with the first line of what the compiler says of its version, or "torch"
+    That is "compiled" with the first line of the compiler's version, or "torch"
     where there is no compiler.
     """
     return software_versions() | {"engine": _engine()}
@@ -19,5 +19,5 @@ def _engine() -> str:
     program = compiler()
     if program is None:
         return "torch"
-    # The lines after the first may name folders of the machine.
+    # Only the first line: later ones may name folders of the machine.
     return " ".join(["compiled", *_version(program).splitlines()[:1]])

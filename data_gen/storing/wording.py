@@ -1,4 +1,4 @@
-"""Words that several messages share."""
+"""Phrases shared by several messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MOST_NAMED = 5
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names with commas between them; of many the first few and how many more there are.
+    """Return names separated by commas; of many names only the first few and the number left.
 
     Example:
         >>> listed(list("abcdefgh"))

@@ -1,4 +1,4 @@
-"""Make the missing shards of a data set, and record each in the manifest."""
+"""Makes the missing shards of a data set, and records each in the manifest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ShardError(WarpPhysError, RuntimeError):
-    """A shard could not be made; those that are done are kept."""
+    """A shard could not be made; the shards that are done are kept."""
 
 
 def write_dataset(
@@ -45,14 +45,14 @@ def write_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
-    """Make all shards of a data set that are not there yet.
+    """Make all missing shards of a data set.
 
     Args:
         plan: The plan of the whole data set.
-        folder: Where to; made where it does not exist.
-        configuration: What it is made from, see `Manifest`.
-        executor: Where shards are made; None for this process.
-        overwrite: Start anew where the folder holds a data set.
+        folder: The folder to write to; created if it does not exist.
+        configuration: The configuration of the data set, see `Manifest`.
+        executor: The executor that makes the shards; None for this process.
+        overwrite: Start again if the folder contains a data set.
         progress: Show a progress bar on work over two seconds.
 
     Raises:
@@ -92,7 +92,7 @@ class Ledger:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it stands."""
+        """The manifest in its current state."""
         return Manifest(self._configuration, tuple(self.shards))
 
     def record(self, number: int, written: Written) -> None:
@@ -105,7 +105,8 @@ class Ledger:
         """Write the manifest to disk."""
         begin = time.monotonic()
         self.manifest.write(self.folder)
-        # With very many shards it takes long itself.
+        # With very many shards, writing itself takes long: spend at most about a twentieth of the
+        # time.
         self._next = begin + max(_RECORD_EVERY, 20 * (time.monotonic() - begin))
 
     def write_if_possible(self) -> None:
@@ -114,7 +115,7 @@ class Ledger:
             self.write()
 
     def progress(self) -> str:
-        """Return in words how much is done and how to continue."""
+        """Return a text on how much is done and how to continue."""
         done = sum(shard.done for shard in self.shards)
         return (
             f"{done} of {len(self.shards)} shards are done and intact; the same call, or the same "
@@ -153,7 +154,7 @@ def _arguments(
 
 
 def _explained(failure: WorkFailedError, plan: DatasetPlan, ledger: Ledger) -> Exception:
-    """Return the error that says which shard failed, how, and what is left."""
+    """Return the error that names the failed shard, the cause and what is left."""
     cause = failure.__cause__
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return _full(cause, ledger)
@@ -185,7 +186,7 @@ def _full(error: OSError, ledger: Ledger) -> OSError:
 
 
 def _cannot_be_sent(plan: DatasetPlan) -> str:
-    """Return which part of a plan cannot be pickled; empty where all can."""
+    """Return the parts of a plan that cannot be pickled; empty if there are none."""
     options = plan.options
     parts = {
         "system": plan.system,

@@ -1,7 +1,7 @@
-"""What torch's own operations do, carried out on arrays of expressions.
+"""Torch's operations (ATen) on arrays of expressions.
 
-Every operation takes the `Expressions` that make new ones, then torch's own arguments. Arrays are
-NumPy arrays of objects; views of them share memory as torch's do, so that writing in place works.
+Every operation takes the `Expressions` that create new ones, then torch's own arguments. Arrays are
+NumPy object arrays, whose views share memory like torch's, so that writing in place works.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def _sigmoid(e: Expressions, x: Any) -> np.ndarray:
 
 
 def _softplus(e: Expressions, x: Any, beta: float = 1.0, threshold: float = 20.0) -> np.ndarray:
+    # Above the threshold torch returns x itself, where exp would overflow later on.
     scaled = x * beta
     smooth = apply(e, "log1p", apply(e, "exp", scaled)) / beta
     return apply(e, "select", apply(e, "gt", scaled, threshold), x, smooth)
@@ -67,11 +68,13 @@ def _softplus_backward(e: Expressions, g: Any, x: Any, beta: float, threshold: f
 
 def _lerp(e: Expressions, a: Any, b: Any, weight: Any) -> np.ndarray:
     weight = array(e, weight)
+    # Torch starts from the nearer end, so that weights 0 and 1 give the ends exactly.
     near, far = a + weight * (b - a), b - (b - a) * (1.0 - weight)
     return apply(e, "select", apply(e, "lt", apply(e, "abs", weight), 0.5), near, far)
 
 
 def _nan_to_num(e: Expressions, x: Any, nan: float | None = None, *ends: Any) -> np.ndarray:
+    # x != x holds for NaN alone.
     replaced = apply(e, "select", apply(e, "ne", x, x), nan or 0.0, x)
     largest = float(np.finfo(np.float64).max)
     high, low, *_ = (*ends, None, None)
@@ -81,7 +84,7 @@ def _nan_to_num(e: Expressions, x: Any, nan: float | None = None, *ends: Any) ->
 
 
 def _cast(e: Expressions, x: Any, *_: Any, dtype: Any = None, **__: Any) -> np.ndarray:
-    """Return a copy in another type: integers are cut, truth values are one or zero."""
+    """Return a copy in another dtype: integers are truncated, truth values are one or zero."""
     kind = str(dtype).removeprefix("torch.")
     if kind == "bool":
         return apply(e, "ne", x, 0.0)

@@ -1,4 +1,4 @@
-"""Torch operations that move elements, pick them or make constants, on arrays of expressions."""
+"""Torch operations that move, select or create elements, on arrays of expressions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _BYTES = np.dtype(object).itemsize
 
 
 def _select(e: Expressions, x: Any, axis: int, index: int) -> np.ndarray:
-    # With the ellipsis this is a view, without it may be the element itself.
+    # With the ellipsis this is a view even of one element; without, NumPy returns the element
+    # itself.
     return np.moveaxis(x, axis, 0)[index, ...]
 
 
@@ -52,7 +53,7 @@ def _split(e: Expressions, x: Any, size: Any, axis: int = 0) -> list[np.ndarray]
 
 
 def _cat(e: Expressions, parts: Sequence[Any], axis: int = 0) -> np.ndarray:
-    # Torch lets empty vectors take part, whatever the shape of the others.
+    # Torch accepts empty vectors here, whatever the shape of the others.
     return np.concatenate([part for part in parts if part.shape != (0,)] or parts[:1], axis)
 
 
@@ -63,10 +64,11 @@ def _roll(e: Expressions, x: Any, shifts: Any, axes: Any = ()) -> np.ndarray:
 def _as_strided(
     e: Expressions, x: Any, size: Sequence[int], stride: Sequence[int], offset: int | None = None
 ) -> np.ndarray:
-    """Return any view into the memory that `x` is a view of."""
+    """Return a view with any strides of the memory to which `x` belongs."""
     memory = x
     while isinstance(memory.base, np.ndarray):
         memory = memory.base
+    # as_strided does not check bounds: an index past the end would read foreign memory.
     last = (offset or 0) + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if not memory.flags.c_contiguous or last >= memory.size:
         raise NotImplementedError("a view of memory in another order")
@@ -107,7 +109,7 @@ def _new(value: float) -> Callable[..., np.ndarray]:
 
 
 def constant_indices(x: Any) -> np.ndarray:
-    """Return an array of constants as integers or truth values, for indexing.
+    """Return an array of constants as integers or truth values for indexing.
 
     Raises:
         NotImplementedError: The indices depend on the values of states or parameters.

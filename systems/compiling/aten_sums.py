@@ -1,4 +1,4 @@
-"""Torch operations that fold many elements into one, on arrays of expressions."""
+"""Torch operations that reduce many elements to one, on arrays of expressions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warp_phys.systems.compiling.expressions import Expressions
 
 
 def _fold(e: Expressions, operation: str, start: float | bool | None) -> Callable[..., Any]:
-    """Return the fold of elements along axes (all of them where none are given)."""
+    """Return a function that reduces elements along axes, by default along all."""
 
     def run(x: Any, axes: Any = None, keepdim: bool = False) -> np.ndarray:
         axes = [axes] if isinstance(axes, int) else list(axes or range(x.ndim))
@@ -23,6 +23,8 @@ def _fold(e: Expressions, operation: str, start: float | bool | None) -> Callabl
         result = np.empty(rows.shape[:-1], dtype=object)
         for place in np.ndindex(result.shape):
             parts = list(rows[place])
+            # The first element, not the neutral one, starts the reduction: 0 + x would be one more
+            # node.
             first = parts.pop(0) if start is None or parts else e.lift(start)
             result[place] = reduce(lambda a, b: e.apply(operation, a, b), parts, first)
         return np.expand_dims(result, sorted(axes)) if keepdim else result
@@ -61,7 +63,7 @@ def _running(operation: str) -> Callable[..., Any]:
 
 
 def _product(e: Expressions, a: Any, b: Any) -> np.ndarray:
-    """Return a matrix product, of sums in order, the empty sum included."""
+    """Return a matrix product, with sums from left to right; an empty sum is zero."""
     inner = [array(e, a[..., :, k, None] * b[..., None, k, :]) for k in range(a.shape[-1])]
     shape = (*a.shape[:-1], b.shape[-1])
     return reduce(lambda x, y: x + y, inner, full(e, shape, 0.0)) if inner else full(e, shape, 0.0)

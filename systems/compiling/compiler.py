@@ -1,4 +1,4 @@
-"""Compiles C++ to a library and loads it; what was compiled before is taken from a cache."""
+"""Compiles C++ to a shared library and loads it; libraries are kept in a cache on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from warp_phys.systems.errors import WarpPhysError
 
-# No -ffast-math: what is not finite must stay so.
+# No -ffast-math: it assumes that all numbers are finite, and may remove the checks for infinity and
+# NaN by which steps are rejected, and it reorders sums.
 _FLAGS = (
     "-O3",
     "-std=c++17",
@@ -29,14 +30,14 @@ _FLAGS = (
     "-fno-trapping-math",
     "-w",
 )
-_OPTIONAL_FLAGS = ("-march=native", "-fopenmp")  # where the compiler has them
+_OPTIONAL_FLAGS = ("-march=native", "-fopenmp")  # used if the compiler accepts them
 _SUFFIX = ".so"
 _SHOWN_LINES = 5
 _TIMEOUT = 300.0
 
 
 class CompileError(WarpPhysError):
-    """There is no compiler, or it did not take the source; the message says what it said."""
+    """There is no compiler, or it rejected the source; the message contains the compiler's."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class CompiledLibrary:
     """A loaded library.
 
     Attributes:
-        handle: Its functions.
-        seconds: How long compiling took; 0 where it was in the cache.
-        path: The file.
+        handle: The loaded library, whose attributes are its functions.
+        seconds: Time spent compiling; 0 if the library was in the cache.
+        path: The library file.
     """
 
     handle: ctypes.CDLL
@@ -58,9 +59,9 @@ _loaded: dict[str, CompiledLibrary] = {}
 
 
 def compiler() -> str | None:
-    """Return the C++ compiler, None where there is none: $CXX, else c++, g++ or clang++.
+    """Return the C++ compiler, $CXX or else c++, g++ or clang++; None if there is none.
 
-    With WARP_PHYS_COMPILER=none in the environment there is none.
+    WARP_PHYS_COMPILER=none in the environment disables it.
     """
     if os.environ.get("WARP_PHYS_COMPILER", "").lower() == "none":
         return None
@@ -72,14 +73,14 @@ def compiler() -> str | None:
 
 
 def compile_library(source: str, flags: Sequence[str] = ()) -> CompiledLibrary:
-    """Return a library of C++ source, compiled unless a cache has it.
+    """Return the library of a C++ source, compiled unless it is in the cache.
 
-    The cache is $WARP_PHYS_CACHE, or warp-phys in $XDG_CACHE_HOME or ~/.cache; where that cannot
-    be written, a folder that goes with the process.
+    The cache is $WARP_PHYS_CACHE, or warp-phys in $XDG_CACHE_HOME or ~/.cache; if that is not
+    writable, it is a temporary folder that is deleted when the process ends.
 
     Args:
         source: The C++ source.
-        flags: Flags besides the usual ones.
+        flags: Additional flags.
 
     Raises:
         CompileError: There is no compiler, or it refuses the source.
@@ -96,6 +97,7 @@ def compile_library(source: str, flags: Sequence[str] = ()) -> CompiledLibrary:
         _version(program),
         _processor(),
     )
+    # The key holds everything that the machine code depends on: source, flags, compiler, processor.
     name = hashlib.sha256("\0".join(described).encode()).hexdigest()
     if name not in _loaded:
         _loaded[name] = _load_or_build(name, source, program, flags)
@@ -104,6 +106,7 @@ def compile_library(source: str, flags: Sequence[str] = ()) -> CompiledLibrary:
 
 def _load_or_build(name: str, source: str, program: str, flags: Sequence[str]) -> CompiledLibrary:
     path = _cache_folder() / (name + _SUFFIX)
+    # A process that was killed or a full disk may leave a library without its digest.
     if _is_intact(path):
         with contextlib.suppress(OSError):
             return CompiledLibrary(ctypes.CDLL(str(path)), 0.0, path)
@@ -121,7 +124,7 @@ def _load_or_build(name: str, source: str, program: str, flags: Sequence[str]) -
 
 
 def _build(path: Path, source: str, program: str, flags: Sequence[str]) -> None:
-    """Compile under a temporary name, then rename: nobody sees half a file."""
+    """Compile under a temporary name and rename, so that no process sees a partial file."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         text, made = Path(folder, "source.cpp"), Path(folder, path.name)
         text.write_text(source, encoding="utf-8")
@@ -136,8 +139,8 @@ def _build(path: Path, source: str, program: str, flags: Sequence[str]) -> None:
 
 
 def _run(command: Sequence[str]) -> str | None:
-    """Run a compiler; return None where all went well, else the first lines of its message."""
-    # English messages, whatever the user speaks: they are quoted in ours.
+    """Run a compiler; return None if it succeeds, else the first lines of its message."""
+    # English messages in any locale, as they are quoted in ours.
     environment = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -161,7 +164,7 @@ def _run(command: Sequence[str]) -> str | None:
 
 @lru_cache(maxsize=8)
 def _accepted(program: str) -> tuple[str, ...]:
-    """Return which of the optional flags build and link."""
+    """Return the optional flags with which a library compiles and links."""
     with tempfile.TemporaryDirectory() as folder:
         text, made = Path(folder, "probe.cpp"), Path(folder, "probe" + _SUFFIX)
         text.write_text('extern "C" int probe() { return 0; }\n', encoding="ascii")
@@ -177,7 +180,7 @@ def _version(program: str) -> str:
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """Return what -march=native may depend on."""
+    """Return a description of the processor, on which -march=native depends."""
     described = [platform.machine(), platform.processor()]
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -187,7 +190,7 @@ def _processor() -> str:
 
 
 def _cache_folder() -> Path:
-    """Return a folder that can be written."""
+    """Return a writable folder."""
     named = os.environ.get("WARP_PHYS_CACHE")
     shared = os.environ.get("XDG_CACHE_HOME") or str(Path("~", ".cache"))
     try:
@@ -215,7 +218,7 @@ def _digest(path: Path) -> str:
 
 
 def _is_intact(path: Path) -> bool:
-    """Return whether a library is there and whole; loading half of one can end the process."""
+    """Return whether a library exists and is complete; loading a partial one can crash."""
     try:
         return _digest_path(path).read_text(encoding="ascii") == _digest(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""From expressions to C++ that computes them on several trajectories at once, one in each lane."""
+"""Prints expressions as C++ that computes several trajectories at once, one in each lane."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph, TracedFunction
 
-# What `system_source` builds on. Before it, `W` must be a constant, a power of two: `V` is W
-# numbers, `M` the W truth values of a comparison, and operators act on every lane. The loops over
-# lanes call libm: vector versions of it are allowed to be wrong by 4 units in the last place, and
-# to go astray where a value is not finite.
+# The C++ that `system_source` needs before it. `W` must be defined before, as a constant power of
+# two. `V` holds W numbers, `M` the W truth values of a comparison, and operators act on every lane.
+# The loops over lanes call libm one number at a time: its vector versions may be wrong by 4 units
+# in the last place, and may fail for values that are not finite.
 PRELUDE = r"""
 typedef double V __attribute__((vector_size(8 * W)));
 typedef decltype(V() < V()) M;
@@ -106,7 +106,7 @@ _SOURCES: WeakKeyDictionary[SystemGraph, str] = WeakKeyDictionary()
 
 
 def system_source(graph: SystemGraph) -> str:
-    """Return C++ of all that a system computes; it needs `PRELUDE` before it.
+    """Return the C++ of all functions of a system; `PRELUDE` must come before it.
 
     With V t, and arrays of V for states y, parameters p and inputs u,
 
@@ -119,9 +119,9 @@ def system_source(graph: SystemGraph) -> str:
     write values to `out`, which must not overlap what is read, and derivatives row by row: those
     by the states to jy[row * N_STATES + state], by the parameters to jp[row * N_PARAMETERS + ...],
     by time, along which the inputs change at the rates v, to jt[row].
-    Where the system has no closed form or no initial state, those functions are there and empty.
-    Entries of Jacobians that are zero whatever the values are not written: the arrays `RHS_Y`,
-    `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` say which are.
+    If the system has no closed form or no initial state, those functions are defined but empty.
+    Entries of Jacobians that are zero for all values are not written: the arrays `RHS_Y`,
+    `RHS_P`, `OBS_Y`, `OBS_P`, `SOL_Y`, `SOL_P` and `INI_P` mark the entries that are written.
     """
     if graph not in _SOURCES:
         _SOURCES[graph] = _printed(graph)
@@ -174,7 +174,7 @@ def _bool(value: bool) -> str:
 def _patterns(
     graph: SystemGraph, prefix: str, traced: TracedFunction | None, rows: int
 ) -> list[str]:
-    """Return which entries of the two Jacobians are not zero; never an empty array."""
+    """Return arrays that tell which entries of the two Jacobians are not zero; never empty ones."""
     sides = {"Y": (graph.n_states, "by_state"), "P": (graph.n_parameters, "by_parameter")}
     lines = []
     for letter, (columns, name) in sides.items():
@@ -205,7 +205,7 @@ def _functions(name: str, traced: TracedFunction | None, parameters: str) -> lis
 
 
 def _linearization(traced: TracedFunction) -> str:
-    """Return the function that a Rosenbrock method needs."""
+    """Return the function of f, df/dy and df/dt that a Rosenbrock method needs."""
     targets = {
         "out": traced.values,
         "jy": [entry for row in traced.by_state for entry in row],
@@ -225,13 +225,19 @@ def function_source(name: str, parameters: str, targets: dict[str, Sequence[Expr
 
 
 def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
-    """Yield what computes every expression once, then what stores them; zeros of Jacobians not."""
+    """Yield statements that compute every expression once, and then store the results.
+
+    This is common subexpression elimination across values and Jacobians. Zeros of Jacobians are not
+    stored, but those of `out` and `jt` are, which are read as a whole.
+    """
     stored = [
         (f"{array}[{place}]", expression)
         for array, expressions in targets.items()
         for place, expression in enumerate(expressions)
         if array in ("out", "jt") or not expression.equals(0.0)
     ]
+    # Operands come first in `in_order`, so that every statement uses names that are defined
+    # already.
     texts: dict[Expression, str] = {}
     for number, expression in enumerate(in_order([expression for _, expression in stored])):
         if expression.leaf is not None:
@@ -248,9 +254,10 @@ def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
 
 
 def _leaf(leaf: float | bool | str) -> str:
-    """Return a variable by its name, a constant with every bit."""
+    """Return a variable by its name, or a constant in hexadecimal, which keeps every bit."""
     if isinstance(leaf, str):
         return leaf
+    # C++ has no literals for NaN and infinity.
     if math.isfinite(leaf):
         return f"splat({float(leaf).hex()})"
     if math.isnan(leaf):

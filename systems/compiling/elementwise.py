@@ -1,4 +1,4 @@
-"""Functions of a few numbers, element by element, as expressions and as C++."""
+"""Traces elementwise torch functions of a few numbers, and prints them as C++."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from warp_phys.systems.compiling.expression import Expression, evaluate
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
 
-_TOLERANCE = 1e-8  # relative; wide, for functions that lose digits lose them differently here
+# Relative. It is wide, as functions that suffer from cancellation lose digits differently here and
+# in torch, whereas a wrong trace is wrong at any tolerance.
+_TOLERANCE = 1e-8
 
 
 def elementwise_source(
@@ -21,18 +23,19 @@ def elementwise_source(
     variables: Sequence[str],
     points: Tensor,
 ) -> str:
-    """Return C++ of a torch function of numbers: `void name(V a, V b, ..., V* out)`.
+    """Return the C++ of an elementwise torch function: `void name(V a, V b, ..., V* out)`.
 
-    It needs `PRELUDE` before it, see `system_source`.
+    `PRELUDE` must come before it, see `system_source`.
 
     Args:
-        name: Of the C++ function.
+        name: Name of the C++ function.
         function: Takes one tensor for each variable, all of one shape, and returns several such.
-        variables: Names of what it takes.
-        points: (variables, M), where it is recorded (at the first), and compared with its record.
+        variables: Names of its arguments.
+        points: (variables, M), arguments at which the trace is compared with the function. The
+            function is recorded at the first one.
 
     Raises:
-        TracingError: An operation is not known, or the flow of control depends on values.
+        TracingError: An operation is not known, or the control flow depends on values.
 
     Example:
         >>> import torch
@@ -57,7 +60,7 @@ def _check(
     points: Tensor,
     values: Sequence[Expression],
 ) -> None:
-    """Compare expressions with the function they were recorded from, at all points."""
+    """Compare the expressions at all points with the function from which they were recorded."""
     given = dict(zip(variables, points.numpy(), strict=True))
     for wanted, value in zip(function(*points.unbind()), evaluate(values, given), strict=True):
         expected = wanted.detach().numpy()

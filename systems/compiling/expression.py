@@ -1,4 +1,4 @@
-"""One scalar expression: a node of the graph that a system's right-hand side is traced to."""
+"""One scalar expression: a node of the graph to which a system's functions are traced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number: TypeAlias = "Expression | float"
 
 
 class Maker(Protocol):
-    """What expressions and the rules of simplification need of the table that makes them."""
+    """The part of `Expressions` that expressions and simplification rules use."""
 
     def constant(self, value: float) -> Expression:
         """Return the constant expression of a value."""
@@ -27,14 +27,14 @@ class Maker(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Expression:
-    """A number (or a truth value) that depends on variables; made by `Expressions` alone.
+    """A number or truth value that depends on variables; only `Expressions` creates it.
 
     Attributes:
         operation: A key of `OPERATIONS`, or "constant" or "variable".
-        arguments: What the operation is applied to.
+        arguments: The operands.
         leaf: The value of a constant or the name of a variable.
-        serial: Running number; arguments come before what they are used in.
-        owner: The table of expressions that made this one, in which equal ones are looked up.
+        serial: Running number; operands have smaller numbers than the expressions that use them.
+        owner: The table that made this expression and finds equal ones.
     """
 
     operation: str
@@ -110,18 +110,19 @@ class Expression:
 
 
 def in_order(expressions: Iterable[Expression]) -> list[Expression]:
-    """Return the expressions and all they are made of, arguments first, each once."""
+    """Return the expressions and their operands at all depths, operands first, each once."""
     waiting, found = list(expressions), set()
     while waiting:
         expression = waiting.pop()
         if expression not in found:
             found.add(expression)
             waiting.extend(expression.arguments)
+    # Serial numbers are a topological order, as operands exist before what uses them.
     return sorted(found, key=lambda expression: expression.serial)
 
 
 def evaluate(expressions: Iterable[Expression], variables: Mapping[str, Any]) -> list[Any]:
-    """Return the values of expressions, given those of all variables (numbers or arrays)."""
+    """Return the values of expressions, given the values of all variables (numbers or arrays)."""
     wanted, values = list(expressions), {}
     with np.errstate(all="ignore"):
         for expression in in_order(wanted):

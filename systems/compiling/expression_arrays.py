@@ -1,4 +1,4 @@
-"""Arrays of expressions: NumPy arrays of objects, whose views share memory as a tensor's do."""
+"""Arrays of expressions: NumPy object arrays, whose views share memory like those of tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warp_phys.systems.compiling.expressions import Expressions
 
 
 def array(e: Expressions, value: Any) -> np.ndarray:
-    """Return an array of expressions of an array, an expression or a number."""
+    """Return an array of expressions from an array, an expression or a number."""
     if isinstance(value, np.ndarray):
         return value
     result = np.empty((), dtype=object)

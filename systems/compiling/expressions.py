@@ -1,4 +1,4 @@
-"""The table of all scalar expressions of one system: equal ones are one object, each simplified."""
+"""The table of scalar expressions of one system, for common subexpression elimination."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from warp_phys.systems.compiling.operations import CONNECTIVES, FUNCTIONS, OPERA
 from warp_phys.systems.compiling.simplify import RULES
 
 _OF_NUMBERS = {"add", "sub", "mul", "div", "neg", *FUNCTIONS}
-_COMMUTATIVE = {"add", "mul", "and", "or", "eq", "ne"}  # of the same bits in either order
+# IEEE addition and multiplication commute bit for bit, so that operands may be sorted; they are not
+# associative, so that sums are never rearranged (Higham, Accuracy and Stability of Numerical
+# Algorithms, ch. 2).
+_COMMUTATIVE = {"add", "mul", "and", "or", "eq", "ne"}
 
 
 class Expressions:
-    """The expressions of one system: makes them, each once.
+    """Creates the expressions of one system, equal ones as one object (hash consing).
 
-    A product with a constant zero is zero, whatever the other factor: this is what makes
-    derivatives sparse. Otherwise only what leaves every bit but the sign of a zero is simplified,
-    and small integer and half powers become products and roots.
+    A product with a constant zero is zero, whatever the other factor (even if it is infinite): this
+    makes derivatives sparse. All other simplifications preserve every bit but the sign of a zero,
+    except that small integer and half-integer powers become products and roots.
 
     Example:
         >>> e = Expressions()
@@ -40,23 +43,25 @@ class Expressions:
         return self._intern("constant", (), value if isinstance(value, bool) else float(value))
 
     def lift(self, value: Number) -> Expression:
-        """Return expressions as they are and numbers as constants."""
+        """Return expressions unchanged and numbers as constants."""
         return value if isinstance(value, Expression) else self.constant(value)
 
     def mask(self, value: Number) -> Expression:
-        """Return a truth value: for numbers, whether they are not zero."""
+        """Return a truth value; a number is true if it is not zero."""
         expression = self.lift(value)
         return expression if expression.is_mask else self.apply("ne", expression, 0.0)
 
     def number(self, value: Number) -> Expression:
-        """Return a number: for truth values, one or zero."""
+        """Return a number; a truth value is one or zero."""
         expression = self.lift(value)
         return self.apply("select", expression, 1.0, 0.0) if expression.is_mask else expression
 
     def apply(self, operation: str, *values: Number) -> Expression:
-        """Return an operation applied to expressions and numbers, as simple as it can be."""
+        """Return an operation applied to expressions and numbers, simplified."""
         arguments = self._convert(operation, values)
         if all(argument.is_constant for argument in arguments):
+            # Constant folding, by the functions that evaluate expressions: log(0) is -inf, not an
+            # error.
             with np.errstate(all="ignore"):
                 result = OPERATIONS[operation](*(argument.leaf for argument in arguments))
             return self.constant(result.item())
@@ -72,7 +77,8 @@ class Expressions:
         simpler = None if rule is None else rule(*arguments)
         if simpler is not None or operation not in _OF_NUMBERS:
             return simpler
-        # What is done to a choice between constants is done to the constants.
+        # f(c ? a : b) = c ? f(a) : f(b) for constants a and b, so that masks turned into 0 and 1
+        # and combined become masks again. Different conditions would multiply the cases.
         if not all(argument.is_constant or argument.is_switch for argument in arguments):
             return None
         conditions = {argument.arguments[0] for argument in arguments if argument.is_switch}

@@ -1,4 +1,4 @@
-"""Traced functions on arrays: what NumPy computes where there is no compiler."""
+"""Evaluates traced functions by NumPy, for machines without a compiler."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class NumericFunction:
 
     Args:
         traced: The function.
-        directions: What it is differentiated by: parameter j as j; anything negative is a direction
-            in which no parameter changes.
+        directions: Directions of differentiation: parameter j as j; a negative number is a
+            direction in which no parameter changes.
     """
 
     def __init__(self, traced: TracedFunction, directions: Sequence[int]) -> None:
@@ -46,12 +46,14 @@ class NumericFunction:
             y: (S, n).
             p: (P, n).
             u: (I, n), or None without inputs.
-            tangents: (D, S, n), how the states change along each direction.
+            tangents: (D, S, n), the derivatives of the states along each direction.
         """
         found = self._computed(t, y, p, u)
         out = np.zeros((1 + len(self.directions), len(self.values), t.shape[0]))
         for row, expression in enumerate(self.values):
             out[0, row] = found[expression]
+        # Forward sensitivities: (df/dy) s_d + df/dq_d for every direction d, (D, n) at a time, over
+        # the entries of the Jacobian that are not zero for all values.
         if self.directions:
             moved = tangents.numpy()
             with np.errstate(all="ignore"):
@@ -82,7 +84,7 @@ class NumericJacobian:
     ) -> tuple[Tensor, Tensor]:
         """Return derivatives (n, S, S) and (S, n) at t (n,), y (S, n), p (P, n), u (I, n).
 
-        By time the inputs change at the rates v (I, n).
+        The derivative by time includes inputs that change at the rates v (I, n).
         """
         found = _evaluated(self.order, t, {"y": y, "p": p, "u": u, "v": v})
         jacobian = np.zeros((y.shape[1], y.shape[0], y.shape[0]))
@@ -97,7 +99,7 @@ class NumericJacobian:
 def _evaluated(
     order: Iterable[Expression], t: Tensor, tables: Mapping[str, Tensor | None]
 ) -> dict[Expression, Any]:
-    """Return the values of expressions in order; the rows of a table are its variables."""
+    """Return the values of ordered expressions; the rows of a table are its variables."""
     variables = {"t": t.numpy()}
     for letter, table in tables.items():
         if table is not None:
@@ -105,6 +107,8 @@ def _evaluated(
     found: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for expression in order:
+            # An operation has operands and no leaf; a variable has its name as leaf, a constant its
+            # value.
             if expression.leaf is None:
                 arguments = (found[argument] for argument in expression.arguments)
                 found[expression] = OPERATIONS[expression.operation](*arguments)

@@ -1,4 +1,4 @@
-"""The operations an expression can be made of, and what each computes on numbers and arrays."""
+"""The operations of expressions, and their NumPy functions for numbers and arrays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 def _remainder(a: Any, b: Any) -> Any:
     """Return a modulo b with the sign of b, as torch.remainder does."""
+    # fmod is exact and takes the sign of a; the shift moves it to the sign of b.
     rest = np.fmod(a, b)
     return np.where((rest != 0.0) & ((b < 0.0) != (rest < 0.0)), rest + b, rest)
 
@@ -57,6 +58,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": np.floor,
     "ceil": np.ceil,
     "trunc": np.trunc,
+    # Torch, rint and C's nearbyint round halves to even.
     "round": np.rint,
     "pow": np.power,
     "atan2": np.arctan2,

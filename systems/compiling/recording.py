@@ -1,4 +1,4 @@
-"""Torch's record of a function, run on expressions."""
+"""Records a function with torch.fx, and runs the record on expressions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from warp_phys.systems.compiling.expression_arrays import array, constants
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.errors import WarpPhysError
 
-# What says where and how a tensor lies in memory, which expressions do not do.
+# Options about the place and layout of tensors in memory, which expressions do not have.
 _PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "non_blocking")
 _NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
 
 class TracingError(WarpPhysError):
-    """A function cannot be written as expressions; the message says why."""
+    """A function cannot be traced to expressions; the message tells why."""
 
 
 def record(where: str, function: Callable[..., Any], point: Sequence[Tensor]) -> GraphModule:
-    """Return torch's record of what a function does with tensors.
+    """Return torch's record of the operations of a function on tensors.
 
     Raises:
         TracingError: It cannot be recorded.
@@ -43,7 +43,7 @@ def record(where: str, function: Callable[..., Any], point: Sequence[Tensor]) ->
 def on_expressions(
     where: str, expressions: Expressions, module: GraphModule, arguments: Sequence[np.ndarray]
 ) -> Any:
-    """Return what a recorded function gives on arrays of expressions.
+    """Return the result of a recorded function on arrays of expressions.
 
     Raises:
         TracingError: An operation is not known.
@@ -55,7 +55,7 @@ def on_expressions(
 
 
 class _UnsupportedError(Exception):
-    """An operation that expressions do not have."""
+    """An operation that expressions do not support."""
 
 
 class _Interpreter:
@@ -105,7 +105,11 @@ class _Interpreter:
         return result
 
     def _fit(self, result: Any, like: Any) -> np.ndarray:
-        """Return what torch would: constants in single precision rounded, nothing else in it."""
+        """Return the result in torch's dtype: constants in single precision are rounded to it.
+
+        Expressions are float64. Rounding constants reproduces a literal that passes through
+        float32; variables in less than float64 are refused.
+        """
         values = array(self._expressions, result)
         dtype = getattr(like, "dtype", torch.float64)
         if dtype.is_complex:
@@ -117,7 +121,7 @@ class _Interpreter:
 
 
 def _rounded(value: Expression, dtype: torch.dtype) -> Expression:
-    """Return a constant, or a choice between constants, with the digits that a type has."""
+    """Return a constant, or a choice between constants, rounded to a narrower dtype."""
     if value.is_mask:
         return value
     if value.is_switch:
@@ -129,7 +133,7 @@ def _rounded(value: Expression, dtype: torch.dtype) -> Expression:
 
 
 def _needed(module: GraphModule) -> list[Node]:
-    """Return the nodes that the output depends on; those that write in place all count."""
+    """Return the nodes that the output depends on, and all nodes that write in place."""
     needed: set[Node] = set()
     for node in reversed(module.graph.nodes):
         writes = node.op == "call_function" and _name(node)[1]
@@ -140,7 +144,7 @@ def _needed(module: GraphModule) -> list[Node]:
 
 
 def _name(node: Node) -> tuple[str, bool]:
-    """Return the name of an operation, without namespace and overload, and whether it writes."""
+    """Return an operation's name without namespace and overload, and whether it writes in place."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return getattr(node.target, "__name__", str(node.target)), False

@@ -1,4 +1,4 @@
-"""Whether expressions give what the functions they were traced from give."""
+"""Compares traced expressions with the functions from which they were traced."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor
 from warp_phys.systems.compiling.expression import Expression, evaluate
 from warp_phys.systems.model.system import System
 
-_TOLERANCE = 1e-8  # relative; wide, for functions that lose digits lose them differently here
-_PLACES = (0.25, 0.8, 0.6, 0.35)  # in the ranges; off the middle, where functions are traced
+# Relative to the largest component. It is wide, as functions that suffer from cancellation lose
+# digits differently here and in torch, whereas a wrong trace is wrong at any tolerance.
+_TOLERANCE = 1e-8
+_PLACES = (0.25, 0.8, 0.6, 0.35)  # positions in the ranges; tracing uses 0.5
 
 
 def middle(system: System) -> dict[str, Tensor]:
@@ -26,7 +28,7 @@ def check_traced(
     """Compare expressions with the function they come from; several points go in one batch.
 
     Returns:
-        None where they agree, else what was expected and what came.
+        None if they agree, otherwise a text with the expected and the received values.
     """
     points = _points(system, _PLACES)
     inputs = points["u"] if system.inputs else None
@@ -67,7 +69,8 @@ def _points(system: System, places: Sequence[float]) -> dict[str, Tensor]:
 def _between(value: float | tuple[float, float], shares: Tensor) -> Tensor:
     if isinstance(value, tuple):
         return value[0] + (value[1] - value[0]) * shares
-    # One known number: around it, so that what does not depend on it is told from what does.
+    # A value without a range is varied around itself, so that a dependence on it is noticed. The
+    # second term moves a value of zero, too.
     return value * (0.5 + shares) + 0.1 * (shares - 0.5)
 
 

@@ -1,4 +1,4 @@
-"""Systems as expressions, traced once each."""
+"""Caches the traced expressions of systems."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from warp_phys.systems.compiling.tracing import SystemGraph, trace_system
 from warp_phys.systems.model.system import System
 
 _KNOWN: WeakKeyDictionary[System, SystemGraph | None] = WeakKeyDictionary()
-# Instances of a shipped class with the same options are alike; a user's may hold anything.
+# Instances of a shipped class with equal options have the same functions; the instances of a user's
+# class may hold anything, so that each is traced.
 _SHIPPED: dict[tuple[type[System], str], SystemGraph | None] = {}
 
 
 def translated(system: System) -> SystemGraph | None:
-    """Return what a system computes as expressions, None where it cannot be traced."""
+    """Return the traced functions of a system, None if it cannot be traced."""
     kind = type(system)
     if kind.__module__.startswith("warp_phys.systems.catalog."):
         key = (kind, repr(sorted(system.options.items())))

@@ -1,4 +1,4 @@
-"""From a system's torch functions to expressions of its values and their derivatives."""
+"""Traces a system's torch functions, with forward-mode derivatives, to symbolic expressions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TracedFunction:
         values: R expressions.
         by_state: R rows of S derivatives by the states.
         by_parameter: R rows of P derivatives by the parameters.
-        by_time: R derivatives by time, along which input i changes at the rate `v[i]`.
+        by_time: R total derivatives by time at fixed states, where input i changes at rate `v[i]`.
     """
 
     values: Row
@@ -40,18 +40,18 @@ class TracedFunction:
 
 @dataclass(frozen=True, eq=False)
 class SystemGraph:
-    """What a system computes, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
+    """The functions of a system, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
 
     Attributes:
         n_states: S.
-        n_parameters: P, all that are declared.
+        n_parameters: P, the fixed ones included.
         n_inputs: I.
         n_outputs: O.
         rhs: The S time derivatives.
         observe: The O outputs.
         solution: The S states in closed form, in which `y` is the state at the initial time and
             `t` the time since then; None where the system has none.
-        initial_state: The S initial states; None where they do not follow from the parameters.
+        initial_state: The S initial states; None if the parameters do not determine them.
     """
 
     n_states: int
@@ -65,7 +65,7 @@ class SystemGraph:
 
     @property
     def observes_states(self) -> bool:
-        """Whether the outputs are the states, unchanged and in order."""
+        """Whether the outputs are the states, unchanged and in the same order."""
         names = [f"y[{index}]" for index in range(self.n_states)]
         return [value.leaf for value in self.observe.values] == names
 
@@ -74,14 +74,14 @@ Function = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def trace_system(system: System) -> SystemGraph:
-    """Write what a system computes as expressions, derivatives included.
+    """Trace the functions of a system to expressions, derivatives included.
 
-    The functions run once on plain numbers, while torch records their operations and those of
-    their forward derivatives. What was recorded is compared with the functions at other points.
+    The functions run once on plain numbers while torch records their operations and those of their
+    forward derivatives (torch.func.jvp). The record is compared with the functions at other points.
 
     Raises:
-        TracingError: An operation is not known, the flow of control depends on values, or the
-            functions give something else when they run again.
+        TracingError: An operation is not known, the control flow depends on values, or the
+            functions return something else when they run again.
     """
     tracer = _Tracer(system)
     closed = (lambda t, y, p, _: system.solution_at(t, y, p)) if system.has_solution else None
@@ -134,10 +134,17 @@ class _Tracer:
         where = f"{type(self._system).__name__}.{name}"
         module = _record_dual(where, function, middle(self._system))
         states, parameters = self._variables["y"], self._variables["p"]
+        # The record of the Jacobian-vector product is run with one unit tangent at a time: each run
+        # gives a column of the Jacobian. Zero tangents vanish by simplification, and equal
+        # expressions are one object, so that the columns share their common subexpressions.
         values, _ = self._run(where, module, None)
         by_state = [self._run(where, module, ("y", row))[1] for row in range(len(states))]
         by_parameter = [self._run(where, module, ("p", row))[1] for row in range(len(parameters))]
+        # Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
+        # all.
         by_time = self._run(where, module, ("t", 0))[1]
+        # A branch on values leaves only the branch taken in the record, which shows at other
+        # points.
         difference = check_traced(self._system, function, values)
         if difference is not None:
             raise TracingError(f"{where} is not what was recorded of it: {difference}")
@@ -153,7 +160,7 @@ class _Tracer:
     def _run(
         self, where: str, module: GraphModule, direction: tuple[str, int] | None
     ) -> tuple[list[Expression], list[Expression]]:
-        """Return values and their derivatives along time, one state or parameter (or none)."""
+        """Return values and their derivatives along time, one state, one parameter, or none."""
         tangents = {
             name: full(self._expressions, variable.shape, 0.0)
             for name, variable in self._variables.items()
@@ -172,7 +179,7 @@ class _Tracer:
 
 
 def _record_dual(where: str, function: Function, point: Mapping[str, Tensor]) -> GraphModule:
-    """Return torch's record of a function of t, y, p, u, and of its derivative along all four."""
+    """Return torch's record of a function of t, y, p, u and its Jacobian-vector product."""
 
     def dual(*arguments: Tensor) -> Any:
         def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Check the arguments of `integrate` and turn them into a `Problem`."""
+"""Checks the arguments of `integrate`, and builds a `Problem` from them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def build_problem(
     atol: float,
     max_steps: int,
 ) -> Problem:
-    """Check the arguments of `integrate` and bring them into the layout of right-hand sides."""
+    """Check the arguments of `integrate`, and transpose them to the layout of right-hand sides.
+
+    Arguments have trajectories first, (N, S) and (N, P); right-hand sides take (S, N) and (P, N),
+    so that a state of all trajectories is contiguous and `y[0]` is a state.
+    """
     initial = floating("initial_states", initial_states)
     _check_table("initial_states", initial, None, system.state_names)
     count = initial.shape[0]
@@ -60,7 +64,7 @@ def build_problem(
 
 
 def valid_trajectories(problem: Problem) -> Tensor:
-    """Return (N,), True where initial state, parameters, inputs and doses are finite numbers."""
+    """Return (N,), True if initial state, parameters, inputs and doses are finite numbers."""
     valid = problem.initial.isfinite().all(dim=0) & problem.parameters.isfinite().all(dim=0)
     if problem.schedule is not None:
         outside = (problem.schedule.jumps, problem.schedule.first, problem.schedule.slope)
@@ -112,6 +116,7 @@ def _initial_time(initial_time: Any, grid: Tensor) -> Tensor:
             f"received {tuple(value.shape)}"
         )
     start = value.to(dtype=grid.dtype, device=grid.device).expand(count)
+    # The negated comparison also catches NaN.
     late = ~(start <= grid[:, 0]) | start.isinf()
     if bool(late.any()):
         index = int(late.nonzero()[0])
@@ -130,13 +135,15 @@ def _tolerance(name: str, value: float, like: Tensor) -> float:
         return float(value)
     if not (number and 0.0 < value < 1.0):
         raise UsageError(f"expected rtol between 0 and 1, received {value!r}")
-    # Below this, rounding alone makes a step look too long.
+    # With a tolerance near the unit roundoff, rounding errors alone exceed it: the error estimate
+    # no longer decreases with the step size, and every step would be rejected.
     return max(float(value), 100.0 * torch.finfo(like.dtype).eps)
 
 
 def _check_supports(problem: Problem) -> None:
     parameters = problem.system.parameters
     for values, parameter in zip(problem.parameters, parameters, strict=True):
+        # Parameters that are not finite are left to the status INVALID of their trajectory.
         outside = values.isfinite() & ~contains(values, parameter.support)
         if bool(outside.any()):
             index = int(outside.nonzero()[0])

@@ -1,4 +1,4 @@
-"""Check numbers and times that the caller of `integrate` gives, and return tensors."""
+"""Checks the numbers and times passed to `integrate`, and converts them to tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from warp_phys.systems.errors import UsageError
 
 
 def floating(name: str, value: Any) -> Tensor:
-    """Return a tensor of float64 or float32; other dtypes are the caller's to convert."""
+    """Return a tensor of float64 or float32. Other dtypes are not converted silently."""
     if isinstance(value, Tensor):
         if value.dtype in (torch.float64, torch.float32):
             return value
@@ -20,6 +20,7 @@ def floating(name: str, value: Any) -> Tensor:
     else:
         array = np.asarray(value)
         if array.dtype in (np.float64, np.float32):
+            # A copy: the array may be read-only or change later.
             return torch.from_numpy(np.array(array))
         dtype, advice = str(array.dtype), f"np.asarray({name}, dtype=np.float64)"
     raise UsageError(f"expected {name} in float64 (or float32), received {dtype}; write {advice}")
@@ -43,7 +44,7 @@ def floating_like(name: str, value: Any, like: Tensor) -> Tensor:
 def time_grid(name: str, times: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return times (N, T), padded with infinity, and the number of samples (N,).
 
-    A grid that all trajectories share stays one row in memory.
+    A grid shared by all trajectories remains one row in memory (its stride is 0).
     """
     grid = floating(name, times).to(dtype=like.dtype, device=like.device)
     shape = tuple(grid.shape)
@@ -60,6 +61,7 @@ def time_grid(name: str, times: Any, count: int, like: Tensor) -> tuple[Tensor, 
         )
     _check_increasing(name, rows)
     padding = rows.isnan()
+    # Infinity, unlike NaN, sorts after every sample and compares as later.
     rows = torch.where(padding, torch.inf, rows).contiguous()
     return rows.expand(count, -1), (~padding).sum(dim=1).expand(count)
 

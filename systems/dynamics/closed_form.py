@@ -1,4 +1,4 @@
-"""Trajectories by the system's own closed form."""
+"""Evaluates trajectories by the closed-form solution of a system."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from warp_phys.systems.forcing.schedule import Drive
 
 
 def solve_closed_form(problem: Problem) -> Solution:
-    """Evaluate the closed form at the times since the initial time, or since a dose.
+    """Evaluate the closed form, as a function of the time since the start or the last dose.
 
-    Gradients and forward derivatives are followed.
+    Gradients and forward derivatives are propagated.
     """
     padding = problem.times.isinf()
     states = _from_dose_to_dose(problem) if problem.schedule else _from_the_start(problem, padding)
@@ -26,6 +26,8 @@ def solve_closed_form(problem: Problem) -> Solution:
 
 
 def _from_the_start(problem: Problem, padding: Tensor) -> Tensor:
+    # Padding is infinite; evaluated there, the closed form would put NaN into gradients even where
+    # the result is discarded. The initial time is a safe substitute.
     times = torch.where(padding, problem.start[:, None], problem.times)
     states = problem.system.solution_at(
         times - problem.start[:, None], problem.initial[:, :, None], problem.parameters[:, :, None]
@@ -37,4 +39,5 @@ def _from_dose_to_dose(problem: Problem) -> Tensor:
     def move(_: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
         return problem.system.solution_at(length, y, problem.parameters)
 
+    # The closed form knows no doses: it restarts from the state after each dose.
     return walk(problem, move)

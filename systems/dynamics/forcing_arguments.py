@@ -1,4 +1,4 @@
-"""Check the inputs and doses that the caller of `integrate` gives, and schedule them."""
+"""Checks the inputs and doses of `integrate`, and builds the schedule from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_schedule(
     start: Tensor,
     like: Tensor,
 ) -> Schedule | None:
-    """Return the schedule of inputs and doses of N trajectories, None where there are neither.
+    """Return the schedule of inputs and doses of N trajectories, None if there are neither.
 
     Args:
         system: The system.
@@ -46,7 +46,7 @@ def read_schedule(
 def _table(
     system: System, inputs: Any, input_times: Any, times: Tensor, like: Tensor
 ) -> InputTable | None:
-    """Return the inputs, None where the system has none."""
+    """Return the table of inputs, None if the system has none."""
     name = type(system).__name__
     if not system.inputs:
         if inputs is not None or input_times is not None:
@@ -71,7 +71,7 @@ def _table(
 
 
 def _doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
-    """Return the doses, None where there are none."""
+    """Return the doses, None if there are none."""
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
     amounts, times = [], []
@@ -102,7 +102,7 @@ def _check_dose(system: System, dose: Any) -> None:
 
 
 def _numbers(what: str, value: Any, like: Tensor) -> Tensor:
-    """Return (N,) of one number for all trajectories or one each."""
+    """Return (N,) numbers from one number for all trajectories or one for each."""
     try:
         numbers = torch.as_tensor(
             value if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The one door to solutions of systems: many trajectories, each with its error and its status."""
+"""The entry point to solutions of systems: many trajectories, each with its error and status."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def integrate(
 ) -> Solution:
     r"""Solve y' = rhs(t, y; p) for N trajectories at their sample times.
 
-    Arrays and tensors are float64, or float32 throughout; the result has the same. Times are in
-    the system's `time_unit`, all else in the units the system declares.
+    Arrays and tensors are float64, or float32 throughout; the result has the same dtype. Times are
+    in the system's `time_unit`, and everything else is in the units that the system declares.
 
     ============= ====================================================================== ========
     method        what it is                                                             gradient
@@ -62,27 +62,27 @@ def integrate(
     "torchdiffeq" torchdiffeq's dopri8, adaptive, all trajectories in step               yes
     ============= ====================================================================== ========
 
-    "dop853", "rk45" and "rodas5p" run as C++ made from the system's own functions, where there is
-    a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for some seconds,
-    and the library is kept on the disk), in float64 and in main memory; elsewhere as PyTorch, with
-    the same steps. A stiff trajectory is one whose steps stay at the limit of stability. The
-    gradients, of first order and for parameters and initial states, are integrated along with the
-    states, which may take smaller steps for them; stiff trajectories take explicit steps then, too,
-    up to `max_steps`. Without compiled code, and for times and inputs, "auto" takes "torchdiffeq",
-    whose gradients are those of steps that only the errors of the states control.
+    "dop853", "rk45" and "rodas5p" run as C++ generated from the system's own functions if there is
+    a compiler (c++, g++, clang++ or $CXX; the first call for a system compiles for a few seconds,
+    and the library is kept on disk), in float64 and in main memory; otherwise they run in PyTorch,
+    with the same steps. A trajectory counts as stiff if its steps stay at the limit of stability.
+    First-order gradients by parameters and initial states come from forward sensitivities, which
+    are integrated along with the states and may require smaller steps; stiff trajectories then take
+    explicit steps, too, up to `max_steps`. Without compiled code, and for gradients by times and
+    inputs, "auto" uses "torchdiffeq", whose steps are controlled by the errors of the states alone.
 
     Error control of these methods: the local error of every state is kept below a tenth of atol +
-    rtol \|y\| (a 200th with "rodas5p"), which leaves the global error of nearly every trajectory of
-    a well-conditioned system below the tolerance itself. Its steps are a function of a trajectory
-    alone: the result is the same in any batch (bit for bit, if PyTorch's operations on its states
-    are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own norms.
+    rtol \|y\| (a 200th with "rodas5p"), which keeps the global error of nearly every trajectory of
+    a well-conditioned system below the tolerance itself. The steps depend on the trajectory alone:
+    its result is the same in any batch (bit for bit, if PyTorch's operations on its states are
+    elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own norms.
 
-    The error estimate is relative, the largest over the states of error / (atol / rtol +
-    max_t \|y\|), both over the samples. Every step is repeated in two halves, and the distance of
-    both solutions is the error of the coarser one, which is returned: the estimate is a
-    measurement, right to a few per cent. For "scipy" and "scipy-stiff" it is the distance to a
-    solution ten times looser, for "torchdiffeq" that to "dop853". It is 0 for closed forms and NaN,
-    unknown, for "rk4".
+    The error estimate is relative: the largest over the states of error / (atol / rtol +
+    max_t \|y\|), where error and max_t are taken over the samples. Every step is repeated in two
+    halves, and the distance of the two solutions measures the error of the coarser one, which is
+    returned; the estimate is accurate to a few percent. For "scipy" and "scipy-stiff" it is the
+    distance to a solution with ten times larger tolerances, for "torchdiffeq" the distance to
+    "dop853". It is 0 for closed forms and NaN (unknown) for "rk4".
 
     Args:
         system: The system.
@@ -90,20 +90,20 @@ def integrate(
             the end where a trajectory has fewer samples.
         initial_states: (N, S), in the order of the system's states.
         parameters: (N, P), in the order of the system's parameters, the fixed ones included.
-        inputs: (N, K, I), external inputs at `input_times`: between them linear or held, as the
-            system's `Input` says, and held outside.
+        inputs: (N, K, I), external inputs at `input_times`. Between these times they are linear or
+            held, as the system's `Input` declares; outside them they are held.
         input_times: (K,) or (N, K), with NaN at the end as padding; the sample times by default.
-        doses: What states rise by at given times, see `Dose`. No step crosses them.
-        initial_time: When the initial states hold, a number or (N,); the first sample by default.
-        rtol: Relative tolerance, at least 100 times the spacing of the numbers at 1.
+        doses: Amounts added to states at given times, see `Dose`. No step crosses them.
+        initial_time: Time of the initial states, a number or (N,); the first sample by default.
+        rtol: Relative tolerance; values below 100 machine epsilons are raised to that.
         atol: Absolute tolerance.
         method: See above.
-        substeps: Steps from sample to sample of "rk4".
-        max_steps: Tries of a step after which an adaptive method gives a trajectory up.
+        substeps: Number of steps of "rk4" between two samples.
+        max_steps: Number of attempted steps after which an adaptive method gives up a trajectory.
 
     Returns:
-        States (N, T, S), error estimate (N,) and status (N,), and what computed them. A trajectory
-        that fails has NaN from there on, and disturbs no other.
+        States (N, T, S), error estimate (N,) and status (N,), and the engine that computed them. A
+        trajectory that fails is NaN from that point on and does not affect any other.
 
     Raises:
         UsageError: An argument has the wrong shape or dtype, times do not increase, a parameter is
@@ -142,6 +142,7 @@ def integrate(
     valid = valid_trajectories(problem)
     if bool(valid.all()):
         return _solve(problem, chosen, substeps)
+    # Trajectories with NaN or infinite arguments get the status INVALID and are not integrated.
     rows = valid.nonzero()[:, 0]
     if rows.numel() == 0:
         return scatter([], problem)
@@ -205,12 +206,16 @@ def _solve_for_gradients(problem: Problem, method: str) -> Solution:
 
 def _solve_with_stiff_path(problem: Problem) -> Solution:
     solution = solve_stepwise(problem, "dop853")
+    # The explicit method gives up stiff trajectories early, so that trying it first costs little.
     stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
     if stiff.numel() == 0:
         return solution
     everything = torch.arange(problem.counts.numel(), device=stiff.device)
     again = solve_stepwise(problem.select(stiff), "rodas5p")
+    # `scatter` writes in order: later parts replace the rows of earlier ones.
     parts = [(everything, solution), (stiff, again)]
+    # Radau integrates one trajectory at a time, which is slow: it is the last resort for the
+    # trajectories that both batched methods lose.
     lost = (again.status == Status.DIVERGED).nonzero()[:, 0]
     if lost.numel():
         parts.append((stiff[lost], solve_scipy(problem.select(stiff[lost]), "scipy-stiff")))

@@ -1,4 +1,4 @@
-"""What is to be integrated, and what comes back: the data every method takes and returns."""
+"""The data that every method takes and returns: `Problem`, `Solution` and `Status`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Status(IntEnum):
 
     Attributes:
         CONVERGED: Every sample was reached within the tolerance.
-        DIVERGED: The solution left the finite numbers, or its step size fell to nothing.
-        TOO_MANY_STEPS: The step limit was reached, or the system proved stiff.
+        DIVERGED: The solution left the finite numbers, or the step size became negligible.
+        TOO_MANY_STEPS: The step limit was reached, or the system turned out to be stiff.
         INVALID: An initial state, parameter or input is not a finite number.
     """
 
@@ -39,11 +39,11 @@ class Solution:
 
     Attributes:
         states: (N, T, S); NaN after the point where a trajectory failed and where times are padded.
-        error_estimate: (N,), relative; how it is made depends on the method, see `integrate`.
+        error_estimate: (N,), relative; its definition depends on the method, see `integrate`.
         status: (N,), integers as in `Status`.
         engine: What computed it: "compiled", "torch", "scipy" or "torchdiffeq"; more than one where
             trajectories needed different methods.
-        compile_seconds: How long its code took to compile; 0 where it lay ready on the disk.
+        compile_seconds: Time spent compiling its code; 0 if the library was in the cache.
     """
 
     states: Tensor
@@ -76,16 +76,16 @@ class Problem:
 
     Attributes:
         system: The system.
-        times: (N, T), strictly increasing; infinite behind the last sample of a trajectory. Its
-            rows share their memory where all trajectories share a grid.
+        times: (N, T), strictly increasing; infinite after the last sample of a trajectory. The rows
+            share their memory if all trajectories share a grid.
         counts: (N,), how many samples each trajectory has, at least one.
-        start: (N,), initial times, none after the first sample.
+        start: (N,), initial times, not after the first sample.
         initial: (S, N), the states at the initial times.
         parameters: (P, N).
         schedule: Inputs and doses, or None.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        max_steps: Steps after which a trajectory is given up.
+        max_steps: Number of attempted steps after which a trajectory is given up.
     """
 
     system: System
@@ -106,17 +106,17 @@ class Problem:
 
     @property
     def backward_mode(self) -> bool:
-        """Whether gradients are wanted."""
+        """Whether gradients are required."""
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self._tensors())
 
     @property
     def forward_mode(self) -> bool:
-        """Whether derivatives are carried along, as by torch.func.jvp."""
+        """Whether forward-mode derivatives are propagated, as by torch.func.jvp."""
         return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in self._tensors())
 
     @property
     def transformed(self) -> bool:
-        """Whether torch.func transforms it (grad, vmap), so that there are no plain numbers."""
+        """Whether torch.func (grad, vmap) transforms the problem, which hides the plain numbers."""
         wrapped = torch._C._functorch.is_functorch_wrapped_tensor
         return any(wrapped(tensor) for tensor in self._tensors())
 
@@ -143,7 +143,7 @@ class Problem:
         return self._map(Tensor.detach)
 
     def to(self, dtype: torch.dtype, device: torch.device) -> Problem:
-        """Return the same problem in another precision, on another device."""
+        """Return the same problem in another precision and on another device."""
         moved = self._map(lambda tensor: tensor.to(dtype=dtype, device=device))
         return replace(moved, counts=self.counts.to(device))
 
@@ -158,7 +158,7 @@ class Problem:
         )
 
     def derivative(self, t: Tensor, y: Tensor, drive: Drive | None) -> Tensor:
-        """Return dy/dt (S, N) at t (N,) and y (S, N), under the inputs of a piece of time."""
+        """Return dy/dt (S, N) at t (N,) and y (S, N), with the inputs of one piece."""
         return self.system.derivative(t, y, self.parameters, None if drive is None else drive.at(t))
 
     def drive(self, piece: Tensor) -> Drive | None:
@@ -175,12 +175,15 @@ class Problem:
         """Return what doses at the initial time add to the states (S, N)."""
         if self.schedule is None or self.schedule.jumps is None:
             return 0.0
+        # Several doses may share the initial time, hence the sum over all stops.
         now = self.schedule.stops == self.start[:, None]
         return torch.where(now, self.schedule.jumps, 0.0).sum(dim=2)
 
 
 def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
-    """Put solutions of some trajectories each, (index, solution), in their places.
+    """Merge solutions of subsets of trajectories, (index, solution), into one solution.
+
+    Parts are written in order: a later part replaces the rows of an earlier one.
 
     Trajectories that no part covers are INVALID, with NaN states.
     """
@@ -201,18 +204,20 @@ def scatter(parts: list[tuple[Tensor, Solution]], problem: Problem) -> Solution:
 
 
 def blank_failures(states: Tensor) -> tuple[Tensor, Tensor]:
-    """Return states (N, T, S) with NaN from the first non-finite sample on, and which are intact.
+    """Return states (N, T, S), NaN from the first non-finite sample on, and which are intact (N,).
 
-    To be called where padding has not been written yet.
+    It must be called before padding is written, which would count as failures.
     """
+    # The cumulative product is 1 up to the first sample that is not finite, and 0 from there on: an
+    # integration that failed may return finite numbers after that, which mean nothing.
     finite = states.isfinite().all(dim=2).long().cumprod(dim=1).bool()
     return states.masked_fill(~finite[:, :, None], torch.nan), finite[:, -1]
 
 
 def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
-    """Return how far two solutions (N, T, S) differ, (N,), by the scale of `integrate`.
+    """Return the distance (N,) of two solutions: max_s |y - z| / (atol / rtol + max_t |y|).
 
-    Only samples that both reached count.
+    This is the scale of the error estimates of `integrate`. Only samples reached by both count.
     """
     gaps = (states - others).abs().nan_to_num(nan=0.0).amax(dim=1)
     greatest = states.abs().nan_to_num(nan=0.0).amax(dim=1)

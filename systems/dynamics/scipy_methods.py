@@ -1,4 +1,4 @@
-"""SciPy's integrators, one trajectory at a time: the reference and the stiff path."""
+"""SciPy's integrators, one trajectory at a time, as a reference and for stiff trajectories."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from warp_phys.systems.dynamics.problem import Problem, Solution, Status, differ
 from warp_phys.systems.forcing.schedule import Drive
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
-# SciPy raises tighter tolerances to this one, with a warning.
+# SciPy raises a smaller rtol to this value and warns; raising it here avoids the warning.
 _TIGHTEST = 100.0 * float(np.finfo(np.float64).eps)
 
 
@@ -22,8 +22,8 @@ _TIGHTEST = 100.0 * float(np.finfo(np.float64).eps)
 def solve_scipy(problem: Problem, method: str) -> Solution:
     """Integrate in float64 with "scipy" (DOP853) or "scipy-stiff" (Radau, exact Jacobian).
 
-    Each trajectory is solved at the tolerance asked for and at one ten times looser; how far they
-    differ is the error estimate.
+    Each trajectory is solved with the given tolerances and with ten times larger ones; the distance
+    of the two solutions is the error estimate.
     """
     like = problem.initial
     double = problem.detach().to(dtype=torch.float64, device=torch.device("cpu"))
@@ -45,7 +45,7 @@ def solve_scipy(problem: Problem, method: str) -> Solution:
 
 
 class _Run:
-    """One trajectory, with its right-hand side and Jacobian as SciPy wants them."""
+    """One trajectory, with the right-hand side and the Jacobian in the form that SciPy expects."""
 
     def __init__(self, problem: Problem, method: str) -> None:
         self.problem = problem
@@ -61,11 +61,11 @@ class _Run:
         self.raised = False
 
     def solve(self, rtol: float, atol: float, states: np.ndarray) -> Status:
-        """Integrate, write the samples (T, S) that are reached, and say how it ended."""
+        """Integrate, write the samples (T, S) that are reached, and return the status."""
         states[: len(self.times)][self.times == self.start] = self.initial
         if self.times[-1] == self.start:
             return Status.CONVERGED
-        # Overflow on the way to divergence is told by the status, not by warnings.
+        # Overflow before divergence is reported by the status, not by warnings.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", LinAlgWarning)
             try:
@@ -76,7 +76,11 @@ class _Run:
                 return Status.DIVERGED
 
     def _march_all(self, rtol: float, atol: float, states: np.ndarray) -> Status:
-        """Go from stop to stop: inputs have kinks there, and states jump."""
+        """Integrate from stop to stop, as inputs have kinks and states jump there.
+
+        A new solver starts at every stop: both methods keep step sizes and derivatives of earlier
+        steps, which are wrong after a discontinuity.
+        """
         end, y, t = float(self.times[-1]), self.initial, self.start
         piece = torch.tensor([self.first])
         schedule = self.problem.schedule
@@ -89,6 +93,8 @@ class _Run:
                 if status != Status.CONVERGED:
                     return status
                 t = target
+            # A stop at the end of the span still acts, so that the last sample shows the state
+            # after it.
             if schedule is not None and stop == t:
                 jump = schedule.jump(piece)
                 y = y + (jump[:, 0].numpy() if isinstance(jump, Tensor) else jump)
@@ -105,7 +111,7 @@ class _Run:
         atol: float,
         states: np.ndarray,
     ) -> tuple[Status, np.ndarray]:
-        """Return how it ended, and the state at `stop`."""
+        """Integrate from `start` to `stop`, within one piece; return status and state."""
         span = (start, initial, stop)
         if self.method == "scipy":
             solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)
@@ -127,6 +133,8 @@ class _Run:
         return self._call(self.problem, self.drive, t, torch.tensor(y)[:, None])[:, 0].numpy()
 
     def _jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
+        # S copies of the trajectory, copy j with the tangent e_j: forward-mode differentiation
+        # gives all S columns of df/dy in one call.
         states = torch.tensor(y)[:, None].repeat(1, len(y))
         directions = torch.eye(len(y), dtype=states.dtype)
         drive = None if self.drive is None else self.drive.select(self.every)
@@ -139,5 +147,6 @@ class _Run:
         try:
             return problem.derivative(torch.full_like(problem.start, t), y, drive)
         except Exception:
+            # Tells an error of the user's code, which must be raised, from one of SciPy's solver.
             self.raised = True
             raise

@@ -1,7 +1,7 @@
-"""The differentiable methods, by torchdiffeq: fixed-step "rk4" and adaptive "torchdiffeq".
+"""The methods of torchdiffeq, which are differentiable: "rk4" and adaptive "torchdiffeq".
 
-Every interval between samples is rescaled to [0, 1] for each trajectory, so that trajectories
-with their own time grids run together.
+Every interval between samples is rescaled to [0, 1] for each trajectory, so that trajectories with
+different time grids can be integrated together: with t = t_0 + x h, dy/dx = h f(t_0 + x h, y).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from warp_phys.systems.dynamics.problem import (
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
 from warp_phys.systems.forcing.schedule import Drive
 
-# From a derivative in rescaled time and states (S, N) to the states at the interval's end.
+# Maps the derivative in rescaled time and the states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
 
 
 def solve_rk4(problem: Problem, substeps: int) -> Solution:
     """Integrate by the fourth-order Runge-Kutta method, `substeps` steps in each interval.
 
-    There is no error estimate (NaN). Trajectories that fail are taken out of the derivatives: their
+    There is no error estimate (NaN). Trajectories that fail do not take part in gradients: their
     samples are constants.
     """
     grid = torch.linspace(0.0, 1.0, substeps + 1, dtype=problem.initial.dtype)
@@ -45,7 +45,8 @@ def solve_rk4(problem: Problem, substeps: int) -> Solution:
     intact = solution.status == Status.CONVERGED
     if bool(intact.all()) or not (problem.backward_mode or problem.forward_mode):
         return solution
-    # One infinite state would turn the gradient of everything shared into NaN.
+    # One infinite state would make the gradient of everything shared NaN (0 times infinity in the
+    # chain rule). The others are therefore integrated again without the failed ones.
     good, bad = intact.nonzero()[:, 0], (~intact).nonzero()[:, 0]
     constant = Solution(
         solution.states.detach()[bad],
@@ -59,10 +60,11 @@ def solve_rk4(problem: Problem, substeps: int) -> Solution:
 def solve_torchdiffeq(problem: Problem) -> Solution:
     """Integrate adaptively with gradients, by dopri8 (dopri5 in float32).
 
-    torchdiffeq steps all trajectories together. The norm of its step control is the largest error
-    of any state of any trajectory, behind which none can hide. A first run by the package's own
-    "dop853" finds the trajectories that fail: they keep its result, as constants, and its status.
-    For the others the error estimate is how far both methods differ.
+    torchdiffeq takes the same steps for all trajectories. The norm of its step-size control is the
+    largest error of any state of any trajectory, so that a bad trajectory cannot hide in a mean. A
+    first run by the package's own "dop853" finds the trajectories that fail: they keep its result
+    as constants and its status. For the others the error estimate is the distance of the two
+    methods.
     """
     first = solve_stepwise(problem.detach(), "dop853")
     intact = first.status == Status.CONVERGED
@@ -81,7 +83,8 @@ def _adaptive_interval(problem: Problem) -> _Interval:
     like = problem.initial
     ends = torch.tensor([0.0, 1.0], dtype=like.dtype, device=like.device)
     method = "dopri8" if like.dtype == torch.float64 else "dopri5"
-    # Land on the interval's end: torchdiffeq would interpolate there with lower order.
+    # A step must end exactly at the end of the interval, where torchdiffeq would otherwise evaluate
+    # its dense output, whose order is lower.
     options = {"norm": _largest, "step_t": ends[1:]}
 
     def interval(derivative: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ def _largest(error: Tensor) -> Tensor:
 
 
 def _chain(problem: Problem, interval: _Interval) -> Solution:
-    """Go from sample to sample, each way rescaled to [0, 1], and mark failures and padding."""
+    """Integrate each interval between samples, rescaled to [0, 1]; mark failures and padding."""
 
     def move(drive: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
         return interval(_rescaled(problem, drive, start, length), y)
@@ -123,6 +126,7 @@ def _rescaled(
 def _collect(problem: Problem, states: Tensor) -> Solution:
     """Mark failures and padding in states (N, T, S)."""
     states, intact = blank_failures(states)
+    # Only now: `blank_failures` would take padding for failures.
     padding = problem.times.isinf()
     return Solution(
         states=states.masked_fill(padding[:, :, None], torch.nan),

@@ -1,4 +1,4 @@
-"""Tables of inputs and doses in data sets of the schema: read, checked, and written."""
+"""Reads, checks and writes tables of inputs and doses in data sets of the schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warp_phys.systems.schema.labels import Coordinates, dose_coords
 
 
 def read_table(dataset: xr.Dataset, system: System, labels: Sequence[Any]) -> InputTable | None:
-    """Return the table of inputs of a data set (trajectory, ...), None where it has none.
+    """Return the table of inputs of a data set (trajectory, ...), None if it has none.
 
     Raises:
         SchemaError: The table has no times, or lacks an input.
@@ -49,11 +49,12 @@ def read_table(dataset: xr.Dataset, system: System, labels: Sequence[Any]) -> In
             f"the input_table of trajectory {labels[row]} has no value at knot {knot}; drop it "
             "there, with its time, by moving the later ones up"
         )
+    # Values after the last knot are NaN. They are never used, but NaN times a share of zero is NaN.
     return InputTable(times, values.nan_to_num(0.0))
 
 
 def read_doses(dataset: xr.Dataset, system: System, labels: Sequence[Any]) -> Doses | None:
-    """Return the doses of a data set (trajectory, ...), None where it has none.
+    """Return the doses of a data set (trajectory, ...), None if it has none.
 
     Raises:
         SchemaError: Amounts, times or states of the doses are missing.

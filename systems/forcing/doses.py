@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dose:
-    """At `time` the state `state` rises by `amount`, at once.
+    """A bolus dose: at `time`, `amount` is added to the state `state` instantaneously.
 
-    A sample at the very time of a dose shows the state after it, and so does the initial time.
+    A sample or an initial state at the time of a dose shows the state after the dose.
 
     Attributes:
         state: Name of a state of the system.
-        amount: In the state's unit, negative to take away: a number, or one for each of N
-            trajectories (`simulate` also takes ranges and distributions).
-        time: When, in the system's time unit: a number, or one for each of N trajectories, NaN
-            where a trajectory has no such dose.
+        amount: Amount in the unit of the state, negative for a removal: a number, or one for each
+            of N trajectories (`simulate` also takes ranges and distributions).
+        time: Time in the time unit of the system: a number, or one for each of N trajectories, NaN
+            if a trajectory has no such dose.
 
     Example:
         >>> Dose("gut", 320.0, time=24.0)
@@ -43,9 +43,9 @@ class Doses:
     """M doses for each of N trajectories; see `Dose`.
 
     Attributes:
-        states: The state that each dose goes to, M names.
+        states: The state to which each dose is added, M names.
         amounts: (N, M), in the unit of the state.
-        times: (N, M), NaN where a trajectory has no such dose.
+        times: (N, M), NaN if a trajectory has no such dose.
     """
 
     states: tuple[str, ...]
@@ -57,12 +57,12 @@ class Doses:
         return Doses(self.states, self.amounts[index], self.times[index])
 
     def as_sequence(self) -> list[Dose]:
-        """Return the doses as `integrate` takes them."""
+        """Return the doses in the form that `integrate` takes."""
         columns = zip(self.states, self.amounts.unbind(1), self.times.unbind(1), strict=True)
         return [Dose(state, amount, time) for state, amount, time in columns]
 
     def rise(self, system: System, number: int) -> Tensor:
-        """Return what dose `number` adds to the states, (N, S); 0 where it is not given."""
+        """Return the amounts (N, S) that dose `number` adds to the states; 0 if it is not given."""
         added = self.amounts.new_zeros(len(self.amounts), len(system.states))
         given = self.times[:, number].isfinite()
         place = system.state_names.index(self.states[number])
@@ -70,7 +70,7 @@ class Doses:
         return added
 
     def rise_at(self, system: System, times: Tensor) -> Tensor:
-        """Return what the doses given at times (N,) add to the states, (N, S)."""
+        """Return the amounts (N, S) that the doses at times (N,) add to the states."""
         total = self.amounts.new_zeros(len(self.amounts), len(system.states))
         for number in range(len(self.states)):
             here = (self.times[:, number] == times).unsqueeze(1)

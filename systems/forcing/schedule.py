@@ -1,4 +1,4 @@
-"""The schedule of an integration: where inputs bend or jump, and where doses are given."""
+"""The schedule of an integration: the times of doses and of kinks or jumps of inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drive:
-    """The inputs of n trajectories on one piece of time each: first + slope (t - origin).
+    """The inputs of n trajectories, each on one piece of its schedule: first + slope (t - origin).
 
     Attributes:
-        origin: (n,).
-        first: (I, n).
-        slope: (I, n).
+        origin: (n,), the time at which the inputs are `first`.
+        first: (I, n), the inputs at the origin.
+        slope: (I, n), their rates of change.
     """
 
     origin: Tensor
@@ -31,7 +31,7 @@ class Drive:
     slope: Tensor
 
     def at(self, t: Tensor) -> Tensor:
-        """Return the inputs (I, *batch, n) at t (*batch, n)."""
+        """Return the inputs (I, *batch, n) at times t (*batch, n)."""
         wide = (slice(None), *(None,) * (t.ndim - 1))
         return self.first[wide] + self.slope[wide] * (t - self.origin)
 
@@ -44,12 +44,15 @@ class Drive:
 class Schedule:
     """The times at which a right-hand side or a state is not smooth, and what changes there.
 
-    Between two stops the inputs are linear in time. Piece j lies before stop j.
+    Across a kink or a jump a step would lose the order of its method, so that steps end at stops.
+
+    Between two stops the inputs are linear in time. Piece j ends at stop j, and there are J + 1
+    pieces.
 
     Attributes:
-        stops: (N, J), ascending, infinite after the last; no step crosses one.
-        jumps: (S, N, J), added to the states there, or None.
-        origin: (N, J + 1), of the inputs on each piece, or None without inputs.
+        stops: (N, J), ascending, infinite after the last; no step crosses a stop.
+        jumps: (S, N, J), the amounts added to the states at the stops, or None without doses.
+        origin: (N, J + 1), see `Drive`, for the inputs on each piece; None without inputs.
         first: (I, N, J + 1), likewise.
         slope: (I, N, J + 1), likewise.
     """
@@ -96,7 +99,7 @@ class Schedule:
         return _take(self.stops, number, torch.inf)
 
     def jump(self, number: Tensor) -> Tensor | float:
-        """Return what the states (S, N) rise by at stop number (N,)."""
+        """Return the amounts (S, N) added to the states at stop number (N,)."""
         if self.jumps is None:
             return 0.0
         return torch.stack([_take(row, number, 0.0) for row in self.jumps])
@@ -105,13 +108,15 @@ class Schedule:
 def build_schedule(
     system: System, table: InputTable | None, doses: Doses | None
 ) -> Schedule | None:
-    """Return the schedule of inputs and doses; None where there are neither."""
+    """Return the schedule of inputs and doses, None if there are neither."""
     if table is None and doses is None:
         return None
     knots = None if table is None else _infinite_after_last(table.times)
     parts = [] if knots is None else [knots]
     if doses is not None:
         parts.append(_infinite_after_last(doses.times))
+    # A stable sort: if a knot and a dose coincide, the knot comes first; the order has no effect on
+    # the solution, since the state after both stops is the same.
     stops, order = torch.cat(parts, dim=1).sort(dim=1, stable=True)
     jumps = None if doses is None else _placed_jumps(system, doses, order)
     if table is None or knots is None:
@@ -125,15 +130,16 @@ def _infinite_after_last(times: Tensor) -> Tensor:
 
 
 def _placed_jumps(system: System, doses: Doses, order: Tensor) -> Tensor:
-    """Return what the states rise by at each stop, (S, N, J).
+    """Return the amounts added to the states at each stop, (S, N, J).
 
     Args:
         system: The system.
         doses: The doses, M for each trajectory.
-        order: (N, J), which entry of the knots, then of the doses, each stop is.
+        order: (N, J), the position of each stop in the list of all knots followed by all doses.
     """
     count = len(doses.states)
     jumps = torch.stack([doses.rise(system, number).T for number in range(count)], dim=2)
+    # Knots come first in that list and add nothing.
     nothing = jumps.new_zeros(*jumps.shape[:2], order.shape[1] - count)
     every = torch.cat([nothing, jumps], dim=2)
     return every.gather(2, order.expand(jumps.shape[0], -1, -1))
@@ -147,12 +153,14 @@ def _pieces(
     Args:
         knots: (N, K), infinite after the last.
         values: (I, N, K).
-        held: (I,), True where an input keeps its value up to the next knot.
-        order: (N, J), which knot each stop is; K or more for a dose.
+        held: (I,), True if an input keeps its value until the next knot.
+        order: (N, J), the knot that each stop is; K or more for a dose.
     """
     passed = (order < knots.shape[1]).long().cumsum(dim=1)
     passed = torch.cat([torch.zeros_like(passed[:, :1]), passed], dim=1)  # knots before each piece
     last = (knots.isfinite().sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    # Piece j lies between the knots passed - 1 and passed. Before the first knot and after the
+    # last, both are the same knot, the length is zero, and the input is constant.
     left = (passed - 1).clamp(min=0).minimum(last)
     right = torch.where(passed == 0, left, (left + 1).minimum(last))
     wide = [place.expand(values.shape[0], -1, -1) for place in (left, right)]
@@ -164,7 +172,7 @@ def _pieces(
 
 
 def _take(table: Tensor, number: Tensor, beyond: float) -> Tensor:
-    """Return entry number (N,) of each row of a table (N, J); `beyond` after the last."""
+    """Return entry number (N,) of each row of a table (N, J), `beyond` after the last entry."""
     inside = number < table.shape[1]
     found = table.gather(1, number.clamp(max=table.shape[1] - 1)[:, None])[:, 0]
     return torch.where(inside, found, beyond)

@@ -1,8 +1,8 @@
-r"""Huber's loss: squares up to a bend, linear beyond, so that outliers pull with bounded force.
+r"""Huber's loss: quadratic up to a threshold and linear beyond, which bounds outliers' influence.
 
-rho(z) = z for u = sqrt(z) <= c and c (2 u - c) beyond. The density it belongs to,
-exp(-rho / 2) / C, normal in the middle with exponential tails, is the one among those close to
-normal about which a sample tells the least.
+rho(z) = z for u = sqrt(z) <= c and c (2 u - c) beyond. The density to which it belongs,
+exp(-rho / 2) / C, is normal in the middle with exponential tails. Among the densities close to
+normal it is the least favorable one: it has the smallest Fisher information.
 
 References:
     P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, sec. 4.5, 7.6-7.8.
@@ -21,11 +21,12 @@ from torch import Tensor
 from warp_phys.systems.noise.location_scale import Constants, LocationScale
 from warp_phys.systems.noise.noise import Floats
 
-# 95 % efficiency where the noise is normal after all.
+# The threshold c of 95 % efficiency (asymptotic, relative to least squares) if the noise is normal.
 BEND = 1.345
-# A median absolute residual times this is the standard deviation, where the noise is normal.
+# 1 / Phi^-1(3/4): the median absolute residual times this is the standard deviation of normal
+# noise.
 _MAD = 1.482602218505602
-# Least share of residuals inside the bend that the sandwich divides by.
+# Lower bound for the share of residuals below the threshold, by whose square the sandwich divides.
 _LEAST_INSIDE = 0.1
 
 
@@ -33,7 +34,7 @@ class Huber(LocationScale):
     """Huber's loss in the residuals of normal or log-normal noise.
 
     Args:
-        noise: Whose residuals they are.
+        noise: The noise model that defines the residuals.
     """
 
     chi_square = True
@@ -50,7 +51,7 @@ class Huber(LocationScale):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of the noise."""
+        """The settings of the wrapped noise."""
         return self._noise.settings
 
     def squared(self) -> LocationScale:
@@ -58,7 +59,7 @@ class Huber(LocationScale):
         return self._noise
 
     def transformed(self, value: Tensor) -> Tensor:
-        """Return what the noise is added to."""
+        """Return values in the scale in which the noise is added."""
         return self._noise.transformed(value)
 
     def moved(self, predicted: Floats, error: Floats) -> Floats:
@@ -70,13 +71,17 @@ class Huber(LocationScale):
         return torch.where(z > BEND**2, BEND * (2.0 * z.sqrt() - BEND), z)
 
     def quantile(self, probability: Floats) -> Floats:
-        """Return quantiles: of a normal distribution in the middle, of exponential tails."""
+        """Return quantiles of the least favorable density."""
         total = math.exp(self.constants.log_normalizer)
-        # Of both tails together: integral of exp(-c u + c^2 / 2) from c on, twice.
+        # The probability of both tails: 2 / C times the integral of exp(-c u + c^2 / 2) from c to
+        # infinity, which is 2 exp(-c^2 / 2) / (c C).
         tails = 2.0 * math.exp(-0.5 * BEND**2) / BEND / total
         below = np.minimum(probability, 1.0 - probability)
+        # By symmetry the smaller of p and 1 - p is inverted, which keeps the digits of both tails.
+        # In the tail, exp(-c u + c^2 / 2) / (c C) = p, solved for -u:
         with np.errstate(divide="ignore"):
             tail = (np.log(BEND * total * below) - 0.5 * BEND**2) / BEND
+        # In the middle, p exceeds half of the tails by sqrt(2 pi) (Phi(x) - Phi(-c)) / C.
         middle = ndtri(
             ndtr(-BEND) + (below - 0.5 * tails).clip(0.0) * total / math.sqrt(2.0 * math.pi)
         )
@@ -85,12 +90,13 @@ class Huber(LocationScale):
 
     @property
     def constants(self) -> Constants:
-        """In closed form: the bend would cost a numerical rule its digits."""
+        """The constants in closed form: quadrature would converge slowly at the threshold."""
         root = math.sqrt(2.0 * math.pi)
         middle = root * (1.0 - 2.0 * float(ndtr(-BEND)))
         edge = math.exp(-0.5 * BEND**2)
         total = middle + 2.0 * edge / BEND
-        # E psi^2 = E psi' of a density's own score, and psi' is 1 in the middle, else 0.
+        # psi = u w is the score. For the score of the density itself E psi^2 = E psi' (by parts),
+        # and psi' is 1 in the middle and 0 in the tails, so that the information is P(|u| < c).
         return Constants(math.log(total), middle / total)
 
     def level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
@@ -99,12 +105,17 @@ class Huber(LocationScale):
         return _MAD * size.nanmedian(dim=1).values * share
 
     def unbiased_level(self, level: Tensor, share: Tensor) -> Tensor:
-        """Return the level as it is."""
-        del share  # in it already
+        """Return the level unchanged."""
+        del share  # `level` has applied it
         return level
 
     def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
-        """Return s^2 E psi^2 / (E psi')^2 over the residuals of each output: the sandwich."""
+        """Return s^2 E psi^2 / (E psi')^2 over the residuals of each output.
+
+        This is the sandwich estimate of the variance of an M-estimator, which holds whatever the
+        noise (Huber, Ronchetti, Robust Statistics, sec. 7.6). E psi' is the share of residuals with
+        |u| <= c.
+        """
         known = scaled.isfinite()
         count = known.sum(dim=1).clamp_min(1)
         inside = (scaled.abs() <= BEND) & known

@@ -1,12 +1,11 @@
-r"""Noise whose errors, in some scale, are a level times draws from one distribution.
+r"""Noise whose errors, on some scale, are a level times draws from one distribution.
 
 With z = (g(y) - g(f))^2 / s^2 and a loss rho(z),
 
     p(y | f, s) = |g'(y)| exp(-rho(z) / 2) / (C s),   C = integral of exp(-rho(u^2) / 2) du.
 
-What a residual r pulls with is w = drho/dz, its weight beside that of the squared loss, for which
-w = 1. The level of maximum likelihood fulfills mean(z w(z)) = 1, and the Fisher information about
-g(f) is E[z w(z)^2] / s^2.
+The weight of a residual is w = drho/dz; for the squared loss w = 1. The maximum likelihood level
+satisfies mean(z w(z)) = 1, and the Fisher information about g(f) is E[z w(z)^2] / s^2.
 
 References:
     P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, ch. 3, 7.
@@ -25,15 +24,16 @@ from torch import Tensor
 
 from warp_phys.systems.noise.noise import Floats, Noise, with_slope
 
-# Rounds of the fixed point for the level, and its relative change at which that is settled.
+# Maximum number of fixed-point iterations for the level, and the relative change of the variance
+# below which the iteration has converged.
 _ROUNDS, _SETTLED = 500, 1e-13
 
 
 class LocationScale(Noise):
     r"""Noise in which (g(y) - g(f)) / s has one distribution, symmetric about zero.
 
-    A subclass says `rho` and `quantile`; and `transformed` (g) and `moved` where g is not the
-    value itself. All else follows: weights, log density with its constant, levels, standard errors.
+    A subclass defines `rho` and `quantile`, and also `transformed` (g) and `moved` if g is not the
+    identity. Weights, normalized log density, levels and standard errors follow from these.
 
     Example:
         >>> from scipy import stats
@@ -54,12 +54,12 @@ class LocationScale(Noise):
     """
 
     def moved(self, predicted: Floats, error: Floats) -> Floats:
-        """Return the y with g(y) = g(f) + error."""
+        """Return the y for which g(y) is g(f) plus the error."""
         return predicted + error
 
     @abstractmethod
     def rho(self, z: Tensor) -> Tensor:
-        """Return the loss of z, squared residuals over the squared level; none at z = 0."""
+        """Return the loss of z, the squared residual over the squared level; it is 0 at z = 0."""
 
     @abstractmethod
     def quantile(self, probability: Floats) -> Floats:
@@ -70,7 +70,7 @@ class LocationScale(Noise):
         return SquaredLoss(self)
 
     def summed(self) -> Noise:
-        """Return the same: sums of squared slopes, which `information_unit` puts in proportion."""
+        """Return the squared loss: `information_unit` rescales its sums of squared slopes."""
         return self.squared()
 
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
@@ -93,29 +93,37 @@ class LocationScale(Noise):
         return self.moved(predicted, level * self.quantile(uniform))
 
     def terms(self, observed: Tensor, predicted: Tensor, precision: Tensor) -> tuple[Tensor, ...]:
-        """See `Noise.terms`; a step goes by the weight w / s^2, as iterated least squares does."""
+        """See `Noise.terms`; the information w / s^2 is that of reweighted least squares."""
         residual, slope = with_slope(lambda f: self.residual(observed, f), predicted)
         loss, weight = with_slope(self.rho, residual.square() * precision)
+        # By the chain rule -1/2 dloss/df = -w r (dr/df) / s^2. With the weight w / s^2 in place of
+        # the second derivative, the information is never negative, unlike that of a non-convex
+        # loss.
         pull = precision * weight
         return residual, -slope, loss, pull * residual, pull
 
     # Levels that are not known
 
     def level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
-        """Return the level of maximum likelihood; `share` enters what is reported alone."""
+        """Return the maximum likelihood level; `share` enters only the reported level."""
         return self.likely_level(observed, predicted, share)
 
     def likely_level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
-        """Return the level of maximum likelihood, by iterated weighted means of r^2."""
+        """Return the maximum likelihood level, by fixed-point iteration.
+
+        The condition mean(z w(z)) = 1 with z = r^2 / s^2 gives s^2 <- mean(w(r^2 / s^2) r^2) for
+        each output, (N, O), starting from the mean square.
+        """
         del share
         square = self.residual(observed, predicted).square()
         variance = square.nanmean(dim=1)
+        # A perfect fit has level zero, and z would be 0 / 0.
         moving = variance > 0.0
         for _ in range(_ROUNDS):
             z = square / torch.where(moving, variance, 1.0).unsqueeze(1)
             _, weight = with_slope(self.rho, z)
             following = torch.where(moving, (weight * square).nanmean(dim=1), variance)
-            # Each leaves when it has settled, whatever its neighbors do.
+            # Every row stops at its own convergence, so that a result does not depend on its batch.
             moving &= (following / variance - 1.0).abs() > _SETTLED
             variance = following
             if not bool(moving.any()):
@@ -123,13 +131,13 @@ class LocationScale(Noise):
         return variance.sqrt()
 
     def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
-        """Return s^2 over the expected information at level 1."""
+        """Return s^2 over the expected information at level 1, the same for all residuals."""
         del scaled
         return level.square() / self.constants.information
 
     @property
     def constants(self) -> Constants:
-        """The constant C and the Fisher information at level 1, integrated once."""
+        """The normalizer C and the Fisher information at level 1, integrated only once."""
         key = self.key
         if key not in _CONSTANTS:
             _CONSTANTS[key] = _integrated(self)
@@ -137,7 +145,7 @@ class LocationScale(Noise):
 
 
 class NormalErrors(LocationScale):
-    """Errors that are normal: the loss is z, and least squares are maximum likelihood."""
+    """Normal errors: the loss is z, and least squares are maximum likelihood."""
 
     chi_square = True
 
@@ -166,7 +174,7 @@ class NormalErrors(LocationScale):
 
 
 class SquaredLoss(NormalErrors):
-    """Least squares in the residuals of another noise model, whatever its own loss."""
+    """The squared loss in the residuals of another noise model, whatever its own loss."""
 
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
@@ -203,15 +211,17 @@ class Constants:
 
 
 _CONSTANTS: dict[tuple[type, str, str], Constants] = {}
-# Nodes of the rule below: enough for fifteen digits of smooth densities, Cauchy's tails included.
+# The quadrature rule below uses _NODES nodes for x from -_REACH to _REACH, so that u reaches from
+# about 1e-31 to 1e31: enough for fifteen digits of smooth densities, even with Cauchy's tails.
 _NODES, _REACH = 2001, 4.5
 
 
 def _integrated(noise: LocationScale) -> Constants:
-    """Integrate over the half line by the double exponential rule.
+    """Integrate over u from 0 to infinity by a double exponential rule.
 
-    u = exp(pi/2 sinh x) turns any algebraic or exponential tail into one that the trapezoidal rule
-    sums to round-off.
+    The substitution u = exp(pi/2 sinh x), du = pi/2 cosh(x) u dx, makes integrands with algebraic
+    or exponential tails decay double exponentially, so that the trapezoidal rule converges to
+    rounding error.
 
     References:
         H. Takahasi, M. Mori, Publ. RIMS 9 (1974) 721-741, doi:10.2977/prims/1195192451.
@@ -222,7 +232,9 @@ def _integrated(noise: LocationScale) -> Constants:
     weights = 0.5 * math.pi * x.cosh() * u * step
     z = u.square()
     rho, weight = with_slope(noise.rho, z)
+    # rho may overflow at the largest nodes, where the density is zero.
     density = torch.where(rho < torch.inf, weights * (-0.5 * rho).exp(), 0.0)
     total = float(density.sum())
     information = (z * weight.square() * density).nan_to_num(0.0).sum()
+    # The density is symmetric: the integral over the whole line is twice that over the half line.
     return Constants(math.log(2.0 * total), float(information) / total)

@@ -1,4 +1,4 @@
-"""What every noise model says: residuals, loss, information, log density, draws."""
+"""The interface of noise models: residuals, loss, information, log density, draws."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ class Noise(ABC):
     .. math::
         y \sim p(y \mid f, s)
 
-    with a level s where the model has one. `simulate` draws from it, `fit` maximizes its
-    likelihood, `forecast` widens its bands by it, and `summary` prints it. A model of one's own
-    is a subclass in one file, passed as `distribution=MyNoise()`. Where the errors are those of
-    the value, or of a function of the value, times a level, it derives from `LocationScale`, which
-    asks for a loss and quantiles alone; counts and the like derive from this class.
+    with a level s if the model has one. `simulate` draws from it, `fit` maximizes its likelihood,
+    `forecast` widens its bands by it, and `summary` prints it. A user's model is a subclass, passed
+    as `distribution=MyNoise()`. If the error of the value, or of a function of the value, is a
+    level times a random number, derive from `LocationScale`, which only needs a loss and quantiles;
+    for counts and the like, derive from this class.
 
-    `loss` and `information` are traced and become compiled code: they are written with torch
-    functions of tensors, element by element, without decisions by value (`torch.where` instead).
+    `loss` and `information` are traced and compiled: write them elementwise with torch functions,
+    without branches that depend on values (use `torch.where`).
 
     Attributes:
-        name: What `distribution=` and files call it; as that of the file, for the package's own.
-        label: The same in a sentence.
-        support: What can be observed, "real", "positive" or an interval.
-        level_name: What the level is called in `summary`; None for noise without a level.
-        level_note: Of what the level is, in words, where not of the observed values themselves.
-        relative: Whether residuals have no unit, as those of logarithms.
-        chi_square: Whether squared residuals over known levels add up to a chi-square.
-        loss_name: The argument `loss` of `fit` by which it came about.
-        likelihood_note: What the log likelihood is, where it is not plainly that of this noise.
+        name: Name in `distribution=` and in files; for the package's own, also that of the file.
+        label: Name in a sentence.
+        support: Which values can be observed: "real", "positive" or an interval.
+        level_name: Name of the level in `summary`; None for noise without a level.
+        level_note: What the level refers to, if not to the observed values themselves.
+        relative: Whether residuals have no unit, like those of logarithms.
+        chi_square: Whether the sum of squared residuals over known squared levels is chi-square.
+        loss_name: The argument `loss` of `fit` that selects this loss.
+        likelihood_note: What the log likelihood refers to, if not simply to this noise.
     """
 
     name: str = ""
@@ -68,12 +68,12 @@ class Noise(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its own parameters, as JSON holds them; `type(noise)(**settings)` makes it again."""
+        """Its own parameters, which JSON can store; `type(noise)(**settings)` makes it again."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     @property
     def key(self) -> tuple[type, str, str]:
-        """What two objects of the same noise have in common, and only those."""
+        """A key that two objects share if and only if they are the same noise."""
         try:
             return type(self), self.name, json.dumps(self.settings, sort_keys=True)
         except TypeError as error:
@@ -88,16 +88,16 @@ class Noise(ABC):
     # What may be observed
 
     def impossible(self, observed: Values) -> Any:
-        """Return which observed values cannot be; missing ones (NaN) can."""
+        """Return which observed values are impossible; missing ones (NaN) are not."""
         return _outside(observed, self.support)
 
     def barred(self, predicted: Values) -> Any:
-        """Return which predicted values noise cannot be added to; missing ones are not barred."""
+        """Return for which predicted values the noise is undefined; missing ones do not count."""
         return _outside(predicted, self.support)
 
     @property
     def wanted(self) -> str:
-        """What may be observed, as an adjective: "positive"; "real" where all numbers may be."""
+        """What may be observed, as an adjective: "positive", or "real" if there is no limit."""
         return describe(self.support)
 
     # Levels
@@ -107,7 +107,7 @@ class Noise(ABC):
         return "1" if self.relative else output_unit
 
     def relative_level(self, share: float, spread: Floats) -> Floats:
-        """Return the level that a plain number stands for in `simulate(noise=share)`.
+        """Return the level that a plain number means in `simulate(noise=share)`.
 
         Args:
             share: The number.
@@ -118,81 +118,81 @@ class Noise(ABC):
         return share * spread
 
     def magnitude(self, observed: Tensor) -> Tensor:
-        """Return what the size of a residual is compared with: the value, or 1 where relative."""
+        """Return the reference for the size of a residual: the value, or 1 if relative."""
         return torch.ones_like(observed) if self.relative else observed
 
     def level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
-        """Return the level at which a fit takes the loss, where that is not square.
+        """Return the level at which a fit evaluates a loss that is not quadratic.
 
         Args:
-            observed: (N, M, O), NaN where nothing was seen.
+            observed: (N, M, O), NaN where a value is missing.
             predicted: (N, M, O).
-            share: (N, 1), sqrt(n / (n - p)) of n values and p unknowns.
+            share: (N, 1), sqrt(n / (n - p)) for n values and p unknowns.
 
         Returns:
-            (N, O), from the M values of each.
+            (N, O), one level for each output, from its M values.
         """
         raise NotImplementedError(f"{self.label} noise does not say how its level is estimated")
 
     def likely_level(self, observed: Tensor, predicted: Tensor, share: Tensor) -> Tensor:
-        """Return the level of maximum likelihood, see `level`, which mostly is the same."""
+        """Return the maximum likelihood level, see `level`, which is usually the same."""
         return self.level(observed, predicted, share)
 
     def unbiased_level(self, level: Tensor, share: Tensor) -> Tensor:
-        """Return the level to report, with n - p degrees of freedom, from that of the fit."""
+        """Return the level to report, with n - p degrees of freedom, from the level of the fit."""
         return level * share
 
     # The likelihood
 
     @property
     def is_squared(self) -> bool:
-        """Whether the loss is the squared residual over the squared level, as of normal noise."""
+        """Whether the loss is the squared residual over the squared level, as for normal noise."""
         return False
 
     @abstractmethod
     def squared(self) -> Noise:
-        """Return normal noise in the same residuals: what a fit starts from."""
+        """Return normal noise in the same residuals, which a fit starts with."""
 
     def summed(self) -> Noise:
-        """Return the noise by whose `terms` the information at an optimum is summed up."""
+        """Return the noise whose `terms` give the information at an optimum."""
         return self
 
     def information_unit(self, scaled: Tensor, level: Tensor) -> Tensor:
-        """Return what the information that was summed up is to be divided by, (N, O).
+        """Return the divisor (N, O) of the summed information.
 
         Args:
-            scaled: (N, T, O), residuals over the level of the fit, NaN where nothing was seen.
+            scaled: (N, T, O), residuals over the level of the fit, NaN where a value is missing.
             level: (N, O), the level to report.
         """
         del scaled
         return torch.ones_like(level)
 
     def transformed(self, value: Tensor) -> Tensor:
-        """Return values in the scale in which residuals are taken."""
+        """Return values on the scale on which residuals are taken."""
         return value
 
     def residual(self, observed: Tensor, predicted: Tensor) -> Tensor:
-        """Return residuals, in the scale in which the level is measured."""
+        """Return residuals, on the scale on which the level is measured."""
         return self.transformed(observed) - self.transformed(predicted)
 
     @abstractmethod
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return -2 log p(y | f, s), but for terms that do not depend on the prediction."""
+        """Return -2 log p(y | f, s), without the terms that do not depend on the prediction."""
 
     @abstractmethod
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return the expected Fisher information about f in one observed value."""
+        """Return the expected Fisher information about f from one observed value."""
 
     @abstractmethod
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log p(y | f, s), of the observed values themselves, every constant included."""
+        """Return log p(y | f, s), the density of the observed value with every constant."""
 
     @abstractmethod
     def draw(self, predicted: Floats, level: Floats, uniform: Floats) -> Floats:
-        """Return observed values, one for each number drawn uniformly from (0, 1)."""
+        """Return random observed values, by inversion of uniform numbers in (0, 1)."""
 
     def terms(self, observed: Tensor, predicted: Tensor, precision: Tensor) -> tuple[Tensor, ...]:
-        """Return what the engines add up, five numbers for each sample.
+        """Return the five quantities of each sample that a fit sums.
 
         Args:
             observed: Observed values.
@@ -201,8 +201,9 @@ class Noise(ABC):
 
         Returns:
             The residual r; -dr/df; the loss; its score -1/2 dloss/df over -dr/df; and the
-            information, in the residual's scale, that a step of Gauss and Newton goes by.
+            information, on the residual's scale, of a Gauss-Newton step.
         """
+        # A general loss has the level as an argument, whereas the engines carry 1 / s^2.
         level = precision.rsqrt()
         loss, slope = with_slope(lambda f: self.loss(observed, f, level), predicted)
         one = torch.ones_like(predicted)
@@ -211,13 +212,18 @@ class Noise(ABC):
 
 
 def with_slope(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a function of each element, and its derivative."""
+    """Return the values of an elementwise function and its derivative.
+
+    The function is elementwise, so that the Jacobian is diagonal, and its product with a vector of
+    ones is the derivative of each element.
+    """
     pair = torch.func.jvp(function, (at,), (torch.ones_like(at),))
     return pair[0], pair[1]
 
 
 def _outside(values: Values, support: Support) -> Any:
     low, high = bounds(support)
+    # Zero itself is outside, as its logarithm is infinite; intervals include their ends.
     if support == "positive":
         return values <= 0.0
     return (values < low) | (values > high)

@@ -1,4 +1,4 @@
-"""Noise models by name: those that come with the package, and those defined since."""
+"""Noise models by name: the package's own, and those that the user has defined."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FIRST = "normal"
 
 
 def noise_names() -> tuple[str, ...]:
-    """Return the names of the noise models that come with the package, "normal" first.
+    """Return the names of the noise models of the package, "normal" first.
 
-    Nothing is imported for it: a noise model is registered by its file alone.
+    No noise model is imported for this: a file in `distributions` registers one.
 
     Example:
         >>> "lognormal" in noise_names()
@@ -31,7 +31,7 @@ def noise_names() -> tuple[str, ...]:
 
 
 def as_noise(distribution: Any) -> Noise:
-    """Return a noise model as it is, or that of a name.
+    """Return a noise model unchanged, or the one of a name.
 
     Raises:
         UnknownNameError: No noise model has this name.
@@ -51,7 +51,7 @@ def as_noise(distribution: Any) -> Noise:
 
 
 def noise_settings(noise: Noise) -> dict[str, Any]:
-    """Return what the settings of a data set say about its noise: the name, its own parameters."""
+    """Return the entries of a data set's settings for its noise: the name and its parameters."""
     found: dict[str, Any] = {"distribution": noise.name}
     if noise.settings:
         found["distribution_settings"] = noise.settings
@@ -59,10 +59,10 @@ def noise_settings(noise: Noise) -> dict[str, Any]:
 
 
 def noise_of(attributes: Mapping[str, Any]) -> Noise:
-    """Return the noise model that the attributes of a data set name; normal where there is none.
+    """Return the noise model named in the attributes of a data set, by default normal noise.
 
     Raises:
-        UnknownNameError: It is one of the user's, and its class is not there yet.
+        UnknownNameError: The noise is a user's, whose class has not been imported yet.
     """
     settings = json.loads(attributes.get("settings", "{}"))
     name = str(attributes.get("distribution", settings.get("distribution", _FIRST)))
@@ -75,6 +75,7 @@ def noise_of(attributes: Mapping[str, Any]) -> Noise:
 
 
 def _made(name: str, settings: Mapping[str, Any]) -> Noise:
+    # Imported only here: names can be listed and checked without torch.
     from warp_phys.systems.noise.noise import DEFINED
 
     if name in noise_names():

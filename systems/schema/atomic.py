@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: every file of this package is written here.
+"""Writes a file completely or not at all; every file of this package is written here.
 
 The bytes go to a temporary name in the same folder, are flushed to the disk, and then take the
 final name in one step, so that a full disk or a killed process leaves no half-written file.
@@ -15,12 +15,12 @@ from warp_phys.systems.errors import OutputExistsError
 
 
 def check_target(target: Path, *, overwrite: bool, name: str = "") -> None:
-    """Check that a file can be written, before the work of composing it.
+    """Check that a file can be written, before its contents are computed.
 
     Args:
         target: The file.
         overwrite: Whether an existing file may be replaced.
-        name: What the message calls it; its path by default.
+        name: Name of the file in the message; its path by default.
 
     Raises:
         FileNotFoundError: Its folder does not exist.
@@ -33,7 +33,7 @@ def check_target(target: Path, *, overwrite: bool, name: str = "") -> None:
 
 
 def write_atomic(content: bytes | memoryview, target: Path, *, overwrite: bool) -> None:
-    """Write a whole file or none.
+    """Write a file completely or not at all.
 
     Raises:
         OutputExistsError: The file exists and `overwrite` is off.
@@ -54,7 +54,7 @@ def write_atomic(content: bytes | memoryview, target: Path, *, overwrite: bool) 
 
 
 def _publish_new(temporary: Path, target: Path) -> None:
-    """Give the file its name unless another process has taken it meanwhile."""
+    """Rename the temporary file unless another process has taken the name meanwhile."""
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -73,7 +73,7 @@ def _publish_without_links(temporary: Path, target: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system allows a folder to be opened."""
+    """Make the new name survive a power failure, if the system allows opening a folder."""
     with contextlib.suppress(PermissionError):
         handle = os.open(folder, os.O_RDONLY)
         try:

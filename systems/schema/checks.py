@@ -1,4 +1,4 @@
-"""Checks of sample times and data sets against the schema."""
+"""Checks sample times and data sets against the schema."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_times(times: ArrayLike, *, name: str = "times", labels: Sequence[Any] 
 
     Args:
         times: (T,), or (N, T) with NaN as padding at the end.
-        name: What the message calls them.
-        labels: The trajectories' labels for the message; their numbers where empty.
+        name: Name of the times in the message.
+        labels: The labels of the trajectories for the message; their numbers if empty.
 
     Raises:
         UsageError: They are empty, not numbers, or do not increase.
@@ -74,12 +74,12 @@ def check_dataset(
 ) -> None:
     """Check that a data set has the schema's dimensions, names and times.
 
-    Attributes are not asked for, so a data set put together by hand passes too.
+    Attributes are not required, so that a data set assembled by hand is valid, too.
 
     Args:
         dataset: The data set.
         needs: Variables that must be there.
-        system: Where given, outputs, states, parameters and inputs must be its own.
+        system: If given, outputs, states, parameters and inputs must be those of this system.
 
     Raises:
         SchemaError: Something is missing, empty, of the wrong type or on the wrong axis.

@@ -1,4 +1,4 @@
-"""Data sets on disk: written whole or not at all, and read back identical.
+"""Saves and loads data sets: files are written completely or not at all, and read back identical.
 
 NetCDF-4, which is HDF5: xarray reads it with `engine="h5netcdf"`, and so does plain h5py.
 """
@@ -50,7 +50,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
         ...     load(f"{folder}/one.nc").identical(data)
         True
     """
-    # A link keeps pointing: what it points to is replaced. A name alone goes into messages.
+    # A symbolic link is kept, and its target is replaced. Messages show only the file name.
     target = Path(os.path.realpath(path))
     _check_suffix(target)
     if not isinstance(dataset, xr.Dataset) or _MARK not in dataset.attrs:
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str], *, system: System | None = None) -> xr.Da
 
     Args:
         path: The file.
-        system: Where given, the file must belong to this system.
+        system: If given, the file must belong to this system.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -96,7 +96,7 @@ def load(path: str | os.PathLike[str], *, system: System | None = None) -> xr.Da
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
-    """Read any NetCDF or HDF5 file into memory, times as plain numbers, the file closed again."""
+    """Read any NetCDF or HDF5 file into memory, with times as plain numbers, and close it."""
     if path.is_dir():
         raise UsageError(
             f"{path.name} is a folder; warp_phys.data_gen.open_dataset opens the data sets that "

@@ -1,4 +1,4 @@
-"""The codes and bits in data sets, and what each means."""
+"""The integer codes and bits of data sets, and their meanings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class SimulationStatus(IntEnum):
 
     Attributes:
         CONVERGED: Every sample was reached within the tolerance.
-        DIVERGED: The solution left the finite numbers, or its step size fell to nothing.
-        TOO_MANY_STEPS: The step limit was reached, or the system proved stiff.
+        DIVERGED: The solution left the finite numbers, or the step size became negligible.
+        TOO_MANY_STEPS: The step limit was reached, or the system turned out to be stiff.
         INVALID: An initial state, parameter or input is not a finite number.
-        NOT_POSITIVE: A state or output that must be positive came out as 0 or less.
+        NOT_POSITIVE: A state or output that must be positive was computed as 0 or less.
     """
 
     CONVERGED = 0
@@ -55,7 +55,7 @@ class Flags:
 
     Attributes:
         meanings: Code or bit -> meaning.
-        bits: Whether they are bits, several of which may be set, rather than codes.
+        bits: Whether they are bits, several of which may be set, instead of codes.
     """
 
     meanings: Mapping[int, str]
@@ -63,7 +63,7 @@ class Flags:
 
 
 def codes(members: type[IntEnum]) -> Flags:
-    """Return the flags of an enumeration, whose names say what the codes mean."""
+    """Return the flags of an enumeration, with its names as meanings."""
     return Flags({int(member): member.name.lower().replace("_", " ") for member in members})
 
 

@@ -85,7 +85,7 @@ def input_coords(system: System) -> Coordinates:
 
 
 def dose_coords(system: System, states: Sequence[str]) -> Coordinates:
-    """Return which state each dose goes to, `dose_state(dose)`, and in which unit."""
+    """Return the state of each dose, `dose_state(dose)`, and its unit."""
     units = {state.name: state.unit for state in system.states}
     return declared_coords(
         dose_state=np.array(states, dtype=str),
@@ -143,8 +143,8 @@ def labeled(
     """Return a data set of the schema from plain arrays.
 
     Args:
-        values: Name -> array. Names of the schema get their dimensions, `long_name`, flags and,
-            where one unit holds, `units`; any other is given as an `xarray.Variable`.
+        values: Name -> array. Names of the schema get their dimensions, `long_name`, flags and
+            `units` if there is a single unit; any other is given as an `xarray.Variable`.
         coordinates: The union of what the `*_coords` functions return.
         quantities: The declarations of the variables.
 
@@ -216,16 +216,16 @@ def stamp(
 
     Args:
         dataset: The data set; its attribute `history`, if any, is continued.
-        title: What it holds, in a few words.
-        system: The system it belongs to; none for records read from a foreign file.
-        settings: What the function was called with, kept as JSON.
+        title: Its contents, in a few words.
+        system: Its system; none for records read from a foreign file.
+        settings: The arguments of the function, stored as JSON.
         seed: Seed of the random draws.
         rtol: Relative tolerance of the integration.
         atol: Absolute tolerance of the integration.
-        references: Where the system or the data come from.
-        function: Public name of the function that made it, for `history`.
-        history: The history of the data that it was made from, which is continued.
-        dated: Put the clock's time into `history`; without it, the same data are the same bytes.
+        references: Sources of the system or the data.
+        function: Public name of the function that made the data set, for `history`.
+        history: The history of the source data, which is continued.
+        dated: Put the current time into `history`; without it, the same data give the same bytes.
     """
     if history:
         dataset = dataset.assign_attrs(history=history)
@@ -266,7 +266,7 @@ def _version(distribution: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold, without paths of this machine, addresses or NaN."""
+    """Return a value that JSON can store, without paths of this machine, addresses or NaN."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):

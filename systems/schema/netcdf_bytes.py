@@ -1,4 +1,4 @@
-"""The bytes of a data set's NetCDF file: the same data set, the same bytes."""
+"""Composes the bytes of a NetCDF file, which are the same for the same data set."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from xarray.backends.common import ArrayWriter
 class _Store(H5NetCDFStore):
     """xarray's writer, which lays out a file independently of other threads.
 
-    It makes a placeholder for every dimension and deletes it when the coordinate variable of
-    that name comes. HDF5 frees the space of a deleted object when its last handle is closed,
-    and whoever looks at this thread's frames (a profiler like that of dask's workers) keeps
-    handles open for a moment: where later objects lie in the file would be up to chance.
-    Handles held here until the file is closed let no space be used a second time.
+    It makes a placeholder for every dimension and deletes it when the coordinate variable of that
+    name is written. HDF5 frees the space of a deleted object when its last handle is closed, and a
+    profiler that inspects the frames of this thread (as in dask's workers) keeps handles open for a
+    moment, so that the positions of later objects in the file would be random. This class holds the
+    handles until the file is closed, so that no space is used twice.
     """
 
     def set_dimensions(
@@ -32,8 +32,8 @@ class _Store(H5NetCDFStore):
 def image(dataset: xr.Dataset) -> memoryview:
     """Return the file's bytes.
 
-    HDF5 that runs out of disk while writing cannot close its file again and takes the process
-    down with it, so the file is composed in memory and written by plain means.
+    If the disk is full, HDF5 cannot close its file again and crashes the process. The file is
+    therefore composed in memory and then written as plain bytes.
     """
     plain = dataset.drop_encoding()
     # The conventions allow no fill value on a coordinate variable.

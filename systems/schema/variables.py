@@ -35,13 +35,13 @@ class Quantity:
     """One variable of the schema.
 
     Attributes:
-        long_name: What it is, in words.
+        long_name: A description in words.
         layouts: The dimensions it may have, by name; `time` stands for `sample` where the
             trajectories have their own grids.
-        units: A unit that always holds; "" where none does; "time" for the unit of time; or the
-            dimension whose entries' unit it has, written down where all of them share one.
-        flags: What its integer codes or bits mean, where it has such.
-        text: Whether it holds text rather than numbers.
+        units: A fixed unit; "" if there is none; "time" for the unit of time; or the dimension
+            whose entries' unit it has, recorded if all of them share one.
+        flags: The meanings of its integer codes or bits, if it has any.
+        text: Whether it contains text instead of numbers.
         note: A remark for readers of the file.
     """
 

@@ -1,4 +1,4 @@
-"""What every sampling design must do."""
+"""The interface of sampling designs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warp_phys.data_gen.drawing.random_streams import Streams
 
 
 class Design(ABC):
-    """How the values that are drawn for a data set fill their distributions together.
+    """How the values drawn for a data set fill their distributions jointly.
 
     Subclass it, write `points`, and pass an instance as `simulate(..., sampling=)`. Each coordinate
     of a point becomes one parameter or initial state, by the inverse of its distribution function.
@@ -42,9 +42,9 @@ class Design(ABC):
     ) -> NDArray[np.float64]:
         """Return one point strictly inside the unit cube for each trajectory, (count, names).
 
-        Trajectories `streams.first` to `streams.first + count` are asked for, and must get the
-        same points whatever block of the data set they are asked for in: a data set is made block
-        by block, on several machines, and extended later.
+        The points of trajectories `streams.first` to `streams.first + count` must not depend on the
+        block in which they are requested: a data set is made block by block, on several machines,
+        and may be extended later.
 
         Args:
             streams: Random numbers: `streams.uniform(name, count)` returns (count, 1) uniform

@@ -1,4 +1,4 @@
-"""A Latin hypercube of the whole data set."""
+"""Latin hypercube sampling over the whole data set."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from warp_phys.data_gen.drawing.designs.design import Design
 from warp_phys.data_gen.drawing.designs.permutation import permuted
 from warp_phys.data_gen.drawing.random_streams import Streams
 
+# The largest number below 1: (n - 1 + u) / n may round to 1, where an inverse distribution function
+# can be infinite.
 _BELOW_ONE = 1.0 - 2.0**-53
 
 
 class LatinHypercube(Design):
-    """Stratified: each coordinate has one point in each of n equal strata.
+    """Stratified in every coordinate: each of n equal strata contains one value.
 
     A coordinate depends on the seed, its name and n.
 
@@ -33,6 +35,7 @@ class LatinHypercube(Design):
         rows = np.arange(streams.first, streams.first + count)
         points = np.empty((count, len(names)))
         for column, name in enumerate(names):
+            # An independent permutation for each coordinate (McKay et al. 1979).
             strata = permuted(rows, n, streams, name)
             points[:, column] = (strata + streams.uniform(name, count)[:, 0]) / n
         return np.minimum(points, _BELOW_ONE)

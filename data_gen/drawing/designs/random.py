@@ -1,4 +1,4 @@
-"""Independent random numbers."""
+"""The design of independent random numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from warp_phys.data_gen.drawing.random_streams import Streams
 
 
 class Random(Design):
-    """Independent: a coordinate depends on the seed, its name and the trajectory alone."""
+    """Independent uniform numbers: a coordinate depends on seed, name and trajectory alone."""
 
     name = "random"
 

@@ -1,4 +1,4 @@
-"""Finding sampling designs: those that come with the package by name, others as objects."""
+"""Finds sampling designs: the package's own by name, others as objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shipped_designs() -> dict[str, type[Design]]:
         ['latin_hypercube', 'random', 'sobol']
     """
     found = {}
-    # This module itself is among them, and defines none.
+    # This module itself is among them and defines no design.
     for entry in pkgutil.iter_modules(designs.__path__, f"{designs.__name__}."):
         module = importlib.import_module(entry.name)
         for _, defined in inspect.getmembers(module, inspect.isclass):
@@ -38,10 +38,10 @@ def shipped_designs() -> dict[str, type[Design]]:
 
 
 def as_design(sampling: object) -> Design:
-    """Return a design as it is, or the one of a name.
+    """Return a design unchanged, or the design of a name.
 
     Raises:
-        UsageError: There is none of that name, or it is neither a design nor text.
+        UsageError: No design has that name, or it is neither a design nor text.
     """
     if isinstance(sampling, Design):
         return sampling
@@ -58,10 +58,10 @@ def unit_points(
     """Return one point strictly inside the unit cube for each trajectory, (count, names).
 
     Args:
-        streams: The random streams, from the first trajectory wanted on.
-        names: The quantities drawn, one column each; there may be none.
+        streams: The random streams, from the first requested trajectory on.
+        names: The drawn quantities, one column each; there may be none.
         n: Number of trajectories of the whole data set.
-        count: Number of trajectories wanted.
+        count: Number of requested trajectories.
         sampling: The design.
 
     Raises:

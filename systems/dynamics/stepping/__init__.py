@@ -1,11 +1,11 @@
-"""The stepping code: one step of a method, and the policies that choose the steps.
+"""Steps of the numerical methods, and the policies that choose the step sizes.
 
-Methods, explicit (`runge_kutta`) and implicit (`rosenbrock`), take a step and know nothing of how
-steps are chosen. Policies choose them: `adaptive` follows the error of each trajectory, `planned`
-keeps the number of steps between two samples from call to call. Both exist twice, as C++ for
-compiled kernels (`source` puts these together) and as PyTorch for where there is no compiler.
+Methods, explicit (`runge_kutta`) and implicit (`rosenbrock`), compute a step of a given size. Step
+policies choose the sizes: `adaptive` controls the error of each trajectory, and `planned` keeps the
+number of steps between two samples from call to call. Each of these exists twice, as C++ for
+compiled kernels, which `source` assembles, and as PyTorch for machines without a compiler.
 
-Comes in: a `Problem` of `integrate`, or the records of a fit.
-Goes out: a `Solution`; for fits the states and their derivatives at every sample, handed to whoever
-consumes them.
+Input: a `Problem` of `integrate`, or the records of a fit.
+Output: a `Solution`; for fits, the states and their derivatives at every sample, which are passed
+to a consumer.
 """

@@ -1,22 +1,23 @@
-// Steps that follow the error, with step doubling: a policy of steps. W trajectories at a time are on
-// their way; a lane that is done takes the next one. Continues `problem.cpp` and a method. The
-// algorithm is that of `adaptive.py`.
+// Adaptive steps with step doubling: a step policy. W trajectories are integrated at a time; a lane
+// that has finished takes the next trajectory. Continues `problem.cpp` and a method. The algorithm
+// is that of `adaptive.py`.
 //
-// Each lane carries two solutions: a coarse one, whose local errors choose the steps, and a fine one
-// that takes every step in two halves (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4, though
-// without extrapolation). The coarse one is reported, and their distance at the samples is its error.
+// Each lane carries two solutions: a coarse one, whose local errors choose the steps, and a fine
+// one that takes every step in two halves (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4,
+// though without extrapolation). The coarse one is returned; its distance from the fine one is its
+// error.
 //
-// METHOD<ROWS> takes one step, see `runge_kutta.cpp`. CONSUMER sees what comes of it:
-//   begin(l, id, p)                trajectory `id` with parameters p comes into lane l
-//   at_sample(due, sample, t, y)   the lanes in `due` have come to their samples: numbers, times and
-//                                  the states there, then their derivatives along each direction
-//   finish(l, ending)              the trajectory in lane l ends
+// METHOD<ROWS> takes one step, see `runge_kutta.cpp`. CONSUMER receives the results:
+//   begin(l, id, p)                trajectory `id` with parameters p enters lane l
+//   at_sample(due, sample, t, y)   the lanes in `due` have reached their samples: their numbers,
+//                                  times and states, followed by the derivatives
+//   finish(l, ending)              the trajectory in lane l has ended
 
 namespace {
 
-constexpr int64_t CHUNK = 512;
-constexpr int WAIT = 3;
-// How much larger than that of a state the relative error of a derivative may be.
+constexpr int64_t CHUNK = 512;  // trajectories for one thread at a time
+constexpr int WAIT = 3;         // free lanes that are filled together
+// A derivative may have a relative local error that is larger by this factor than that of a state.
 constexpr double DERIVATIVE_SHARE = 100.0;
 
 template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
@@ -30,7 +31,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     V y[R], f[R];               // coarse
     V fine[S], fine_f[S];
     V gap[S], greatest[S];
-    V sizes[R];                 // greatest absolute values on the way, of the derivatives
+    V sizes[R];                 // largest absolute values so far, of the derivatives
     Drive drive;
     M running = {}, rejected = {}, taken = {};
     M sample, piece, tries, stiff;
@@ -65,7 +66,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         return problem.stops[id[l] * problem.n_stops + number];
     }
 
-    // The inputs of a lane on its present piece of time.
+    // The inputs of a lane on its current piece of the schedule.
     void load_drive(int l) {
         if (I == 0) return;
         const int64_t pieces = problem.n_stops + 1;
@@ -77,7 +78,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
     }
 
-    // Let the dose at the next stop act and the inputs change.
+    // Apply the dose at the next stop and advance to the piece of the schedule after it.
     void pass_stop(int l) {
         if (problem.jumps)
             for (int i = 0; i < S; ++i) {
@@ -89,7 +90,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         next_stop[l] = stop_of(l, piece[l]);
     }
 
-    // Take trajectories into the lanes that are free; returns how many.
+    // Load trajectories into the free lanes; returns how many.
     int64_t fill(int64_t next, int64_t count) {
         int64_t used = 0;
         M fresh = {};
@@ -117,7 +118,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             for (int i = 0; i < S; ++i) {
                 const double slope = seed(d, i);
                 y[S * (1 + d) + i][l] = slope;
-                // Most derivatives begin at zero; the natural size is that of y / p.
+                // Most derivatives start at zero, so that their tolerance would be zero, too: their
+                // natural size, |y_i / q| for a direction q, takes its place.
                 const double by = DIRECTION[d] < 0 ? y[-1 - DIRECTION[d]][l] : p[DIRECTION[d]][l];
                 const double natural = __builtin_fabs(y[i][l] / by);
                 sizes[S * (1 + d) + i][l] = natural > slope && natural < __builtin_inf() ? natural : slope;
@@ -131,7 +133,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         consumer.begin(l, trajectory, p);
     }
 
-    // Choose the first step as Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4, do.
+    // The first step size by Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4; see `_first_step`
+    // in `batch.py`. Lanes that are already running keep their step size.
     void begin(M fresh) {
         V f_new[R], scale[S], scaled[S], steep[S];
         slope_at<R>(t, y, p, drive, f_new);
@@ -163,8 +166,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             if (fresh[l] && !running[l]) finish(l, defined[l] ? CONVERGED : DIVERGED);
     }
 
-    // Lanes have come to a sample: hand it on, and note how far the two solutions are apart. Not
-    // inlined in its three places, which would take a third more time to compile.
+    // Pass a sample to the consumer, and update the largest distance of the two solutions. Not inlined
+    // in its three places, which would take a third more time to compile.
     __attribute__((noinline)) void come_to_sample(M due, const V *coarse, const V *other) {
         for (int i = 0; i < S; ++i) {
             gap[i] = select(due, larger(vabs(coarse[i] - other[i]), gap[i]), gap[i]);
@@ -186,7 +189,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         consumer.finish(l, {status, tries[l], worst});
     }
 
-    // Interpolate at the samples in one half of a step, which begins at `from` and is `size` long.
+    // Dense output at the samples in one half of a step, which starts at `from` and has length
+    // `size`.
     void pass_samples(V step, V from, V size, V to, const V *start, const V (*coarse)[R],
                       const V (*halved)[S]) {
         while (true) {
@@ -201,6 +205,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
 
     template <int ROWS>
     static void interpolate(const V *start, const V (*coefficients)[ROWS], V x, V *out) {
+        // Horner's scheme with the factors x and 1 - x by turns, see `evaluate` in
+        // `runge_kutta.py`.
         const V rest = 1.0 - x;
         for (int i = 0; i < ROWS; ++i) {
             V value = splat(0.0);
@@ -210,7 +216,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
     }
 
-    // Try one step of every running lane; take it where its error is small enough.
+    // Try one step of every running lane, and accept it if its error norm is at most 1.
     void advance() {
         const V target = vmin(next_stop, end), room = target - t;
         const M last = h >= room;
@@ -223,7 +229,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         retire(accepted);
     }
 
-    // The largest local error of the step over what is tolerated; infinite if not finite.
+    // The largest ratio of a local error to its tolerance; infinite if the step is not finite.
     V error_norm() const {
         constexpr int ROUGH = METHOD<R>::N_ERRORS - 1;
         V main[S], rough[S];
@@ -236,14 +242,15 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
         V norm = largest(main);
         if constexpr (ROUGH > 0) norm = METHOD<R>::tempered(norm, largest(rough));
-        // Derivatives: relative to their own size. At rest the states alone would let the steps grow
-        // until the derivatives are unstable.
+        // The derivatives are controlled relative to their own size. At rest, the states alone
+        // would let the steps grow until the derivatives are unstable.
         for (int i = S; i < R; ++i) {
             const V size = vmax(vmax(vabs(y[i]), vabs(whole.y[i])), sizes[i]);
             V error = vabs(whole.template error<0>(i));
             if constexpr (ROUGH > 0) {
                 const V other = whole.template error<ROUGH>(i);
                 error = error * error / vsqrt(error * error + 0.01 * (other * other));
+                // 0 / 0 if both estimates are zero: no error.
                 error = select(error == error, error, splat(0.0));
             }
             const V ratio = error / (DERIVATIVE_SHARE * options.rtol * size);
@@ -253,9 +260,9 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
-    // What the halves say of a step's local error, over what is allowed: it catches the steps whose
-    // own estimate vanishes by chance. The distance that was there before is carried along and may
-    // grow, too. Infinite where the halves are not finite.
+    // The local error of a step by its two halves, over the allowed one: it catches the steps whose
+    // embedded estimate vanishes by chance. The distance before the step is propagated and may grow
+    // within it, see `discrepancy` in `step_control.py`. Infinite if the halves are not finite.
     V discrepancy() const {
         const METHOD<S> &second = half[1];
         V local[S], carried[S];
@@ -270,7 +277,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
-    // Repeat the accepted steps in halves, pass the samples, and move on; returns where this held.
+    // Repeat the accepted steps in halves, write the samples, and advance; returns the confirmed
+    // steps.
     M take_halves(V step, M accepted, M last, V target, V &norm) {
         METHOD<S> &first = half[0], &second = half[1];
         const V size = select(accepted, 0.5 * step, splat(0.0)), middle = t + size;
@@ -288,7 +296,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         return sound;
     }
 
-    // Pass the samples inside a step that was taken, in both solutions.
+    // Dense output at the samples inside an accepted step, in both solutions.
     __attribute__((noinline)) void interpolate_step(V step, V size, V t_middle, V t_new) {
         METHOD<S> &first = half[0], &second = half[1];
         V coarse[METHOD<R>::N_COEFFICIENTS][R], halved[METHOD<S>::N_COEFFICIENTS][S];
@@ -331,19 +339,19 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         for (int i = 0; i < S; ++i) fine_f[i] = select(here, fine_new[i], fine_f[i]);
     }
 
-    // The next step is h safety norm^(-1 / (q + 1)), within bounds, and does not grow right after one
-    // that was refused (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4).
+    // h_new = h min(grow, max(shrink, safety norm^(-1 / (q + 1)))), without growth right after a
+    // rejection (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4).
     void choose_step(V norm, V step, M accepted, M last) {
         V factor = options.safety / root(norm);
         factor = vmin(vmax(factor, splat(options.shrink)), splat(options.grow));
         factor = select(rejected, vmin(factor, splat(1.0)), factor);
         const V proposed = step * factor;
-        // A step cut short by its target says nothing against the size it was cut from.
+        // A step cut short by its target gives no reason to reduce the size proposed before.
         h = select(both(accepted, last), vmax(proposed, h), proposed);
         rejected = ~accepted;
     }
 
-    // Give up the trajectories that cannot go on or prove stiff, and finish those that are done.
+    // Give up trajectories that have failed or prove stiff, and finish those that are done.
     void retire(M accepted) {
         const M one = M() + 1;
         tries += one;
@@ -352,6 +360,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         stiff = pressed ? stiff + 1 : (relaxed > 0 ? relaxed : M());
         const M too_stiff = both(stiff >= options.stiff_count, tries >= options.stiff_after);
         const M too_many = both(running, (tries >= options.max_steps) | too_stiff);
+        // Such a step would hardly change t, see `retire` in `step_control.py`.
         const V least = 10.0 * __DBL_EPSILON__ * vmax(vabs(t), brief);
         const M vanished = both(both(running, ~accepted), h < least);
         const M done = both(running, ~(t < end));
@@ -372,7 +381,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     // Integrate the trajectories from first to last - 1.
     void run(int64_t first, int64_t last) {
         while (true) {
-            // A fresh start costs evaluations for all lanes: wait until some are free.
+            // Starting a lane costs evaluations in all lanes: wait until several are free.
             while (first < last && free_lanes() >= WAIT) first += fill(first, last - first);
             if (any(running)) advance();
             else if (first >= last) return;

@@ -1,14 +1,16 @@
-"""Batched integration with a step size for each trajectory, by PyTorch.
+"""Batched adaptive integration by PyTorch, with step-size control for each trajectory.
 
-Every trajectory has its own time, step size and error control, and nothing of one enters the
-arithmetic of another: the batch only shares the calls. Trajectories that are done or have failed
-leave the batch.
+Every trajectory has its own time, step size and error control, and the numbers of one trajectory
+never enter the arithmetic of another: the batch shares only the calls. Trajectories that have
+finished or failed are removed from the batch.
 
-Each trajectory has two solutions: a coarse one, whose local errors choose the steps, and a fine one
-that takes every step in two halves. The coarse one is reported, and their distance at the samples
-is its error. A step is refused, too, where its halves say that its local error is much larger than
-it seemed: in one step of a million the estimate of an embedded pair vanishes by chance, and the
-worst of 10^5 trajectories was wrong by 1,700 tolerances.
+Each trajectory carries two solutions: a coarse one, whose local error estimates choose the steps,
+and a fine one that takes every step in two halves (step doubling; Hairer, Norsett, Wanner, Solving
+ODEs I, sec. II.4, though without extrapolation). The coarse solution is returned, and its distance
+from the fine one at the samples is its error estimate. A step is also rejected if its halves show
+that its local error is much larger than the embedded pair estimated: in about one step of a million
+that estimate vanishes by chance, and without this check the worst of 10^5 trajectories was wrong by
+1,700 tolerances.
 """
 
 from __future__ import annotations
@@ -31,19 +33,25 @@ from warp_phys.systems.dynamics.stepping.step_control import (
 )
 from warp_phys.systems.forcing.schedule import Drive, Schedule
 
-_SPLIT = 32_768  # numbers from which on torch splits a call among threads
-# The batch is copied into a smaller one when less than this share of it is still running.
+_SPLIT = 32_768  # elements of a tensor from which torch divides an operation among threads
+# Compacting copies every tensor of the batch, and rows that have finished still cost arithmetic.
+# The batch is compacted when less than this share of its rows is still running.
 _COMPACT_BELOW = 0.8
 
 
 @torch.no_grad()
 def solve_adaptive(problem: Problem, method: str) -> Solution:
-    """Integrate; gradients are not followed.
+    """Integrate a problem adaptively, without gradients.
 
     Args:
-        problem: What to integrate.
+        problem: The initial-value problems of N trajectories.
         method: A key of `STEPPERS`.
+
+    Returns:
+        States (N, T, S), NaN at samples that were not reached, error estimates and statuses (N,).
     """
+    # The error estimate is relative to atol / rtol + max |y|. The ratio is taken before the local
+    # tolerances replace both: they share a factor, but rtol may be raised to its floor.
     scale = problem.atol / problem.rtol
     problem = with_local_tolerances(problem.detach(), method)
     n_trajectories, n_times = problem.times.shape
@@ -56,6 +64,7 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
     tile = _tile_size(problem)
     for first in range(0, n_trajectories, tile):
         rows = slice(first, min(first + tile, n_trajectories))
+        # Slices are views, so that writing a tile's samples fills the whole solution.
         out = Solution(solution.states[rows], solution.error_estimate[rows], solution.status[rows])
         _solve_tile(begin(problem.select(rows), STEPPERS[method], scale, out))
     return solution
@@ -64,14 +73,15 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
 def _tile_size(problem: Problem) -> int:
     """Return how many trajectories are integrated together.
 
-    Few enough for the stages to stay in cache, and for torch not to split a call among threads,
-    which gains little here and would make the place of vector tails depend on their number.
+    The tile is small enough for the stages to stay in cache and for torch not to divide an
+    operation among threads. Threads would gain little here, and the positions at which the vector
+    loops end (see `_padded`), hence the rounding, would depend on the number of threads.
     """
     return max(LANES, (_SPLIT // problem.initial.shape[0] - 1) // LANES * LANES)
 
 
 def _solve_tile(batch: Batch) -> None:
-    """Integrate some trajectories."""
+    """Step until every trajectory of the batch has finished or failed."""
     write_reached(batch)
     running = int(batch.running.sum())
     while running:
@@ -84,14 +94,18 @@ def _solve_tile(batch: Batch) -> None:
 
 
 def _advance(batch: Batch) -> None:
-    """Try one step of every running trajectory; take it where its error is small enough."""
+    """Try one step of every running trajectory, and accept it if its error norm is at most 1."""
     problem, schedule = batch.problem, batch.problem.schedule
+    # A step ends at the next stop of the schedule at the latest: across a jump of the input or of
+    # the state the right-hand side is not smooth, and the order of the method, which the error
+    # estimate relies on, would be lost.
     target = batch.end
     if schedule is not None:
         target = target.minimum(schedule.stop(batch.piece))
     drive = problem.drive(batch.piece)
     room = target - batch.t
     last = batch.h >= room
+    # Rows that have finished take steps of length zero, which leave them where they are.
     h = torch.where(batch.running, torch.where(last, room, batch.h), 0.0)
     step = batch.stepper.step(problem, drive, batch.t, batch.y, batch.f, h)
     accepted = (step.error_norm <= 1.0) & batch.running
@@ -109,12 +123,16 @@ def _take_halves(
     last: Tensor,
     step: Step,
 ) -> tuple[Tensor, Step]:
-    """Repeat the accepted steps in halves, write the samples, and move on.
+    """Repeat the accepted steps in two halves, write the samples, and advance the trajectories.
 
     Returns:
-        Where this held, and the step, its error infinite where it did not.
+        Which steps the halves confirmed (n,), and the step, whose error norm is now the larger one
+        of the embedded estimate and of that by the halves.
     """
     problem, stepper = batch.problem, batch.stepper
+    # The halves start from the fine solution, not from the coarse one, so that the distance of the
+    # two is the global error of the coarse solution up to a factor 1 - 2^-p for a method of order
+    # p.
     half = torch.where(accepted, 0.5 * h, 0.0)
     middle = batch.t + half
     first = stepper.step(problem, drive, batch.t, batch.fine, batch.fine_f, half)
@@ -123,11 +141,17 @@ def _take_halves(
     sound = accepted & (norm <= 1.0)
     norm = torch.where(accepted, norm.maximum(step.error_norm), step.error_norm)
     step = replace(step, error_norm=norm)
+    # The target itself is assigned, as t + (target - t) may round to a neighbor of the target, and
+    # the comparisons with samples and stops are exact.
     t_new = torch.where(sound, torch.where(last, target, batch.t + h), batch.t)
+    # Dense output is built only if some sample lies inside the step: for DOP853 it costs three more
+    # evaluations of the right-hand side.
     if bool((batch.next_time < t_new).any()):
         coarse = Piece(
             batch.t, h, batch.y, stepper.interpolant(problem, drive, batch.t, batch.y, h, step)
         )
+        # The fine solution has one interpolant for each half of the step; a sample in either half
+        # is written in both solutions.
         pieces = ((batch.t, batch.fine, first), (middle, first.y, second))
         for (start, y, taken), stop in zip(pieces, (middle, t_new), strict=True):
             stop = torch.where(sound, stop, batch.t)
@@ -147,8 +171,9 @@ def _take_halves(
 
 
 def _pass_stops(batch: Batch, schedule: Schedule) -> None:
-    """Let doses act and inputs change where a trajectory has come to a stop."""
+    """Apply the doses and switch the inputs of trajectories that have reached a stop."""
     moved = torch.zeros_like(batch.running)
+    # Several stops may share one time, and a stop with an infinite time never matches.
     while True:
         here = (schedule.stop(batch.piece) == batch.t) & batch.running
         if not bool(here.any()):
@@ -158,6 +183,8 @@ def _pass_stops(batch: Batch, schedule: Schedule) -> None:
         batch.piece = batch.piece + here.long()
         moved = moved | here
     if bool(moved.any()):
+        # The derivative from the end of the last step (first same as last) holds no longer after
+        # the state or the input has jumped.
         drive = batch.problem.drive(batch.piece)
         f, fine_f = (batch.problem.derivative(batch.t, y, drive) for y in (batch.y, batch.fine))
         batch.f = torch.where(moved, f, batch.f)

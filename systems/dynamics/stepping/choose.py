@@ -1,4 +1,4 @@
-"""Adaptive integration, by compiled code where there can be any, else by PyTorch."""
+"""Adaptive integration, by compiled code if possible, otherwise by PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from warp_phys.systems.dynamics.stepping.compiled import flow_library, solve_com
 
 
 def solve_stepwise(problem: Problem, method: str) -> Solution:
-    """Integrate with a method of `STEPPERS`; gradients are not followed."""
+    """Integrate with a method of `STEPPERS`, without gradients."""
     library = flow_library(problem, method)
     if library is None:
         return solve_adaptive(problem, method)

@@ -1,8 +1,9 @@
-// Closed forms: no steps at all. Continues `samples.cpp`, with the interface of its policies.
+// Closed-form solutions, which need no steps. Continues `samples.cpp`, with the interface of its
+// step policies.
 
 namespace {
 
-// Which derivatives of the initial states by parameters are not zero, whatever the values.
+// Whether the derivative of initial state i along direction d can differ from zero for any values.
 inline bool starts_with(int i, int d) {
     return HAS_INITIAL_STATE && DIRECTION[d] >= 0 && INI_P[i * P + DIRECTION[d]];
 }
@@ -10,13 +11,13 @@ inline bool starts_with(int i, int d) {
 template <int ROWS> struct ClosedForm {
     Walk<ROWS> &walk;
     Position<ROWS> &lanes;
-    V since, origin[ROWS];   // the initial time or the last jump, and the states and derivatives there
+    V since, origin[ROWS];   // the time of the start or of the last jump, and the point there
 
     explicit ClosedForm(Walk<ROWS> &one) : walk(one), lanes(one.lanes) {}
 
     void begin() { jumped(~M(), lanes.t); }
 
-    // The closed form goes on from here.
+    // The closed form restarts from the point after a jump.
     void jumped(M hit, V at) {
         since = select(hit, at, since);
         for (int i = 0; i < ROWS; ++i) origin[i] = select(hit, lanes.y[i], origin[i]);
@@ -28,8 +29,8 @@ template <int ROWS> struct ClosedForm {
         else move<false>(end - since);
     }
 
-    // y = F(t, y_0, p), so that dy/dq = dF/dy_0 dy_0/dq + dF/dq along a direction q. After jumps the
-    // origin may depend on everything, without them on the initial state alone.
+    // y = F(t, y_0, p), hence dy/dq = dF/dy_0 dy_0/dq + dF/dq along a direction q. After jumps, y_0
+    // may depend on everything; without them it depends on the initial state alone.
     template <bool JUMPS> void move(V elapsed) {
         if constexpr (ROWS == S) {
             solution(elapsed, origin, lanes.p, lanes.y);
@@ -40,6 +41,8 @@ template <int ROWS> struct ClosedForm {
                 for (int i = 0; i < S; ++i) {
                     V total = splat(0.0);
                     for (int j = 0; j < S; ++j) {
+                        // Entries that are zero for all values are not written, and must not be
+                        // read.
                         if (!SOL_Y[i * S + j]) continue;
                         if (JUMPS || starts_with(j, d))
                             total += jy[i * S + j] * origin[S * (1 + d) + j];

@@ -1,4 +1,4 @@
-"""Integration by compiled code: the algorithm of `adaptive`, several trajectories to a vector."""
+"""Adaptive integration by compiled code: the algorithm of `adaptive`, vectorized over lanes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from warp_phys.systems.dynamics.stepping.step_control import (
 )
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
 
-_STACK = 1_000_000  # bytes of a thread's stack that the lanes may take
+# The lanes live on the stack of a thread, whose size is set by the system (8 MiB as a rule, less
+# for threads of OpenMP); a larger system is integrated by PyTorch.
+_STACK = 1_000_000  # bytes
 
 
 class _Problem(Structure):
@@ -60,10 +62,15 @@ class _Results(Structure):
 def flow_library(
     problem: Problem, method: str, directions: Sequence[int] = ()
 ) -> CompiledLibrary | None:
-    """Return the compiled flow of a problem's system; None where there can be none.
+    """Return the compiled flow of a problem's system, None if it cannot be compiled.
 
-    There is none without a compiler, for a system that cannot be traced or is too large for the
-    stack of a thread, and for numbers other than float64 in main memory.
+    It cannot without a compiler, for a system that cannot be traced or is too large for the stack
+    of a thread, and for tensors other than float64 in main memory.
+
+    Args:
+        problem: The problem; only its system, sizes, dtype and device matter.
+        method: A key of `STEPPERS`.
+        directions: Directions of the forward sensitivities, see `flow_source`.
     """
     if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
         return None
@@ -80,7 +87,11 @@ def flow_library(
 
 
 def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
-    """Return about how much the lanes of a vector take: stages, coefficients, matrices."""
+    """Return about how many bytes the lanes take: stages, dense output and matrices.
+
+    There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
+    two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
+    """
     n_states, n_parameters = len(problem.initial), len(problem.parameters)
     rows = n_states * (3 + n_directions)
     matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
@@ -95,13 +106,13 @@ def solve_compiled(
     *,
     slopes: Tensor | None = None,
 ) -> Solution:
-    """Integrate; see `solve_adaptive` for the arguments and what comes back.
+    """Integrate a problem by a compiled flow; see `solve_adaptive` for the result.
 
     Args:
-        problem: What to integrate.
+        problem: The initial-value problems of N trajectories.
         method: A key of `STEPPERS`.
-        library: What `flow_library` returned for both.
-        slopes: Where the derivatives (N, T, D, S) along the library's directions go.
+        library: The library that `flow_library` returned for both.
+        slopes: Receives the derivatives (N, T, D, S) along the library's D directions.
     """
     n_trajectories, n_times = problem.times.shape
     n_states = problem.initial.shape[0]
@@ -119,7 +130,8 @@ def solve_compiled(
         SHRINK,
         GROW,
         problem.max_steps,
-        # No implicit method carries derivatives: with them, go on as long as it takes.
+        # The implicit method has no forward sensitivities: with them, explicit steps continue up to
+        # max_steps instead of stopping at a stiff trajectory.
         STIFF_AFTER if slopes is None else problem.max_steps,
         STIFF_COUNT,
     )
@@ -128,13 +140,16 @@ def solve_compiled(
     function.restype = None
     function.argtypes = [*map(POINTER, (_Problem, _StepControl, _Results)), c_int32]
     function(data, options, results, torch.get_num_threads())
+    # The tensors must outlive the call, which has only their addresses.
     del kept
     return Solution(states, error, status, "compiled", library.seconds)
 
 
 def _arguments(problem: Problem) -> tuple[_Problem, list[Tensor | None]]:
-    """Return the problem as the library takes it, and the tensors that its pointers need."""
+    """Return the arguments of the library, and the tensors that its pointers refer to."""
     n_trajectories, n_times = problem.times.shape
+    # A grid shared by all trajectories is one row in memory; the library steps over it with stride
+    # 0.
     shared = problem.times.stride(0) == 0
     times = problem.times[:1].contiguous() if shared else problem.times.contiguous()
     schedule = problem.schedule

@@ -1,9 +1,9 @@
-// Right-hand sides under inputs, and the equations of the derivatives along each direction.
-// Continues `lanes.cpp`.
+// Right-hand sides with inputs, and the variational equations of the derivatives along each
+// direction (forward sensitivities). Continues `lanes.cpp`.
 
 namespace {
 
-// The inputs of W trajectories on one piece of time each: u = first + slope (t - origin).
+// The inputs of W trajectories, each on one piece of its schedule: u = first + slope (t - origin).
 struct Drive {
     V origin, first[ROOM_I], slope[ROOM_I];
     void at(V t, V *u) const {
@@ -14,8 +14,9 @@ struct Drive {
 // The derivative of initial state i along direction d, where the initial states are given.
 inline double seed(int d, int i) { return DIRECTION[d] == -1 - i ? 1.0 : 0.0; }
 
-// The time derivative of a lane's vector. The derivatives s = dy/dq along a direction q follow the
-// variational equation ds/dt = df/dy s + df/dq (Hairer, Norsett, Wanner, Solving ODEs I, sec. I.14).
+// The time derivative of a lane's vector. The derivatives s = dy/dq along a direction q solve the
+// variational equation ds/dt = df/dy s + df/dq (Hairer, Norsett, Wanner, Solving ODEs I, sec.
+// I.14).
 template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
     V u[ROOM_I];
     drive.at(t, u);
@@ -24,7 +25,8 @@ template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Driv
     } else {
         V jy[S * S], jp[S * ROOM_P];
         rhs_jacobian(t, y, p, u, out, jy, jp);
-        // Unrolled, so that entries known to be zero cost nothing.
+        // Unrolled, so that the pattern RHS_Y is known to the compiler and zero entries cost
+        // nothing.
 #pragma GCC unroll 16
         for (int d = 0; d < D; ++d)
 #pragma GCC unroll 16

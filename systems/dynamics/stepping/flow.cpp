@@ -1,16 +1,16 @@
-// Many trajectories of one system, each with its own steps: the samples are kept as they come.
-// Continues `adaptive.cpp`, with Method<ROWS>, the method that takes the steps.
+// Integrates many trajectories of one system adaptively and stores their samples. Continues
+// `adaptive.cpp`, with Method<ROWS>, the method that takes the steps.
 
 namespace {
 
 struct Results {
-    double *states;      // (N, T, S); samples that are not reached stay as they are
+    double *states;      // (N, T, S); samples that are not reached keep their values
     double *slopes;      // (N, T, D, S) or null
     double *error;       // (N,)
     int64_t *status;     // (N,)
 };
 
-// Keeps the samples; a consumer of `adaptive.cpp`.
+// Stores the samples; a consumer of `adaptive.cpp`.
 struct Recorder {
     const Problem &problem;
     const Results &results;
@@ -37,7 +37,8 @@ struct Recorder {
 
 }  // namespace
 
-// Integrate all trajectories.
+// Integrate all trajectories. Chunks are distributed dynamically, as trajectories differ in their
+// number of steps; results do not depend on the distribution.
 extern "C" void flow(const Problem *problem, const StepControl *options, const Results *results,
                      int32_t threads) {
     const int64_t chunks = (problem->n + CHUNK - 1) / CHUNK;

@@ -1,4 +1,4 @@
-"""Gradients of compiled flows: the states' derivatives are integrated along with them."""
+"""Gradients of compiled flows by forward sensitivities, integrated along with the states."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from warp_phys.systems.errors import UsageError
 
 
 def gradient_library(problem: Problem, method: str) -> CompiledLibrary | None:
-    """Return the library that gives gradients by parameters and initial states, or None.
+    """Return the library with sensitivities to parameters and initial states, or None.
 
-    There is none where something else requires gradients, and see `flow_library`.
+    There is none if times, inputs or doses require gradients, in forward mode, and in the cases of
+    `flow_library`.
     """
     others = [problem.times, problem.start]
     if problem.schedule is not None:
@@ -29,9 +30,9 @@ def gradient_library(problem: Problem, method: str) -> CompiledLibrary | None:
 
 
 def solve_with_gradients(problem: Problem, method: str, library: CompiledLibrary) -> Solution:
-    """Integrate by an explicit method; the states carry gradients, of first order.
+    """Integrate by an explicit method with first-order gradients of the states.
 
-    Samples of trajectories that failed are constants.
+    The samples of trajectories that failed are constants: their gradients are zero.
     """
     found: list[Solution] = []
     states = _Flow.apply(problem.initial, problem.parameters, problem, method, library, found)
@@ -45,7 +46,11 @@ def solve_with_gradients(problem: Problem, method: str, library: CompiledLibrary
 
 
 class _Flow(torch.autograd.Function):
-    """From initial states (S, N) and parameters (P, N) to states (N, T, S)."""
+    """Maps initial states (S, N) and parameters (P, N) to states (N, T, S).
+
+    The forward pass stores the sensitivities s_d = dy/dq_d. The gradient by q_d is the sum over
+    samples and states of (dL/dy) s_d, which needs no second integration, unlike the adjoint method.
+    """
 
     @staticmethod
     def forward(
@@ -61,6 +66,7 @@ class _Flow(torch.autograd.Function):
         n_trajectories, n_times = problem.times.shape
         slopes = initial.new_zeros(n_trajectories, n_times, n_directions, len(initial))
         solution = solve_compiled(problem, method, library, slopes=slopes)
+        # Sensitivities before the point of failure must not enter gradients: the samples are NaN.
         slopes[~solution.converged] = 0.0
         found.append(solution)
         ctx.save_for_backward(slopes)
@@ -75,7 +81,8 @@ class _Flow(torch.autograd.Function):
                 "use method='torchdiffeq' or 'rk4'"
             )
         (slopes,) = ctx.saved_tensors
-        # Where there is no sample, not even a gradient that is no number counts.
+        # Samples that are padding or failed have states NaN, whose incoming gradient may be NaN,
+        # too. Their sensitivities are zero, but 0 times NaN is NaN, so that the gradient is masked.
         absent = (slopes == 0.0).all(dim=2)
         total = torch.einsum("nts,ntds->dn", gradient.masked_fill(absent, 0.0), slopes)
         return total[ctx.count :], total[: ctx.count], None, None, None, None

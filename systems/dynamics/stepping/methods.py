@@ -1,4 +1,4 @@
-"""The adaptive methods, explicit and implicit, behind one door."""
+"""The adaptive methods, explicit and implicit, behind one interface: `Stepper`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ class Stepper:
     """One adaptive method.
 
     Attributes:
-        name: What the method is called.
+        name: Name of the method, as in `integrate(method=...)`.
         error_order: Order of the error estimate; the step grows as error^(-1 / (error_order + 1)).
-        stability: Step size times largest eigenvalue from which on a step counts as bounded by
-            stability.
-        share: Of the tolerance, that the local errors are held to. They add up and grow: a tenth
-            leaves 999 in 1,000 trajectories of well-conditioned systems with global errors below
-            it; the implicit method needs less to be as exact as its peers.
+        stability: Value of step size times largest eigenvalue above which a step counts as limited
+            by stability.
+        share: The local errors are kept below this share of the tolerance. Local errors add up and
+            are amplified: with a tenth, 999 of 1,000 trajectories of well-conditioned systems have
+            global errors below the tolerance. The implicit method needs a smaller share to be as
+            accurate as the explicit ones.
         step: Tries a step, given the problem, the inputs, t, y, f and h.
-        interpolant: Returns the coefficients of a step, given the same but f, and the step.
+        interpolant: Returns the coefficients of the dense output, given the problem, the inputs, t,
+            y, h and the step.
     """
 
     name: str
@@ -68,6 +70,7 @@ def _implicit(tableau: RosenbrockTableau) -> Stepper:
     ) -> list[Tensor]:
         return implicit_interpolant(tableau, y, step)
 
+    # The method is L-stable: no step is ever limited by stability.
     return Stepper(tableau.name, tableau.error_order, math.inf, 0.005, step, between)
 
 

@@ -1,9 +1,9 @@
-// What `integrate` asks of the adaptive steps: trajectories with inputs and doses, and the control of
-// their steps. Continues `derivatives.cpp`; the structures are those of `compiled.py`.
+// The arguments of adaptive integration: trajectories with inputs and doses, and the step-size
+// control. Continues `derivatives.cpp`; `compiled.py` declares the same structures.
 
 namespace {
 
-// What is integrated; absent parts are null.
+// The initial-value problems; absent parts are null.
 struct Problem {
     int64_t n, n_times, time_stride, n_stops;
     const double *times;                      // (N, T) or (1, T), infinite behind the last

@@ -1,5 +1,5 @@
-// One step of a Rosenbrock method, as `rosenbrock.py`. Continues `derivatives.cpp`. How steps are
-// chosen is none of its business.
+// One step of a Rosenbrock method, as `rosenbrock.py`. Continues `derivatives.cpp`. A step policy
+// chooses the steps.
 //
 // With W = 1 / (gamma h) - df/dy at (t, y), the increments k_i solve
 //
@@ -13,11 +13,12 @@
 
 namespace {
 
-// Gaussian elimination with row pivots, each lane its own.
+// LU factorization with partial pivoting; each lane chooses its own pivots, by masks instead of
+// branches.
 struct Factors {
     V matrix[S][S];
     V inverse[S];     // of the pivots
-    M pivot[S];       // row that came to each place
+    M pivot[S];       // the row that was exchanged with each row
 
     void decompose() {
         for (int c = 0; c < S; ++c) {
@@ -45,6 +46,7 @@ struct Factors {
         }
     }
 
+    // Row exchanges, then forward and back substitution.
     void solve(V *b) const {
         for (int c = 0; c < S; ++c)
             for (int r = c + 1; r < S; ++r) {
@@ -70,7 +72,7 @@ template <typename T, int ROWS> struct Rosenbrock {
 
     V k[N_STAGES][S];    // increments
     V y[S], f_end[S];    // at the end of the step
-    V rate[S];           // df/dt, along which the inputs change, too
+    V rate[S];           // df/dt, including changes of the inputs
     Factors factors;
 
     // The derivative at the end of the step.
@@ -96,7 +98,8 @@ template <typename T, int ROWS> struct Rosenbrock {
         factors.decompose();
     }
 
-    // Try a step from (t, from), where the derivative is f; its increments stay for what follows.
+    // Try a step from (t, from), with derivative f there; its increments are kept for the dense
+    // output.
     void attempt(V t, V h, const V *from, const V *f, const V *p, const Drive &drive) {
         const V safe = select(h > splat(0.0), h, splat(1.0));  // lanes at rest
         linearize(t, safe, from, p, drive);
@@ -108,6 +111,7 @@ template <typename T, int ROWS> struct Rosenbrock {
                 V stage_y[S];
                 for (int i = 0; i < S; ++i) stage_y[i] = from[i] + weighted(T::STAGE_A[s], s, i);
                 slope_at<S>(t + T::STAGE_C[s] * h, stage_y, p, drive, right);
+                // The couplings C_ij / h replace products with the Jacobian.
                 for (int i = 0; i < S; ++i) right[i] += weighted(T::COUPLINGS[s], s, i) / safe;
             }
             if constexpr (CHANGES_IN_TIME)
@@ -119,12 +123,13 @@ template <typename T, int ROWS> struct Rosenbrock {
         slope_at<S>(t + h, y, p, drive, f_end);
     }
 
-    // The estimate of the local error of row i.
+    // The error estimate of row i: the method is stiffly accurate, and its embedded solution
+    // differs from the step by the last increment.
     template <int> V error(int i) const { return k[N_STAGES - 1][i]; }
     static V tempered(V main, V) { return main; }
     V stiffness() const { return splat(0.0); }
 
-    // Coefficients as those of `RungeKutta::interpolant`; x K_3 = K_3 - (1 - x) K_3.
+    // Coefficients in the form of `RungeKutta::interpolant`, by x K_3 = K_3 - (1 - x) K_3.
     void interpolant(const V *from, const V *, const Drive &, V (*out)[S]) const {
         for (int i = 0; i < S; ++i) {
             const V third = weighted(T::INTERPOLATION[2], N_STAGES, i);

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RosenbrockTableau:
-    """A Rosenbrock method, stiffly accurate, in the form that needs no products with the Jacobian.
+    """A stiffly accurate Rosenbrock method, in the form without products with the Jacobian.
 
     With W = 1 / (gamma h) - df/dy, the increments k_i solve
     W k_i = f(t + c_i h, y + sum_j a_ij k_j) + sum_j (C_ij / h) k_j + d_i h df/dt,
-    the step is y + sum_j b_j k_j, and the last increment is its error estimate.
+    the step is y + sum_j b_j k_j, and the last increment is its error estimate (Hairer, Wanner,
+    Solving ODEs II, sec. IV.7, on the implementation of Rosenbrock methods). The form results from
+    a linear transformation of the stages, by which every coefficient but c and gamma differs from
+    those in the definition of the method.
 
     Attributes:
         name: "rodas5p".
         error_order: Order of the error estimate.
-        gamma: See above, as the following.
-        nodes: c.
-        stages: a, row by row, without the first stage's empty one.
-        couplings: C, likewise.
-        time_weights: d.
-        weights: b.
+        gamma: The diagonal coefficient, one for all stages.
+        nodes: c, the times of the stages as fractions of the step.
+        stages: a, row by row, without the first stage's empty row.
+        couplings: C, row by row, without the first stage's empty row.
+        time_weights: d, the weights of the derivative by time.
+        weights: b, the weights of the increments in the step.
         interpolation: Weights of the increments in K_1, K_2, K_3 of the interpolant
             y + x (y_1 - y + (1 - x) (K_1 + x (K_2 + x K_3))), of order 4.
     """
@@ -37,6 +40,8 @@ class RosenbrockTableau:
     interpolation: tuple[tuple[float, ...], ...]
 
 
+# Stiffly accurate: the arguments of the last two stages are the embedded solution and its
+# predecessor, so that rows 6 to 8 of a and b agree but for ones at their ends.
 _SIXTH = (
     -7.502846399306121,
     2.561846144803919,
@@ -100,6 +105,7 @@ RODAS5P_TABLEAU = RosenbrockTableau(
             -9.48861652309627,
         ),
     ),
+    # The last three stages are evaluated at the end of the step, and their weights d vanish.
     time_weights=(
         0.21193756319429014,
         -0.42387512638858027,

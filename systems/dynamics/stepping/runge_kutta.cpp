@@ -1,10 +1,11 @@
 // One step of an embedded explicit Runge-Kutta pair, as `runge_kutta.py`. Continues
-// `derivatives.cpp`. How steps are chosen is none of its business.
+// `derivatives.cpp`. A step policy chooses the steps.
 //
 //   k_1 = f(t, y),  k_i = f(t + c_i h, y + h sum_j a_ij k_j),  y_1 = y + h sum_j b_j k_j,
 //
-// and the derivative at the end of the step, f(t + h, y_1), is one stage more ("first same as last"),
-// so that a step costs N_STAGES evaluations. The coefficients T are those of `tableaus.py`:
+// and the derivative at the end of the step, f(t + h, y_1), is one more stage ("first same as
+// last"), so that an accepted step costs N_STAGES evaluations. The coefficients T are those of
+// `tableaus.py`:
 //   N_STAGES, STAGE_A[][], STAGE_C[], WEIGHTS[]   a, c, b
 //   N_ERRORS, ERRORS[][]                          of one estimate of the local error or two
 //   N_EXTRA, EXTRA_A[][], EXTRA_C[]               stages for the interpolant alone
@@ -33,7 +34,7 @@ template <typename T, int ROWS> struct RungeKutta {
     template <int ROW> struct Extra { static constexpr double at(int j) { return T::EXTRA_A[ROW][j]; } };
     template <int ROW> struct Inner { static constexpr double at(int j) { return T::INNER[ROW][j]; } };
 
-    // The weighted sum of the first COUNT stages; weights of zero are left out.
+    // The weighted sum of the first COUNT stages; zero weights are left out at compile time.
     template <typename Weights, int COUNT> inline V sum(int i) const {
         return sum<Weights>(i, std::make_integer_sequence<int, COUNT>());
     }
@@ -53,7 +54,8 @@ template <typename T, int ROWS> struct RungeKutta {
         }
     }
 
-    // Try a step from (start, from), where the derivative is f; its stages stay for what follows.
+    // Try a step from (start, from), with derivative f there; its stages are kept for the dense
+    // output.
     void attempt(V start, V size, const V *from, const V *f, const V *p, const Drive &drive) {
         V stage_y[ROWS];
         t = start;
@@ -68,15 +70,15 @@ template <typename T, int ROWS> struct RungeKutta {
     // An estimate of the local error of row i.
     template <int WHICH> V error(int i) const { return h * sum<Errors<WHICH>, LAST + 1>(i); }
 
-    // DOP853 tempers its fifth-order estimate E5 by a third-order one: E5^2 / sqrt(E5^2 + .01 E3^2)
-    // (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.10).
+    // DOP853 combines its estimates of orders 5 and 3 to err5^2 / sqrt(err5^2 + 0.01 err3^2), of
+    // order 7 (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.10).
     static V tempered(V main, V rough) {
         const V ratio = main / vsqrt(main * main + 0.01 * (rough * rough));
         return select(main == splat(0.0), splat(0.0), main * ratio);
     }
 
-    // Step size times an estimate of the largest eigenvalue. Both last stages sit at the end of the
-    // step: their difference shows the steepest direction (Hairer, Wanner, Solving ODEs II, sec. IV.2).
+    // h |k_s - k_(s-1)| / |g_s - g_(s-1)|, an estimate of step size times largest eigenvalue: both
+    // last stages are evaluated at t + h (Hairer, Wanner, Solving ODEs II, sec. IV.2).
     V stiffness() const {
         V rise[S], run[S];
         for (int i = 0; i < S; ++i) {
@@ -104,8 +106,8 @@ template <typename T, int ROWS> struct RungeKutta {
         }
     }
 
-    // Coefficients F_j of y + x (F_0 + (1 - x) (F_1 + x (F_2 + (1 - x) (F_3 + ...)))), x = 0..1 along
-    // the step: the first three make the cubic of Hermite, the others raise its order (Hairer,
+    // Dense output y + x (F_0 + (1 - x) (F_1 + x (F_2 + (1 - x) (F_3 + ...)))), x = 0..1 along the
+    // step: the first three make the cubic Hermite polynomial, the others raise its order (Hairer,
     // Norsett, Wanner, Solving ODEs I, sec. II.6).
     void interpolant(const V *from, const V *p, const Drive &drive, V (*out)[ROWS]) {
         extra<0>(from, p, drive);

@@ -1,12 +1,12 @@
-// W trajectories from sample to sample, side by side. Continues `derivatives.cpp`.
+// Integrates W trajectories from sample to sample. Continues `derivatives.cpp`.
 //
-// A policy of steps leads from one sample to the next; inputs are linear in between, or constant,
-// and states jump at samples alone. POLICY has, of the lanes that it was made with:
+// A step policy integrates from one sample to the next. Inputs are linear or constant in between,
+// and states jump only at samples. POLICY has, for the lanes it was constructed with:
 //   begin()                        before the first sample
-//   advance(sample, end, moving)   bring lanes from `t` to `end`, the time of their next sample;
-//                                  where that fails `running` and `status` say so
-//   jumped(hit, at)                states have risen where `hit` says, at the time `at`
-// The consumer is that of `adaptive.cpp`. With it, from `source.py`:
+//   advance(sample, end, moving)   integrate lanes from `t` to `end`, the time of their next sample;
+//                                  failures are recorded in `running` and `status`
+//   jumped(hit, at)                states have jumped in the lanes `hit`, at the time `at`
+// The consumer is that of `adaptive.cpp`. `source.py` also defines:
 //   HELD[], ANY_HELD               inputs that keep their value from sample to sample
 
 namespace {
@@ -16,12 +16,12 @@ struct Samples {
     int64_t n_times, time_stride;
     const double *times, *start;          // (N, T) or (T,), and (N,)
     const double *inputs;                 // (N, T, I)
-    const double *jumps;                  // (N, T, S) what states rise by before a sample is seen
+    const double *jumps;  // (N, T, S) dose that is added before a sample is recorded
 };
 
-// Lanes of a call, each one trajectory up to some sample.
+// The lanes of a call: each is one trajectory, up to some sample.
 struct Route {
-    const int64_t *row, *limit;           // (L,) trajectory, and how many of its samples are passed
+    const int64_t *row, *limit;  // (L,) trajectory, and how many of its samples are reached
     int32_t *plan;                        // (L, T) steps in the interval before each, see `planned.cpp`
 };
 
@@ -67,7 +67,8 @@ template <int ROWS> struct Walk {
         return drive;
     }
 
-    // What doses at this time add; derivatives stay as they are. Returns where there was one.
+    // Add the doses at this time; derivatives of the states do not change, as doses are constants.
+    // Returns the lanes with a dose.
     M jump(int64_t sample, const bool *here) {
         M hit = {};
         for (int i = 0; i < S; ++i)

@@ -1,4 +1,4 @@
-"""From steps to samples, and how far the two solutions of a trajectory are apart there."""
+"""Dense output at the samples, and the distance of the two solutions there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from torch import Tensor
 from warp_phys.systems.dynamics.stepping.batch import Batch
 from warp_phys.systems.dynamics.stepping.runge_kutta import evaluate
 
-# Samples interpolated together, which bounds the memory where there are many in one step.
+# How many samples are interpolated together: it bounds the memory if a step contains many samples.
 _SAMPLES = 2**20
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A step's interpolant: where it begins, how long it is, and its coefficients."""
+    """The dense output of a step: its start (n,), length (n,), state at the start and coefficients.
+
+    `y` and each of the coefficients have the shape (S, n).
+    """
 
     start: Tensor
     length: Tensor
@@ -30,13 +33,20 @@ class Piece:
 
 
 def write_samples(batch: Batch, coarse: Piece, fine: Piece, stop: Tensor) -> None:
-    """Interpolate at the samples before `stop`, and move on to those behind."""
+    """Interpolate both solutions at the samples before `stop` (n,), and advance past them."""
     times = batch.problem.times
+    # The number of samples strictly before `stop`, by bisection in each row; a sample at the very
+    # end of a step is written by `write_reached`, without interpolation.
     behind = torch.searchsorted(times, stop[:, None])[:, 0]
+    # Rows without a sample to write stay where they are, also those that did not move.
     behind = torch.where(batch.next_time < stop, behind, batch.sample)
     ends = (behind - batch.sample).cumsum(dim=0)
-    before = ends - behind  # samples due in earlier rows, less the number of the row's first
-    # As repeat_interleave, which would wake all threads for a handful of numbers.
+    # The work is a flat list of (row, sample) pairs. Pair k belongs to the first row whose
+    # cumulative count `ends` exceeds k, and its sample is k - before[row], where
+    # `before` is the count of pairs in earlier rows minus the first sample of the row.
+    before = ends - behind
+    # This equals repeat_interleave of the rows by their counts, which would start all threads for a
+    # few numbers.
     rows = torch.bincount(ends)[:-1].cumsum(dim=0)
     numbers = torch.arange(rows.numel(), device=rows.device)
     for row, number in zip(rows.split(_SAMPLES), numbers.split(_SAMPLES), strict=True):
@@ -48,7 +58,7 @@ def write_samples(batch: Batch, coarse: Piece, fine: Piece, stop: Tensor) -> Non
 
 
 def write_reached(batch: Batch) -> None:
-    """Write the samples at the very times that have been reached."""
+    """Write the samples whose time has been reached exactly, without interpolation."""
     here = batch.next_time == batch.t
     rows = here.nonzero()[:, 0]
     if rows.numel() == 0:
@@ -59,8 +69,10 @@ def write_reached(batch: Batch) -> None:
 
 
 def _write(batch: Batch, rows: Tensor, samples: Tensor, coarse: Tensor, fine: Tensor) -> None:
-    """Write samples (S, m), and note how far both solutions are apart."""
+    """Write samples (S, m), and update the largest distance of the two solutions."""
     batch.out.states[batch.index[rows], samples] = coarse.T
+    # A row may occur several times, once for each of its samples, so that the maxima need a
+    # scatter.
     place = rows.expand(len(coarse), -1)
     batch.gap = batch.gap.scatter_reduce(1, place, (coarse - fine).abs(), "amax")
     batch.greatest = batch.greatest.scatter_reduce(1, place, coarse.abs(), "amax")

@@ -1,4 +1,4 @@
-"""The C++ source of kernels: the system's own code, a method's coefficients, the stepping code."""
+"""Assembles the C++ source of kernels from a system's code, a method's tableau and the steppers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
 )
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
 
+# Trajectories in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
 LANES = 8
 
 _TABLEAUS: dict[str, Tableau | RosenbrockTableau] = {
@@ -27,8 +28,8 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
     Args:
         graph: The system.
         method: "dop853", "rk45" or "rodas5p".
-        directions: What the states are differentiated by along the way: parameter j as j, initial
-            state s as -1 - s.
+        directions: Directions of the forward sensitivities: parameter j as j, initial state s as
+            -1 - s.
     """
     return "\n".join(
         [
@@ -42,15 +43,15 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
 def planned_source(
     graph: SystemGraph, method: str, directions: Sequence[int], held: Sequence[bool]
 ) -> str:
-    """Return the source on which a kernel builds that steps from sample to sample.
+    """Return the source that kernels with planned steps from sample to sample build on.
 
-    It ends with the policies `Planned` and `ClosedForm`; what consumes the samples comes behind.
+    It ends with the policies `Planned` and `ClosedForm`; the consumer of the samples is appended.
 
     Args:
         graph: The system.
         method: As in `flow_source`.
         directions: Likewise.
-        held: Which inputs keep their value from sample to sample; the others are linear.
+        held: Which inputs keep their value until the next sample; the others are linear.
     """
     return "\n".join(
         [
@@ -64,7 +65,10 @@ def planned_source(
 
 
 def constants(declaration: str, values: Sequence[float]) -> str:
-    """Return the declaration of a constant array in C++; never one without entries."""
+    """Return the declaration of a constant array in C++, with one zero if there are no values.
+
+    `repr` gives the shortest decimal that reads back as the same double. C++ has no empty arrays.
+    """
     return f"static constexpr {declaration}[] = {{{', '.join(map(repr, values or (0,)))}}};"
 
 
@@ -132,7 +136,7 @@ def _implicit(tableau: RosenbrockTableau) -> list[str]:
 
 
 def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
-    """Return a matrix, each row filled up with zeros; never one without rows."""
+    """Return the declaration of a matrix, with rows padded with zeros and at least one row."""
     full = [(*row, *(0.0,) * (width - len(row))) for row in rows] or [(0.0,) * width]
     text = ", ".join(f"{{{', '.join(map(repr, row))}}}" for row in full)
     return f"static constexpr double {name}[{len(full)}][{width}] = {{{text}}};"

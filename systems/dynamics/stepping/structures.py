@@ -1,4 +1,4 @@
-"""Structures that kernels take, as `ctypes` sees them, and pointers to tensors."""
+"""The structures that kernels take as arguments, declared with `ctypes`, and tensor addresses."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def pointers(*names: str) -> list[Field]:
 
 
 class Samples(ctypes.Structure):
-    """What happens at the samples, see `samples.cpp`."""
+    """Times, inputs and doses at the samples, see `samples.cpp`."""
 
     _fields_ = integers("n_times", "time_stride") + pointers("times", "start", "inputs", "jumps")
 
 
 class Route(ctypes.Structure):
-    """Lanes of a call, see `samples.cpp`."""
+    """The lanes of a call, see `samples.cpp`."""
 
     _fields_ = pointers("row", "limit", "plan")
 
 
 class PlanControl(ctypes.Structure):
-    """Tolerance and limit of planned steps, see `planned.cpp`."""
+    """Tolerance and step limit of planned steps, see `planned.cpp`."""
 
     _fields_ = doubles("rtol") + integers("max_steps")
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Return where a tensor's numbers begin, None (null) without a tensor."""
+    """Return the address of a tensor's first element, None (a null pointer) without a tensor."""
     return None if tensor is None else tensor.data_ptr()

@@ -1,1 +1,1 @@
-"""The noise models that come with the package; a file in here is all their registration."""
+"""The noise models of the package; a file in this folder registers a noise model."""

@@ -1,4 +1,4 @@
-"""Log-normal noise: an error in proportion to the value."""
+"""Log-normal noise: errors are proportional to the value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from warp_phys.systems.noise.noise import Floats
 
 
 class LogNormal(NormalErrors):
-    r"""Log-normal noise, the level the standard deviation of the logarithm.
+    r"""Log-normal noise, whose level is the standard deviation of the logarithm.
 
     .. math::
         y = f \exp(s e), \qquad e \sim N(0, 1), \qquad

@@ -1,4 +1,4 @@
-"""Normal noise: an error of the same size whatever the value."""
+"""Normal noise: errors have the same size whatever the value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from warp_phys.systems.noise.location_scale import NormalErrors
 
 
 class Normal(NormalErrors):
-    r"""Normal noise, the level its standard deviation.
+    r"""Normal noise, whose level is its standard deviation.
 
     .. math::
         y = f + s e, \qquad e \sim N(0, 1), \qquad
