@@ -1,5 +1,6 @@
-// Residuals of the samples that trajectories come to, their squares and normal equations: a consumer
-// of the steps in `dynamics/stepping`, which it continues (see `adaptive.cpp` for what it is told).
+// Residuals of the samples that trajectories come to, their squares and normal equations: a
+// consumer of the steps in `dynamics/stepping`, which it continues (see `adaptive.cpp` for what it
+// is told).
 //
 //   N_SEEN, SEEN[]             the outputs that are observed
 //   noise_terms                residual, stretch, loss, score and information of a value, as
@@ -42,8 +43,8 @@ template <bool SENS> struct Residuals {
         }
     }
 
-    // Add what samples say, one of each lane in `here`. `y`: the states there, then their derivatives
-    // along each direction.
+    // Add what samples say, one of each lane in `here`. `y`: the states there, then their
+    // derivatives along each direction.
     void at_sample(const M &here, const M &sample, V at, const V *y) {
         V u[ROOM_I], out[N_OUTPUTS], jy[N_OUTPUTS * S], jp[N_OUTPUTS * ROOM_P];
         for (int i = 0; i < I; ++i)
@@ -82,7 +83,8 @@ template <bool SENS> struct Residuals {
                 // A sample that a known initial state fixes exactly says nothing.
                 const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
                 counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
-                // Where nothing was seen there is no slope, either; not even one that is not finite.
+                // Where nothing was seen there is no slope, either; not even one that is not
+                // finite.
                 const V score = select(used, terms[3], splat(0.0));
                 const V information = select(used, terms[4], splat(0.0));
                 for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));

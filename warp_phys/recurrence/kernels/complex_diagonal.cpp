@@ -36,7 +36,8 @@ template <class T, bool WHOLE> inline void store_row(T* to, V<T> v, int64_t lane
 constexpr int TILE = 8;
 constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
 
-// A pair's part of a row: real parts at `at`, imaginary parts p later. Rows past q hold fewer lanes.
+// A pair's part of a row: real parts at `at`, imaginary parts p later. Rows past q hold fewer
+// lanes.
 template <class T> struct Pair {
     V<T> re, im;
 };
