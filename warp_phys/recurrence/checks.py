@@ -11,7 +11,7 @@ from warp_phys.systems.errors import UsageError
 
 
 def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Transition:
-    """Return A as a structure that fits B, its tensors and others of one dtype and device."""
+    """Return A as a structure that fits B; all tensors must share one dtype and device."""
     tensors = {"B": B, **others}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""The compiled engine: the system's own code in C++, several trajectories to a vector."""
+"""The compiled engine: the system's own code in C++, with SIMD over several trajectories."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
 
     Args:
         problem: Records and unknowns.
-        method: What takes the steps. "rodas5p" gives values alone: only without unknowns.
+        method: Name of the step method. "rodas5p" has no sensitivities: only without unknowns.
     """
     if compiler() is None:
         return None
@@ -94,7 +94,12 @@ def _kernel() -> str:
 
 
 class CompiledEngine:
-    """See `Engine`; the plan of steps of every lane is kept between calls."""
+    """See `Engine`; the plan of steps of every lane is kept between calls.
+
+    A plan is the number of equal integration steps between each two samples, which changes only
+    where the error demands it. Between such changes, predictions are smooth functions of the
+    unknowns, as the minimizer requires.
+    """
 
     def __init__(
         self, problem: FitProblem, rows: Tensor, limit: Tensor, library: CompiledLibrary
@@ -125,7 +130,8 @@ class CompiledEngine:
 
     def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
-        # Lanes of a vector go through the steps together: those with as many side by side.
+        # The lanes of a SIMD vector step together, and a vector takes as long as its slowest lane:
+        # sorting by the number of steps puts lanes of equal length into one vector.
         chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
         precision, sums = wanted.precision, wanted.sums
         length = self.times.shape[1]

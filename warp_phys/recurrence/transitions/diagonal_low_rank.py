@@ -1,4 +1,4 @@
-"""A = diag(diagonal) + left right^T: a diagonal, and couplings in few directions."""
+"""A diagonal plus low-rank matrix A = diag(diagonal) + left right^T."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class DiagonalPlusLowRank(Transition):
 def initial_factors(start: Start) -> dict[str, Tensor]:
     """Return two factors (D, r) whose product is zero.
 
-    One of them is zero, which leaves A = decay * I; the other is random, for with both at zero the
-    gradients of both would be zero and neither would ever move.
+    One of them is zero, which leaves A = decay * I. The other is random: with both at zero the
+    gradients of both would be zero, and neither would ever change.
     """
     size, rank = start.size, start.rank
     left = torch.randn(size, rank, generator=start.generator, dtype=start.dtype) / math.sqrt(size)
