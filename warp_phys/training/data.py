@@ -18,17 +18,17 @@ from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.checks import check_dataset
 
-# Share of the data kept for validation where none is given, and how many are enough. Of a small
-# set up to a quarter is kept, for bands need a hundred or two.
+# Share of the data that is kept for validation where none is given, and how many are enough. Up to
+# a quarter of a small set is kept, because the calibration of bands needs a hundred or two.
 _SHARE, _LARGEST_SHARE = 0.1, 0.25
 _FEW, _ENOUGH = 200, 4000
-# Points along each range that stand for an unknown truth.
+# Points along each range that represent an unknown truth.
 _GRID = 201
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Records with the truth behind them.
+    """Records with their true values.
 
     Attributes:
         records: N records, failed simulations left out.
@@ -142,7 +142,7 @@ def _true_states(dataset: xr.Dataset, system: System, parameters: Tensor) -> Ten
 
 
 def _span(system: System, records: Records) -> Physical:
-    """Return values spread over each range, where the true values are unknown."""
+    """Return values spread over each range, in place of unknown true values."""
     parameters = [
         _spread_out(p.range if p.fixed is None else (p.fixed, p.fixed)) for p in system.parameters
     ]

@@ -1,4 +1,4 @@
-"""Training: A, B, theta_0, drive and head, by stochastic gradient descent on many records."""
+"""Training of A, B, theta_0, drive and head by stochastic gradient descent on many records."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def train(
         task.network.for_inference()
         task.finish()
     except BaseException:
-        # A model must not pass for trained when training was broken off.
+        # A model must not count as trained after training was interrupted.
         model.discard()
         raise
     return _history(done, schedule, model, task)

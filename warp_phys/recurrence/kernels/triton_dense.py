@@ -59,7 +59,7 @@ def triton_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> 
 def dense_in_chunks(
     matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor, chunk: int
 ) -> Tensor:
-    """Return the states as `triton_dense`, for a chunk length that `TILE` divides, or at least T."""
+    """Return the states as `triton_dense`, for a chunk that `TILE` divides, or at least T."""
     if 0 in inputs.shape[:2]:
         return initial.unsqueeze(1) @ matrix.mT + inputs @ B.mT
     if inputs.shape[2] == 0:
