@@ -17,7 +17,7 @@ from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 
 def given_start(problem: FitProblem, initial: Any) -> Tensor:
-    """Return the coordinates (N, D) of the given start; unknowns left out start by default."""
+    """Return the coordinates (N, D) of the given start; other unknowns start at their default."""
     z = middle_start(problem)
     if isinstance(initial, xr.Dataset):
         values = _from_dataset(problem, initial)
@@ -41,7 +41,7 @@ def given_start(problem: FitProblem, initial: Any) -> Tensor:
 
 
 def _same_in_group(problem: FitProblem, z: Tensor) -> Tensor:
-    """Give shared unknowns the mean of their group's starts."""
+    """Set shared unknowns to the mean of the starts in their group."""
     shared = problem.unknowns.shared
     if not shared:
         return z

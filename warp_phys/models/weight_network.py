@@ -1,4 +1,4 @@
-"""A perceptron whose weights are given with every call: the root network of WARP."""
+"""The root network of WARP, a perceptron whose weights are given with every call."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WeightNetwork(nn.Module):
         return evaluate(self.shapes, theta, inputs)
 
     def _of_rows(self, theta: Tensor, inputs: Tensor) -> Tensor:
-        """Evaluate networks (N, D) by batched products from the left, in half the time."""
+        """Evaluate networks (N, D) by batched matrix products, which take half the time."""
         hidden, offset = inputs.unsqueeze(1), 0
         for layer, (out, into) in enumerate(self.shapes):
             middle = offset + out * into

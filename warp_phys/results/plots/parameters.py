@@ -1,4 +1,4 @@
-"""Plot of parameters, in physical units: estimates as the context grows, fits side by side."""
+"""Plots of parameters in physical units: estimates over time, and fits of all trajectories."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _plot_fit(
     truth: xr.Dataset | Mapping[str, Truth] | None,
     axes: Axes | Sequence[Axes] | NDArray[Any] | None,
 ) -> NDArray[Any]:
-    """Draw the fitted parameters of all trajectories, a panel each."""
+    """Draw the fitted parameters of all trajectories, one panel for each parameter."""
     names = fitted_names(fitted) if parameters is None else _chosen(fitted, parameters)
     labels = trajectory_labels(fitted)
     known = [_known_values(truth, fitted, position) for position in range(len(labels))]
@@ -124,7 +124,7 @@ def _plot_fit(
             _draw_truth(ax, known[0][name], "reference")
     explained: set[str] = set()
     for ax in panels:
-        # A panel gets a legend of its own only where it shows what none before it does.
+        # A panel gets its own legend only if it shows something that no earlier panel shows.
         shown = set(ax.get_legend_handles_labels()[1])
         if shown - explained:
             refresh_legend(ax, columns=2)
@@ -133,7 +133,7 @@ def _plot_fit(
 
 
 def estimated_names(estimate: xr.Dataset) -> list[str]:
-    """Return what was estimated: parameters known beforehand never change and are left out.
+    """Return the estimated parameters, without those that were known beforehand.
 
     Where no record determines any parameter, the coordinates stand in for them.
     """

@@ -209,7 +209,7 @@ def _draw_observed(
 
 
 def _key_outputs(ax: Axes, names: Sequence[str], *, points: bool = False) -> None:
-    """Let the legend tell outputs apart where there are several."""
+    """Label the outputs in the legend where there are several."""
     if len(names) == 1:
         return
     for index, name in enumerate(names):
