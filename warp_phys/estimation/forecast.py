@@ -104,6 +104,8 @@ def forecast(
     if frozen.spread is not None:
         options = Options(level, draws, seed, progress)
         values = bands(known, frozen, frozen.spread, grid, options)
+    # The curve of a fit is that of its optimum. An estimate is drawn from a distribution, whose
+    # median is its curve.
     if fitted or frozen.spread is None:
         values["predicted"] = run_on(known, frozen, grid)
     dataset = _dataset(known, frozen, grid, values)

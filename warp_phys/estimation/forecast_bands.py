@@ -24,6 +24,7 @@ from warp_phys.systems.noise.noise import Noise
 FLOW = {"rtol": 1e-6, "atol": 1e-9}
 """Tolerances of the flows: far below any band, and cheap."""
 
+# Trajectories times draws in one integration: bounds the memory.
 _FLOWS_AT_ONCE = 20_000
 
 Place = tuple[str, int, Support]
@@ -115,6 +116,7 @@ def bands(
         whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
         curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
         level = drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
+        # A measurement adds noise, by the quantile function of the noise model at uniform numbers.
         measured = torch.from_numpy(frozen.distribution.draw(curves.numpy(), level.numpy(), noise))
         # Pointwise quantiles over the draws; draws whose integration failed are NaN and left out.
         found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
@@ -161,6 +163,7 @@ def _draw(
     for place, (kind, index, support) in enumerate(spread.places):
         parts[kind][:, index] = to_physical(line[:, place], support)
     if system.has_initial_state:
+        # An initial state that follows from parameters follows from the drawn ones.
         parts["initial_state"] = implied_initial_state(system, parts["parameter"])
     return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
 

@@ -52,6 +52,7 @@ def _spread(fitted: xr.Dataset, values: dict[str, Tensor]) -> Spread:
     )
     information = _tensor(fitted["information"])
     known = information.isfinite().all(dim=2).all(dim=1) & torch.from_numpy(converged(fitted))
+    # The coordinates with a nonlinear bijection (logarithm or logit), see `_root`.
     bent = torch.tensor([support != "real" for _, _, support in places])
     root = _root(torch.where(known[:, None, None], information, 0.0), bent)
     return Spread(

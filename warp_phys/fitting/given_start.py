@@ -34,6 +34,7 @@ def given_start(problem: FitProblem, initial: Any) -> Tensor:
     for place, entry in enumerate(problem.unknowns.entries):
         value = values.get((entry.kind, entry.name))
         if value is not None:
+            # An estimate may be NaN for a parameter that its data do not determine.
             usable = value.isfinite()
             found = entry.coordinate(torch.where(usable, value, 1.0))
             z[:, place] = torch.where(usable, found, z[:, place])
@@ -46,6 +47,7 @@ def _same_in_group(problem: FitProblem, z: Tensor) -> Tensor:
     if not shared:
         return z
     groups = int(problem.group.max()) + 1
+    # A shared unknown is one number per group; starts of its lanes must not differ.
     total = z.new_zeros(groups, shared).index_add_(0, problem.group, z[:, :shared])
     count = torch.bincount(problem.group, minlength=groups).unsqueeze(1)
     z[:, :shared] = (total / count)[problem.group]

@@ -67,6 +67,7 @@ def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseK
         levels = torch.stack(_columns(records, noise_sd), dim=2)
     else:
         levels = _table(records, noise_sd)
+    # W = 1 / s^2; where nothing was observed the weight is 1, which is finite and has no effect.
     _check_positive(records, levels)
     return "known", torch.where(records.seen, levels.square().reciprocal(), 1.0).contiguous()
 

@@ -49,6 +49,7 @@ class FineGrid:
 
     def limits(self, rows: Tensor, limit: Tensor) -> Tensor:
         """Return how many times of the grid lead to the first `limit` samples of lanes (L,)."""
+        # The grid up to and including the last of the first `limit` samples.
         last = self.place[rows].gather(1, (limit - 1).clamp_min(0).unsqueeze(1)).squeeze(1)
         return torch.where(limit > 0, last + 1, 0)
 
@@ -76,6 +77,7 @@ def fine_grid(
     # Every sample time is on the grid exactly, as the same number, so that the search finds it.
     place = torch.searchsorted(times, records.times.nan_to_num(0.0))
     place = torch.where(records.valid, place, 0)
+    # Without a table, inputs are interpolated between the samples, also at dose times.
     table = records.table or InputTable(records.times, records.inputs.nan_to_num(0.0))
     fine = Records(
         observed=_spread(records.observed, place, records.valid, times, torch.nan),

@@ -76,6 +76,7 @@ class FitProblem:
             records=self.records.select(rows),
             start=self.start[rows],
             unknowns=unknowns,
+            # Renumbered, because sums over groups are allocated by the largest number.
             group=torch.unique(self.group[rows], return_inverse=True)[1],
             weights=None if self.weights is None else self.weights[rows],
             fine=None if self.fine is None else self.fine.select(rows),
@@ -97,6 +98,7 @@ class FitProblem:
     def residuals(self, predicted: Tensor) -> Tensor:
         """Return the residuals (N, T, O) of the noise model, NaN where nothing was seen."""
         found = self.distribution.residual(self.records.observed, predicted)
+        # A prediction that diverged, or has no logarithm, counts as missing here.
         return torch.where(found.isfinite(), found, torch.nan)
 
     def squared(self) -> FitProblem:

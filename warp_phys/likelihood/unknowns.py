@@ -73,6 +73,7 @@ class Unknown:
         low, high = bounds(self.support)
         if low == -torch.inf and high == torch.inf:
             return value
+        # The margin of a half-infinite support is a share of the usual range, its only scale.
         width = high - low if high - low < torch.inf else abs(self.usual[1] - self.usual[0])
         margin = _INSIDE * (width if width > 0.0 else 1.0)
         return value.clamp(
@@ -144,6 +145,7 @@ class Unknowns:
     @cached_property
     def wide(self) -> Tensor:
         """(D,), standard deviations, in coordinates, of a nearly uninformative prior."""
+        # A real unknown may plausibly lie several ranges away; a positive one a few powers of e.
         return torch.where(self.real, 4.0 * self.spreads, self.spreads + _WIDE)
 
     @cached_property
@@ -165,6 +167,7 @@ class Unknowns:
         """
         parameters, initial = self.parameters[rows], self.initial_state[rows]
         values = self.values(z)
+        # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
         for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
             table[:, targets] = values[:, places]
         return parameters, initial
@@ -191,6 +194,7 @@ class Unknowns:
 
     def far_out(self, z: Tensor) -> Tensor:
         """Return which coordinates have reached an end of their support, (L, D)."""
+        # Real unknowns have no end to run to.
         return ((z - self.middles).abs() > self.spreads + _FAR) & ~self.real
 
     def directions(self) -> tuple[int, ...]:

@@ -109,6 +109,8 @@ class Coordinates(nn.Module):
         parameters = self._assembled(values, "parameter", coordinates)
         return Physical(
             parameters=parameters,
+            # Some systems define their initial state by their parameters, which leaves nothing to
+            # estimate.
             initial_state=implied_initial_state(self.system, parameters)
             if self.system.has_initial_state
             else self._assembled(values, "initial_state", coordinates),
@@ -134,6 +136,7 @@ class Coordinates(nn.Module):
         """Return one kind of physical value, (..., how many), for coordinates `like` (..., Q)."""
         batch = like.shape[:-1]
         constants = self._constants(kind).to(like.dtype)
+        # Columns are stacked anew instead of written in place, which keeps autograd simple.
         columns = [constant.expand(batch) for constant in constants.unbind(0)]
         for place in self.positions(kind):
             columns[self.entries[place].index] = values[place]
@@ -168,11 +171,13 @@ def build_coordinates(system: System, physical: Physical, outputs: Sequence[str]
     A quantity that does not vary over the set is a known constant. Fixed parameters are never
     unknowns.
     """
+    # Unknowns are those that vary: a network can only learn what the training data show.
     found = _varying("parameter", system.parameters, physical.parameters)
     if not system.has_initial_state:
         found += _varying("initial_state", system.states, physical.initial_state)
     noise = physical.noise_sd
     for index, name in enumerate(outputs):
+        # A noise level of zero has no logarithm and cannot be an unknown.
         if (noise[:, index] > 0).all() and _spread(noise[:, index].log()) > 0:
             found.append(Coordinate("noise_sd", name, index, "positive"))
     coordinates = Coordinates(system, found, len(outputs))

@@ -117,6 +117,8 @@ class Core(nn.Module):
     def states(self, signals: Tensor) -> Tensor:
         """Return theta at every sample, (N, T, D)."""
         first = self.initial(signals[:, 0])
+        # theta_0 already depends on the first sample, so that the recurrence starts with the
+        # second.
         later = self.recurrence(self.drive(signals)[:, 1:], first)
         return torch.cat([first.unsqueeze(1), later], dim=1)
 
@@ -178,6 +180,7 @@ class Core(nn.Module):
         transition, matrix = self.recurrence.transition(), self.recurrence.input_matrix
         inputs = self.drive(signals)[:, 1:]
         (found,) = decode_states(transition, matrix, inputs, first, chosen, tile=tile)
+        # Sample `index` is state number index - 1 of the recurrence; its tile holds it.
         later = found[rows, (index - 1).clamp_min(0) // tile]
         return torch.where((index == 0).unsqueeze(1), first, later)
 
@@ -191,6 +194,7 @@ class Core(nn.Module):
         outputs = self.scaling.outputs
         double = torch.float64
         dtype = self.dtype if dtype is None else dtype
+        # The weights may have changed since the last stream, by training or loading.
         self._copies.pop(dtype, None)
         return Stream(
             theta=None,
@@ -228,6 +232,7 @@ class Core(nn.Module):
         last = torch.where(present, observed, stream.last)
         samples = self._sample(stream, elapsed, torch.where(seen, last, torch.nan), present, inputs)
         signal = self.drive.signals(samples)
+        # A sliding window of the last `reach` signals: all that the drive depends on.
         signals = torch.cat([stream.signals[:, 1:], signal], dim=1)
         if stream.theta is None:
             theta = self.initial(signal[:, 0])
@@ -250,6 +255,7 @@ class Core(nn.Module):
         )
         if stream.count == 0:
             return samples
+        # As in `Scaling.scale`, whose first sample has no step before it.
         step = (elapsed - stream.elapsed) / self.scaling.typical_step - 1.0
         return replace(samples, step=step.unsqueeze(1).to(self.dtype))
 

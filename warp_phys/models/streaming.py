@@ -43,6 +43,7 @@ def checked_sample(memory: Memory, times: Any, observed: Any) -> tuple[Tensor, T
             f"expected times to increase, got {float(times[first]):g} for sensor {first} after "
             f"{float(memory.time[first]):g}"
         )
+    # Infinite readings count as missing, as in records.
     return times, torch.where(observed.isfinite(), observed, torch.nan)
 
 

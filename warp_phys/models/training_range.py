@@ -50,6 +50,7 @@ class Limits(nn.Module):
             mean: (N, Q), estimated coordinates at the last sample of each record.
         """
         observed = records.observed
+        # Comparisons with NaN are false, so that missing values and padding set no flag.
         beyond = (observed < self.values[:, 0]) | (observed > self.values[:, 1])
         steps = records.times.diff(dim=1)
         low, high = self.steps * torch.tensor([1.0 - _ROUNDING, 1.0 + _ROUNDING])

@@ -64,6 +64,7 @@ class WarpNetwork(Core):
     def points(self, elapsed: Tensor) -> Tensor:
         """Return the inputs of the root network at scaled times (...): time, sines and cosines."""
         orders = torch.arange(1, self.frequencies + 1, dtype=elapsed.dtype, device=elapsed.device)
+        # Fourier features of time: a perceptron of tau alone learns oscillations slowly.
         turns = 2.0 * math.pi * elapsed.unsqueeze(-1) * orders
         return torch.cat([elapsed.unsqueeze(-1), turns.sin(), turns.cos()], dim=-1)
 

@@ -73,6 +73,7 @@ def autoregressive_recurrence(
                 f"decode: expected outputs of shape {tuple(sample.shape)}, as the samples that "
                 f"drive the recurrence, got {tuple(output.shape)}"
             )
+        # The input is the change of the decoded output, as the change of samples is in the series.
         state = structure.step(state, (output - sample) @ B.mT)
         if clip is not None:
             state = state.clamp(-clip, clip)

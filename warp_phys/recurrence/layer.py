@@ -126,6 +126,7 @@ def _checked_decay(kind: type[Transition], stable: bool, decay: float | None) ->
             f"stable: only the structures {able} can be kept stable, got {kind.name!r}; choose "
             "one of them or leave stable out"
         )
+    # tanh maps no finite number to 1: a stable A starts just below.
     start = decay if decay is not None else 0.99 if stable else 1.0
     if stable and not -1.0 < start < 1.0:
         raise UsageError(

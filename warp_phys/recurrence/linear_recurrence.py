@@ -97,6 +97,7 @@ def linear_recurrence(
         raise UsageError(
             f"mode: a clipped recurrence goes step by step, got {mode!r}; leave mode or clip out"
         )
+    # An empty product has the right shape, dtype and graph.
     if length == 0:
         return inputs @ B.mT
     start = initial if initial.ndim == 2 else initial.expand(batch, -1)

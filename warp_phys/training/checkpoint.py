@@ -47,6 +47,7 @@ def write_checkpoint(
     configuration: Mapping[str, Any],
 ) -> None:
     """Write everything that the rest of the run depends on, replacing the last checkpoint."""
+    # The weights, the best weights so far, and the moments of the optimizer.
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in progress.weights.items()}
     for number, moments in optimizer.state_dict()["state"].items():

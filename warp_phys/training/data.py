@@ -85,6 +85,8 @@ def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
             f"expected at least {round(1 / _LARGEST_SHARE)} trajectories to keep some for "
             f"validation, got {count}; simulate more, or pass validation="
         )
+    # A counter-based generator, whose numbers depend on the seed alone; sorted, which keeps the
+    # order of the data set.
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(count)
     chosen, rest = np.sort(order[:held_out]), np.sort(order[held_out:])
     return dataset.isel(trajectory=rest), dataset.isel(trajectory=chosen)
@@ -151,6 +153,7 @@ def _span(system: System, records: Records) -> Physical:
         default = system.default_initial_state[state.name]
         if system.observes_all_states and state.name in records.outputs:
             first = records.observed[:, :, records.outputs.index(state.name)]
+            # Observed states start where the records do; quantiles stand for their distribution.
             seen = first[:, 0][first[:, 0].isfinite()]
             states.append(torch.quantile(seen[:100_000], torch.linspace(0, 1, _GRID).double()))
         else:

@@ -92,6 +92,7 @@ def _evaluated(task: TrainingTask, state: Progress) -> float:
     network.train()
     if judged < state.best:
         state.best, state.best_step = judged, state.step
+        # Clones, because the optimizer changes the weights in place.
         state.weights = {name: value.clone() for name, value in network.state_dict().items()}
     return judged
 

@@ -58,6 +58,7 @@ class PhysicsTask(TrainingTask):
         coordinates = build_coordinates(model.system, training.truth, facts.outputs)
         _check_unknowns(len(coordinates), model)
         self.network: Network = model.build(facts, coordinates, seed=seed)
+        # Scaling first, because the signals of `_Prepared` depend on it.
         self.network.scaling.measure(training.records)
         truth = coordinates.encode(training.truth)
         self.network.limits.measure(training.records, truth)
@@ -119,6 +120,7 @@ class PhysicsTask(TrainingTask):
 
     def _emitted(self, prepared: _Prepared) -> Gaussian:
         """Return the distributions at every sample, in float64."""
+        # Bands are applied to estimates in float64, and so are calibrated on such.
         signals, elapsed = prepared.signals.double(), prepared.elapsed.double()
         pieces = [
             self.network(signals[piece], elapsed[piece])

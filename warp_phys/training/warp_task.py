@@ -69,6 +69,7 @@ class WarpTask(TrainingTask):
             return self._behind(prepared, index, prepared.context[index])
         following, theta = self.network.following(prepared.signals[index], elapsed, place)
         rest = self.network.frozen(theta, elapsed[:, place:])
+        # Half for the next sample, half for the rest of the record from a frozen theta.
         return 0.5 * (
             _mean_square(following, target[:, 1:]) + _mean_square(rest, target[:, place:])
         )
@@ -92,6 +93,7 @@ class _Prepared:
         self.context = context
         self.signals = network.signals(records)
         self.elapsed = network.elapsed(records)
+        # Targets in standard deviations, so that all outputs weigh alike.
         scaled = (records.observed - network.scaling.center) / network.scaling.spread
         self.target = scaled.to(network.dtype)
 

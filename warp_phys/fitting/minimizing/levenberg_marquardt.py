@@ -83,7 +83,7 @@ class _Descent:
         self.vector = torch.zeros_like(z)
         unknowns = minimizer.unknowns
         # Real unknowns have no natural size but that of their usual range: one that starts at zero
-        # could otherwise never make a step.
+        # could otherwise move by tiny steps only.
         self.reach = torch.where(unknowns.real, unknowns.spreads, 0.0)
         self.excluded = torch.zeros(count, dtype=torch.bool)
         self.curvature = z.new_zeros(count, size, size)
@@ -235,8 +235,8 @@ class _Descent:
             step,
             gradient - self.vector[kept],
         )
-        # A coordinate that has run off to an end of its support is held there: its slope vanishes,
-        # so that it would keep the equations singular and the fit running.
+        # A coordinate that has run off to an end of its support is held there: predictions hardly
+        # depend on it any more, so that it would keep the equations singular and the fit running.
         self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)

@@ -130,6 +130,7 @@ def _values(
     }
     if problem.noise == "known":
         total, free = _chi_square(problem, solved)
+        # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
         table = parameters if kind == "parameter" else states
@@ -146,6 +147,7 @@ def _values(
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
     for name, value in values.items():
+        # A failed integration leaves the coordinates of its last try, which are no result.
         if value.is_floating_point() and name != "predicted":
             value[failed] = torch.nan
     return values
@@ -187,6 +189,7 @@ def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
         return known.noise_variance.sqrt()
     # The root mean square of the given levels.
     seen = problem.records.seen
+    # Weights are 1 / s^2.
     total = torch.where(seen, problem.weights.reciprocal(), 0.0).sum(dim=1)
     return (total / seen.sum(dim=1).clamp_min(1)).sqrt()
 

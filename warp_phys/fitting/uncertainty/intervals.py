@@ -65,7 +65,7 @@ def intervals(
     """Return confidence intervals of probability `level`."""
     errors = known.line_errors()
     # The two-sided t quantile with n - p degrees of freedom, and the normal one where the noise is
-    # known (infinite freedom). The half width is then t s sqrt((F^-1)_jj).
+    # known (infinite freedom). The half width is then t sqrt((F^-1)_jj).
     quantile = torch.from_numpy(
         np.asarray(stats.t.ppf(0.5 + 0.5 * level, known.freedom.clamp_min(1e-9).numpy()))
     )

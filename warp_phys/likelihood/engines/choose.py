@@ -30,6 +30,8 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         limit: (L,) how many samples of its record each lane uses.
     """
     if problem.fine is not None:
+        # Grid times at which nothing was observed add nothing to the sums, so that only predictions
+        # must be selected at the samples.
         inner = build_engine(problem.on_fine_grid(), rows, problem.fine.limits(rows, limit))
         return _FineEngine(inner, problem.fine, rows)
     library = library_of(problem)

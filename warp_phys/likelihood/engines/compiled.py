@@ -31,9 +31,11 @@ from warp_phys.systems.dynamics.stepping.structures import (
     pointers,
 )
 
+# In the order of the fields of `_Trajectories`: attributes of the engine that it points to.
 _DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
 
 
+# Layouts of the C++ structures of the same names in `residuals.cpp`: arrays of pointers.
 class _Trajectories(Samples):
     _fields_ = pointers("observed", "weights")
 
@@ -70,6 +72,8 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
     except TracingError:
         return None
     held = [entry.between == "held" for entry in problem.system.inputs]
+    # The system's functions are printed into the source, so that the compiler inlines them into the
+    # steps; one library for each system, choice of unknowns, outputs and noise.
     code = "\n".join(
         [
             planned_source(graph, method, problem.unknowns.directions(), held),
@@ -124,6 +128,7 @@ class CompiledEngine:
         self.weights = None if problem.weights is None else problem.weights.contiguous()
         self.inputs = records.inputs.contiguous() if problem.system.inputs else None
         self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
+        # One step in every interval to begin with; the kernel raises it where the error demands it.
         self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
         self.options = PlanControl(problem.rtol, problem.max_steps)

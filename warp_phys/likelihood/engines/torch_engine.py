@@ -38,6 +38,7 @@ class TorchEngine:
             (name, size): NumericFunction(traced, problem.unknowns.directions()[:size])
             for name, traced in (vars(graph).items() if graph is not None else ())
             if isinstance(traced, TracedFunction)
+            # Each function twice: alone, and with derivatives along all directions.
             for size in {0, len(problem.unknowns)}
         }
 
@@ -48,6 +49,7 @@ class TorchEngine:
         run.go()
         self.plan[chosen] = run.planned.plan
         status = run.at.status
+        # An infinite loss means that the minimizer rejects the step, as for a failed integration.
         good = (status == 0) & run.squares.isfinite().all(dim=0)
         status = torch.where(~good & (status == 0), int(Status.DIVERGED), status)
         sums.status[chosen] = status.to(sums.status.dtype)
@@ -230,6 +232,7 @@ class _Run:
             slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
             self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes
             pulled = torch.where(used, information, 0.0).unsqueeze(1) * slopes
+            # Packed lower triangle of information_t j_t j_t^T, row by row, (O, D (D + 1) / 2, n).
             rows, columns = torch.tril_indices(len(self.directions), len(self.directions))
             self.hessian += pulled[:, rows] * slopes[:, columns]
 

@@ -83,6 +83,7 @@ class RegressionEstimator:
         if parameters.isfinite().any():
             values["predicted"] = predict(regression.system, "step", records, unknowns, **FLOW)
         for array in values.values():
+            # Padding repeats the last estimate until here.
             array[~records.valid] = torch.nan
         # The initial state is that of the first complete sample, which need not be the first one.
         values["initial_time"] = records.times[torch.arange(len(records)), first]
@@ -111,6 +112,7 @@ def _first_states(records: Records) -> tuple[Tensor, Tensor]:
     """Return the first complete sample, (N, T, S), NaN before it, and its number (N,)."""
     complete = records.seen.all(dim=-1)
     first = complete.long().argmax(dim=1)
+    # `argmax` returns the first of equal maxima; without a complete sample all is NaN below.
     start = records.observed[torch.arange(len(records)), first]
     known = complete.cummax(dim=1).values
     return torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan), first

@@ -85,6 +85,7 @@ class WeakFormRegression:
         self.fixed = torch.tensor(fixed, dtype=torch.float64)
         size = len(form.names)
         self.integrals = self.states * (size + 1)
+        # Per state: G (Q x Q), m (Q) and c; and the total weight once.
         self.size = self.states * (size * size + size + 1) + 1
 
     def estimate(self, records: Records) -> Tensor:
@@ -104,6 +105,7 @@ class WeakFormRegression:
         inputs = torch.where(used.unsqueeze(-1), inputs, 0.0)
         measured = self._measured(states)
         moved = measured.diff(dim=1, prepend=measured[:, :1])
+        # First recurrence: b_t and Phi_t. Second recurrence: G, m, c. Both by `linear_recurrence`.
         drive = self.drive(increments(times, self.integrands(times, states, inputs)), moved)
         phi, target = self.rows(self._accumulated(drive))
         added = torch.where(used.unsqueeze(-1), drive_of_sums(phi, target), 0.0)
@@ -156,6 +158,7 @@ class WeakFormRegression:
             moved: x_t - x_{t-1}, or of its logarithm, (..., S).
         """
         split = steps.unflatten(-1, (self.states, len(self.names) + 1))
+        # x_t - x_{t-1} - int f0 in the first column, then int F in the other Q columns.
         target = moved.unsqueeze(-1) - split[..., :1]
         return torch.cat([target, split[..., 1:]], dim=-1).flatten(-2)
 
@@ -201,6 +204,8 @@ class WeakFormRegression:
         """Process one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
         observed = self._readable(observed)
         usable = observed.isfinite().all(dim=-1)
+        # A missing sample is evaluated at 1, where the right-hand side is finite; `keep_where` then
+        # restores the memory of that sensor.
         states = torch.where(usable.unsqueeze(-1), observed, 1.0)
         now = self.integrands(times.unsqueeze(1), states.unsqueeze(1), inputs.unsqueeze(1))[:, 0]
         is_first = (stream.count == 0).unsqueeze(-1)

@@ -68,6 +68,7 @@ class _Kernel(torch.autograd.Function):
         needed = ctx.needs_input_grad
         if through_graph(gradient):
             return differentiable_gradients(_reference, leaves, gradient, needed)
+        # The kernel transposes contiguous sequences; an expanded gradient must be written out.
         gradient = gradient.contiguous()
         found = [
             torch.empty_like(value, memory_format=torch.contiguous_format) if wanted else None

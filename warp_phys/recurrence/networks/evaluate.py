@@ -23,6 +23,7 @@ def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
         theta: (..., D).
         points: (..., in), its leading axes those of theta or broadcast against them.
     """
+    # The autograd function does not handle broadcasting or transforms; PyTorch does.
     if theta.shape[:-1] != points.shape[:-1] or transformed():
         return _hidden(shapes, theta, points)[-1]
     outputs: Tensor = _Evaluated.apply(shapes, theta, points)
@@ -60,6 +61,7 @@ class _Evaluated(torch.autograd.Function):
             # g, and through the activation g (1 - z^2), as tanh' = 1 - tanh^2.
             torch.mul(gradient.unsqueeze(-1), before.unsqueeze(-2), out=to_weight)
             to_bias.copy_(gradient)
+            # The gradient of the points is only computed if someone needs it.
             if layer or needed[1]:
                 gradient = (gradient.unsqueeze(-2) @ weight).squeeze(-2)
             if layer:

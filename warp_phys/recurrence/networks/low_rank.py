@@ -72,6 +72,7 @@ def _seen(structure: IdentityPlusLowRank, B: Tensor, inputs: Tensor, initial: Te
     # Q^T (I + P Q^T) theta = (I + Q^T P) Q^T theta: the states of size D are not needed for q.
     own = structure.right.mT @ structure.left
     small = Dense(own + torch.eye(len(own), dtype=B.dtype, device=B.device))
+    # q_1, ..., q_{T-1} from an r x r recurrence; the last input only affects q_T.
     later = fastest(small, structure.right.mT @ B, inputs[:, :-1].contiguous(), start)
     return torch.cat([start.unsqueeze(1), later], dim=1)
 
@@ -133,8 +134,10 @@ def _plain(
         hidden = torch.tanh(hidden) if layer else hidden
         middle, end = offset + out * into, offset + out * into + out
         own = origin[:, offset:middle].unflatten(1, (out, into))
+        # The layer of the origin, a batched product over sequences: W(theta_0) z + b(theta_0).
         values = torch.baddbmm(origin[:, None, middle:end], hidden, own.mT)
         shared = directions[offset:middle].unflatten(0, (out, into))
+        # The biases of the directions, sum_k c_k b(v_k).
         values = values + coefficients @ directions[middle:end].mT
         # sum_k c_k V_k z as one matrix product, for inputs (c_k z_i) of width K in, or outputs V_k
         # z of width K out that are weighted afterwards; the copies are made on the narrower side.

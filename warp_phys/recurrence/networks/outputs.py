@@ -54,6 +54,7 @@ def root_outputs(
         structure = Identity(structure.size)
     narrow = 0 < B.shape[1] <= _perceptron.WIDEST
     if narrow and isinstance(structure, Identity | Diagonal) and _compiled(points, B.shape[1]):
+        # The identity is the diagonal of ones.
         values = structure.values if isinstance(structure, Diagonal) else B.new_ones(len(B))
         return _perceptron.state_perceptron(shapes, values, B, inputs, initial, points, place)
     if isinstance(structure, Identity) and B.shape[1] <= WIDEST:
@@ -95,6 +96,7 @@ def _by_states(
         chosen = states[:, at : max(place - start, 0)]
         return evaluate(shapes, states, points[:, start + 1 : stop + 1]), chosen
 
+    # The recurrence returns theta_1, ..., theta_{T-1}; theta_0 is decoded separately.
     first = evaluate(shapes, initial, points[:, 0]).unsqueeze(1)
     if length == 1:
         return first, initial

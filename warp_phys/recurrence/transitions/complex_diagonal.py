@@ -78,6 +78,7 @@ class ComplexDiagonal(Transition):
         """Return A x for x of shape (..., D)."""
         entries, pairs = len(self.real), len(self.imag)
         real, imag = x[..., :entries], x[..., entries:]
+        # (a + i b)(x + i y): the imaginary part is a y + b x, the real part a x - b y.
         turned = torch.addcmul(self.real[:pairs] * imag, self.imag, real[..., :pairs])
         kept = self.real * real
         paired = torch.addcmul(kept[..., :pairs], self.imag, imag, value=-1)
@@ -86,6 +87,7 @@ class ComplexDiagonal(Transition):
     def power(self, exponent: int, /) -> ComplexDiagonal:
         """Return A^exponent by repeated squaring, which is differentiable at zero, unlike `pow`."""
         pairs = len(self.imag)
+        # Unpaired entries have an imaginary part of zero.
         square = torch.complex(
             self.real, torch.cat([self.imag, self.real.new_zeros(len(self.real) - pairs)])
         )

@@ -39,6 +39,7 @@ class Diagonal(Transition):
     @classmethod
     def initial_parameters(cls, start: Start, /) -> dict[str, Tensor]:
         """Return the values, or atanh of them where they are kept stable."""
+        # The inverse of the tanh below, so that A starts at exactly the decay.
         free = math.atanh(start.decay) if start.stable else start.decay
         return {"diagonal": torch.full((start.size,), free, dtype=start.dtype)}
 

@@ -61,6 +61,7 @@ class DiagonalPlusLowRank(Transition):
 
     def apply(self, x: Tensor) -> Tensor:
         """Return A x = diagonal * x + left (right^T x) for x of shape (..., D)."""
+        # Never through the (D, D) matrix: two products with (D, r) factors.
         return torch.addcmul((x @ self.right) @ self.left.mT, self.diagonal, x)
 
     def power(self, exponent: int, /) -> Dense:
@@ -86,5 +87,6 @@ def initial_factors(start: Start) -> dict[str, Tensor]:
     gradients of both would be zero, and neither would ever change.
     """
     size, rank = start.size, start.rank
+    # Entries of variance 1 / D give columns of unit length on average, whatever the size.
     left = torch.randn(size, rank, generator=start.generator, dtype=start.dtype) / math.sqrt(size)
     return {"left": left, "right": torch.zeros(size, rank, dtype=start.dtype)}
