@@ -82,7 +82,7 @@ def best_start(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:
     objective = optimum.objective.view(starts, groups)
     outcome = optimum.outcome.view(starts, groups)
     objective = torch.where(outcome == Outcome.DIVERGED, torch.inf, objective)
-    # A diverged start may have stopped at a low objective that it never reached again.
+    # Diverged starts count as infinite: `argmin` would pick an objective that is NaN.
     best = objective.argmin(dim=0)
     setting = setting_of(problem, 1)
     # Residuals below rounding have objectives that differ by chance; they count as equal.

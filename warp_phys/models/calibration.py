@@ -68,7 +68,7 @@ class Calibration(nn.Module):
             chosen = score[:, upper - 1][valid[:, upper - 1]].double()
             if chosen.shape[0] < FEWEST_RECORDS:
                 # Too few records are this long: the quantiles of shorter ones are kept, which are
-                # wider.
+                # usually wider.
                 table.append(table[-1] if table else self.quantiles[0])
             else:
                 table.append(_conformal_quantiles(chosen, levels))

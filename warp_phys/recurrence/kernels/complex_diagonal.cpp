@@ -41,8 +41,8 @@ template <class T, bool WHOLE> inline void store_row(T* to, V<T> v, int64_t lane
 
 // Steps per tile: the states of a strip stay in registers while its tile is in the cache.
 constexpr int TILE = 8;
-constexpr int64_t GROUPS = 64;  // partial sums over sequences: their number is
-                                // fixed, so that results do not depend on the threads
+// Partial sums over sequences, whose number is fixed so that results do not depend on the threads.
+constexpr int64_t GROUPS = 64;
 
 // A pair's part of a row: real parts at `at`, imaginary parts p later. Rows past q hold fewer
 // lanes.

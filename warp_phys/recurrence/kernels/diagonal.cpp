@@ -197,8 +197,7 @@ inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Rever
     }
     const T *const states = r.states + at, *const gradients = r.gradient + at, *const inputs = r.u;
     const int64_t by_step = r.by_step;
-    // The next tile (earlier in time) is prefetched during this one: the hardware prefetcher does
-    // not follow strides of a whole row backward.
+    // The next tile (earlier in time) is prefetched during this one.
     const int64_t gradient_ahead = t0 ? -BACKWARD_TILE * by_step : 0;
     const int64_t before_ahead = t0 > BACKWARD_TILE ? -BACKWARD_TILE * D : 0;
     V<T, L>* const partials = r.partial.data();
