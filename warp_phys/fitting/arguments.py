@@ -183,6 +183,7 @@ def _initial_times(records: Records, initial_time: Any) -> Tensor:
     if initial_time is None:
         return first.clone()
     start = per_trajectory("initial_time", initial_time, records)
+    # Written with a negation, so that NaN is rejected, too.
     late = ~(start <= first)
     if late.any():
         row = int(late.nonzero()[0])

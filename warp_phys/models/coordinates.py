@@ -119,11 +119,13 @@ class Coordinates(nn.Module):
 
     def unscaled(self, coordinates: Tensor) -> Tensor:
         """Return unconstrained values (..., Q) of standardized ones."""
+        # The inverse of the standardization in `encode`.
         spread, center = self.spread.to(coordinates.dtype), self.center.to(coordinates.dtype)
         return coordinates * spread + center
 
     def _values(self, line: Tensor) -> list[Tensor]:
         """Return the unknowns (...) of unconstrained values (..., Q), one call per support."""
+        # One call per support instead of one per unknown: most unknowns share a support.
         values = list(line.unbind(-1))
         for support in {entry.support for entry in self.entries}:
             places = [place for place, entry in enumerate(self.entries) if entry.support == support]

@@ -89,6 +89,7 @@ class TrainedEstimator:
             "noise_sd": value.noise_sd,
             "predicted": predict(self.system, self.root, records, value, **FLOW),
             "unknowns": network.coordinates.unscaled(emitted.mean),
+            # Standardized to unscaled coordinates: C_ij spread_i spread_j.
             "unknowns_covariance": covariance * spread.outer(spread),
         }
         padding = ~records.valid

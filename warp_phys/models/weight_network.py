@@ -33,12 +33,15 @@ class WeightNetwork(nn.Module):
         parts = []
         for layer, (out, into) in enumerate(self.shapes):
             gain = last_gain if layer == len(self.shapes) - 1 else 1.0
+            # Variance 1 / fan-in keeps the variance of activations across layers (LeCun
+            # initialization).
             parts.append(gain * torch.randn(out * into) / math.sqrt(into))
             parts.append(gain * (2.0 * torch.rand(out) - 1.0) / math.sqrt(into))
         return torch.cat(parts)
 
     def forward(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate networks (..., D) at inputs (..., width of the input)."""
+        # A stream: one network per sensor, without gradients.
         if theta.ndim == 2 and len(theta) == len(inputs) and not torch.is_grad_enabled():
             return self._of_rows(theta, inputs)
         return evaluate(self.shapes, theta, inputs)

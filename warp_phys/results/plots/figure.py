@@ -37,7 +37,7 @@ def figure_of(
 ) -> Figure:
     """Return a figure of a history, an estimate, a fit, a forecast, or observed trajectories.
 
-    Of several fits, the parameters of all are drawn beside the curve of one.
+    For several fits, the parameters of all and the curve of one are drawn.
 
     Args:
         dataset: What `load` or `read_trajectories` returned.

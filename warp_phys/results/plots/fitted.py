@@ -31,10 +31,10 @@ def fitted_names(fitted: xr.Dataset) -> list[str]:
 def draw_fitted(ax: Axes, fitted: xr.Dataset, name: str, truth: Floats | None) -> None:
     """Draw one parameter of all trajectories: values, confidence intervals, true values.
 
-    What the data do not determine has no place on the scale, and is marked at its bottom.
+    Values that the data do not determine cannot be drawn to scale and are marked at the bottom.
 
     Args:
-        ax: Where to draw.
+        ax: The axes to draw on.
         fitted: What `fit` returned.
         name: The parameter.
         truth: (N,), NaN where unknown.

@@ -22,8 +22,9 @@ _CORRELATED = 0.1
 def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
     """Return a text report of a fit, in a form similar to that of lmfit.
 
-    Error bars stand only beside what the data determine: what they do not, what ran to the end of
-    its support and what was known is marked as such, and said in words under `Warnings`.
+    Only values that the data determine have an error. Values that they do not determine, that
+    reached the end of their support or that were known are marked as such, and explained under
+    `Warnings`.
 
     Args:
         fit: What `fit` returned, or `load` read back.
