@@ -1,4 +1,4 @@
-"""What computes here, for a report or a puzzle."""
+"""Versions of the package and its libraries, and the engines in use, for bug reports."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _OPTIONAL = ("distributed", "matplotlib", "triton")
 
 
 def show_versions() -> None:
-    """Print the versions of this package and its libraries, and which engines compute.
+    """Print the versions of this package and its libraries, and which engines are used.
 
-    The compiled kernels of the recurrence and of the flows need a C++ compiler; without one
-    PyTorch and SciPy compute the same, slower. This is where it shows.
+    The compiled kernels of the recurrence and of the integrators need a C++ compiler. Without one,
+    PyTorch and SciPy compute the same, more slowly; the output shows which is the case.
 
     Example:
         >>> show_versions()  # doctest: +ELLIPSIS

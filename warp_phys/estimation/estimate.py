@@ -1,4 +1,4 @@
-"""Estimates: parameters at every sample of every trajectory, without gradient descent."""
+"""Estimation of parameters at every sample of every trajectory, without gradient descent."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from warp_phys.systems.schema.labels import (
 def estimate(
     model: WarpPhys, data: xr.Dataset, *, level: float = 0.9, progress: bool = True
 ) -> xr.Dataset:
-    """Estimate the parameters behind records, at every sample from the samples so far.
+    """Estimate the parameters of records, at every sample from the samples so far.
 
     Args:
-        model: Trained, or with the regression head, which needs no training.
+        model: A trained model, or one with the regression head, which needs no training.
         data: Records of the system: `observed` on a shared or on own time grids, NaN where
             missing. Times may start anywhere; they are counted from each first sample.
         level: Probability inside the band of each unknown.
@@ -37,14 +37,14 @@ def estimate(
         `noise_sd` where the training data had noise; `predicted` (trajectory, time, output), each
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
         in unconstrained coordinates that `forecast` draws from (not after training by
-        reconstruction alone); `out_of_range` (trajectory), whose
-        bits say how a record differs from the training data (0: it does not). The regression
-        head gives `parameters` (NaN where the data cannot tell), `coordinates`, `predicted` and
-        `initial_time`, when its `initial_state` holds, and no bands. With `drive="log_difference"`
-        it takes a sample for a gap where one of the states it reads by logarithm is not positive.
+        reconstruction alone); `out_of_range` (trajectory), whose bits say how a record differs
+        from the training data (0: it does not). The regression head returns `parameters` (NaN
+        where the data do not determine them), `coordinates`, `predicted` and `initial_time`, the
+        time of its `initial_state`, and no bands. With `drive="log_difference"` a sample counts as
+        missing where one of the states that enter by their logarithm is not positive.
 
     Raises:
-        UsageError: The model is not trained, or the records are not what it reads.
+        UsageError: The model is not trained, or the records do not fit it.
         SchemaError: The data set does not follow the schema.
 
     Example:

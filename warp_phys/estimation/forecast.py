@@ -1,4 +1,4 @@
-"""Forecasts: the physics run on from frozen parameters, with bands."""
+"""Forecasts: integration from frozen parameters beyond the records, with bands."""
 
 from __future__ import annotations
 
@@ -44,20 +44,21 @@ def forecast(
     seed: int = 0,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Run the physics on from fitted parameters, or those estimated at each record's last sample.
+    """Forecast with fitted parameters, or with those estimated at the last sample of each record.
 
-    theta is frozen; nothing is fed back through the network. The flow starts from the fitted or
-    estimated initial state, which all samples together tell better than the last noisy one does,
-    and passes through the record into the future. Doses in the records that were fitted act on the
-    way, those after the last sample, too; no others are given.
+    To forecast, theta is frozen and the system is integrated forward; nothing is fed back through
+    the network. The integration starts from the fitted or estimated initial state, which all
+    samples together determine better than the last noisy sample does, and continues beyond the
+    record. Doses in the records that were fitted are applied, also those after the last sample; no
+    others are given.
 
     Args:
         model_or_fit: What `fit` or `estimate` returned; or a model, with the records as `data`.
-            Of a `Warp` the root network runs on from frozen weights, without bands.
-        times: (M,) when to forecast, in the records' time, not before their first sample (of a
-            fit, not before its initial time).
+            For a `Warp`, the root network is evaluated with frozen weights, without bands.
+        times: (M,), times of the forecast, in the records' time, not before their first sample
+            (for a fit, not before its initial time).
         data: Records, where a model is given.
-        system: Needed for a system of the user's own, where a fit or an estimate is given.
+        system: Needed for a user's own system, where a fit or an estimate is given.
         level: Probability inside the bands.
         draws: Sets of unknowns drawn for the bands.
         seed: Seed for the random draws.
@@ -103,6 +104,8 @@ def forecast(
     if frozen.spread is not None:
         options = Options(level, draws, seed, progress)
         values = bands(known, frozen, frozen.spread, grid, options)
+    # The curve of a fit is that of its optimum. An estimate is drawn from a distribution, whose
+    # median is its curve.
     if fitted or frozen.spread is None:
         values["predicted"] = run_on(known, frozen, grid)
     dataset = _dataset(known, frozen, grid, values)

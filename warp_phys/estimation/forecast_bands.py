@@ -1,4 +1,4 @@
-"""Bands of a forecast: the physics run on from many draws of the unknowns."""
+"""Bands of a forecast by Monte Carlo: integration from many draws of the unknowns."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from warp_phys.systems.noise.noise import Noise
 FLOW = {"rtol": 1e-6, "atol": 1e-9}
 """Tolerances of the flows: far below any band, and cheap."""
 
+# Trajectories times draws in one integration: bounds the memory.
 _FLOWS_AT_ONCE = 20_000
 
 Place = tuple[str, int, Support]
@@ -32,14 +33,14 @@ Place = tuple[str, int, Support]
 
 @dataclass(frozen=True)
 class Spread:
-    """Distribution of the unknowns of N trajectories, on the real line.
+    """The distribution of the unknowns of N trajectories, in unconstrained coordinates.
 
     Attributes:
-        places: What the Q unknowns are.
-        mean: (N, Q); NaN where nothing is known of a trajectory.
+        places: The Q unknowns.
+        mean: (N, Q); NaN for trajectories without a distribution.
         root: (N, Q, Q), a square root of the covariance.
-        freedom: (N,), degrees of freedom of the noise level, with which all spreads scale; None
-            where that level is an unknown itself.
+        freedom: (N,), degrees of freedom of the noise level, which scales all spreads; None where
+            that level is an unknown itself.
     """
 
     places: Sequence[Place]
@@ -50,18 +51,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What the physics of N trajectories runs on from.
+    """The frozen unknowns of N trajectories, from which a forecast starts.
 
     Attributes:
         labels: The trajectories' labels.
         history: How the unknowns were found; the forecast continues it.
-        unknowns: Of each trajectory.
-        start: (N,), when its initial state holds.
-        outputs: Names of the outputs wanted.
+        unknowns: The unknowns of each trajectory.
+        start: (N,), the time of its initial state.
+        outputs: Names of the outputs to forecast.
         distribution: The noise model.
-        spread: None where nothing is known about the errors of the unknowns.
-        max_steps: Steps after which a flow is given up.
-        doses: What the states rise by on the way, known beforehand.
+        spread: The distribution of the unknowns; None where their errors are not known.
+        max_steps: Steps after which an integration is abandoned.
+        doses: Doses that are known beforehand.
     """
 
     labels: NDArray[Any]
@@ -94,7 +95,7 @@ def bands(
     system: System, frozen: Frozen, spread: Spread, grid: Tensor, options: Options
 ) -> dict[str, Tensor]:
     """Return the medians of the outputs at times (T,), their bands and those of measurements."""
-    # All trajectories share the same standard draws, so none depends on its batch.
+    # All trajectories share the same standard normal draws, so that none depends on its batch.
     generator = torch.Generator().manual_seed(options.seed)
     draws = options.draws
     size = (draws, len(spread.places))
@@ -115,7 +116,9 @@ def bands(
         whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
         curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
         level = drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
+        # A measurement adds noise, by the quantile function of the noise model at uniform numbers.
         measured = torch.from_numpy(frozen.distribution.draw(curves.numpy(), level.numpy(), noise))
+        # Pointwise quantiles over the draws; draws whose integration failed are NaN and left out.
         found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
     curve, measurement = torch.cat(found, dim=2)
     return {
@@ -130,11 +133,12 @@ def bands(
 def _noise_scale(freedom: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """Return draws (N, draws) of the true level of noise over the estimated one.
 
-    Sums of squares over the true variance follow chi-square; multiplied by its square root, normal
-    draws follow Student's t.
+    nu s^2 / sigma^2 has a chi-square distribution with nu degrees of freedom, so that
+    sigma / s = sqrt(nu / chi^2). Normal draws that are multiplied by it follow Student's t.
     """
     share = torch.rand(draws, dtype=torch.float64, generator=generator).numpy()
     scale = torch.ones(len(freedom), draws, dtype=torch.float64)
+    # The same uniform draws for all trajectories, by the inverse distribution function.
     for degrees in freedom[freedom.isfinite() & (freedom > 0.0)].unique().tolist():
         drawn = np.sqrt(degrees / stats.chi2.ppf(share, degrees))
         scale[freedom == degrees] = torch.from_numpy(drawn)
@@ -144,8 +148,10 @@ def _noise_scale(freedom: Tensor, draws: int, generator: torch.Generator) -> Ten
 def _draw(
     system: System, unknowns: Physical, spread: Spread, normal: Tensor, scale: Tensor, rows: slice
 ) -> Physical:
-    """Draw unknowns, (trajectories x draws, ...), of some trajectories; what is known stays."""
+    """Draw unknowns (trajectories x draws, ...) of some trajectories; known values stay."""
     mean, root = spread.mean[rows], spread.root[rows]
+    # z = mean + (sigma / s) R n with standard normal n, (n, draws, Q), in real coordinates; the
+    # bijections then keep every draw inside its support.
     line = (mean.unsqueeze(1) + scale.unsqueeze(2) * (normal @ root.mT)).flatten(0, 1)
     repeats = len(normal)
     parts = {
@@ -157,12 +163,13 @@ def _draw(
     for place, (kind, index, support) in enumerate(spread.places):
         parts[kind][:, index] = to_physical(line[:, place], support)
     if system.has_initial_state:
+        # An initial state that follows from parameters follows from the drawn ones.
         parts["initial_state"] = implied_initial_state(system, parts["parameter"])
     return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
 
 
 def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose: Tensor) -> Tensor:
-    """Return the outputs wanted (M, T, O) of M sets of unknowns, those of trajectories (M,)."""
+    """Return the chosen outputs (M, T, O) of M sets of unknowns of trajectories `whose` (M,)."""
     parts = []
     columns = [system.output_names.index(name) for name in frozen.outputs]
     for low in range(0, len(whose), _FLOWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What a forecast from an estimate starts from: the unknowns at each record's last sample."""
+"""The start of a forecast from an estimate: the unknowns at the last sample of each record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warp_phys.models.coordinates import Physical
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.system import System
 
-# A wild draw takes more steps than that, and stays NaN.
+# A draw that takes more steps than this is far from the data, and stays NaN.
 _MAX_STEPS = 1000
 
 
@@ -56,7 +56,8 @@ def freeze_estimate(estimated: xr.Dataset, system: System) -> Frozen:
 
 def _root(covariance: Tensor) -> Tensor:
     """Return a square root of covariances (N, Q, Q)."""
-    # By eigenvalues: a tight combination leaves some of them at round-off.
+    # By eigenvalues and not by Cholesky: a tightly determined combination leaves some eigenvalues
+    # at round-off, where they may be negative.
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
 

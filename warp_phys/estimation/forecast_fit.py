@@ -1,4 +1,4 @@
-"""What a forecast from a fit runs on from: its optimum, and the joint covariance around it."""
+"""The start of a forecast from a fit: its optimum, and the joint covariance around it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from warp_phys.systems.forcing.dataset import read_doses
 from warp_phys.systems.model.supports import Support, to_unconstrained
 from warp_phys.systems.model.system import System
 
-# Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
+# Eigenvalues of the information, scaled to a unit diagonal, that rounding alone can produce; as in
+# `fitting.uncertainty.covariance`.
 _ROUNDING = 1e-11
-# Standard deviation of a logarithm up to which a normal distribution is taken at its word.
+# Largest standard deviation of a logarithm: the quadratic approximation is not valid further out.
 _WIDEST = 1.0
-# The flow passes through the whole record and on, however long it is.
+# The integration passes through the whole record, however long it is, and beyond.
 _MAX_STEPS = 100_000
 
 
@@ -51,6 +52,7 @@ def _spread(fitted: xr.Dataset, values: dict[str, Tensor]) -> Spread:
     )
     information = _tensor(fitted["information"])
     known = information.isfinite().all(dim=2).all(dim=1) & torch.from_numpy(converged(fitted))
+    # The coordinates with a nonlinear bijection (logarithm or logit), see `_root`.
     bent = torch.tensor([support != "real" for _, _, support in places])
     root = _root(torch.where(known[:, None, None], information, 0.0), bent)
     return Spread(
@@ -62,7 +64,7 @@ def _spread(fitted: xr.Dataset, values: dict[str, Tensor]) -> Spread:
 
 
 def _places(fitted: xr.Dataset) -> list[Place]:
-    """Return what the unknowns are, with the supports that the fit gave them."""
+    """Return the unknowns, with the supports that the fit gave them."""
     names = {
         "parameter": fitted["parameter"].values.tolist(),
         "initial_state": fitted["state"].values.tolist(),
@@ -88,9 +90,10 @@ def _support(low: float, high: float) -> Support:
 def _root(information: Tensor, bent: Tensor) -> Tensor:
     """Return square roots (N, D, D) of the pseudo-inverse of information.
 
-    Directions of which rounding leaves nothing do not move the outputs and are left out. Along
-    others that are hardly determined the supports' bijections bend long before their standard
-    deviation is reached, so that is cut.
+    With F = S^-1 V diag(l) V^T S^-1 and S = diag(F)^(-1/2), a root is S V diag(l)^(-1/2).
+    Directions whose eigenvalue is a rounding error do not change the outputs and are left out.
+    Along others that are hardly determined, the bijections of the supports become strongly
+    nonlinear long before one standard deviation is reached, so that these columns are shortened.
 
     Args:
         information: (N, D, D).

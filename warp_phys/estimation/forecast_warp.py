@@ -1,4 +1,4 @@
-"""Forecasts of `Warp`: its root network run on from frozen weights."""
+"""Forecasts of `Warp`: its root network evaluated with frozen weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warp_phys.systems.schema.labels import (
 
 
 def forecast_warp(model: Warp, times: Tensor, data: xr.Dataset | None) -> xr.Dataset:
-    """Return the root network's outputs at times (M,), its weights frozen at each last sample."""
+    """Return outputs of the root network at times (M,), with weights frozen at the last sample."""
     network = model.built()
     if data is None:
         raise UsageError("forecast(model, times) needs the records: pass data=")

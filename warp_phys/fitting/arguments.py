@@ -1,4 +1,4 @@
-"""Check the options of `fit` and turn them into a `FitProblem`."""
+"""Checks of the options of `fit`, and their conversion into a `FitProblem`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from warp_phys.systems.model.system import System
 
 
 def build_fit(system: System, records: Records, options: FitOptions) -> FitProblem:
-    """Check the options of `fit` and return the problem they describe."""
+    """Check the options of `fit` and return the problem that they describe."""
     noise = noise_model(options.distribution, options.loss)
     parameters, known = _known_parameters(system, records, options.fixed)
     states, given = _known_states(system, records, options.initial_state)
@@ -121,7 +121,7 @@ def _known_states(system: System, records: Records, initial_state: Any) -> tuple
         if name not in system.state_names:
             raise unknown_name(f"state of {system.name}", name, system.state_names)
         numbers = per_trajectory(f"initial_state[{name!r}]", value, records)
-        # What a trajectory does not know is NaN, and its fit ends with a status.
+        # NaN marks a state that is not known for a trajectory, whose fit ends with a status.
         values[:, system.state_names.index(name)] = numbers
     return values, set(given)
 
@@ -134,6 +134,7 @@ def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
             + (f", {', '.join(missing)} is not" if missing else "")
             + '; use "estimate", or give the states that are known: {"state": value}'
         )
+    # The initial state holds before a dose at the same time, but the first sample shows its effect.
     first = records.observed[:, 0]
     if records.doses is not None:
         dosed = (records.doses.rise_at(system, records.times[:, 0]) != 0.0).any(dim=1)
@@ -161,6 +162,7 @@ def _shared_names(system: System, shared: Sequence[str] | None, known: set[str])
 
 def _groups(records: Records, shared: set[str], group: Any) -> Tensor:
     count = len(records)
+    # Without shared unknowns each trajectory is its own group, so that fits are independent.
     if group is None:
         return torch.zeros(count, dtype=torch.int64) if shared else torch.arange(count)
     if not shared:
@@ -181,6 +183,7 @@ def _initial_times(records: Records, initial_time: Any) -> Tensor:
     if initial_time is None:
         return first.clone()
     start = per_trajectory("initial_time", initial_time, records)
+    # Written with a negation, so that NaN is rejected, too.
     late = ~(start <= first)
     if late.any():
         row = int(late.nonzero()[0])

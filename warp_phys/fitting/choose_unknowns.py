@@ -1,4 +1,4 @@
-"""Which quantities a fit estimates, and where each may be."""
+"""The choice of the quantities that a fit estimates, and of their supports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.supports import Support, bounds, describe
 from warp_phys.systems.model.system import System
 
-# Of a bounded support, the usual range leaves this share free at either end.
+# The usual range keeps this share of a bounded support away from either end.
 _INNER = 0.05
 
 
@@ -26,11 +26,11 @@ def choose_unknowns(
     """Return the unknowns of a fit, shared ones first.
 
     Args:
-        system: The model.
+        system: The system.
         known: Names of the parameters that are known.
         given: Names of the initial states that are known.
         shared: Names of the parameters that are shared.
-        limits: Name -> (low, high), which overrides the support.
+        limits: Bounds (low, high) by name, which override the supports.
     """
     ranges = _checked_limits(system, limits)
     entries = [
@@ -106,17 +106,19 @@ def _default(system: System, state: State) -> tuple[float, float]:
 
 
 def _around(value: float) -> tuple[float, float]:
+    # Without a declared range: half the value to either side, or half a unit around zero.
     reach = abs(value) if value else 1.0
     return value - 0.5 * reach, value + 0.5 * reach
 
 
 def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
-    """Return the usual range, or what of it lies well inside the support."""
+    """Return the part of the usual range that lies well inside the support."""
     low, high = bounds(support)
     if math.isfinite(low) and math.isfinite(high):
         margin = _INNER * (high - low)
         low, high = low + margin, high - margin
     first, last = max(low, usual[0]), min(high, usual[1])
+    # A range that starts at zero has no logarithm there; it is replaced by a decade further in.
     if first < last and not (first == low == 0.0 and support == "positive"):
         return first, last
     if math.isfinite(low) and math.isfinite(high):

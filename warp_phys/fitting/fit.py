@@ -1,4 +1,4 @@
-"""Maximum likelihood for every trajectory of a data set at once."""
+"""Maximum likelihood fits of all trajectories of a data set at once."""
 
 from __future__ import annotations
 
@@ -55,50 +55,51 @@ def fit(
 ) -> xr.Dataset:
     r"""Fit parameters and initial states of every trajectory by maximum likelihood.
 
-    Minimized is, for each trajectory, the negative log likelihood of its residuals r (differences
-    of logarithms for "lognormal"), by Levenberg-Marquardt with exact sensitivities of the
-    discretized flow; for normal and log-normal noise
+    For each trajectory, the negative log likelihood of its residuals r (differences of logarithms
+    for "lognormal") is minimized by the Levenberg-Marquardt method, with exact forward
+    sensitivities of the discretized flow. For normal and log-normal noise this is
 
     .. math::
         \hat\theta = \arg\min_\theta \sum_o \frac{n_o}{2} \log \sum_t r_{t,o}(\theta)^2
 
-    for an unknown level of noise of each output; the sum of squares where one level is common, the
-    weighted sum where levels are known. With another loss, fit and level take turns until both
-    have settled, from the optimum of least squares on. Every trajectory ends with a status of its
-    own.
+    for an unknown noise level of each output; the sum of squares where all outputs have one common
+    level, and the weighted sum of squares where levels are known. With another loss, fit and level
+    alternate until both have converged, starting from the least squares optimum. Every trajectory
+    gets its own status.
 
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Inputs may be known at the samples (`inputs`) or at times of their own
+            where missing. Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
-        initial: Where to start: what `estimate` or `fit` returned (matched by trajectory label), a
+        initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
-            array; None starts in the middle of each parameter's range, at what the regression
-            head finds (where it applies) and at points spread over the ranges.
-        initial_state: "auto": the data set's `known_initial_state` where it has one, else
+            array; None starts in the middle of each parameter's range, at the estimate of the
+            regression head (where it applies) and at points spread over the ranges.
+        initial_state: "auto": the data set's `known_initial_state` where it has one, otherwise
             estimated. "first_sample": exactly the first sample. "estimate": estimated. A mapping
-            from state to number or array: those are known, the rest estimated.
-        initial_time: When the initial state holds, where that is before the first sample; one
-            number or one for each trajectory. Doses given at that very time come after it.
-        fixed: Parameter -> number, or one for each trajectory: known values.
-        bounds: Parameter or state -> (low, high), None where open; overrides the support.
+            from state to number or array: these states are known, the others are estimated.
+        initial_time: The time of the initial state, where it is before the first sample; one
+            number, or one for each trajectory. Doses at exactly that time are added after it.
+        fixed: Known values by parameter: a number, or one for each trajectory.
+        bounds: (low, high) by parameter or state, None where open; overrides the support.
         shared: Parameters that all trajectories of a group have in common. Unknown noise levels
             are then those of the group, too.
-        group: Who shares: a coordinate of the data set, or one label for each trajectory; all
-            trajectories by default.
-        distribution: The noise model: "normal", "lognormal", or a `Noise` of your own.
-        noise_sd: "each" output its own unknown level (with few values for each, one output may be
-            fitted almost exactly at the cost of the others; `misfit` then says so), "common" one
-            level for all (plain least squares), or known levels: a mapping from output to number,
-            (N,) or (N, T), or an array (O,), (N, O), (N, T, O). Of logarithms where log-normal.
+        group: The groups that share: a coordinate of the data set, or one label for each
+            trajectory; all trajectories by default.
+        distribution: The noise distribution: "normal", "lognormal", or a user's own `Noise`.
+        noise_sd: "each": every output has its own unknown level (with few values for each, one
+            output may be fitted almost exactly at the cost of the others; `misfit` then reports
+            it). "common": one level for all (plain least squares). Or known levels: a mapping from
+            output to number, (N,) or (N, T), or an array (O,), (N, O), (N, T, O); levels of
+            logarithms where log-normal.
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
-        starts: How many starts, `initial` the first of them; by default 1 where `initial` is given
-            and 5 where it is not. All but the first are fitted to short beginnings of the records
-            first; a fit that then looks wrong is tried again from more.
+        starts: Number of starts, `initial` being the first; by default 1 where `initial` is given,
+            and otherwise 5. All but the first are fitted to short beginnings of the records first.
+            Suspicious fits are retried from additional starts.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start.
-        time_budget: Seconds after which what is there is returned; None for no limit.
+        time_budget: Seconds after which the fits found so far are returned; None for no limit.
         rtol: Relative tolerance of the integration.
         level: Probability inside the confidence intervals.
         progress: Show a progress bar on work over two seconds.
@@ -106,7 +107,7 @@ def fit(
     Returns:
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
         `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
-        where `profiled`), `covariance` of all that was estimated, `initial_state` and its
+        where `profiled`), `covariance` of all unknowns, `initial_state` and its
         standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
@@ -114,7 +115,7 @@ def fit(
         `optima`, and `status` (0: converged). `summary` prints it.
 
     Raises:
-        UsageError: An argument is not what it should be.
+        UsageError: An argument is invalid; the message says what was expected.
         SchemaError: The data set does not follow the schema.
         UnknownNameError: A parameter, state, output or option does not exist.
 
@@ -178,10 +179,11 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
 
 
 def unusable(problem: FitProblem) -> Tensor:
-    """Return (N,) the status of trajectories that cannot be fitted at all, else 0."""
+    """Return (N,) the status of trajectories that cannot be fitted at all, otherwise 0."""
     records = problem.records
     status = torch.zeros(len(problem), dtype=torch.int64)
     seen = records.seen.sum(dim=(1, 2))
+    # Shared unknowns are determined by the group; a trajectory must determine its own ones.
     own = len(problem.unknowns) - problem.unknowns.shared
     status[seen < max(own, 1)] = int(FitStatus.TOO_FEW_VALUES)
     known = problem.unknowns.parameters.isfinite().all(dim=1)

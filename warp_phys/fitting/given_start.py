@@ -17,7 +17,7 @@ from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 
 def given_start(problem: FitProblem, initial: Any) -> Tensor:
-    """Return the coordinates (N, D) of the given start; unknowns left out start by default."""
+    """Return the coordinates (N, D) of the given start; other unknowns start at their default."""
     z = middle_start(problem)
     if isinstance(initial, xr.Dataset):
         values = _from_dataset(problem, initial)
@@ -34,6 +34,7 @@ def given_start(problem: FitProblem, initial: Any) -> Tensor:
     for place, entry in enumerate(problem.unknowns.entries):
         value = values.get((entry.kind, entry.name))
         if value is not None:
+            # An estimate may be NaN for a parameter that its data do not determine.
             usable = value.isfinite()
             found = entry.coordinate(torch.where(usable, value, 1.0))
             z[:, place] = torch.where(usable, found, z[:, place])
@@ -41,11 +42,12 @@ def given_start(problem: FitProblem, initial: Any) -> Tensor:
 
 
 def _same_in_group(problem: FitProblem, z: Tensor) -> Tensor:
-    """Give shared unknowns the mean of their group's starts."""
+    """Set shared unknowns to the mean of the starts in their group."""
     shared = problem.unknowns.shared
     if not shared:
         return z
     groups = int(problem.group.max()) + 1
+    # A shared unknown is one number per group; starts of its lanes must not differ.
     total = z.new_zeros(groups, shared).index_add_(0, problem.group, z[:, :shared])
     count = torch.bincount(problem.group, minlength=groups).unsqueeze(1)
     z[:, :shared] = (total / count)[problem.group]

@@ -1,4 +1,4 @@
-"""The noise of a fit's records: its model, and an unknown level or known ones as weights."""
+"""The noise arguments of `fit`: the noise model, and unknown levels or known ones as weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def noise_model(distribution: Noise | str, loss: str) -> Noise:
 
     Raises:
         UnknownNameError: No noise model or no loss has this name.
-        UsageError: The noise model has a loss of its own.
+        UsageError: The noise model has its own loss.
     """
     noise = as_noise(distribution)
     if loss not in LOSSES:
@@ -42,7 +42,7 @@ def noise_model(distribution: Noise | str, loss: str) -> Noise:
 
 
 def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]:
-    """Return what is known of the noise, and the weights (N, T, O) where it is known.
+    """Return the kind of the noise levels, and weights (N, T, O) where they are known.
 
     Args:
         noise: The noise model.
@@ -67,6 +67,7 @@ def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseK
         levels = torch.stack(_columns(records, noise_sd), dim=2)
     else:
         levels = _table(records, noise_sd)
+    # W = 1 / s^2; where nothing was observed the weight is 1, which is finite and has no effect.
     _check_positive(records, levels)
     return "known", torch.where(records.seen, levels.square().reciprocal(), 1.0).contiguous()
 

@@ -11,13 +11,13 @@ from warp_phys.systems.dynamics.arguments import check_whole
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.noise.noise import Noise
 
-# Starts where the caller gives none.
+# Number of starts where the caller gives none.
 _STARTS = 5
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """What the caller of `fit` asks for; the docstring of `fit` explains each option."""
+    """The options of a call of `fit`, whose docstring explains each of them."""
 
     initial: Any
     initial_state: Any
@@ -39,7 +39,7 @@ class FitOptions:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """Pick the options out of the arguments of a call."""
+        """Select the options from the arguments of a call."""
         return cls(**{option.name: arguments[option.name] for option in fields(cls)})
 
     @property

@@ -1,4 +1,4 @@
-"""How far a fit has come, and whether its time is up."""
+"""The time budget and the progress bar of a fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Clock:
-    """Tells when a time budget is used up."""
+    """A clock that reports when a time budget is used up."""
 
     budget: float | None
 
@@ -28,6 +28,7 @@ def moving(bar: Any, starts: int) -> Callable[[int], None]:
 
     def report(finished: int) -> None:
         nonlocal waiting
+        # A trajectory is done when all its starts have finished; the remainder is kept for later.
         waiting += finished
         bar.update(waiting // starts)
         waiting %= starts

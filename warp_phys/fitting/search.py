@@ -1,4 +1,4 @@
-"""Search for the optimum: blocks of trajectories, several starts, more where a fit looks wrong."""
+"""Multi-start search for the optimum, in blocks, with more starts where a fit looks wrong."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from warp_phys.fitting.starts import middle_start, shortened, spread_starts
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.problem import FitProblem
 
-# Lanes in a block: bounds the memory, and is enough to keep every core busy.
+# Lanes in a block: this bounds the memory, and is enough to keep every core busy.
 _LANES = 16_384
 # Additional starts where a fit looks wrong, besides its own start and the middle.
 _SECOND_LOOK = 4
-# On shortened records a fit need not be exact.
+# Fits of shortened records only have to lead near an optimum, not to be exact.
 _ROUGH_TOLERANCE, _ROUGH_ITERATIONS, _ROUGH_RTOL, _ROUGH_STEPS = 1e-3, 12, 1e-5, 10
 
 
 def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
     """Return the trajectories (n,) of each block; a group stays whole."""
+    # Trajectories that share unknowns form one system of equations and cannot be split. A group
+    # larger than a block therefore makes a block of its own.
     size = max(1, _LANES // max(1, starts))
     if problem.unknowns.shared == 0:
         return list(torch.arange(len(problem)).split(size))
@@ -46,6 +48,8 @@ def blocks_of(problem: FitProblem, starts: int) -> list[Tensor]:
 
 def run_block(problem: FitProblem, starts: Sequence[Tensor], options: Options) -> Solved:
     """Fit a block of trajectories from one or several starts (n, D) each."""
+    # All starts are compared by least squares, whose noise level is eliminated exactly. Other
+    # losses (Huber's, counts) then continue from that optimum, with a level of their own.
     squared = problem.squared()
     best = _best_of(squared, torch.stack(list(starts)), options)
     best = _look_again(squared, best, starts, options)
@@ -61,15 +65,17 @@ def _best_of(problem: FitProblem, z: Tensor, options: Options) -> Solved:
 
 
 def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
-    """Fit roughly to ever longer beginnings of the records, from all starts but the first.
+    """Fit roughly to longer and longer beginnings of the records, from all starts but the first.
+
+    This is a continuation: the fit of each beginning starts the fit of the next one.
 
     Args:
-        problem: What is fitted.
-        z: (K, n, D).
+        problem: The problem to fit.
+        z: (K, n, D), the starts.
         options: Options of the search.
 
     Returns:
-        Where that led, (K n, D).
+        The coordinates that the fits ended at, (K n, D).
     """
     first, later = z[0], z[1:].flatten(0, 1)
     if len(later) == 0:
@@ -77,7 +83,8 @@ def _gradually(problem: FitProblem, z: Tensor, options: Options) -> Tensor:
     setting = setting_of(problem, len(z) - 1)
     coarse, rough = _coarse(problem), _rough(options)
     for limit in shortened(problem, setting.rows):
-        # A beginning may leave a parameter open; it must not carry it anywhere.
+        # A beginning may not determine every parameter; the anchor keeps such a parameter near its
+        # start, where the fit would otherwise move it arbitrarily far.
         later = _minimize(coarse, setting, later, rough, limit, anchored=True).z
     return torch.cat([first, later])
 
@@ -95,6 +102,7 @@ def _minimize(
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     anchor = None
     if anchored:
+        # A normal prior wider than the usual range: what the data determine it hardly changes.
         anchor = Anchor(z, problem.unknowns.wide.square().reciprocal())
     return minimize(minimizer, z, options, anchor=anchor)
 
@@ -102,9 +110,12 @@ def _minimize(
 def _look_again(
     problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
 ) -> Solved:
-    """Retry suspicious fits from additional starts, on ever longer beginnings of the records."""
+    """Retry suspicious fits from additional starts, on longer and longer beginnings."""
     if len(starts) == 1:
+        # The only start was fitted to whole records at once; it is tried again by continuation.
         found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
+    # Points of the Sobol sequence come in order: the first ones may have been starts already, and
+    # the last ones are new.
     fresh = spread_starts(problem, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
     return _try_also(problem, found, [middle_start(problem), *fresh], options)
 
@@ -112,7 +123,7 @@ def _look_again(
 def _try_also(
     problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
 ) -> Solved:
-    """Try more starts (n, D) where a fit looks wrong, and keep what is better."""
+    """Try more starts (n, D) where a fit looks wrong, and keep the better fit."""
     groups = torch.zeros(int(problem.group.max()) + 1, dtype=torch.bool)
     groups[problem.group[found.wrong | (found.outcome != Outcome.CONVERGED)]] = True
     rows = groups[problem.group].nonzero()[:, 0]
@@ -124,7 +135,7 @@ def _try_also(
     z = _gradually(part, trials, options)
     tried = _minimize(_coarse(part), setting, z, _rough(options), part.counts[setting.rows])
     chosen = best_start(part, tried, len(trials))
-    # Only the best of them is worth every digit.
+    # Only the best start is refined at the full tolerance.
     exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
     second = replace(
         exact,
@@ -137,7 +148,7 @@ def _try_also(
 
 
 def _coarse(problem: FitProblem) -> FitProblem:
-    """Return the problem with coarser tolerances, which are enough far from the optimum.
+    """Return the problem with coarser tolerances, which suffice far from the optimum.
 
     A trajectory that needs so many steps that it delays the others is abandoned.
     """

@@ -1,9 +1,9 @@
-r"""Losses that are not squares: the level of the noise and the fit in turns, until both settle.
+r"""Fits with a loss that is not squared: noise level and fit alternate until both converge.
 
 With a loss rho of residuals over their level s, s cannot be eliminated from the likelihood as it
-can where the loss is square. Given the fit, s is what the noise model makes of the residuals: of
-maximum likelihood for a density of its own, from their median for Huber's loss. Given s, the fit
-minimizes the sum of rho.
+can for squared loss. Given the fit, the noise model estimates s from the residuals: by maximum
+likelihood for a density of its own, from their median for Huber's loss. Given s, the fit minimizes
+the sum of rho.
 
 References:
     P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, sec. 7.8.
@@ -26,6 +26,7 @@ from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 
+# Alternations at most, and the relative change of the level at which it has converged.
 _ROUNDS, _SETTLED = 20, 1e-6
 
 Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -34,12 +35,12 @@ Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
 def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solved:
     """Alternate between the level of the noise and the fit with its loss at that level.
 
-    Groups whose level has settled leave, so that none depends on the others.
+    Groups whose level has converged leave the batch, so that none depends on the others.
 
     Args:
-        problem: With the loss of the noise.
+        problem: The problem, with the loss of its noise model.
         solved: Fits by least squares.
-        options: Of the fit.
+        options: Options of the fit.
     """
     quiet = replace(options, report=lambda _: None)
     rows = torch.arange(len(problem))
@@ -47,6 +48,7 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
     for _ in range(_ROUNDS):
         part = problem.select(rows)
         found = levels(part, solved.predicted[rows], problem.distribution.level)
+        # Written with a negation: the level is NaN before the first round, and NaN counts as moved.
         moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
         moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
         kept = moving[part.group].nonzero()[:, 0]
@@ -62,8 +64,10 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
 def _with_level(
     problem: FitProblem, solved: Solved, rows: Tensor, level: Tensor, options: Options
 ) -> Solved:
-    """Fit with the loss of the noise at a level (n, O), from where the solved ones are."""
+    """Fit with the loss of the noise at a level (n, O), starting from the solved fits."""
     setting = setting_of(problem, 1)
+    # The loss already is of residuals over their level, by way of `precision`, so that the
+    # objective is half its sum, with weights of one.
     one = torch.ones(len(setting.levels), level.shape[1], dtype=level.dtype)
     engine = build_engine(problem, setting.rows, problem.counts)
     minimizer = Minimizer(
@@ -76,6 +80,8 @@ def _with_level(
     )
     optimum = minimize(minimizer, solved.z[rows], options)
     return evaluated(
+        # The information at the optimum may be summed differently from the steps, see
+        # `Noise.summed`.
         replace(problem, distribution=problem.distribution.summed()),
         z=optimum.z,
         outcome=optimum.outcome[problem.group],
@@ -88,12 +94,12 @@ def _with_level(
 
 
 def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor:
-    """Return levels of the noise about predictions (N, T, O), (N, O); 1 where they are known.
+    """Return noise levels (N, O) for residuals of predictions (N, T, O); 1 where they are known.
 
-    Lanes of a group with shared unknowns, and outputs with a common level, are taken together.
+    Lanes of a group with shared unknowns, and outputs with a common level, are pooled.
 
     Args:
-        problem: What is fitted.
+        problem: The problem that was fitted.
         predicted: Predictions.
         estimate: A method of the noise model: `Noise.level` or `Noise.likely_level`.
     """
@@ -105,6 +111,8 @@ def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor
     if problem.unknowns.shared:
         return _positive(_grouped(problem, observed, predicted, estimate), residuals)
     total = residuals.isfinite().sum(dim=(1, 2)).double()
+    # sqrt(n / (n - p)): the factor from the level of the residuals to that of the noise, which the
+    # noise model applies where its estimator needs it.
     share = (total / (total - len(problem.unknowns)).clamp_min(1.0)).sqrt().unsqueeze(1)
     if problem.noise == "common":
         observed, predicted = (part.reshape(count, -1, 1) for part in (observed, predicted))
@@ -122,6 +130,7 @@ def _grouped(
         rows = (problem.group == group).nonzero()[:, 0]
         values, model = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
         total = observed[rows].isfinite().sum().double()
+        # p of a group: shared unknowns once, own unknowns once for each trajectory.
         estimated = shared + len(rows) * (unknowns - shared)
         share = (total / (total - estimated).clamp_min(1.0)).sqrt().reshape(1, 1)
         level[rows] = estimate(values, model, share)
@@ -129,6 +138,8 @@ def _grouped(
 
 
 def _positive(level: Tensor, residuals: Tensor) -> Tensor:
-    """Keep the level off zero, where more than half of the residuals vanish."""
+    """Keep the level positive: a median is zero where more than half of the residuals are."""
+    # A thousandth of the root mean square, which outliers dominate in that case; the constant keeps
+    # exact fits from dividing by zero.
     least = 1e-12 + 1e-3 * residuals.square().nanmean(dim=1).sqrt()
     return level.nan_to_num(0.0).maximum(least.nan_to_num(1e-12))

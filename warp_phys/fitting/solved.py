@@ -15,7 +15,7 @@ from warp_phys.likelihood.noise_levels import NoiseLevels, noise_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import check_residuals
 
-# Nats for each value by which two optima differ at most if they are the same.
+# Two optima count as the same if their objectives differ by less than this, in nats per value.
 _SAME = 1e-5
 
 
@@ -25,19 +25,19 @@ class Solved:
 
     Attributes:
         z: (N, D), coordinates of the unknowns.
-        outcome: (N,), of `Outcome`.
-        iterations: (N,), those of the start that was best.
-        frozen: (N, D), unknowns that ran to the end of their support.
-        sums: Sums at the optimum, of whole records.
+        outcome: (N,), values of `Outcome`.
+        iterations: (N,), of the best start.
+        frozen: (N, D), unknowns that reached the end of their support.
+        sums: Sums over whole records at the optimum.
         predicted: (N, T, O).
-        correlation: (N, O), see `ResidualCheck`; and so the next three.
+        correlation: (N, O), see `ResidualCheck`, as for the next three.
         patterned: (N,).
         exact: (N,).
         wrong: (N,).
-        variance: (N, O), squared level at which a loss that is not square was taken; else NaN.
+        variance: (N, O), squared level of a loss that is not squared; otherwise NaN.
         tried: (N,), starts that were tried.
-        agreeing: (N,), how many of them came to the best optimum.
-        optima: (N,), how many different optima they came to, at least.
+        agreeing: (N,), how many of them reached the best optimum.
+        optima: (N,), how many different optima they reached, at least.
     """
 
     z: Tensor
@@ -58,7 +58,7 @@ class Solved:
 
 @dataclass(frozen=True)
 class Setting:
-    """Lanes of a block: every trajectory once for each start."""
+    """The lanes of a block: every trajectory once for each start."""
 
     rows: Tensor
     group: Tensor
@@ -66,7 +66,8 @@ class Setting:
 
 
 def setting_of(problem: FitProblem, starts: int) -> Setting:
-    """Return the lanes of so many starts, start by start; each start's groups are its own."""
+    """Return the lanes of a number of starts, start by start; each start has its own groups."""
+    # Lane k N + n is trajectory n from start k; its group is k G + group(n).
     rows = torch.arange(len(problem)).repeat(starts)
     groups = int(problem.group.max()) + 1
     shift = torch.arange(starts).repeat_interleave(len(problem)) * groups
@@ -81,13 +82,15 @@ def best_start(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:
     objective = optimum.objective.view(starts, groups)
     outcome = optimum.outcome.view(starts, groups)
     objective = torch.where(outcome == Outcome.DIVERGED, torch.inf, objective)
+    # Diverged starts count as infinite: `argmin` would pick an objective that is NaN.
     best = objective.argmin(dim=0)
     setting = setting_of(problem, 1)
-    # Below residuals of rounding one optimum is as good as another.
+    # Residuals below rounding have objectives that differ by chance; they count as equal.
     seen = torch.zeros_like(setting.levels.floor)
     seen.index_add_(0, problem.group, problem.records.seen.sum(dim=1).to(seen.dtype))
     objective = objective.maximum(setting.levels.least(seen))
     mine = problem.group
+    # The lane of the best start of each trajectory, and the group of that lane.
     pick = best[mine] * count + torch.arange(count)
     values = torch.zeros(groups, dtype=torch.float64)
     values.index_add_(0, mine, problem.records.seen.sum(dim=(1, 2)).double())
@@ -105,10 +108,12 @@ def best_start(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:
 
 
 def _optima(objective: Tensor, best: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how many starts came to the best optimum, and to how many different ones, (G,)."""
+    """Return how many starts reached the best optimum, and how many optima were reached, (G,)."""
     ordered = objective.sort(dim=0).values
     lowest = objective.gather(0, best.unsqueeze(0))
     agreeing = (objective <= lowest + _SAME * values).sum(dim=0)
+    # Sorted objectives: each gap wider than the tolerance begins a further optimum. Different
+    # optima with the same objective count as one, so that this is a lower bound.
     apart = (ordered[1:] - ordered[:-1] > _SAME * values) & ordered[1:].isfinite()
     optima = apart.sum(dim=0) + ordered[0].isfinite()
     return agreeing, optima
@@ -125,9 +130,9 @@ def evaluated(
     found: tuple[Tensor, Tensor, Tensor],
     precision: Tensor | None = None,
 ) -> Solved:
-    """Evaluate all trajectories at their coordinates; where the loss is not square, at a level."""
+    """Evaluate all trajectories at their coordinates, at a level where the loss is not squared."""
     if problem.distribution.is_squared:
-        precision = None  # squares are left in units of their own
+        precision = None  # squares keep the units of the data
     sums, predicted = evaluate_at(problem, z, precision)
     outcome = torch.where(excluded | (sums.status != 0), int(Outcome.DIVERGED), outcome)
     return Solved(
@@ -151,7 +156,7 @@ def evaluate_at(
     """Return the sums and the predictions (N, T, O) at coordinates z (N, D).
 
     Args:
-        problem: What is evaluated.
+        problem: The problem to evaluate.
         z: (N, D).
         precision: (N, O), one over the squared level of the noise; None for 1.
     """
@@ -166,7 +171,7 @@ def evaluate_at(
 
 
 def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> Solved:
-    """Take the second fits (of some rows) where their objective is lower or the first failed."""
+    """Replace fits of some rows by the second ones, where those are better or the first failed."""
     part = problem.select(rows)
     levels = setting_of(part, 1).levels
     every = torch.arange(len(rows))
@@ -181,6 +186,8 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
 
     before, after = objective(first.sums, rows), objective(second.sums, every)
     values = pooled(part.records.seen.sum(dim=(1, 2)).double())
+    # A fit replaces another only if it is better by more than the tolerance of equality: without
+    # that margin the choice would depend on rounding.
     lower = (after < before - _SAME * values)[part.group]
     failed = (first.outcome[rows] != Outcome.CONVERGED) & (second.outcome == Outcome.CONVERGED)
     same = (after <= before + _SAME * values)[part.group]
@@ -191,13 +198,13 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
     tried[rows] += second.tried
     joined = first.agreeing[rows] + torch.where(level, second.agreeing, 0)
     agreeing[rows] = torch.where(lower, second.agreeing, joined)
-    # The best of one side may be among the others of the other side: at least so many.
+    # The optima of both sides may coincide, so that the larger count is a lower bound of all.
     optima[rows] = torch.maximum(first.optima[rows] + lower, second.optima + (~level & ~lower))
     return replace(merged, tried=tried, agreeing=agreeing, optima=optima)
 
 
 def merge(first: Solved, second: Solved, into: Tensor, take: Tensor) -> Solved:
-    """Write the taken rows of the second over those of the first."""
+    """Overwrite rows `into` of the first fits by the taken rows of the second."""
 
     def mixed(a: Tensor, b: Tensor) -> Tensor:
         out = a.clone()

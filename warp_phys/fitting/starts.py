@@ -1,4 +1,4 @@
-"""Where fits start: the middle of the usual ranges, the regression head, spread points."""
+"""Starting points of fits: middles of the usual ranges, the regression head, Sobol points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.system import System
 
-# Least values for each unknown that a shortened record must hold.
+# A shortened record must hold at least this many values per unknown. The parts are the beginnings,
+# as shares of the samples, that a continuation fits one after the other.
 _VALUES_PER_UNKNOWN = 2
 _PARTS = (0.125, 0.25, 0.5)
 
@@ -45,9 +46,11 @@ def _first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
     place = values.isfinite().long().argmax(dim=1)
     first = values.gather(1, place.unsqueeze(1)).squeeze(1)
     if records.doses is not None:
+        # A dose at the initial time is added after the initial state, and the sample shows both.
         first = first - records.doses.rise_at(system, problem.start)[:, entry.index]
     if entry.support == "positive":
-        # A count of zero, or noise below it, still starts from something.
+        # Noise may take a positive state to zero or below, where its logarithm does not exist: one
+        # per cent of the largest value then stands in for it.
         greatest = values.nan_to_num(0.0).amax(dim=1)
         first = torch.where(first > 0.0, first, 1e-2 * greatest)
         first = torch.where(first > 0.0, first, torch.nan)
@@ -58,7 +61,7 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     """Return (N, D) from the regression head, None where the system has none."""
     system, records = problem.system, problem.records
     if problem.fine is not None or any(entry.between == "held" for entry in system.inputs):
-        return None  # its integrals know of inputs that are linear between the samples alone
+        return None  # the weak form integrates inputs that are linear between samples
     complete = set(records.outputs) == set(system.output_names) and system.observes_all_states
     if system.affine_form is None or not complete or problem.unknowns.shared:
         return None
@@ -66,6 +69,7 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     ordered = replace(records, observed=records.observed[..., order], outputs=system.output_names)
     known = problem.unknowns.parameters
     regression = WeakFormRegression(_as_fitted(problem), forgetting=1.0, known=known)
+    # The running estimate at the last sample uses the whole record, without forgetting.
     last = (problem.counts - 1).view(-1, 1, 1)
     coordinates = regression.estimate(ordered)
     found = coordinates.gather(1, last.expand(-1, 1, coordinates.shape[2])).squeeze(1)
@@ -74,6 +78,8 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     for place, entry in enumerate(problem.unknowns.entries):
         if entry.kind == "parameter":
             value = parameters[:, entry.index]
+            # The regression is unconstrained: an estimate outside the support or the bounds is
+            # dropped in favor of the middle of the range.
             usable = value.isfinite() & (entry.inside(value) == value)
             z[:, place] = torch.where(usable, entry.coordinate(value.nan_to_num(1.0)), z[:, place])
     return z
@@ -83,7 +89,8 @@ def _as_fitted(problem: FitProblem) -> System:
     """Return the system with the parameters that the fit holds fixed declared as known."""
     system = problem.system
     free = {entry.index for entry in problem.unknowns.entries if entry.kind == "parameter"}
-    # Only that they are known counts here: the values of each trajectory go to the head.
+    # This only declares them as known; the regression gets the values of each trajectory
+    # separately.
     known = {
         parameter.name: _some_value(parameter)
         for place, parameter in enumerate(system.parameters)
@@ -103,10 +110,12 @@ def _some_value(parameter: Parameter) -> float:
 def spread_starts(problem: FitProblem, count: int) -> Tensor:
     """Return (count, N, D), points of a Sobol sequence over the usual ranges.
 
-    They are the same for every trajectory, so that none depends on its batch; states that are
-    observed start where they were first seen.
+    The points are the same for every trajectory, so that none depends on its batch. States that are
+    observed start from their first observed value.
     """
     entries = problem.unknowns.entries
+    # A low-discrepancy sequence covers the box of D dimensions evenly with few points; the seed is
+    # fixed, so that fits are reproducible.
     engine = torch.quasirandom.SobolEngine(max(len(entries), 1), scramble=True, seed=0)
     points = engine.draw(count, dtype=torch.float64)
     z = middle_start(problem).unsqueeze(0).repeat(count, 1, 1)
@@ -114,13 +123,14 @@ def spread_starts(problem: FitProblem, count: int) -> Tensor:
         hidden = torch.ones(len(problem), dtype=torch.bool)
         if entry.kind == "initial_state":
             hidden = ~_first_observed(problem, entry).isfinite()
+        # Uniform on the real line between the ends of the usual range: log-uniform if positive.
         drawn = entry.middle() + entry.spread() * (2.0 * points[:, place, None] - 1.0)
         z[:, :, place] = torch.where(hidden, drawn, z[:, :, place])
     return z
 
 
 def shortened(problem: FitProblem, rows: Tensor) -> list[Tensor]:
-    """Return sample limits (L,) of ever longer beginnings of the records, without the whole.
+    """Return sample limits (L,) of longer and longer beginnings of the records, without the whole.
 
     Over a short beginning, an oscillation stays in phase with a start whose frequency is off, and
     each fit brings the next, longer beginning within reach.
@@ -128,6 +138,8 @@ def shortened(problem: FitProblem, rows: Tensor) -> list[Tensor]:
     counts = problem.counts[rows]
     values = problem.records.seen.sum(dim=2)
     needed = _VALUES_PER_UNKNOWN * len(problem.unknowns)
+    # The first sample by which enough values were observed: fewer than unknowns would leave the fit
+    # of the beginning underdetermined.
     enough = (values.cumsum(dim=1) < needed).sum(dim=1)[rows] + 1
-    # All of them for every lane, so that what a trajectory goes through is its own affair.
+    # Every lane gets all three, even if two are equal, so that no trajectory depends on its batch.
     return [(counts * part).ceil().long().maximum(enough).minimum(counts) for part in _PARTS]

@@ -1,10 +1,11 @@
-"""The damped Gauss-Newton step, with unknowns of their own and unknowns that groups share.
+"""The damped Gauss-Newton step, for a lane's own unknowns and for unknowns shared by groups.
 
-With own unknowns alone every lane solves its own small system. Shared unknowns tie the lanes of a
-group by an arrow: (A_ss, A_so; A_os, A_oo), A_oo block diagonal over the lanes. Eliminating the
-own blocks (the Schur complement of A_oo) leaves one small system for each group, so that the cost
-stays linear in the lanes. Damped equations are positive definite, so Cholesky solves them; singular
-directions are told apart by eigenvalues in `fitting.uncertainty.covariance`.
+Without shared unknowns every lane solves its own small system. Shared unknowns couple the lanes of
+a group in an arrowhead matrix (A_ss, A_so; A_os, A_oo), with A_oo block diagonal over the lanes.
+Eliminating the own blocks (the Schur complement of A_oo) leaves one small system for each group, so
+that the cost stays linear in the lanes. Damped equations are positive definite and are solved by
+Cholesky factorization; singular directions are found from eigenvalues in
+`fitting.uncertainty.covariance`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ class Normal:
     """Normal equations of lanes: A (n, D, D) and b (n, D), shared unknowns first.
 
     Attributes:
-        matrix: (n, D, D), A, or what stands for the Hessian.
+        matrix: (n, D, D), A, or another approximation of the Hessian.
         scale: (n, D), the diagonal of A, by which unknowns are scaled and damped.
         vector: (n, D).
-        group: (n,) numbers of groups, 0 to groups - 1; without shared unknowns 0, 1, 2, ...
-        groups: How many there are.
+        group: (n,) group of each lane, 0 to groups - 1; without shared unknowns 0, 1, 2, ...
+        groups: The number of groups.
         shared: How many of the D unknowns are shared.
     """
 
@@ -44,6 +45,7 @@ class Normal:
 
     def maximum(self, values: Tensor) -> Tensor:
         """Return the largest of non-negative values (n,) over the lanes of each group."""
+        # Values are non-negative, so that the zeros from which the maximum starts do not matter.
         return group_maximum(values, self.group, self.groups) if self.shared else values
 
 
@@ -66,8 +68,9 @@ def unpack(packed: Tensor, size: int) -> Tensor:
 def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step (n, D) and which groups have one, (G,).
 
-    With unknowns scaled by the square roots of the diagonal it solves (A + damping I) x = b, which
-    is the step of Marquardt (SIAM J. Appl. Math. 11 (1963) 431), whatever the units are.
+    With E = diag(A) and the scaled step x = E^(1/2) s, it solves
+    (E^(-1/2) A E^(-1/2) + damping I) x = E^(-1/2) b, which is the step of Marquardt
+    (J. SIAM 11 (1963) 431) and does not depend on the units of the unknowns.
 
     Args:
         normal: The equations.
@@ -76,8 +79,12 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
     """
     diagonal = normal.scale
     if normal.shared:
+        # A shared unknown has one scale for its whole group, from the summed diagonal: its step is
+        # one number, and scales of single lanes would make it several.
         pooled = normal.pooled(diagonal[:, : normal.shared])
         diagonal = torch.cat([pooled[normal.group], diagonal[:, normal.shared :]], dim=1)
+    # An unknown that no sample depends on has a zero diagonal; it stays, as a frozen one does. Its
+    # row and column are cleared and 1 is put on the diagonal, so that its step is zero.
     still = frozen | ~(diagonal > 0.0)
     scale = torch.where(still, 1.0, diagonal.clamp_min(torch.finfo(torch.float64).tiny).sqrt())
     moving = (~still).to(scale.dtype) / scale
@@ -98,21 +105,29 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
 
 
 def _arrow(scaled: Normal, identity: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve scaled equations whose first unknowns are shared."""
+    """Solve scaled equations whose first unknowns are shared.
+
+    With A_oo regular, A_os x_s + A_oo x_o = b_o gives x_o = A_oo^-1 (b_o - A_os x_s) in every lane,
+    and the sum over the lanes of a group is sum(A_ss - A_so A_oo^-1 A_os) x_s
+    = sum(b_s - A_so A_oo^-1 b_o).
+    """
     s = scaled.shared
     own_size = scaled.matrix.shape[-1] - s
     eye = torch.eye(own_size, dtype=scaled.matrix.dtype)
     own = scaled.matrix[:, s:, s:] + identity[:, s:, s:]
     own = own + damping[scaled.group, None, None] * eye
     border = scaled.matrix[:, s:, :s]
+    # One factorization for both right-hand sides: A_oo^-1 [A_os, b_o], (n, o, s + 1).
     right = torch.cat([border, scaled.vector[:, s:, None]], dim=2)
     solved, good = _solve(own, right)
     reduced = scaled.matrix[:, :s, :s] - border.mT @ solved[:, :, :s]
     target = scaled.vector[:, :s] - (border.mT @ solved[:, :, s:]).squeeze(2)
-    # A group's own frozen marks are the same on all its lanes.
+    # A shared unknown is frozen on all lanes of its group or on none, so that any lane may write
+    # the ones on the diagonal, which must not be summed.
     still = torch.zeros(scaled.groups, s, s, dtype=own.dtype)
     still[scaled.group] = identity[:, :s, :s]
     whole = scaled.pooled(reduced) + still
+    # Damping is added once for each group, not once for each of its lanes.
     whole = whole + damping[:, None, None] * torch.eye(s, dtype=own.dtype)
     common, fine = _solve(whole, scaled.pooled(target).unsqueeze(2))
     of_lane = common[scaled.group]
@@ -125,6 +140,8 @@ def _solve(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Solve positive definite systems; where one is not, the solution is 0 and False."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     good = (info == 0) & matrix.isfinite().all(dim=2).all(dim=1)
+    # A failed factorization holds arbitrary numbers; the identity keeps the batched solution
+    # finite.
     factor = torch.where(good[:, None, None], factor, torch.eye(matrix.shape[-1]).to(factor))
     solution = torch.cholesky_solve(right, factor)
     return torch.where(good[:, None, None], solution, 0.0), good

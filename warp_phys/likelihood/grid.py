@@ -1,8 +1,9 @@
-"""The grid on which records with doses or tables of inputs are integrated.
+"""The time grid on which records with doses or tables of inputs are integrated.
 
-Beside the samples it has the initial time, the knots of the table and the times of the doses, as
-samples at which nothing was observed. Between two of its times inputs are linear or constant, and
-states jump at them alone.
+In addition to the samples, the grid has the initial time, the knots of the table and the times of
+the doses, as samples at which nothing was observed. Between two times of the grid inputs are linear
+or constant, and states jump only at its times, so that an integrator never steps over a
+discontinuity.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class FineGrid:
     """Records of N trajectories at F times each, T of which are their samples.
 
     Attributes:
-        records: NaN is observed where there is no sample.
+        records: The records on the grid; observations are NaN where there is no sample.
         weights: (N, F, O) or None, see `FitProblem`.
-        jumps: (N, F, S) or None, likewise.
-        place: (N, T), where each sample is on the grid.
+        jumps: (N, F, S) or None, see `FitProblem`.
+        place: (N, T), the position of each sample on the grid.
         valid: (N, T), whether it is a sample, rather than padding.
     """
 
@@ -37,7 +38,7 @@ class FineGrid:
     valid: Tensor
 
     def select(self, rows: Tensor) -> FineGrid:
-        """Return that of some trajectories."""
+        """Return the grid of some trajectories."""
         return FineGrid(
             self.records.select(rows),
             None if self.weights is None else self.weights[rows],
@@ -48,6 +49,7 @@ class FineGrid:
 
     def limits(self, rows: Tensor, limit: Tensor) -> Tensor:
         """Return how many times of the grid lead to the first `limit` samples of lanes (L,)."""
+        # The grid up to and including the last of the first `limit` samples.
         last = self.place[rows].gather(1, (limit - 1).clamp_min(0).unsqueeze(1)).squeeze(1)
         return torch.where(limit > 0, last + 1, 0)
 
@@ -60,20 +62,22 @@ class FineGrid:
 def fine_grid(
     system: System, records: Records, start: Tensor, weights: Tensor | None
 ) -> FineGrid | None:
-    """Return the grid of records, None where their samples are enough.
+    """Return the grid of records, or None where their samples suffice.
 
     Args:
         system: The system.
         records: The records.
-        start: (N,), when the initial states hold.
+        start: (N,), the time of the initial states.
         weights: (N, T, O) or None.
     """
     doses = records.doses
     if doses is None and records.table is None:
         return None
     times = _times(records, start)
+    # Every sample time is on the grid exactly, as the same number, so that the search finds it.
     place = torch.searchsorted(times, records.times.nan_to_num(0.0))
     place = torch.where(records.valid, place, 0)
+    # Without a table, inputs are interpolated between the samples, also at dose times.
     table = records.table or InputTable(records.times, records.inputs.nan_to_num(0.0))
     fine = Records(
         observed=_spread(records.observed, place, records.valid, times, torch.nan),
@@ -93,7 +97,7 @@ def fine_grid(
 
 
 def _times(records: Records, start: Tensor) -> Tensor:
-    """Return the times (N, F) in order, infinite behind the last sample of each trajectory."""
+    """Return the times (N, F) in ascending order, infinite after the last sample."""
     parts = [start.unsqueeze(1), records.times]
     if records.table is not None:
         parts.append(records.table.times)
@@ -101,8 +105,10 @@ def _times(records: Records, start: Tensor) -> Tensor:
         parts.append(records.doses.times)
     last = records.times.nan_to_num(-torch.inf).amax(dim=1, keepdim=True)
     times = torch.cat(parts, dim=1)
+    # Knots and doses outside the record have no effect on a sample. Infinity sorts them last.
     inside = (times >= start.unsqueeze(1)) & (times <= last)
     times = torch.where(inside, times, torch.inf).sort(dim=1).values
+    # A dose or knot at a sample time would be a step of length zero: duplicates are removed.
     again = torch.zeros_like(inside)
     again[:, 1:] = times[:, 1:] == times[:, :-1]
     times = torch.where(again, torch.inf, times).sort(dim=1).values
@@ -110,7 +116,7 @@ def _times(records: Records, start: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor, place: Tensor, valid: Tensor, times: Tensor, rest: float) -> Tensor:
-    """Put values (N, T, O) of samples in their places on the grid, `rest` in between."""
+    """Scatter values (N, T, O) of samples onto the grid, with `rest` at its other times."""
     spread = values.new_full((*times.shape, values.shape[2]), rest)
     row, sample = valid.nonzero(as_tuple=True)
     spread[row, place[row, sample]] = values[row, sample]
@@ -118,13 +124,14 @@ def _spread(values: Tensor, place: Tensor, valid: Tensor, times: Tensor, rest: f
 
 
 def _jumps(system: System, doses: Doses, times: Tensor) -> Tensor:
-    """Return what the states rise by at each time, (N, F, S)."""
+    """Return the amounts by which doses raise the states at each time, (N, F, S)."""
     jumps = times.new_zeros(*times.shape, len(system.states))
     every = torch.arange(len(times))
     for number in range(len(doses.states)):
         when = doses.times[:, number]
         at = torch.searchsorted(times, when.nan_to_num(torch.inf).unsqueeze(1)).squeeze(1)
         at = at.clamp_max(times.shape[1] - 1)
+        # A dose outside the record, or a NaN that pads the table, matches no time of the grid.
         here = (times[every, at] == when).unsqueeze(1)
         jumps[every, at] += torch.where(here, doses.rise(system, number), 0.0)
     return jumps

@@ -1,12 +1,13 @@
-r"""Noise levels: the likelihood of residuals, and the weight of each output in a step.
+r"""Noise levels: the concentrated likelihood of residuals, and the weight of each output.
 
-With an unknown level of each output the likelihood, maximal over the levels, is
+With an unknown level s_o for each output, -log p = sum_o (n_o log s_o + Q_o / (2 s_o^2)) is minimal
+at s_o^2 = Q_o / n_o. Up to a constant, the likelihood concentrated over the levels is
 
     Phi = sum_o n_o / 2 log(Q_o / n_o),     Q_o = r_o^T W r_o,
 
-with one common level n / 2 log(Q / n), and with known ones Q / 2. In all three the gradient is
-that of sum_o v_o Q_o / 2 at the weights v_o = n_o / Q_o, n / Q or 1. Sums run over the lanes of a
-group where levels are shared.
+with one common level it is n / 2 log(Q / n), and with known levels Q / 2. In all three cases the
+gradient is that of sum_o v_o Q_o / 2 with the weights v_o = n_o / Q_o, n / Q or 1. Sums run over
+the lanes of a group where levels are shared.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from torch import Tensor
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.problem import FitProblem
 
-# Residuals this small beside the data are as good as none; without a floor their logarithm would
-# ask for more digits than there are.
+# Floor of residuals relative to the data. Without it the logarithm of exact fits tends to minus
+# infinity, and the minimizer would resolve rounding errors.
 _FLOOR = 1e-9
-# Mean squares in floors that still are nothing beside the data: 1e-5 of their size.
+# Mean squares in units of the floor that are still negligible: residuals of 1e-5 of the data.
 _NOTHING = 1e8
 
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """Turns sums of squares into an objective and into weights.
+    """The noise levels of G groups: turn sums of squares into an objective and weights.
 
     Attributes:
         kind: "each", "common" or "known".
-        floor: (G, O), mean squares that count as none.
-        variance: (G, O), where an unknown level is held while something else is done; or None.
+        floor: (G, O), mean squares that count as zero.
+        variance: (G, O), an unknown level while it is held fixed; or None.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class NoiseLevels:
         if self.kind == "common":
             squares = squares.sum(dim=1, keepdim=True).expand_as(squares)
             counted = counted.sum(dim=1, keepdim=True).expand_as(counted)
+            # Outputs of different sizes are pooled: the floor of the largest applies to the sum.
             floor = self.floor.amax(dim=1, keepdim=True)
         else:
             floor = self.floor
@@ -65,20 +67,20 @@ class NoiseLevels:
         return 0.5 * (counted * self.mean_squares(squares, counted).log()).sum(dim=1)
 
     def least(self, counted: Tensor) -> Tensor:
-        """Return the objective (G,) of residuals that are nothing beside the data."""
+        """Return the objective (G,) of residuals that are negligible compared with the data."""
         if self.kind == "known":
             return torch.full((len(self),), -torch.inf, dtype=counted.dtype)
         return self.objective(counted * self.floor * _NOTHING, counted)
 
     def weights(self, squares: Tensor, counted: Tensor) -> Tensor:
-        """Return v (G, O)."""
+        """Return the weights v (G, O)."""
         if self.kind == "known":
             return torch.ones_like(squares) if self.variance is None else 1.0 / self.variance
         return 1.0 / self.mean_squares(squares, counted)
 
 
 def held_levels(variance: Tensor) -> NoiseLevels:
-    """Return levels held at variances (G, O), while something else is done."""
+    """Return levels held fixed at variances (G, O)."""
     return NoiseLevels("known", torch.zeros_like(variance), variance)
 
 

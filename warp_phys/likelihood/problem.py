@@ -1,4 +1,4 @@
-"""What is to be fitted: records, unknowns and noise, checked and as tensors."""
+"""The fit problem: records, unknowns and noise, checked and as tensors."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ NoiseKind = Literal["each", "common", "known"]
 
 @dataclass(frozen=True)
 class FitProblem:
-    """Records of N trajectories and what is asked of them.
+    """The records of N trajectories and what is estimated from them.
 
     Attributes:
         system: The model.
         records: What was measured: O outputs at T samples.
-        start: (N,), when the initial states hold.
+        start: (N,), the time of the initial states.
         unknowns: What is estimated.
-        group: (N,), numbers of the groups in which shared unknowns and noise levels are the same;
-            without shared unknowns each trajectory is a group of its own.
-        noise: "each" output or all in "common" have an unknown level, or it is "known".
+        group: (N,), group of each trajectory; within one, shared unknowns and noise levels are the
+            same. Without shared unknowns each trajectory is a group of its own.
+        noise: "each" output has an unknown level, all have one in "common", or it is "known".
         weights: (N, T, O), one over the known variance of each value, or None.
         distribution: The noise model, with the loss by which it is fitted.
         rtol: Relative tolerance of the integration.
-        max_steps: Steps after which an integration is given up.
-        fine: The grid on which it is integrated, where the samples alone do not do.
-        jumps: (N, T, S), what the states rise by at each sample, before it is observed; or None.
+        max_steps: Steps after which an integration is abandoned.
+        fine: The time grid of the integration, where the samples alone do not suffice.
+        jumps: (N, T, S), amounts that doses add to the states at each sample, before it is
+            observed; or None.
     """
 
     system: System
@@ -60,11 +61,11 @@ class FitProblem:
 
     @property
     def seen(self) -> list[int]:
-        """Places of the observed outputs among the system's."""
+        """Positions of the observed outputs among all outputs of the system."""
         return [self.system.output_names.index(name) for name in self.records.outputs]
 
     def select(self, rows: Tensor) -> FitProblem:
-        """Return the problem of some trajectories, groups numbered anew."""
+        """Return the problem of some trajectories, with groups renumbered."""
         unknowns = replace(
             self.unknowns,
             parameters=self.unknowns.parameters[rows],
@@ -75,6 +76,7 @@ class FitProblem:
             records=self.records.select(rows),
             start=self.start[rows],
             unknowns=unknowns,
+            # Renumbered, because sums over groups are allocated by the largest number.
             group=torch.unique(self.group[rows], return_inverse=True)[1],
             weights=None if self.weights is None else self.weights[rows],
             fine=None if self.fine is None else self.fine.select(rows),
@@ -82,7 +84,7 @@ class FitProblem:
         )
 
     def on_fine_grid(self) -> FitProblem:
-        """Return the problem as an engine passes it, every time at which something happens."""
+        """Return the problem on its fine grid, on which an engine integrates it."""
         if self.fine is None:
             return self
         return replace(
@@ -96,6 +98,7 @@ class FitProblem:
     def residuals(self, predicted: Tensor) -> Tensor:
         """Return the residuals (N, T, O) of the noise model, NaN where nothing was seen."""
         found = self.distribution.residual(self.records.observed, predicted)
+        # A prediction that diverged, or has no logarithm, counts as missing here.
         return torch.where(found.isfinite(), found, torch.nan)
 
     def squared(self) -> FitProblem:

@@ -1,4 +1,4 @@
-"""Checks of a fit: do its residuals look like noise?"""
+"""Checks of a fit: whether its residuals look like noise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 
-# How often a sum of squares this large comes by chance.
+# Tail probability of the chi-square distribution below which a sum of squares is too large.
 _BY_CHANCE = 1e-5
-# Standard deviations of an autocorrelation by chance; five outputs of a million fits exceed it.
+# Standard deviations of an autocorrelation; white noise exceeds it in about three of a million.
 _CORRELATED = 4.5
-# Share of the variance that a fit may leave before it is looked at again.
+# Share of the variance that a fit may leave unexplained before it is tried again.
 _UNEXPLAINED = 0.3
-# Residuals this small beside the data are the integration's, whatever pattern they have.
+# Residuals this small relative to the data are integration errors, whatever pattern they have.
 _EXACT = 1e-5
 
 
@@ -25,11 +25,12 @@ class ResidualCheck:
     """What the residuals of N trajectories look like.
 
     Attributes:
-        correlation: (N, O), of successive residuals; pairs with a gap between them do not count.
-        patterned: (N,), whether those of some output are more alike than by chance.
-        exact: (N,), whether all residuals are nothing beside the data.
-        wrong: (N,), whether a fit should be looked at again: they follow a pattern, or much of the
-            variance is left.
+        correlation: (N, O), correlation of successive residuals; pairs with a gap between them do
+            not count.
+        patterned: (N,), whether it is larger than by chance for some output.
+        exact: (N,), whether all residuals are negligible compared with the data.
+        wrong: (N,), whether a fit should be tried again: its residuals follow a pattern, or much of
+            the variance is unexplained.
     """
 
     correlation: Tensor
@@ -39,24 +40,28 @@ class ResidualCheck:
 
 
 def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
-    """Look at the residuals of predictions (N, T, O)."""
+    """Check the residuals of predictions (N, T, O)."""
     residuals = problem.residuals(predicted)
     known = residuals.isfinite()
     values = torch.where(known, residuals, 0.0)
     count = known.sum(dim=1)
     mean_square = values.square().sum(dim=1) / count.clamp_min(1)
     pairs = (known[:, 1:] & known[:, :-1]).sum(dim=1)
+    # The lag-one autocorrelation r_1 = mean(e_t e_{t+1}) / mean(e_t^2), without subtracting a mean:
+    # an offset of the residuals is a pattern, too.
     correlation = (values[:, 1:] * values[:, :-1]).sum(dim=1) / (pairs * mean_square)
     correlation = torch.where((pairs > 1) & (mean_square > 0.0), correlation, torch.nan)
     size, around = _of_data(problem)
     exact = (mean_square <= _EXACT**2 * size).all(dim=1) & (count > 0).any(dim=1)
+    # For white noise, r_1 of m pairs is nearly normal with standard deviation 1 / sqrt(m). Only
+    # positive correlations count: a wrong model leaves smooth residuals.
     patterned = (correlation.nan_to_num(0.0) * pairs.sqrt() > _CORRELATED).any(dim=1) & ~exact
     unexplained = ((mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
     return ResidualCheck(correlation, patterned, exact, patterned | unexplained)
 
 
 def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
-    """Return the mean square (N, O) of the data, 1 where relative, and their variance."""
+    """Return the mean square (N, O) of the data, 1 where noise is relative, and their variance."""
     noise, observed = problem.distribution, problem.records.observed
     values = noise.transformed(observed)
     seen = values.isfinite()
@@ -69,14 +74,16 @@ def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
 
 
 def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
-    """Return (N,) the bits of `warp_phys.systems.schema.flags.MISFIT` that hold.
+    """Return (N,) the bits of `warp_phys.systems.schema.flags.MISFIT` that are set.
 
     Args:
         patterned: (N,), whether the residuals follow a pattern.
-        scarce: (N,), whether an output has hardly more values than there are unknowns.
+        scarce: (N,), whether an output has hardly more values than unknowns.
         chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
         freedom: (N,), its degrees of freedom.
     """
+    # With known variances the sum of squares has a chi-square distribution with n - p degrees of
+    # freedom: an improbably large one means a wrong model or too small variances.
     tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
     excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
     return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long()

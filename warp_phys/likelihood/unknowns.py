@@ -1,7 +1,8 @@
-"""Unknowns: what a fit estimates, and the real line on which it moves.
+"""The unknowns of a fit, and their unconstrained coordinates.
 
-Every unknown lives on its support (or inside the caller's bounds) and is moved along the whole
-real line by the bijection of that support, so that no step leaves it.
+Every unknown has a support (or the caller's bounds). A bijection maps the support to the whole real
+line (logarithm, logit or identity), on which the minimizer is unconstrained, so that no step leaves
+the support.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from warp_phys.systems.model.supports import (
     to_unconstrained,
 )
 
-# An unknown further out on the line than this beyond its usual range is at the end of its support.
+# A coordinate this far beyond its usual range counts as the end of the support: a factor of e^14,
+# or a distance to a bound of a millionth of the width.
 _FAR = 14.0
-# Powers of e by which a parameter may well lie outside its usual range.
+# A parameter may plausibly lie outside its usual range by this many powers of e.
 _WIDE = 2.0
-# Least distance from the ends of a support at which a start is put, as a share of what is usual.
+# A start keeps this distance from the ends of a support, as a share of its width.
 _INSIDE = 1e-6
 
 
@@ -38,9 +40,9 @@ class Unknown:
         kind: "parameter" or "initial_state".
         name: Its name.
         unit: Its unit.
-        index: Its place among the system's parameters or states.
-        support: Where it may be: its support, or the caller's bounds.
-        usual: (low, high) where it usually is.
+        index: Its position among the system's parameters or states.
+        support: The values that it may have: its support, or the caller's bounds.
+        usual: (low, high), its usual range.
         shared: Whether all trajectories of a group have the same value.
     """
 
@@ -54,7 +56,7 @@ class Unknown:
 
     @property
     def label(self) -> str:
-        """The name; of an initial state, that of the state with `(0)` behind it."""
+        """The name; for an initial state, the name of the state followed by `(0)`."""
         return self.name if self.kind == "parameter" else f"{self.name}(0)"
 
     @property
@@ -63,14 +65,15 @@ class Unknown:
         return self.support == "positive"
 
     def coordinate(self, value: Tensor) -> Tensor:
-        """Return the real coordinate of values, which are first moved inside the support."""
+        """Return the real coordinates of values, which are first moved inside the support."""
         return to_unconstrained(self.inside(value), self.support)
 
     def inside(self, value: Tensor) -> Tensor:
-        """Return values moved off the ends of the support, where the coordinate is infinite."""
+        """Return values moved away from the ends of the support, where coordinates are infinite."""
         low, high = bounds(self.support)
         if low == -torch.inf and high == torch.inf:
             return value
+        # The margin of a half-infinite support is a share of the usual range, its only scale.
         width = high - low if high - low < torch.inf else abs(self.usual[1] - self.usual[0])
         margin = _INSIDE * (width if width > 0.0 else 1.0)
         return value.clamp(
@@ -83,19 +86,20 @@ class Unknown:
         return float(ends.mean())
 
     def spread(self) -> float:
-        """Return half the width of the usual range on the line, by which a start may be off."""
+        """Return half the width of the usual range in coordinates, the likely error of a start."""
         ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
+        # A narrow range, or one value twice, still leaves room for a start to be wrong.
         return max(0.5 * abs(float(ends[1] - ends[0])), 0.1)
 
 
 @dataclass(frozen=True)
 class Unknowns:
-    """The D unknowns of a fit and the known values beside them.
+    """The D unknowns of a fit, and the known values of all other quantities.
 
     Attributes:
         entries: The unknowns, those that are shared first.
         parameters: (N, P), known values; those of unknowns are overwritten.
-        initial_state: (N, S), the same.
+        initial_state: (N, S), likewise.
     """
 
     entries: tuple[Unknown, ...]
@@ -117,7 +121,7 @@ class Unknowns:
 
     @cached_property
     def blocks(self) -> list[tuple[Support, Tensor]]:
-        """The supports there are, each with the places of its unknowns."""
+        """The distinct supports, each with the positions of its unknowns."""
         places: dict[Support, list[int]] = {}
         for place, entry in enumerate(self.entries):
             places.setdefault(entry.support, []).append(place)
@@ -135,17 +139,18 @@ class Unknowns:
 
     @cached_property
     def spreads(self) -> Tensor:
-        """(D,), half the widths of the usual ranges on the line."""
+        """(D,), half the widths of the usual ranges in coordinates."""
         return torch.tensor([entry.spread() for entry in self.entries], dtype=torch.float64)
 
     @cached_property
     def wide(self) -> Tensor:
-        """(D,), the standard deviations on the line of guesses that hardly say anything."""
+        """(D,), standard deviations, in coordinates, of a nearly uninformative prior."""
+        # A real unknown may plausibly lie several ranges away; a positive one a few powers of e.
         return torch.where(self.real, 4.0 * self.spreads, self.spreads + _WIDE)
 
     @cached_property
     def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Where parameters and where initial states stand: among the unknowns, in the system."""
+        """Positions of parameters and of initial states: among the unknowns, and in the system."""
         parts = []
         for kind in ("parameter", "initial_state"):
             chosen = [place for place, entry in enumerate(self.entries) if entry.kind == kind]
@@ -162,12 +167,13 @@ class Unknowns:
         """
         parameters, initial = self.parameters[rows], self.initial_state[rows]
         values = self.values(z)
+        # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
         for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
             table[:, targets] = values[:, places]
         return parameters, initial
 
     def slopes(self, z: Tensor) -> Tensor:
-        """Return the derivatives (L, D) of the physical values by the coordinates."""
+        """Return the derivatives dtheta/dz (L, D) of the physical values by the coordinates."""
         return self._by_support(slope_of_physical, z)
 
     def values(self, z: Tensor) -> Tensor:
@@ -181,15 +187,21 @@ class Unknowns:
         return out
 
     def sizes(self, z: Tensor) -> Tensor:
-        """Return what changes of coordinates are compared with, (L, D): 1, or the value if real."""
+        """Return the scale of changes in coordinates, (L, D): 1, or the value of a real unknown."""
+        # A change of a logarithm is a relative change already. A real unknown is compared with its
+        # own value, or with a thousandth of its usual range where the value is near zero.
         return torch.where(self.real, z.abs().maximum(1e-3 * self.spreads), 1.0)
 
     def far_out(self, z: Tensor) -> Tensor:
-        """Return which coordinates have run to an end of their support, (L, D)."""
+        """Return which coordinates have reached an end of their support, (L, D)."""
+        # Real unknowns have no end to run to.
         return ((z - self.middles).abs() > self.spreads + _FAR) & ~self.real
 
     def directions(self) -> tuple[int, ...]:
-        """Return what the entries are as the engine numbers them: parameter j, state -1 - s."""
+        """Return the directions of differentiation, as engines number them.
+
+        Parameter j is j, and the initial value of state s is -1 - s.
+        """
         return tuple(
             entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
         )

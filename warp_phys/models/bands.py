@@ -1,4 +1,4 @@
-"""Bands: the median and the calibrated ends of each unknown in physical values."""
+"""Bands: the median and the calibrated quantiles of each unknown in physical values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from warp_phys.systems.errors import UsageError
 
 
 def check_level(level: float) -> None:
-    """Raise UsageError unless a level is a probability that bands can have."""
+    """Raise UsageError unless a level is a probability between 0 and 1."""
     if not 0.0 < level < 1.0:
         raise UsageError(f"expected a level between 0 and 1, like 0.9, got {level!r}")
 
@@ -25,8 +25,8 @@ def bands(
     Args:
         network: Holds coordinates and calibration.
         estimate: (..., Q).
-        position: (...) int, samples seen; or one number of them, shape (1,).
-        level: Probability inside each unknown's own band.
+        position: (...) int, number of samples seen; or one number for all, shape (1,).
+        level: Probability inside the marginal band of each unknown.
 
     Returns:
         Values (the medians of the emitted distribution on the supports), lower and upper ends;
@@ -42,7 +42,8 @@ def bands(
         ends = [torch.full_like(mean, torch.nan)] * 2
     found = network.coordinates.decode(torch.stack([mean, *ends]))
     parts = found.parameters, found.initial_state, found.noise_sd
-    # Quantiles map onto quantiles; that of a support with an upper bound alone decreases.
+    # A monotonic bijection maps quantiles onto quantiles; the one of a support with an upper bound
+    # alone decreases, which exchanges the ends.
     return (
         Physical(*(part[0] for part in parts)),
         Physical(*(torch.minimum(part[1], part[2]) for part in parts)),

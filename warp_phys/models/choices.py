@@ -1,4 +1,4 @@
-"""The choices of a model: head, drive and structure, by name or as objects, and its settings."""
+"""The choices of a model: head, drive, structure and settings, by name or as objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.registries.by_file import check_own_name
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
-# What the core of every trained head reads, besides options of the head, drive and structure.
+# Settings of the core of every trained head, in addition to options of head, drive and structure.
 _OF_THE_CORE = ("structure", "initial", "root", "dtype")
 
 _SHIPPED: dict[str, Mapping[str, Any]] = {
@@ -29,13 +29,13 @@ _SHIPPED: dict[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Choices:
-    """What a model is made of.
+    """The parts of a model.
 
     Attributes:
-        settings: Plain values, which files hold.
-        head: What the hidden state is.
-        drive: What moves it; None where the head brings its own.
-        structure: What A is.
+        settings: Plain values, which files store.
+        head: The meaning of the hidden state.
+        drive: The input of the recurrence; None where the head has its own.
+        structure: The structure of A.
     """
 
     settings: Settings
@@ -57,10 +57,10 @@ class Choices:
 
 
 def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
-    """Return the choices of a model, with what is not given (None) filled in.
+    """Return the choices of a model, with defaults for what is not given (None).
 
     Args:
-        uses: Settings that the model itself uses, besides its head, drive and structure.
+        uses: Settings that the model itself uses, in addition to its head, drive and structure.
         **given: `Settings` by name; `head` and `drive` may be objects, `structure` a class.
 
     Raises:
@@ -86,7 +86,7 @@ def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
 
 
 def restore(entry: Mapping[str, Any], source: str, **own: Any) -> Choices:
-    """Return the choices that a file of a model holds.
+    """Return the choices that are stored in a file of a model.
 
     Args:
         entry: What `Settings.to_json` returned.
@@ -136,7 +136,7 @@ def _part(kind: str, given: Any, base: Any) -> Any:
 
 
 def _drive(head: Head, given: Any) -> Any:
-    """Return the drive as `_part` does, or its name where the head brings its own drives."""
+    """Return the drive as `_part` does, or its name where the head has its own drives."""
     if head.drives is not None and given in (*head.drives, head.usual_drive):
         return given
     owners = {name: each.name for each in HEADS.values() for name in each.drives or ()}
@@ -155,7 +155,7 @@ def _drive(head: Head, given: Any) -> Any:
 
 
 def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings that do something in a model of these parts."""
+    """Yield the settings that have an effect in a model with these parts."""
     yield from ("head", "drive")
     yield from structure.options
     for part in (head, drive):
@@ -169,7 +169,7 @@ def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> I
 
 
 def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
-    """Raise UsageError where a setting would do nothing."""
+    """Raise UsageError where a setting would have no effect."""
     for name, value in values.items():
         if name in used:
             continue
@@ -190,7 +190,7 @@ def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
 
 
 def _made(settings: Settings, head: Any, drive: Any, structure: type[Transition]) -> Choices:
-    """Make head and drive of the settings where they are given by their classes."""
+    """Construct head and drive from the settings where they are given as classes."""
     if not isinstance(head, Head):
         head = head(**settings.select(head.options))
     if not isinstance(drive, Drive | str):

@@ -1,8 +1,8 @@
-"""Coordinates: the unknowns of a trajectory as standardized real numbers.
+"""Coordinates: the unknowns of a trajectory as standardized, unconstrained real numbers.
 
-The hidden state of a model lives on the whole real line; the physics lives on supports. Each
-unknown (free parameter, initial state, noise level) is mapped to the line by the bijection of its
-support, then shifted and scaled by what the training data looked like.
+A network emits any real number, while physical values are confined to supports. Each unknown (free
+parameter, initial state, noise level) is mapped to the real line by the bijection of its support
+(logarithm, logit or identity), then standardized by its median and spread over the training data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Kind = Literal["parameter", "initial_state", "noise_sd"]
 
 @dataclass(frozen=True)
 class Physical:
-    """Physical values behind coordinates.
+    """The physical values of coordinates.
 
     Attributes:
         parameters: (..., P), fixed ones included.
@@ -39,7 +39,7 @@ class Physical:
 
 @dataclass(frozen=True)
 class Coordinate:
-    """One unknown: which entry of `Physical` it stands for, and where it lives."""
+    """One unknown: its entry of `Physical`, and its support."""
 
     kind: Kind
     name: str
@@ -48,7 +48,7 @@ class Coordinate:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Coordinate:
-        """Build from what `dataclasses.asdict` and JSON made of it."""
+        """Build from the plain values of `dataclasses.asdict`, after a round trip through JSON."""
         support = entry["support"]
         return cls(
             **(entry | {"support": tuple(support) if isinstance(support, list) else support})
@@ -56,10 +56,10 @@ class Coordinate:
 
 
 class Coordinates(nn.Module):
-    """The Q unknowns of a model and the constants beside them.
+    """The Q unknowns of a model, and the constant values of all other quantities.
 
     Args:
-        system: Whose parameters and states they are.
+        system: The system whose parameters and states they are.
         entries: The unknowns, in order.
         outputs: How many outputs are observed (each may have a noise level).
     """
@@ -92,7 +92,7 @@ class Coordinates(nn.Module):
         return [asdict(entry) for entry in self.entries]
 
     def positions(self, kind: Kind) -> list[int]:
-        """Return where the coordinates of one kind stand."""
+        """Return the positions of the coordinates of one kind."""
         return [place for place, entry in enumerate(self.entries) if entry.kind == kind]
 
     def encode(self, physical: Physical) -> Tensor:
@@ -109,6 +109,8 @@ class Coordinates(nn.Module):
         parameters = self._assembled(values, "parameter", coordinates)
         return Physical(
             parameters=parameters,
+            # Some systems define their initial state by their parameters, which leaves nothing to
+            # estimate.
             initial_state=implied_initial_state(self.system, parameters)
             if self.system.has_initial_state
             else self._assembled(values, "initial_state", coordinates),
@@ -117,11 +119,13 @@ class Coordinates(nn.Module):
 
     def unscaled(self, coordinates: Tensor) -> Tensor:
         """Return unconstrained values (..., Q) of standardized ones."""
+        # The inverse of the standardization in `encode`.
         spread, center = self.spread.to(coordinates.dtype), self.center.to(coordinates.dtype)
         return coordinates * spread + center
 
     def _values(self, line: Tensor) -> list[Tensor]:
-        """Return the unknowns (...) behind unconstrained values (..., Q), by support at once."""
+        """Return the unknowns (...) of unconstrained values (..., Q), one call per support."""
+        # One call per support instead of one per unknown: most unknowns share a support.
         values = list(line.unbind(-1))
         for support in {entry.support for entry in self.entries}:
             places = [place for place, entry in enumerate(self.entries) if entry.support == support]
@@ -134,6 +138,7 @@ class Coordinates(nn.Module):
         """Return one kind of physical value, (..., how many), for coordinates `like` (..., Q)."""
         batch = like.shape[:-1]
         constants = self._constants(kind).to(like.dtype)
+        # Columns are stacked anew instead of written in place, which keeps autograd simple.
         columns = [constant.expand(batch) for constant in constants.unbind(0)]
         for place in self.positions(kind):
             columns[self.entries[place].index] = values[place]
@@ -165,13 +170,16 @@ def implied_initial_state(system: System, parameters: Tensor) -> Tensor:
 def build_coordinates(system: System, physical: Physical, outputs: Sequence[str]) -> Coordinates:
     """Choose the unknowns and their scaling from true values (N, ...) of a training set.
 
-    What does not vary over the set is a known constant. Fixed parameters are never unknowns.
+    A quantity that does not vary over the set is a known constant. Fixed parameters are never
+    unknowns.
     """
+    # Unknowns are those that vary: a network can only learn what the training data show.
     found = _varying("parameter", system.parameters, physical.parameters)
     if not system.has_initial_state:
         found += _varying("initial_state", system.states, physical.initial_state)
     noise = physical.noise_sd
     for index, name in enumerate(outputs):
+        # A noise level of zero has no logarithm and cannot be an unknown.
         if (noise[:, index] > 0).all() and _spread(noise[:, index].log()) > 0:
             found.append(Coordinate("noise_sd", name, index, "positive"))
     coordinates = Coordinates(system, found, len(outputs))
@@ -182,6 +190,7 @@ def build_coordinates(system: System, physical: Physical, outputs: Sequence[str]
     ):
         getattr(coordinates, name).copy_(values.nanmedian(dim=0).values)
     if found:
+        # Center and spread are still 0 and 1 here, so that this returns the unscaled coordinates.
         line = coordinates.encode(physical)
         coordinates.center.copy_(line.nanmedian(dim=0).values)
         coordinates.spread.copy_(torch.stack([_spread(column) for column in line.T]))
@@ -204,5 +213,6 @@ def _spread(values: Tensor) -> Tensor:
     if finite.numel() < 2:
         return torch.zeros((), dtype=values.dtype)
     deviation = finite.std()
+    # A constant that was computed in different ways varies by rounding only.
     negligible = 1e-12 * finite.abs().max().clamp_min(math.ulp(0.0))
     return torch.where(deviation > negligible, deviation, 0.0)

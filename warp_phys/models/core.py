@@ -22,7 +22,7 @@ from warp_phys.recurrence.networks.outputs import root_outputs
 from warp_phys.recurrence.networks.tiles import decode_states, exceeds_budget
 from warp_phys.recurrence.transitions.transition import Transition
 
-# Bounds the temporaries of a pass over long data sets.
+# These bound the memory of a pass over long data sets.
 _SAMPLES_AT_ONCE = 200_000
 _STEPS_AT_ONCE = 64
 
@@ -31,10 +31,10 @@ class Core(nn.Module):
     """theta_t = A theta_{t-1} + B u_t over scaled records.
 
     Args:
-        settings: The model's choices.
-        drive: What moves theta; to be sized.
-        structure: What A is.
-        base: (D,) hidden state to start training from.
+        settings: The settings of the model.
+        drive: The drive, which is sized here.
+        structure: The structure of A.
+        base: (D,), hidden state from which training starts.
         outputs: Number of observed outputs.
         inputs: Number of known inputs.
         logarithmic: Whether the outputs carry log-normal noise.
@@ -73,7 +73,7 @@ class Core(nn.Module):
         self._copies: dict[torch.dtype, Self] = {}
 
     def signals(self, records: Records) -> Tensor:
-        """Return what the drive reads, (N, T, C), of all records."""
+        """Return the signals that the drive reads, (N, T, C), of all records."""
         parts = [
             self.drive.signals(self.scaling(records.select(piece), self.dtype))
             for piece in blocks(len(records), records.times.shape[1])
@@ -85,10 +85,10 @@ class Core(nn.Module):
         return (records.elapsed / self.scaling.duration).to(self.dtype)
 
     def for_inference(self) -> None:
-        """Switch to float64, whatever training used.
+        """Switch to float64, whatever dtype training used.
 
-        Round-off of matrix products depends on the shape of the batch; in float64 a trajectory
-        gets the same estimate alone, in any batch and as a stream, to about 1e-15.
+        Rounding errors of matrix products depend on the shape of the batch. In float64 a trajectory
+        gets the same estimate alone, in any batch and as a stream, up to about 1e-15.
         """
         self.double().eval().requires_grad_(requires_grad=False)
         self.dtype = torch.float64
@@ -96,8 +96,8 @@ class Core(nn.Module):
     def of_dtype(self, dtype: torch.dtype) -> Self:
         """Return this network, or a copy whose weights are rounded to another dtype.
 
-        The copy is made where there is none yet, and for every new stream. What was measured,
-        scales and bands, it shares.
+        The copy is made on first use, and again for every new stream. It shares the buffers that
+        were measured, scales and bands.
         """
         if dtype == self.dtype:
             return self
@@ -117,18 +117,20 @@ class Core(nn.Module):
     def states(self, signals: Tensor) -> Tensor:
         """Return theta at every sample, (N, T, D)."""
         first = self.initial(signals[:, 0])
+        # theta_0 already depends on the first sample, so that the recurrence starts with the
+        # second.
         later = self.recurrence(self.drive(signals)[:, 1:], first)
         return torch.cat([first.unsqueeze(1), later], dim=1)
 
     def root_outputs(
         self, signals: Tensor, root: WeightNetwork, points: Tensor, place: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """Decode theta at every sample as weights of a network of time; theta itself is not kept.
+        """Decode theta at every sample as weights of a network of time, without storing all theta.
 
         Args:
             signals: (N, T, C).
             root: The network.
-            points: (N, T, width of its input) where to evaluate it for each sample.
+            points: (N, T, width of its input), points at which it is evaluated for each sample.
             place: Number of a sample.
 
         Returns:
@@ -145,10 +147,10 @@ class Core(nn.Module):
         )
 
     def readings(self, signals: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what `read` makes of theta (N, M, D) at every sample, (N, T, ...).
+        """Return `read` of theta (N, M, D) at every sample, (N, T, ...).
 
-        In tiles of time, each of them computed again in the backward pass, where all theta at
-        once would take too much memory.
+        Where all theta at once would take too much memory, it is evaluated in tiles of time, each
+        of which is recomputed in the backward pass.
         """
         batch, length, _ = signals.shape
         transition, matrix = self.recurrence.transition(), self.recurrence.input_matrix
@@ -171,13 +173,14 @@ class Core(nn.Module):
         rows = torch.arange(len(index))
 
         def chosen(states: Tensor, start: int, stop: int) -> tuple[Tensor]:
-            # One state a tile: the wanted one where it lies in the tile, else that nearest to it.
+            # One state per tile: the requested one if it is in the tile, otherwise the nearest one.
             place = (index - 1).clamp(start, stop - 1) - start
             return (states[rows, place].unsqueeze(1),)
 
         transition, matrix = self.recurrence.transition(), self.recurrence.input_matrix
         inputs = self.drive(signals)[:, 1:]
         (found,) = decode_states(transition, matrix, inputs, first, chosen, tile=tile)
+        # Sample `index` is state number index - 1 of the recurrence; its tile holds it.
         later = found[rows, (index - 1).clamp_min(0) // tile]
         return torch.where((index == 0).unsqueeze(1), first, later)
 
@@ -186,11 +189,12 @@ class Core(nn.Module):
 
         Args:
             count: N.
-            dtype: What the steps compute in; by default that of the weights.
+            dtype: The dtype of the steps; by default that of the weights.
         """
         outputs = self.scaling.outputs
         double = torch.float64
         dtype = self.dtype if dtype is None else dtype
+        # The weights may have changed since the last stream, by training or loading.
         self._copies.pop(dtype, None)
         return Stream(
             theta=None,
@@ -210,10 +214,10 @@ class Core(nn.Module):
     def step(
         self, stream: Stream, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[Stream, Tensor, Tensor]:
-        """Take in one sample of every sensor.
+        """Process one sample of every sensor.
 
         Args:
-            stream: What is remembered.
+            stream: The memory.
             times: (N,).
             observed: (N, O), NaN where missing.
             inputs: (N, I).
@@ -228,6 +232,7 @@ class Core(nn.Module):
         last = torch.where(present, observed, stream.last)
         samples = self._sample(stream, elapsed, torch.where(seen, last, torch.nan), present, inputs)
         signal = self.drive.signals(samples)
+        # A sliding window of the last `reach` signals: all that the drive depends on.
         signals = torch.cat([stream.signals[:, 1:], signal], dim=1)
         if stream.theta is None:
             theta = self.initial(signal[:, 0])
@@ -250,6 +255,7 @@ class Core(nn.Module):
         )
         if stream.count == 0:
             return samples
+        # As in `Scaling.scale`, whose first sample has no step before it.
         step = (elapsed - stream.elapsed) / self.scaling.typical_step - 1.0
         return replace(samples, step=step.unsqueeze(1).to(self.dtype))
 

@@ -1,4 +1,4 @@
-"""What reads records: estimates of whole records, and of one sample of many sensors at a time."""
+"""The interface of estimators, for whole records and for one sample of many sensors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from warp_phys.records.records import Records
 
 @dataclass(frozen=True)
 class Estimates:
-    """What an estimator makes of N records, by the names of the data schema.
+    """The estimates of N records, by the names of the data schema.
 
     Attributes:
         values: Variables (N, T, ...), (N, ...): "parameters" at least, and "predicted".
-        coords: Coordinates besides those of trajectories, time, parameters, states and outputs.
-        settings: What the estimates depend on, for the data set's settings.
+        coords: Coordinates other than trajectories, time, parameters, states and outputs.
+        settings: Settings of the estimates, for the attribute of the data set.
         attrs: Other attributes of the data set.
     """
 
@@ -48,7 +48,7 @@ class StreamEstimate:
 
 
 class Memory(Protocol):
-    """What an estimator remembers of N sensors between samples, of constant size."""
+    """The memory of an estimator between samples of N sensors, of constant size."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,9 +63,9 @@ class Memory(Protocol):
 
 
 class Estimator(Protocol):
-    """What reads records of a system and returns its unknowns at every sample.
+    """An estimator reads records of a system and returns its unknowns at every sample.
 
-    A trained network is one, and so is a head that has nothing to train.
+    Trained networks and heads that need no training implement it.
 
     Attributes:
         outputs: Names of the outputs that it reads, in its order.
@@ -79,7 +79,7 @@ class Estimator(Protocol):
         """Estimate for whole records, at every sample from the samples so far.
 
         Args:
-            records: N records of `outputs`; behind each last sample the values are to be NaN.
+            records: N records of `outputs`; estimates after each last sample must be NaN.
             level: Probability inside the band of each unknown.
             show: Whether to show a progress bar on long work.
         """
@@ -90,7 +90,7 @@ class Estimator(Protocol):
     def step(
         self, memory: Any, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[Memory, StreamEstimate]:
-        """Take in one sample of every sensor, and estimate as for the record so far.
+        """Process one sample of every sensor, and estimate as for the record so far.
 
         Args:
             memory: From `start` or the last step; it is left as it is.

@@ -1,6 +1,6 @@
-"""Models on disk: safetensors with a JSON header, written whole or not at all.
+"""Files of models: safetensors with a JSON header, written atomically.
 
-Reading one parses numbers and JSON and executes nothing from the file.
+Reading a file parses numbers and JSON; nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_model(
     if target.suffix != ".safetensors":
         raise UsageError(f"expected a file name ending in .safetensors, got {target.name}")
     check_target(target, overwrite=overwrite)
-    # Options of a system may be NumPy's numbers, which JSON does not know.
+    # Options of a system may be NumPy scalars, which JSON cannot write.
     text = json.dumps({"schema_version": MODEL_SCHEMA_VERSION} | dict(header), default=float)
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     write_atomic(to_bytes(plain, metadata={_KEY: text}), target, overwrite=overwrite)
@@ -72,10 +72,10 @@ def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tenso
 def load_weights(
     network: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]
 ) -> None:
-    """Give a network the tensors of a file.
+    """Load the tensors of a file into a network.
 
     Raises:
-        SchemaError: They are not those of this network.
+        SchemaError: The tensors are not those of this network.
     """
     try:
         network.load_state_dict(dict(tensors))

@@ -1,9 +1,9 @@
-r"""The normal distribution a head emits over the standardized coordinates.
+r"""The normal distribution over the standardized coordinates that a head emits.
 
 With residual r = q - mean, unit lower triangular C and scales d > 0, z = diag(1/d) C r is standard
-normal, so the precision is C^T diag(1/d^2) C. Entry i of z is what is left of coordinate i once
-the coordinates before it are known: a combination the data fix tightly (k/m of a mass on a spring)
-stays tight although its parts do not.
+normal, so the precision is C^T diag(1/d^2) C, its modified Cholesky factorization. Entry i of z is
+the innovation of coordinate i given the coordinates before it: a combination that the data
+determine tightly (k/m of a mass on a spring) stays tight although its parts do not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# exp(-12) of a standardized coordinate: beyond any measurement, within float32.
+# Bounds of log d. exp(-12) of a standardized coordinate is below any measurement error, and its
+# inverse square still has digits in float32; without an upper bound, scales could diverge.
 _LOWEST_LOG_SCALE = -12.0
 _HIGHEST_LOG_SCALE = 3.0
 
@@ -44,13 +45,16 @@ class Gaussian:
         residual = coordinates - self.mean
         score = (residual + self._coupled(residual)) * (-self.log_scale).exp()
         size = self.mean.shape[-1]
+        # log p = -|z|^2 / 2 - sum log d - Q/2 log(2 pi): C is unit triangular, so its determinant
+        # is 1 and only d contributes to the normalization.
         norm = self.log_scale.sum(dim=-1) + 0.5 * size * math.log(2.0 * math.pi)
         return -0.5 * score.square().sum(dim=-1) - norm
 
     @torch.no_grad()
     def standard_deviation(self) -> Tensor:
         """Return the marginal standard deviations (..., Q), for bands: without gradients."""
-        # C R = diag(d) row by row, trajectories last: solving many tiny matrices takes longer.
+        # Covariance R R^T with C R = diag(d), by forward substitution over rows, vectorized over
+        # trajectories: R_i = d_i e_i - sum_{j<i} C_ij R_j. Solving many tiny matrices takes longer.
         below = (-self.coupling).movedim(-1, 0).contiguous()
         scales = self.log_scale.exp().movedim(-1, 0)
         size = len(scales)
@@ -70,13 +74,14 @@ class Gaussian:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw (count, ..., Q) coordinates."""
         normal = torch.randn((count, *self.mean.shape), dtype=self.mean.dtype, generator=generator)
+        # With standard normal n, mean + R n has the covariance R R^T.
         return self.mean + (self._root() @ normal.unsqueeze(-1)).squeeze(-1)
 
     def _coupled(self, residual: Tensor) -> Tensor:
         """Return (C - I) residual, (..., Q).
 
-        By two products with constant matrices of zeros and ones, which spread the residual over
-        the entries of C and sum up its rows: a batch of tiny products takes several times as long.
+        Two products with constant matrices of zeros and ones gather the residual for the entries of
+        C and sum over its rows. A batch of tiny products would take several times as long.
         """
         size = residual.shape[-1]
         rows, columns = torch.tril_indices(size, size, offset=-1)
@@ -99,5 +104,5 @@ class Gaussian:
 
 
 def state_size(size: int) -> int:
-    """Return how many numbers describe a normal distribution over `size` coordinates."""
+    """Return the number of values that describe a normal distribution over `size` coordinates."""
     return 2 * size + size * (size - 1) // 2

@@ -12,7 +12,7 @@ class InitialState(nn.Module):
 
     Args:
         signal: Width of the first sample's signal.
-        base: (D,) where training starts from.
+        base: (D,), initial value of the learned state.
         width: Hidden width of phi; 0 for the shared, learned theta_0.
     """
 

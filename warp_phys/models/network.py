@@ -14,10 +14,10 @@ from warp_phys.models.training_range import Limits
 
 
 class Network(Core):
-    """The core with a head that reads a distribution over the unknowns off theta_t.
+    """The core with a head that decodes a distribution over the unknowns from theta_t.
 
     Args:
-        choices: What the model is made of.
+        choices: The parts of the model.
         coordinates: The unknowns.
         outputs: Number of observed outputs.
         inputs: Number of known inputs.
@@ -33,8 +33,8 @@ class Network(Core):
         *,
         logarithmic: bool,
     ) -> None:
-        # Head, base state, drive, recurrence: the order in which random numbers are drawn decides
-        # which they are, so that a seed gives the same weights in every version.
+        # Random numbers are drawn for the head, the base state, the drive and the recurrence, in
+        # this order: changing it would change the weights that a seed gives.
         head, drive = choices.for_training()
         head.build(len(coordinates))
         super().__init__(
@@ -58,7 +58,7 @@ class Network(Core):
     def estimate_step(
         self, stream: Stream, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[Stream, Gaussian]:
-        """Take in one sample of every sensor, see `Core.step`, and read the unknowns."""
+        """Process one sample of every sensor, see `Core.step`, and decode the unknowns."""
         memory, theta, elapsed = self.step(stream, times, observed, inputs)
         decoded: Gaussian = self.head(theta, elapsed)
         return memory, decoded

@@ -1,4 +1,4 @@
-"""Roots: outputs from unknowns, by the system's closed form or its flow."""
+"""Root functions: outputs from unknowns, by the closed form of a system or by integration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ A prediction that takes more steps from sample to sample starts from a wild valu
 
 
 def check_root(system: System, root: str) -> None:
-    """Raise UsageError unless outputs of a system can be predicted in a way."""
+    """Raise UsageError unless a system has what a root function needs."""
     if root == "solution" and not system.has_solution:
         raise UsageError(
             f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
@@ -45,7 +45,7 @@ def predict(
     Args:
         system: The physics.
         root: "solution" or "rollout": from the estimated initial state. "step": from the last
-            sample before at which every state was observed.
+            earlier sample at which every state was observed.
         records: Times, inputs and observed states of N trajectories.
         unknowns: With leading dimensions (N, T).
         options: Passed on to `integrate`.
@@ -57,15 +57,18 @@ def predict(
     times = records.times.reshape(-1, 1)
     start = records.times[:, :1].expand(-1, length).reshape(-1)
     if system.inputs:
-        # A driven flow needs the input from the first sample on, not at the last alone.
+        # With inputs the integration needs them from the first sample on, not at the last one
+        # alone.
         outputs = _driven(system, records, unknowns, options)
         return _chosen(outputs, records, system)
+    # N T independent trajectories with one time each: sample t is predicted from the unknowns that
+    # were estimated at sample t.
     outputs = flow(system, flat, times, start, None, **options)
     return _chosen(outputs.reshape(count, length, -1), records, system)
 
 
 def rollout(system: System, records: Records, unknowns: Physical, **options: Any) -> Tensor:
-    """Return outputs (N, T, O) at all samples from one set of unknowns (N, ...) a trajectory."""
+    """Return outputs (N, T, O) at all samples from one set of unknowns (N, ...) per trajectory."""
     inputs = records.inputs if system.inputs else None
     outputs = flow(system, unknowns, records.times, records.times[:, 0], inputs, **options)
     return _chosen(outputs, records, system)
@@ -86,14 +89,16 @@ def flow(
         system: The physics.
         unknowns: Parameters and the state at `start`.
         times: NaN gives NaN, and may only pad the end.
-        start: (M,) when the initial state holds.
+        start: (M,), time of the initial state.
         inputs: (M, T, I).
-        doses: Of the M flows, none before its start.
+        doses: Doses of the M trajectories, none before its start.
         options: Passed on to `integrate`.
     """
-    # In double precision, whatever the model's weights are: times may start anywhere, and late
-    # ones lose the steps between them in float32.
+    # In double precision whatever the dtype of the model: times may start anywhere, and in float32
+    # the differences of late times would be rounded away.
     parameters, states = unknowns.parameters.double(), unknowns.initial_state.double()
+    # Unknowns that are NaN or outside their support give NaN instead of an error, without an
+    # integration; `index_put` keeps the result differentiable.
     usable = times[:, 0].isfinite() & parameters.isfinite().all(dim=-1)
     usable = usable & states.isfinite().all(dim=-1) & start.isfinite()
     for index, parameter in enumerate(system.parameters):
@@ -131,6 +136,8 @@ def _step(system: System, records: Records, unknowns: Physical, options: Any) ->
         )
     count, length = records.times.shape
     row, place = torch.arange(count).unsqueeze(1), torch.arange(length).expand(count, -1)
+    # The last sample before each one at which all states were observed, by a cumulative maximum; -1
+    # where there is none, in which case the estimated initial state is used.
     last = torch.where(records.seen.all(dim=-1), place, -1).cummax(dim=1).values
     before = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], dim=1)
     source = before.clamp_min(0)
@@ -142,7 +149,7 @@ def _step(system: System, records: Records, unknowns: Physical, options: Any) ->
     if not system.inputs:
         outputs = flow(system, moved, records.times.reshape(-1, 1), start_time, None, **options)
         return _chosen(outputs.reshape(count, length, -1), records, system)
-    # A driven flow passes every sample on its way, where the inputs are known.
+    # With inputs the integration passes through every sample in between, where they are known.
     way = source.unsqueeze(-1) + torch.arange(int((place - source).max()) + 1)
     behind = way > place.unsqueeze(-1)
     way = way.clamp_max(length - 1)

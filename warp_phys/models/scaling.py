@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from warp_phys.records.records import Records
 
-# A reading this many standard deviations out tells a network no more than that it is far out.
+# Readings are clipped at this many standard deviations: an outlier must not saturate the network.
 _CLIP = 8.0
 
 
@@ -31,10 +31,10 @@ class Samples:
 
 
 class Scaling(nn.Module):
-    """Scales records by what the training data looked like.
+    """Scales records by center and spread of the training data.
 
-    Outputs with log-normal noise are read twice, as logarithm and, because the physics adds
-    values and not logarithms, in a compressed linear scale; others once, standardized.
+    Outputs with log-normal noise are read twice: as logarithms and, because the physics adds values
+    and not logarithms, in a compressed linear scale. Other outputs are standardized.
 
     Attributes:
         logarithmic: Whether the outputs are read as logarithms.
@@ -63,10 +63,11 @@ class Scaling(nn.Module):
             self.register_buffer(name, torch.ones(size, dtype=torch.float64))
 
     def measure(self, records: Records) -> None:
-        """Take centers and spreads from the training records."""
+        """Compute centers and spreads from the training records."""
         observed = self._transformed(records.observed).flatten(0, 1)
         self.center.copy_(observed.nanmedian(dim=0).values)
-        # Quartiles, for a few trajectories may explode: 1.349 of them make a standard deviation.
+        # From quartiles, because a few trajectories may diverge: the interquartile range of a
+        # normal distribution is 1.349 standard deviations.
         low, high = torch.stack([_quantiles(column) for column in observed.T], dim=1)
         self.spread.copy_(((high - low) / 1.349).clamp_min(torch.finfo(torch.float64).tiny))
         self.spread[high <= low] = 1.0
@@ -98,10 +99,12 @@ class Scaling(nn.Module):
         elapsed: Tensor,
         dtype: torch.dtype,
     ) -> Samples:
-        """Scale values whose gaps are filled already (NaN where nothing was measured yet)."""
+        """Scale values whose gaps are already filled (NaN before the first measurement)."""
         standard = (self._transformed(held) - self.center) / self.spread
         channels = [standard]
         if self.logarithmic:
+            # asinh is linear for small values and logarithmic for large ones, in units of the
+            # median.
             channels.append(torch.asinh(held / self.center.exp()))
         if inputs.shape[-1]:
             channels.append((inputs - self.input_center) / self.input_spread)
@@ -109,6 +112,8 @@ class Scaling(nn.Module):
         step = elapsed.diff(dim=1, prepend=elapsed[:, :1])
         first = torch.zeros_like(valid)
         first[:, 0] = True
+        # Relative deviation from the typical step, which is zero on a regular grid; the first
+        # sample has no step before it.
         step = torch.where(valid & ~first, step / self.typical_step - 1.0, 0.0)
         return Samples(
             signal=signal.to(dtype),
@@ -130,19 +135,21 @@ class Scaling(nn.Module):
 
 
 def hold(observed: Tensor, seen_before: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fill gaps with the last value measured.
+    """Fill gaps with the last measured value.
 
     Args:
         observed: (N, T, O), NaN where missing.
-        seen_before: (N, O) whether there is an earlier value at all.
-        last: (N, O) that value.
+        seen_before: (N, O), whether there is an earlier value.
+        last: (N, O), that value.
 
     Returns:
-        The filled values, NaN before the first; and the two arguments brought up to date.
+        The filled values, NaN before the first one, and the updated two arguments.
     """
     start = torch.where(seen_before, last, torch.nan)
     extended = torch.cat([start[:, None], observed], dim=1)
     position = torch.arange(extended.shape[1]).view(1, -1, 1)
+    # The index of the last finite value so far, by a cumulative maximum; index 0 is the value from
+    # before these samples.
     source = torch.where(extended.isfinite(), position, 0).cummax(dim=1).values
     filled = extended.gather(1, source)[:, 1:]
     if filled.shape[1] == 0:

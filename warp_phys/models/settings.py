@@ -1,4 +1,4 @@
-"""The settings of a model as plain values, which files of models hold."""
+"""The settings of a model as plain values, which files of models store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DtypeName = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a model is made of; see `WarpPhys` for the meaning of each."""
+    """The settings of a model; `WarpPhys` explains each of them."""
 
     head: str = "direct"
     drive: str = "features"
@@ -37,7 +37,7 @@ class Settings:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The dtype as torch knows it."""
+        """The dtype as a `torch.dtype`."""
         return torch.float64 if self.dtype == "float64" else torch.float32
 
     def select(self, names: tuple[str, ...]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Settings:
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Raise UsageError unless given settings that are words or numbers are possible ones."""
+    """Raise UsageError unless all given words and numbers are valid settings."""
     for name, kind in (("initial", InitialName), ("root", RootName), ("dtype", DtypeName)):
         if name in values and values[name] not in get_args(kind):
             raise unknown_name(name, values[name], get_args(kind))

@@ -1,4 +1,4 @@
-"""What a network remembers of sensors between samples."""
+"""The memory of a network between samples of sensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Stream:
-    """What a model remembers of N sensors between samples: constant memory.
+    """The memory of a model between samples of N sensors, of constant size.
 
     Attributes:
         theta: (N, D) hidden states; None before the first sample.

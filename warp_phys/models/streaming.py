@@ -1,4 +1,4 @@
-"""What streaming expects of its arguments: one sample of many sensors at a time."""
+"""Checks of the arguments of streaming, which takes one sample of many sensors at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAND_LEVEL = 0.9
 
 
 def check_start(sensors: int, dtype: torch.dtype) -> None:
-    """Raise UsageError unless a stream of so many sensors can be computed in a dtype."""
+    """Raise UsageError unless the number of sensors and the dtype are valid."""
     if sensors < 1:
         raise UsageError(f"expected at least one sensor, got {sensors}")
     if dtype not in (torch.float32, torch.float64):
@@ -43,6 +43,7 @@ def checked_sample(memory: Memory, times: Any, observed: Any) -> tuple[Tensor, T
             f"expected times to increase, got {float(times[first]):g} for sensor {first} after "
             f"{float(memory.time[first]):g}"
         )
+    # Infinite readings count as missing, as in records.
     return times, torch.where(observed.isfinite(), observed, torch.nan)
 
 

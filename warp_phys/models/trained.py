@@ -24,13 +24,13 @@ from warp_phys.systems.model.system import System
 
 
 class TrainedEstimator:
-    """What a trained network tells about records, the physics that it was trained on behind it.
+    """Estimates from a trained network, with predictions by the system it was trained on.
 
     Args:
-        system: The physics.
+        system: The system.
         root: How outputs are predicted: "solution", "step" or "rollout".
-        network: Trained.
-        facts: What it was trained on.
+        network: The trained network.
+        facts: Facts about its training data.
     """
 
     def __init__(self, system: System, root: str, network: Network, facts: TrainingFacts) -> None:
@@ -54,7 +54,7 @@ class TrainedEstimator:
         ]
         values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
         if not facts.supervised:
-            # Reconstruction trains the means alone: forecasts must not draw from untrained scales.
+            # Reconstruction trains the means alone; forecasts must not draw from untrained scales.
             del values["unknowns"], values["unknowns_covariance"]
         constant = bool((network.coordinates.constant_noise > 0).any())
         if not constant and not network.coordinates.positions("noise_sd"):
@@ -67,7 +67,7 @@ class TrainedEstimator:
         )
 
     def _block(self, records: Records, level: float) -> dict[str, Tensor]:
-        """Estimate for some trajectories; everything behind a record's last sample is NaN."""
+        """Estimate for some trajectories; values after the last sample of a record are NaN."""
         network = self.network
         emitted: Gaussian = network(network.signals(records), network.elapsed(records))
         length = records.times.shape[1]
@@ -75,7 +75,7 @@ class TrainedEstimator:
         value, lower, upper = bands(network, emitted, position, level)
         last = records.valid.sum(dim=1) - 1
         final = emitted.mean[torch.arange(len(records)), last]
-        # The covariance is scaled as the calibrated bands are: W C W, W the diagonal of widenings.
+        # The covariance is scaled like the calibrated bands: W C W with W = diag(widening).
         widening = network.calibration.widening(position)
         covariance = emitted.covariance() * widening.unsqueeze(-1) * widening.unsqueeze(-2)
         spread = network.coordinates.spread
@@ -89,6 +89,7 @@ class TrainedEstimator:
             "noise_sd": value.noise_sd,
             "predicted": predict(self.system, self.root, records, value, **FLOW),
             "unknowns": network.coordinates.unscaled(emitted.mean),
+            # Standardized to unscaled coordinates: C_ij spread_i spread_j.
             "unknowns_covariance": covariance * spread.outer(spread),
         }
         padding = ~records.valid
@@ -103,7 +104,7 @@ class TrainedEstimator:
     def step(
         self, memory: Stream, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[Stream, StreamEstimate]:
-        """Take in one sample of every sensor, in the dtype of the memory."""
+        """Process one sample of every sensor, in the dtype of the memory."""
         network = self.network.of_dtype(memory.signals.dtype)
         after, estimate = network.estimate_step(memory, times, observed, inputs)
         value, lower, upper = bands(network, estimate, torch.tensor([after.count]), BAND_LEVEL)
@@ -112,7 +113,7 @@ class TrainedEstimator:
 
 
 def unknown_coords(network: Network) -> dict[str, xr.Variable]:
-    """Return the names of the unknowns and what each is."""
+    """Return the names and kinds of the unknowns as coordinates."""
     entries = network.coordinates.entries
     names: Any = np.array([entry.name for entry in entries], dtype=str)
     kinds: Any = np.array([entry.kind for entry in entries], dtype=str)

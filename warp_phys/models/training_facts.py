@@ -1,4 +1,4 @@
-"""The facts of its training that a model keeps: outputs, noise, number of records."""
+"""The facts about its training data that a model stores: outputs, noise, number of records."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What a trained model must know of its training data, beside ranges and scales.
+    """Facts about the training data that a trained model stores, in addition to ranges and scales.
 
     Attributes:
-        outputs: Names of the outputs it reads, in its order.
+        outputs: Names of the outputs that it reads, in its order.
         distribution: "normal" or "lognormal" noise.
         trajectories: How many records it was trained on.
         supervised: Whether it saw true parameters, without which there are no bands.
@@ -28,5 +28,5 @@ class TrainingFacts:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> TrainingFacts:
-        """Build from what JSON made of it."""
+        """Build from plain values, after a round trip through JSON."""
         return cls(**(entry | {"outputs": tuple(entry["outputs"])}))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from warp_phys.records.records import Records
 from warp_phys.systems.schema.flags import OUT_OF_RANGE
 
-# A measured step or duration counts as equal to a trained one up to this.
+# Relative tolerance within which a time step or duration counts as inside the training range.
 _ROUNDING = 1e-6
 
 
@@ -34,7 +34,7 @@ class Limits(nn.Module):
         self.register_buffer("coordinates", everything.repeat(coordinates, 1))
 
     def measure(self, records: Records, coordinates: Tensor) -> None:
-        """Take the ranges of training records and of their true coordinates (N, Q)."""
+        """Store the ranges of training records and of their true coordinates (N, Q)."""
         flat = records.observed.flatten(0, 1)
         self.values.copy_(torch.stack([_range(column) for column in flat.T]))
         self.steps.copy_(_range(records.times.diff(dim=1)))
@@ -46,10 +46,11 @@ class Limits(nn.Module):
         """Return the bits of `OUT_OF_RANGE`, (N,) int64.
 
         Args:
-            records: What is estimated.
-            mean: (N, Q) coordinates at each record's last sample.
+            records: The records to estimate.
+            mean: (N, Q), estimated coordinates at the last sample of each record.
         """
         observed = records.observed
+        # Comparisons with NaN are false, so that missing values and padding set no flag.
         beyond = (observed < self.values[:, 0]) | (observed > self.values[:, 1])
         steps = records.times.diff(dim=1)
         low, high = self.steps * torch.tensor([1.0 - _ROUNDING, 1.0 + _ROUNDING])

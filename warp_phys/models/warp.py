@@ -1,4 +1,4 @@
-"""Warp: the data-driven variant, whose hidden state is the weights of a network of time."""
+"""Warp, the data-driven variant, whose hidden state holds the weights of a network of time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WarpNetwork(Core):
     """The core with a root network y = MLP_theta(tau) that emits the outputs themselves.
 
     Args:
-        choices: What the model is made of; its head plays no part.
+        choices: The parts of the model; its head is not used.
         outputs: Number of observed outputs.
     """
 
@@ -42,7 +42,7 @@ class WarpNetwork(Core):
         self.frequencies = settings.frequencies
 
     def following(self, signals: Tensor, elapsed: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        """Return every sample but the first as its predecessor's theta predicts it.
+        """Return predictions of every sample but the first, each from theta at the sample before.
 
         Args:
             signals: (N, T, C).
@@ -52,18 +52,19 @@ class WarpNetwork(Core):
         Returns:
             Scaled outputs (N, T - 1, O), and theta at the sample `place`, (N, D).
         """
-        # The last sample's own theta predicts nothing; it may be the one asked for.
+        # theta at the last sample predicts no sample, but may be the one that is returned.
         ahead = torch.cat([elapsed[:, 1:], elapsed[:, -1:]], dim=1)
         outputs, theta = self.root_outputs(signals, self.root, self.points(ahead), place)
         return outputs[:, :-1], theta
 
     def frozen(self, theta: Tensor, elapsed: Tensor) -> Tensor:
-        """Return scaled outputs (N, M, O) of one theta (N, D) a record at times (N, M)."""
+        """Return scaled outputs (N, M, O) of one theta (N, D) per record at times (N, M)."""
         return still_outputs(self.root.shapes, theta, self.points(elapsed))
 
     def points(self, elapsed: Tensor) -> Tensor:
-        """Return what the root reads at scaled times (...): time, its sines and cosines."""
+        """Return the inputs of the root network at scaled times (...): time, sines and cosines."""
         orders = torch.arange(1, self.frequencies + 1, dtype=elapsed.dtype, device=elapsed.device)
+        # Fourier features of time: a perceptron of tau alone learns oscillations slowly.
         turns = 2.0 * math.pi * elapsed.unsqueeze(-1) * orders
         return torch.cat([elapsed.unsqueeze(-1), turns.sin(), turns.cos()], dim=-1)
 
@@ -73,15 +74,15 @@ class WarpNetwork(Core):
 
 
 class Warp(nn.Module):
-    r"""The data-driven variant over the same core, for comparison: no physics.
+    r"""The data-driven variant with the same core, for comparison: no physics.
 
     .. math::
         \theta_t = A \theta_{t-1} + B (x_t - x_{t-1}), \qquad
         y(\tau) = \mathrm{MLP}_{\theta_t}(\tau)
 
-    theta_t is the weights of a perceptron of tau, the time in lengths of the training records,
-    which reads tau and, so that it can oscillate, sin and cos of 2 pi k tau, k = 1, 2, ... Trained
-    so that theta_t predicts the next sample and, frozen, the rest of the record.
+    theta_t holds the weights of a perceptron of tau, the time in lengths of the training records.
+    It reads tau and, so that it can oscillate, sin and cos of 2 pi k tau, k = 1, 2, ... It is
+    trained so that theta_t predicts the next sample and, frozen, the rest of the record.
 
     Args:
         structure: Structure of A: "identity", "identity_low_rank", "diagonal", "complex", "dense"
@@ -145,11 +146,11 @@ class Warp(nn.Module):
         return self.network
 
     def discard(self) -> None:
-        """Forget what was built and trained."""
+        """Discard the network."""
         self.network, self.outputs = None, ()
 
     def built(self) -> WarpNetwork:
-        """Return the network, or say that there is none yet."""
+        """Return the network, or raise UsageError if there is none yet."""
         if self.network is None:
             raise UsageError("the Warp model is not trained yet; call train(model, data) first")
         return self.network
@@ -158,15 +159,15 @@ class Warp(nn.Module):
         """Return the memory of sensors before their first sample; its size never grows.
 
         Args:
-            sensors: How many there are.
-            dtype: What the steps compute in, torch.float64 or, in half the space, torch.float32.
+            sensors: The number of sensors.
+            dtype: The dtype of the steps, torch.float64 or, with half the memory, torch.float32.
         """
         check_start(sensors, dtype)
         return self.built().init_stream(sensors, dtype)
 
     @torch.no_grad()
     def step(self, state: Stream, times: Any, observed: Any) -> tuple[Stream, Tensor]:
-        """Take in one new sample of every sensor.
+        """Process one new sample of every sensor.
 
         Args:
             state: From `init_state` or the last step.
@@ -198,8 +199,8 @@ class Warp(nn.Module):
 
         Args:
             path: The file.
-            drive: Needed for a drive of the user's own: the file holds its name, not its code.
-            structure: Needed for a structure of the user's own.
+            drive: Needed for a user's own drive: the file holds its name, not its code.
+            structure: Needed for a user's own structure.
         """
         tensors, header = read_model(path, "Warp")
         model = cls()

@@ -1,4 +1,4 @@
-"""WarpPhys: parameters of known physics as the hidden state of a linear recurrence."""
+"""WarpPhys: the parameters of a physical model as the hidden state of a linear recurrence."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from warp_phys.systems.model.system import System
 
 
 class WarpPhys(nn.Module):
-    r"""Amortized estimation of a physical model's parameters, at every sample.
+    r"""Amortized estimation of the parameters of a physical model, at every sample.
 
     .. math::
         \theta_t = A \theta_{t-1} + B u_t, \qquad y_t = f(\tau_t; \theta_t)
 
-    The hidden state theta_t is what the `head` says, the drive u_t what the `drive` says, and f is
-    the system: its closed form, or its flow. `train` fits A, B and theta_0 to simulated records;
-    `estimate`, `forecast` and `step` then read records without any gradient descent.
+    The `head` defines the meaning of the hidden state theta_t, the `drive` defines the input u_t,
+    and f is the system: its closed form, or its flow. `train` fits A, B and theta_0 to simulated
+    records; `estimate`, `forecast` and `step` then read records without any gradient descent.
 
     Args:
         system: The physical model, or the name of a shipped one.
-        head: What theta_t is. "direct": the unknowns in unconstrained coordinates, with their
-            scales and couplings. "weights": the weights of a small network of time that emits
-            them, as in the paper. "regression": running sums behind least squares on the weak
-            form; nothing to train. "readout": a linear state read by a fixed network (a control).
+        head: The meaning of theta_t. "direct": the unknowns in unconstrained coordinates, with
+            their scales and couplings. "weights": the weights of a small network of time that emits
+            them, as in the paper. "regression": running sums of least squares on the weak form,
+            which needs no training. "readout": a linear state read by a fixed network (a control).
             Or an object of a subclass of `Head`.
         drive: "difference", "raw" or "features" (learned, of the last `window` samples), or an
             object of a subclass of `Drive`; by default features for direct and readout, difference
@@ -55,15 +55,15 @@ class WarpPhys(nn.Module):
         rank: Rank of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
         root: How outputs are predicted. "solution": closed form from the estimated initial state.
-            "step": one interval on from the previous observed state. "rollout": the flow from the
-            estimated initial state. "auto": closed form where there is one, else a step where all
-            states are observed, else a rollout.
-        window: Samples the features look back over.
+            "step": one interval from the previous observed state. "rollout": the flow from the
+            estimated initial state. "auto": closed form where there is one, otherwise a step where
+            all states are observed, otherwise a rollout.
+        window: Number of samples that the features depend on.
         width: Hidden width of the features, of the initial state's network and of the read-out.
         root_width: Hidden width of the network whose weights are the state.
-        state_size: Size of the read-out control's state.
-        forgetting: Weight of a sample against the next in the regression head, in (0, 1].
-        dtype: "float32" or "float64", of the trained tensors.
+        state_size: Size of the state of the read-out control.
+        forgetting: Weight of a sample relative to the next in the regression head, in (0, 1].
+        dtype: Dtype of the trained tensors, "float32" or "float64".
 
     Raises:
         UsageError: A choice is unknown, does not fit the system, or would do nothing in this model.
@@ -160,11 +160,11 @@ class WarpPhys(nn.Module):
         return self.network
 
     def discard(self) -> None:
-        """Forget what was built and trained."""
+        """Discard the network and everything learned."""
         self.network = self.facts = self._estimator = None
 
     def estimator(self) -> Estimator:
-        """Return what reads records: the trained network, or the head where nothing is trained.
+        """Return the estimator: the trained network, or the head where nothing is trained.
 
         Raises:
             UsageError: The model is not trained yet.
@@ -178,7 +178,7 @@ class WarpPhys(nn.Module):
         return TrainedEstimator(self.system, self.root, network, facts)
 
     def built(self) -> tuple[Network, TrainingFacts]:
-        """Return network and facts, or say that there are none yet."""
+        """Return network and facts, or raise UsageError if there are none yet."""
         if self.network is None or self.facts is None:
             raise UsageError(
                 f"the model of {self.system.name} is not trained yet; call "
@@ -190,8 +190,8 @@ class WarpPhys(nn.Module):
         """Return the memory of sensors before their first sample; its size never grows.
 
         Args:
-            sensors: How many there are.
-            dtype: What the steps compute in. With torch.float32 they take about half the time and
+            sensors: The number of sensors.
+            dtype: The dtype of the steps. With torch.float32 they take about half the time and
                 the memory half the space; estimates then differ from those of `estimate` in the
                 sixth or seventh digit. The regression head has torch.float64 alone.
         """
@@ -202,7 +202,7 @@ class WarpPhys(nn.Module):
     def step(
         self, state: Any, times: Any, observed: Any, inputs: Any = None
     ) -> tuple[Memory, StreamEstimate]:
-        """Take in one new sample of every sensor.
+        """Process one new sample of every sensor.
 
         Args:
             state: From `init_state` or the last step.

@@ -1,4 +1,4 @@
-"""A perceptron whose weights are given with every call: the root network of WARP."""
+"""The root network of WARP, a perceptron whose weights are given with every call."""
 
 from __future__ import annotations
 
@@ -33,18 +33,21 @@ class WeightNetwork(nn.Module):
         parts = []
         for layer, (out, into) in enumerate(self.shapes):
             gain = last_gain if layer == len(self.shapes) - 1 else 1.0
+            # Variance 1 / fan-in keeps the variance of activations across layers (LeCun
+            # initialization).
             parts.append(gain * torch.randn(out * into) / math.sqrt(into))
             parts.append(gain * (2.0 * torch.rand(out) - 1.0) / math.sqrt(into))
         return torch.cat(parts)
 
     def forward(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate networks (..., D) at inputs (..., width of the input)."""
+        # A stream: one network per sensor, without gradients.
         if theta.ndim == 2 and len(theta) == len(inputs) and not torch.is_grad_enabled():
             return self._of_rows(theta, inputs)
         return evaluate(self.shapes, theta, inputs)
 
     def _of_rows(self, theta: Tensor, inputs: Tensor) -> Tensor:
-        """Evaluate networks (N, D) by batched products from the left, in half the time."""
+        """Evaluate networks (N, D) by batched matrix products, which take half the time."""
         hidden, offset = inputs.unsqueeze(1), 0
         for layer, (out, into) in enumerate(self.shapes):
             middle = offset + out * into

@@ -1,4 +1,4 @@
-"""Trajectories from CSV files; every error message names the line."""
+"""Reading of trajectories from CSV files; every error message names the line."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ def _table(
     """Return the lines that are not empty, as text; the index counts lines after the header."""
     absent = {name: _MISSING if name in numeric else [""] for name in columns}
     try:
+        # As text first, so that an error can quote the cell as it is in the file; blank lines are
+        # kept for the numbering of lines.
         table = pd.read_csv(
             path,
             header=0,
@@ -70,7 +72,7 @@ def _table(
             encoding="utf-8-sig",
         )
     except pd.errors.ParserError as error:
-        # The parser's own words name the line and its number of cells.
+        # The message of the parser names the line and its number of cells.
         raise SchemaError(
             f"expected {len(columns)} cells in each line of {path.name}, as in its header, "
             f"decimals with a point; got: {str(error).strip()}"
@@ -138,6 +140,8 @@ def _check_order(
     if np.isnan(times).any():
         line = lines[np.argmax(np.isnan(times))]
         raise UsageError(f"expected a time in line {line} of {file}, got an empty cell")
+    # A stable sort keeps the order of lines within each trajectory, so that successive times of the
+    # same trajectory can be compared even if trajectories alternate.
     order = np.argsort(codes, kind="stable")
     stalled = (np.diff(codes[order]) == 0) & (np.diff(times[order]) <= 0)
     if not stalled.any():

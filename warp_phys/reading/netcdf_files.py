@@ -1,4 +1,4 @@
-"""Trajectories from NetCDF and HDF5 files that this package did not write."""
+"""Reading of trajectories from NetCDF and HDF5 files that this package did not write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_foreign(
     trajectory: str | None,
     rename: Mapping[str, str | None],
 ) -> Series:
-    """Return the variables that run along the dimension of `time`; see `read_trajectories`."""
+    """Return the variables along the dimension of `time`; see `read_trajectories`."""
     if time not in dataset.variables:
         raise unknown_name(f"variable of {file}", time, map(str, dataset.variables))
     clock = dataset[time]
@@ -61,7 +61,7 @@ def read_foreign(
 def _row_dimension(
     variables: tuple[xr.DataArray, ...], along: Hashable, file: str, trajectory: str | None
 ) -> Hashable | None:
-    """Return the one dimension besides that of time, or None for a single trajectory."""
+    """Return the one dimension other than that of time, or None for a single trajectory."""
     others = {dim: None for variable in variables for dim in variable.dims if dim != along}
     if trajectory is not None and trajectory not in others:
         raise unknown_name(f"dimension of the trajectories in {file}", trajectory, map(str, others))

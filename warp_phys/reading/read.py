@@ -1,4 +1,4 @@
-"""Measured trajectories from CSV, NetCDF and HDF5 files."""
+"""Reading of measured trajectories from CSV, NetCDF and HDF5 files."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ def read_trajectories(
 ) -> xr.Dataset:
     r"""Read measured trajectories into a data set with `observed` and the sample times.
 
-    A CSV file has a header line and commas between columns: one of time, the others outputs. It
-    holds one trajectory, or several in long form with a column that says which one each line
-    belongs to::
+    A CSV file has a header line and commas between columns: one column of times, the others of
+    outputs. It holds one trajectory, or several in long form with a column that says which
+    trajectory each line belongs to::
 
         time,prey,predator            trajectory,time,angle
         1900,30,4                     a,0.0,0.10
         1901,47.2,6.1                 a,0.1,0.08
         1902,,9.8                     b,0.0,0.20
 
-    An empty cell (or NA, NaN) is a missing value. A NetCDF or HDF5 file is one of this package's,
-    or any with a variable of time and variables along its dimension and at most one other, that
-    of the trajectories; further variables are left out.
+    An empty cell (or NA, NaN) is a missing value. A NetCDF or HDF5 file was written by this
+    package, or has a variable of time and variables along its dimension and at most one other,
+    that of the trajectories; further variables are ignored.
 
     Args:
         path: The file; ends in .csv, .nc, .h5 or .hdf5.
         time: Name of the column or variable that holds the sample times.
         trajectory: Name of the column or dimension that tells trajectories apart; None takes one
             named "trajectory" where there is one.
-        rename: Name in the file -> name of the output; None leaves a column out.
-        units: Name of an output, or "time" -> its unit. Those a NetCDF file states are taken over.
+        rename: Names of outputs by names in the file; None leaves a column out.
+        units: Units by name of output, or "time". Units that a NetCDF file states are kept.
 
     Returns:
         A data set with dimensions (trajectory, time, output) where all trajectories share their
-        times, else (trajectory, sample, output) with `time` a coordinate (trajectory, sample)
-        padded with NaN. A unit that nobody states is "".
+        times, otherwise (trajectory, sample, output) with `time` a coordinate (trajectory,
+        sample) padded with NaN. A unit that is not stated is "".
 
     Raises:
         FileNotFoundError: There is no such file.

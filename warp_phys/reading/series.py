@@ -1,4 +1,4 @@
-"""Trajectories as plain arrays: the result of every file reader."""
+"""Trajectories as plain arrays, the result of every file reader."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Series:
 
     Attributes:
         names: Names of the O outputs.
-        times: (T,) where all share their times, else (N, T) padded with NaN.
+        times: (T,) where all share their times, otherwise (N, T) padded with NaN.
         values: (N, T, O), NaN where missing.
         labels: One label for each trajectory, (N,).
-        units: Units the file states, of outputs by name and of "time".
+        units: Units stated in the file, by name of output and for "time".
     """
 
     names: list[str]
@@ -43,13 +43,15 @@ def arrange(
     Args:
         names: Names of the O outputs.
         labels: One label for each trajectory, (N,).
-        codes: For each of R rows, which trajectory it belongs to, (R,).
+        codes: The number of the trajectory that each of R rows belongs to, (R,).
         times: The rows' times, (R,), in order within each trajectory.
         values: The rows' values, (R, O).
     """
     counts = np.bincount(codes, minlength=len(labels))
     order = np.argsort(codes, kind="stable")
     rows = codes[order]
+    # The position of each row within its trajectory: its place in the sorted table less the place
+    # at which its trajectory begins.
     columns = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     shape = (len(labels), int(counts.max()))
     own = np.full(shape, np.nan)
@@ -63,7 +65,7 @@ def arrange(
 def output_names(
     columns: Sequence[str], rename: Mapping[str, str | None], file: str
 ) -> dict[str, str]:
-    """Return the name in the file -> name of the output, without those renamed to None.
+    """Return names of outputs by names in the file, without those renamed to None.
 
     Raises:
         UnknownNameError: A name to be replaced is not in the file.

@@ -1,4 +1,4 @@
-"""Records: a data set of measured trajectories, read once and checked, as tensors."""
+"""Records: measured trajectories as tensors, read from a data set and checked."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from warp_phys.systems.schema.labels import (
 
 @dataclass(frozen=True)
 class Records:
-    """N measured trajectories of up to T samples, with all that a data set says about them.
+    """N measured trajectories of up to T samples, with all information of their data set.
 
     Attributes:
         observed: (N, T, O), NaN where missing, in the unit of each output.
-        times: (N, T), NaN behind the last sample of a shorter trajectory, in the time unit.
+        times: (N, T), NaN after the last sample of a shorter trajectory, in the time unit.
         inputs: (N, T, I), known inputs at the samples.
         outputs: Names of the O outputs.
         labels: The trajectories' labels, for messages and results.
-        own_grids: Whether the data set gave each trajectory its own times.
-        table: The inputs at times of their own, where `inputs` do not say all of them.
-        doses: What states rose by, and when; None where there are none.
-        known_states: State -> (N,), its known initial value; NaN where a trajectory has none.
-        groups: Coordinate of the data set -> the values by which it groups the trajectories.
+        own_grids: Whether each trajectory has its own times in the data set.
+        table: The inputs at other times than those of the samples, if given.
+        doses: Amounts by which states rose, and their times; None where there are none.
+        known_states: Known initial values (N,) by state; NaN where a trajectory has none.
+        groups: The values that group the trajectories, by coordinate of the data set.
         output_units: Units of the outputs, empty where the data set gives none.
         time_unit: Unit of the times, empty where the data set gives none.
-        history: How the data set came about; results continue it.
+        history: How the data set was created; results continue it.
     """
 
     observed: Tensor
@@ -64,18 +64,19 @@ class Records:
 
     @property
     def valid(self) -> Tensor:
-        """(N, T) bool: where there is a sample at all, rather than padding."""
+        """(N, T) bool: whether there is a sample, rather than padding."""
         return self.times.isfinite()
 
     @property
     def seen(self) -> Tensor:
-        """(N, T, O) bool: where a value was measured."""
+        """(N, T, O) bool: whether a value was measured."""
         return self.observed.isfinite()
 
     @property
     def elapsed(self) -> Tensor:
         """(N, T) time since each trajectory's first sample; padding repeats the last."""
         start = self.times[:, :1]
+        # A cumulative maximum repeats the last time in the padding, so that steps there are zero.
         held = torch.where(self.valid, self.times - start, torch.zeros_like(self.times))
         return held.cummax(dim=1).values
 
@@ -103,7 +104,7 @@ class Records:
 
 
 def result_coords(system: System, records: Records) -> Coordinates:
-    """Return the coordinates of what was found for records: one grid where they share it."""
+    """Return the coordinates of results for records, with one time grid where they share it."""
     times = records.times if records.own_grids else records.times[0]
     return {
         **trajectory_coords(np.array(records.labels)),
@@ -127,8 +128,8 @@ def read_records(
 
     Args:
         dataset: `observed` on a shared or on own time grids, see the data schema.
-        system: Whose outputs and inputs they are; None takes any outputs.
-        outputs: The outputs a model was trained on, in its order; None takes what is there.
+        system: The system whose outputs and inputs they are; None accepts any outputs.
+        outputs: The outputs that a model was trained on, in its order; None takes all.
         groups: Coordinates that group the trajectories.
         empty: Whether a trajectory may be without a single value.
         forcing: Whether the caller handles doses and tables of inputs.
@@ -222,7 +223,7 @@ def _group(dataset: xr.Dataset, name: str) -> NDArray[Any]:
 
 
 def as_batch(dataset: xr.Dataset) -> xr.Dataset:
-    """Accept one trajectory picked out with `isel(trajectory=0)`; leave all else as it is."""
+    """Add the dimension of trajectories to one selected with `isel(trajectory=0)`."""
     if not isinstance(dataset, xr.Dataset) or "trajectory" in dataset.dims:
         return dataset
     batch = dataset.expand_dims("trajectory")
@@ -234,6 +235,7 @@ def as_batch(dataset: xr.Dataset) -> xr.Dataset:
 
 def _tensor(array: xr.DataArray) -> Tensor:
     dims = ["trajectory", "sample" if "sample" in array.dims else "time", array.dims[-1]]
+    # Infinite values count as missing, too; a copy, because xarray arrays may be read-only.
     values = np.array(array.transpose(*dims).values, dtype=np.float64)
     return torch.as_tensor(np.where(np.isfinite(values), values, np.nan))
 

@@ -1,4 +1,4 @@
-"""The autoregressive recurrence, driven by its own decoded outputs."""
+"""The autoregressive recurrence, which is driven by its own decoded outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def autoregressive_recurrence(
 
         x_t = decode(theta_{t-1}, t),    theta_t = A theta_{t-1} + B (x_t - x_{t-1}).
 
-    The step is not linear, so one follows the other.
+    The step is not linear because of `decode`, so steps are taken one after the other.
 
     Args:
         A: transition, as for `linear_recurrence`.
@@ -73,6 +73,7 @@ def autoregressive_recurrence(
                 f"decode: expected outputs of shape {tuple(sample.shape)}, as the samples that "
                 f"drive the recurrence, got {tuple(output.shape)}"
             )
+        # The input is the change of the decoded output, as the change of samples is in the series.
         state = structure.step(state, (output - sample) @ B.mT)
         if clip is not None:
             state = state.clamp(-clip, clip)

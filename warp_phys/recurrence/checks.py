@@ -11,7 +11,7 @@ from warp_phys.systems.errors import UsageError
 
 
 def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Transition:
-    """Return A as a structure that fits B, its tensors and others of one dtype and device."""
+    """Return A as a structure that fits B; all tensors must share one dtype and device."""
     tensors = {"B": B, **others}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
@@ -27,6 +27,7 @@ def checked(A: Tensor | Transition, B: Tensor, others: dict[str, Tensor]) -> Tra
     if B.ndim != 2 or B.shape[0] == 0:
         raise UsageError(f"B: expected shape (D, d), state by input width, got {tuple(B.shape)}")
     structure = as_transition(A, B.shape[0])
+    # Mixed dtypes would be promoted silently, and kernels read memory as one dtype.
     tensors = {f"A ({name})": value for name, value in structure.tensors().items()} | others
     dtype, device = B.dtype, B.device
     for name, value in tensors.items():

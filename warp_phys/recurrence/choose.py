@@ -1,4 +1,4 @@
-"""The fastest way to evaluate the recurrence: kernels by structure of A, dtype and device."""
+"""Dispatch of the recurrence to the fastest kernel, by structure of A, dtype and device."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRa
 from warp_phys.recurrence.transitions.identity import Identity
 from warp_phys.recurrence.transitions.transition import Transition
 
-# Below, a step at a time is faster than chunks for a diagonal plus low rank.
+# For a diagonal plus low rank, single steps are faster than chunks shorter than this.
 _SHORTEST_CHUNK = 16
 
 
 def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """Return the states (N, T, D) by the fastest way there is.
+    """Return the states (N, T, D) by the fastest method.
 
-    The way follows from the structure and size of A, T, dtype and device, never from N: a sequence
-    is computed in the same way alone and in any batch. (On a GPU N decides into how many chunks
-    time is cut, so that alone and in a batch differ by rounding.)
+    The method depends on the structure and size of A, on T, dtype and device, but never on N: a
+    sequence is computed in the same way alone and in any batch. (On a GPU the number of chunks that
+    time is split into depends on N, so that results alone and in a batch differ by rounding.)
 
     Args:
         structure: A.
@@ -41,7 +41,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
         inputs: (N, T, d), T at least 1.
         initial: (N, D), or (D,) expanded.
     """
-    # The identity has a closed form in PyTorch's own operations, which no transform minds.
+    # The closed form of the identity uses PyTorch's own operations, which all transforms support.
     if isinstance(structure, Identity):
         return identity_recurrence(B, inputs, initial)
     if not _suits_kernels(structure, B, inputs, initial):
@@ -51,7 +51,7 @@ def fastest(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -
 
 @singledispatch
 def by_kernel(structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """Return the states by the kernel that is registered for a structure, here: by none."""
+    """Return the states by the kernel registered for a structure; without one, by PyTorch."""
     return _differentiable(structure, inputs @ B.mT, initial)
 
 
@@ -67,6 +67,7 @@ def _(structure: Dense, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
 
 @by_kernel.register
 def _(structure: DiagonalPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    # For few states the dense kernel does less work than chunks with triangular systems.
     if structure.size <= _small.LARGEST:
         return _dense(structure.to_dense(), B, inputs, initial)
     chunk = chunk_length(structure)
@@ -108,14 +109,17 @@ def _dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor
 
 
 def _differentiable(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
-    """Return the states by PyTorch's own operations: by the scan where it is faster."""
+    """Return the states by PyTorch's own operations, by a parallel scan where it is faster."""
+    # The scan needs O(log T) operations on long arrays instead of T on short ones, at two to three
+    # times the arithmetic: it pays where the overhead per operation dominates.
     small = structure.elementwise and structure.size <= _small.LARGEST
     evaluate = scan if small and driven.shape[1] >= 128 else recurrent
     return evaluate(structure, driven, initial)
 
 
 def _suits_kernels(structure: Transition, *others: Tensor) -> bool:
-    """Return whether kernels may read the memory: plain tensors, no transform active."""
+    """Return whether kernels may read the memory: only plain tensors, without active transforms."""
     if transformed() or others[0].dtype not in SCALARS or others[0].is_meta:
         return False
+    # A tensor with the negative bit set holds its values unnegated in memory.
     return not any(value.is_neg() for value in (*structure.tensors().values(), *others))

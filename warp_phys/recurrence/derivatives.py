@@ -1,4 +1,4 @@
-"""Second derivatives of functions whose first derivatives come from a custom kernel."""
+"""Higher derivatives of autograd functions whose backward pass is a custom kernel."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ def differentiable_gradients(
     gradient: Tensor,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients to the inputs as part of the graph, through a slower equal function.
+    """Return gradients of the inputs as part of the graph, through an equivalent slower function.
 
-    A kernel's backward pass calls this where gradients are differentiated again
-    (`create_graph=True`, which shows as grad mode being on in there).
+    The backward pass of a kernel calls this where gradients are differentiated again
+    (`create_graph=True`, during which grad mode is on in the backward pass).
 
     Args:
         function: The same function in differentiable operations.
-        inputs: What it is applied to.
-        gradient: Of the loss by its result.
+        inputs: Its arguments.
+        gradient: Gradient of the loss by its result.
         needed: Which inputs need a gradient.
     """
-    # Views, because one input may depend on another: each partial derivative is wanted by itself.
-    # Grad mode is off where a backward pass is batched and not differentiated.
+    # Views, because one input may be computed from another: autograd would then add the indirect
+    # path, where the partial derivative by each argument alone is required.
+    # Grad mode is off where a backward pass is batched (vmap) but not differentiated.
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         views = [value.view_as(value) for value in inputs]

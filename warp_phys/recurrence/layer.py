@@ -18,21 +18,21 @@ __all__ = ["LinearRecurrence"]
 class LinearRecurrence(nn.Module):
     r"""theta_t = A theta_{t-1} + B u_t with A and B learned.
 
-    A starts as decay times the identity, B at zero: with decay 1, the state then stays what it was
-    at the start, whatever drives it, and training departs from there.
+    A starts as decay times the identity, and B at zero. With decay 1, the state then stays at its
+    initial value whatever the inputs are, and training departs from there.
 
     Args:
         size: Width D of the state.
         width: Width d of the inputs.
-        structure: What A is. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
+        structure: That of A. "identity" is fixed; "diagonal" learns D numbers, "complex" D of a
             complex diagonal of conjugate pairs, whose states rotate as well as decay, "dense" D^2,
             "low_rank" D + 2 D rank (a diagonal plus a product of two factors), "identity_low_rank"
             the factors alone (the identity plus their product). Or a subclass of `Transition`.
         rank: Rank of the product, where there is one.
         stable: Keep every \|a\| below 1, for "diagonal" as a = tanh(r) and for "complex" as
             a = tanh(r) exp(i phi), r and phi free.
-        decay: What A starts as, as a multiple of the identity. By default 1, and 0.99 if `stable`,
-            which cannot reach 1.
+        decay: A starts as this multiple of the identity. By default 1, or 0.99 if `stable`, which
+            cannot reach 1.
         input_scale: Standard deviation of the normal numbers B starts from; 0 for zeros.
         generator: Source of the random numbers (B's if `input_scale` is not 0, and the left
             factor's); torch's own if None.
@@ -78,7 +78,8 @@ class LinearRecurrence(nn.Module):
         self.start = Start(
             size, _checked_decay(self.kind, stable, decay), rank, stable, dtype=dtype
         )
-        # A before B: the order in which random numbers are drawn decides which they are.
+        # A is drawn before B: the order of the draws decides which random numbers each gets, and a
+        # seed must reproduce a model.
         parameters = self.kind.initial_parameters(replace(self.start, generator=generator))
         self.names = tuple(parameters)
         for name, tensor in parameters.items():
@@ -108,7 +109,7 @@ class LinearRecurrence(nn.Module):
         return recurrence_step(self.transition(), self.input_matrix, inputs, state)
 
     def extra_repr(self) -> str:
-        """Return what the layer is made of, for its repr."""
+        """Return the settings of the layer, for its repr."""
         parts = [f"size={self.size}, width={self.width}, structure={self.kind.name!r}"]
         if "rank" in self.kind.options:
             parts.append(f"rank={self.start.rank}")
@@ -118,13 +119,14 @@ class LinearRecurrence(nn.Module):
 
 
 def _checked_decay(kind: type[Transition], stable: bool, decay: float | None) -> float:
-    """Return what A starts as, as a multiple of the identity."""
+    """Return the multiple of the identity that A starts as."""
     if stable and not kind.can_be_stable:
         able = " and ".join(repr(name) for name, each in STRUCTURES.items() if each.can_be_stable)
         raise UsageError(
             f"stable: only the structures {able} can be kept stable, got {kind.name!r}; choose "
             "one of them or leave stable out"
         )
+    # tanh maps no finite number to 1: a stable A starts just below.
     start = decay if decay is not None else 0.99 if stable else 1.0
     if stable and not -1.0 < start < 1.0:
         raise UsageError(

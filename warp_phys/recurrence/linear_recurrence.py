@@ -40,19 +40,20 @@ def linear_recurrence(
     \|A^t\| \|theta_0\| + sum_k \|A^(t-k)\| \|B u_k\|, and in time and memory:
 
     - "recurrent": one step after the other. O(T) steps in sequence.
-    - "scan": chunks of steps side by side, then what each chunk carries into the next by the
-      recurrence with a power of A, and so on up. O(log T) steps in sequence, two to three times the
-      work; needs dense powers where A is dense or diagonal plus low rank. Falls back to "recurrent"
-      where A is so far from normal that its powers are too inexact.
+    - "scan": a parallel scan. Chunks of steps run in parallel; what each chunk carries into the
+      next follows the recurrence with a power of A, which is a scan again. O(log T) steps in
+      sequence, two to three times the work; needs dense powers where A is dense or diagonal plus
+      low rank. Falls back to "recurrent" where A is so far from normal that its powers are too
+      inexact.
     - "convolutional": a causal convolution with the kernel A^k B. O(T^2) work.
-    - "auto": the fastest way, by the structure and size of A, T, dtype and device: for `Identity`
-      the closed form theta_0 + B (u_1 + ... + u_t); on the CPU compiled kernels for `Diagonal`,
-      `ComplexDiagonal` and for `Dense` of up to 16 states, which write every state once and read
-      it once for the gradients; for a low rank a small system for V^T theta, then the diagonal one;
-      on a GPU the same kernels in Triton. Without a compiler PyTorch computes the same, slower
-      (`show_versions` tells which it is).
+    - "auto": the fastest of these or a fused kernel, by the structure and size of A, T, dtype and
+      device: for `Identity` the closed form theta_0 + B (u_1 + ... + u_t); on the CPU compiled
+      kernels for `Diagonal`, `ComplexDiagonal` and for `Dense` of up to 16 states, which write
+      every state once and read it once for the gradients; for a low rank a small system for
+      V^T theta, then the diagonal one; on a GPU the same kernels in Triton. Without a compiler
+      PyTorch computes the same, more slowly (`show_versions` reports which one is used).
 
-    No state depends on a later input: a missing value (NaN) spoils only states from its time on.
+    No state depends on a later input: a missing value (NaN) affects only states from its time on.
     Where finite inputs make a state overflow, a RuntimeWarning names the sequence and the step.
 
     Args:
@@ -63,8 +64,8 @@ def linear_recurrence(
         inputs: u_1, ..., u_T of N sequences, shape (N, T, d).
         initial: theta_0, shape (N, D), or (D,) for all sequences.
         mode: how to compute it, see above.
-        clip: keeps every entry of a state within +-clip before the next step. That is not linear
-            any more, so one step follows the other, with mode "auto" or "recurrent" only.
+        clip: keeps every entry of a state within +-clip before the next step. The recurrence is
+            then not linear, so that steps are sequential, with mode "auto" or "recurrent" only.
 
     Returns:
         theta_1, ..., theta_T, shape (N, T, D), differentiable in all four tensors.
@@ -96,6 +97,7 @@ def linear_recurrence(
         raise UsageError(
             f"mode: a clipped recurrence goes step by step, got {mode!r}; leave mode or clip out"
         )
+    # An empty product has the right shape, dtype and graph.
     if length == 0:
         return inputs @ B.mT
     start = initial if initial.ndim == 2 else initial.expand(batch, -1)

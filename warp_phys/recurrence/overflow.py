@@ -1,4 +1,4 @@
-"""A warning where finite inputs lead to states that overflow."""
+"""A warning where finite inputs make states overflow."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from warp_phys.recurrence.transitions.transition import Transition
 def warn_of_overflow(
     states: Tensor, structure: Transition, B: Tensor, inputs: Tensor, initial: Tensor
 ) -> None:
-    """Warn, naming sequence and step, where finite numbers led to states that are not.
+    """Warn, naming sequence and step, where finite numbers made a state overflow.
 
-    An overflowed state stays so, hence looking at the last states is enough. On a GPU looking
-    would make the caller wait; there infinities speak for themselves.
+    A state that has overflowed stays infinite or NaN, so that checking the last states is enough.
+    On a GPU the check would force a synchronization, and is omitted.
 
     Args:
         states: theta_1, ..., theta_T (N, T, D).
@@ -29,6 +29,8 @@ def warn_of_overflow(
     if not states.is_cpu or not states.numel() or transformed():
         return
     last = states.detach()[:, -1]
+    # One reduction in the usual case: a sum of finite numbers that overflows only costs the full
+    # check below.
     if math.isfinite(last.sum().item()):
         return
     if not (structure.isfinite() and B.isfinite().all()):

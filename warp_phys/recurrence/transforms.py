@@ -1,4 +1,4 @@
-"""Transforms of PyTorch that must see every operation: custom kernels are disabled there."""
+"""Detection of PyTorch transforms that must see every operation, which disable custom kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes found by the files that define them."""
+"""Registration of classes by the files that define them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from warp_phys.systems.errors import UsageError
 
-# The module in a folder that looks for the others.
+# The module in a folder that holds its registry.
 _REGISTRY = "registry"
 
 

@@ -1,4 +1,4 @@
-"""What a plot shows: one trajectory's values, names and units out of a data set of the schema."""
+"""Selection of the values, names and units of one trajectory from a data set, for plots."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def position_of_label(dataset: xr.Dataset, label: Any) -> int:
 
 
 def chosen_names(dim: str, dataset: xr.Dataset, wanted: str | Sequence[str] | None) -> list[str]:
-    """Return the names along a dimension that are wanted: one, several, or all for None.
+    """Return the selected names along a dimension: one, several, or all for None.
 
     Raises:
         UnknownNameError: A name is not in the data set.
@@ -91,7 +91,7 @@ def listed_names(dim: str, wanted: str | Sequence[str]) -> list[str]:
 
 
 def unit_of(dim: str, dataset: xr.Dataset, name: str) -> str:
-    """Return the unit of a name along a dimension; "" where nobody states one."""
+    """Return the unit of a name along a dimension, or "" where none is stated."""
     key = f"{dim}_unit"
     if key not in dataset.coords:
         return ""
@@ -113,7 +113,7 @@ def series(dataset: xr.Dataset, variable: str, position: int, dim: str, name: st
 
 
 def quantity_label(name: str, unit: str) -> str:
-    """Return a name with its unit, as it stands at an axis."""
+    """Return a name with its unit, as a label of an axis."""
     return name if unit in ("", "1") else f"{name} ({unit})"
 
 
@@ -146,6 +146,6 @@ def band_ends(
 
 
 def band_words(dataset: xr.Dataset) -> str:
-    """Return what the data set's bands are called: "90 % band"."""
+    """Return the label of the bands of a data set, as in "90 % band"."""
     level = dataset.attrs.get("band_level")
     return "band" if level is None else f"{100 * float(level):g} % band"

@@ -18,16 +18,16 @@ from warp_phys.systems.errors import SchemaError
 
 @dataclass
 class Progress:
-    """Where a training run stands.
+    """The progress of a training run.
 
     Attributes:
         step: Steps done.
         seconds: Time spent in training.
         best: Lowest validation loss so far.
-        best_step: When it was reached.
-        weights: The weights it was reached with.
-        skipped: Steps left out because their gradient was not finite.
-        history: One row (step, seconds, training loss, validation loss) an evaluation.
+        best_step: The step at which it was reached.
+        weights: The weights with which it was reached.
+        skipped: Number of steps skipped because their gradient was not finite.
+        history: One row (step, seconds, training loss, validation loss) per evaluation.
     """
 
     step: int = 0
@@ -46,7 +46,8 @@ def write_checkpoint(
     optimizer: torch.optim.Optimizer,
     configuration: Mapping[str, Any],
 ) -> None:
-    """Write all that the rest of the run depends on, replacing the last checkpoint."""
+    """Write everything that the rest of the run depends on, replacing the last checkpoint."""
+    # The weights, the best weights so far, and the moments of the optimizer.
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in progress.weights.items()}
     for number, moments in optimizer.state_dict()["state"].items():

@@ -18,17 +18,17 @@ from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.checks import check_dataset
 
-# Share of the data kept for validation where none is given, and how many are enough. Of a small
-# set up to a quarter is kept, for bands need a hundred or two.
+# Share of the data that is kept for validation where none is given, and how many are enough. Up to
+# a quarter of a small set is kept, because the calibration of bands needs a hundred or two.
 _SHARE, _LARGEST_SHARE = 0.1, 0.25
 _FEW, _ENOUGH = 200, 4000
-# Points along each range that stand for an unknown truth.
+# Points along each range that represent an unknown truth.
 _GRID = 201
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Records with the truth behind them.
+    """Records with their true values.
 
     Attributes:
         records: N records, failed simulations left out.
@@ -85,6 +85,8 @@ def split(dataset: xr.Dataset, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
             f"expected at least {round(1 / _LARGEST_SHARE)} trajectories to keep some for "
             f"validation, got {count}; simulate more, or pass validation="
         )
+    # A counter-based generator, whose numbers depend on the seed alone; sorted, which keeps the
+    # order of the data set.
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(count)
     chosen, rest = np.sort(order[:held_out]), np.sort(order[held_out:])
     return dataset.isel(trajectory=rest), dataset.isel(trajectory=chosen)
@@ -142,7 +144,7 @@ def _true_states(dataset: xr.Dataset, system: System, parameters: Tensor) -> Ten
 
 
 def _span(system: System, records: Records) -> Physical:
-    """Return values spread over each range, where the true values are unknown."""
+    """Return values spread over each range, in place of unknown true values."""
     parameters = [
         _spread_out(p.range if p.fixed is None else (p.fixed, p.fixed)) for p in system.parameters
     ]
@@ -151,6 +153,7 @@ def _span(system: System, records: Records) -> Physical:
         default = system.default_initial_state[state.name]
         if system.observes_all_states and state.name in records.outputs:
             first = records.observed[:, :, records.outputs.index(state.name)]
+            # Observed states start where the records do; quantiles stand for their distribution.
             seen = first[:, 0][first[:, 0].isfinite()]
             states.append(torch.quantile(seen[:100_000], torch.linspace(0, 1, _GRID).double()))
         else:

@@ -1,4 +1,4 @@
-"""The losses that training minimizes: likelihood of the truth, and reconstruction error."""
+"""The training losses: negative log likelihood of the truth, and reconstruction error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from warp_phys.models.roots import FLOW, predict, rollout
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.records.records import Records
 
-# Weight of the mean's squared error beside the log density.
+# Weight of the squared error of the mean relative to the log density.
 _MEAN_WEIGHT = 10.0
 
-# In standard deviations of the data: where the squared error bends into a logarithm, and beyond
-# what a predicted sample counts as lost.
+# In standard deviations of the data: the error at which the loss changes from quadratic to
+# logarithmic, and the error beyond which a predicted sample counts as lost.
 _BEND = 10.0
 _LOST = 1e4
 
@@ -29,8 +29,10 @@ def supervised_loss(estimate: Gaussian, truth: Tensor, valid: Tensor) -> Tensor:
 
         10 |m_nt - q_n|^2 - log N(q_n; m_nt, C_nt).
 
-    The density alone learns from precise records first, for their residuals weigh most, and leaves
-    the mean of noisy ones poor; the squared error weighs all records alike.
+    The log density is a strictly proper score (Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359
+    (2007)): only the true posterior minimizes its expectation. Alone, however, it learns from
+    precise records first, because it weighs squared errors by the precision, and leaves the mean of
+    noisy ones inaccurate. The squared error weighs all records alike.
 
     Args:
         estimate: (N, T, Q).
@@ -48,9 +50,9 @@ def reconstruction_loss(
 ) -> Tensor:
     r"""Return the mean squared error of the predicted outputs, in the scale of the data.
 
-    With a closed form or one-interval steps it is the paper's: y_t = f(tau_t; theta_t) against
-    x_t at every t. A rollout is costly, so theta is taken at one sample and the whole record is
-    predicted from it.
+    With a closed form or one-interval steps it is the loss of the paper, which compares
+    y_t = f(tau_t; theta_t) with x_t at every t. A rollout is costly, so that theta is taken at one
+    sample and the whole record is predicted from it.
 
     Args:
         model: Built.
@@ -64,8 +66,8 @@ def reconstruction_loss(
             _predicted(model, records, unknowns, place), records.observed
         )
         tame = (residual.abs() < _LOST) | ~records.seen
-    # Where the flow runs away its gradient is useless or infinite, and infinity times zero is not
-    # zero: such samples take no part, which predict and rollout do for unknowns that are NaN.
+    # Where a trajectory diverges, the gradient is useless or infinite, and masking the loss does
+    # not help: 0 * inf is NaN. Such samples get NaN unknowns, which predict and rollout leave out.
     rows = tame.all(dim=-1)
     if model.root == "rollout":
         rows = rows.all(dim=-1, keepdim=True).expand_as(rows)
@@ -75,7 +77,9 @@ def reconstruction_loss(
     residual = network.scaling.residual(predicted, records.observed)
     used = records.seen & residual.isfinite()
     error = torch.where(used, residual, 0.0)
-    # The square, but beyond the bend the logarithm: a lost trajectory must not drown the rest.
+    # The Cauchy loss c^2 log(1 + (e / c)^2): close to e^2 for small errors and logarithmic for
+    # large ones, so that a lost trajectory does not dominate the others. Lost samples cost a
+    # constant.
     robust = _BEND**2 * torch.log1p((error / _BEND).square())
     lost = (records.seen & ~used).sum() * _BEND**2 * math.log1p((_LOST / _BEND) ** 2)
     return (robust.sum() + lost) / records.seen.sum().clamp_min(1)

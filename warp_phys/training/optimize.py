@@ -16,6 +16,8 @@ from warp_phys.training.checkpoint import Progress, read_checkpoint, write_check
 from warp_phys.training.schedule import Schedule
 from warp_phys.training.task import TrainingTask
 
+# Evaluations in a full run; the largest norm of a gradient, beyond which it is scaled down (one bad
+# batch must not undo the training); and the decoupled weight decay of AdamW.
 _EVALUATIONS = 25
 _LARGEST_GRADIENT = 5.0
 _WEIGHT_DECAY = 1e-4
@@ -28,7 +30,9 @@ def optimize(
     *,
     show: bool = False,
 ) -> Progress:
-    """Train a task's network by a schedule; it keeps the weights of its best validation loss.
+    """Train the network of a task; it keeps the weights of the best validation loss.
+
+    The optimizer is AdamW (I. Loshchilov, F. Hutter, ICLR 2019, arXiv 1711.05101).
 
     Raises:
         WarpPhysError: No validation loss was finite.
@@ -88,6 +92,7 @@ def _evaluated(task: TrainingTask, state: Progress) -> float:
     network.train()
     if judged < state.best:
         state.best, state.best_step = judged, state.step
+        # Clones, because the optimizer changes the weights in place.
         state.weights = {name: value.clone() for name, value in network.state_dict().items()}
     return judged
 
@@ -103,6 +108,7 @@ def _one_step(
     loss = _add_gradients(task, index, place)
     size = nn.utils.clip_grad_norm_(task.network.parameters(), _LARGEST_GRADIENT)
     state.step += 1
+    # An update with a NaN would destroy all weights; the step is skipped and counted.
     if not bool(size.isfinite()):
         state.skipped += 1
         return None
@@ -127,7 +133,7 @@ def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
 
 def _draw(task: TrainingTask, schedule: Schedule, step: int) -> tuple[Tensor, int]:
     """Return the records and the sample number of a step."""
-    # A generator of its own for every step: resuming needs no memory of what was drawn.
+    # Each step has its own generator, so that a checkpoint need not store the state of the draws.
     generator = torch.Generator().manual_seed((schedule.seed << 32) + step)
     index = torch.randint(task.count, (schedule.batch_size,), generator=generator)
     return index, int(torch.randint(task.length(), (), generator=generator))

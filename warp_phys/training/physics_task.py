@@ -24,11 +24,11 @@ from warp_phys.training.task import TrainingTask
 
 LossName = Literal["auto", "supervised", "reconstruction", "both"]
 
-# Enough for a validation loss; the bands use all validation records.
+# Records of a validation loss, which need not be more precise; bands use all validation records.
 _JUDGED = 2048
 
-# Samples a thread takes gradients of at once: their activations stay in its cache, where those of
-# a whole batch are written to fresh memory and read back.
+# Samples per thread in one backward pass: their activations stay in the cache, while those of a
+# whole batch are written to memory and read back.
 _IN_CACHE = 4096
 
 
@@ -58,6 +58,7 @@ class PhysicsTask(TrainingTask):
         coordinates = build_coordinates(model.system, training.truth, facts.outputs)
         _check_unknowns(len(coordinates), model)
         self.network: Network = model.build(facts, coordinates, seed=seed)
+        # Scaling first, because the signals of `_Prepared` depend on it.
         self.network.scaling.measure(training.records)
         truth = coordinates.encode(training.truth)
         self.network.limits.measure(training.records, truth)
@@ -75,8 +76,8 @@ class PhysicsTask(TrainingTask):
     def parts(self, index: Tensor, place: int) -> Iterator[Tensor]:
         """Yield the loss of some training records in parts that add up to it.
 
-        Parts of few records stay in the cache. Where A acts on each state alone a step in time
-        costs little; elsewhere one matrix product for all records is better not cut up.
+        Parts of few records stay in the cache. This pays where A acts on each state alone; for
+        other structures one matrix product for all records is faster than several smaller ones.
         """
         divisible = self.model.choices.structure.elementwise
         if self.loss_name != "supervised" or not divisible:
@@ -85,6 +86,7 @@ class PhysicsTask(TrainingTask):
         counts = self.training.data.records.times[index].isfinite().sum(dim=1)
         size = max(1, torch.get_num_threads() * _IN_CACHE // self.length())
         for piece, count in zip(index.split(size), counts.split(size), strict=True):
+            # The loss is a mean over samples: parts are weighted by their share of the samples.
             yield self.loss(piece, place) * (int(count.sum()) / int(counts.sum()))
 
     @torch.no_grad()
@@ -118,6 +120,7 @@ class PhysicsTask(TrainingTask):
 
     def _emitted(self, prepared: _Prepared) -> Gaussian:
         """Return the distributions at every sample, in float64."""
+        # Bands are applied to estimates in float64, and so are calibrated on such.
         signals, elapsed = prepared.signals.double(), prepared.elapsed.double()
         pieces = [
             self.network(signals[piece], elapsed[piece])
@@ -140,7 +143,7 @@ class PhysicsTask(TrainingTask):
 
 
 class _Prepared:
-    """Records as the network reads them, and their true coordinates."""
+    """The signals of records, and their true coordinates."""
 
     def __init__(self, network: Network, data: TrainingData) -> None:
         self.data = data

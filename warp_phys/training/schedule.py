@@ -1,4 +1,4 @@
-"""The schedule of a training run: how long, at what rate, and when it ends."""
+"""The schedule of a training run: its length, learning rate and stopping rules."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from warp_phys.systems.errors import UsageError
 from warp_phys.training.checkpoint import Progress
 
+# Steps over which the rate rises: the second moments of Adam are not yet reliable at the start.
 _WARM_UP = 100
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The choices of one call of `train` that decide its result."""
+    """The arguments of a call of `train` that determine its result."""
 
     loss: str
     steps: int
@@ -25,13 +26,13 @@ class Schedule:
     context: int | str | None = None
 
     def rate(self, progress: Progress) -> float:
-        """Return the learning rate: a linear warm-up, then half a cosine down to almost nothing.
+        """Return the learning rate: a linear warm-up, then half a cosine down to almost zero.
 
         With s the step, W the steps of the warm-up and p the share of the run that is done,
 
             rate = learning_rate min(1, (s + 1) / W) ((1 + cos(pi p)) / 2 + 10^-3).
 
-        Under a time budget p is that of the budget or of the steps, whichever is further on.
+        Under a time budget, p is the larger of the shares of the budget and of the steps.
 
         References:
             I. Loshchilov, F. Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR
@@ -44,7 +45,7 @@ class Schedule:
         return self.learning_rate * rise * (0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3)
 
     def check(self) -> None:
-        """Raise UsageError unless every choice is possible."""
+        """Raise UsageError unless every argument is valid."""
         for name in ("steps", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:

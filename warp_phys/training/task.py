@@ -1,4 +1,4 @@
-"""Training tasks: what the training loop needs of a model and its data."""
+"""The interface between the training loop and a model with its data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TrainingTask(ABC):
     """A network, its loss on training records, and its loss on validation records.
 
     Attributes:
-        network: What is trained.
+        network: The network to train.
         count: Number of training records.
         left_out: Number of records that were left out because their simulation failed.
     """
@@ -44,9 +44,9 @@ class TrainingTask(ABC):
         """Return the number of samples of a record."""
 
     def finish(self) -> None:  # noqa: B027 (most tasks end with the last step)
-        """Do what follows on the last step, with the network in float64 for inference."""
+        """Complete the training after the last step, with the network in float64 for inference."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies the task, to tell whether a checkpoint belongs to it."""
+        """Return a description of the task, by which a checkpoint is matched to it."""
         shapes = {name: list(tensor.shape) for name, tensor in self.network.state_dict().items()}
         return {"records": self.count, "length": self.length(), "tensors": shapes}

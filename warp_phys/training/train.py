@@ -1,4 +1,4 @@
-"""Training: A, B, theta_0, drive and head, by stochastic gradient descent on many records."""
+"""Training of A, B, theta_0, drive and head by stochastic gradient descent on many records."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ def train(
     """Train a model on many records, keeping the weights of the lowest validation loss.
 
     Failed simulations (status not 0) are left out and counted. Bands are calibrated on the
-    validation data at the end, so test on other records again.
+    validation data at the end, so a test of the model needs other records.
 
     Args:
-        model: Trained in place; what it learned before is forgotten.
+        model: The model, trained in place; what it learned before is discarded.
         data: Records, from `simulate` or measured.
-        validation: Records kept out of training; None keeps a tenth of `data`, at most 4000, of
-            few records up to a quarter.
+        validation: Records kept out of training; None keeps a tenth of `data`, at most 4000, or
+            up to a quarter of few records.
         loss: "supervised": likelihood of `true_parameters`. "reconstruction": squared error of
             the predicted outputs, as in the paper; gives no bands. "both": their sum. "auto":
             supervised where the truth is known. `Warp` has no unknowns and ignores this.
         steps: Optimizer steps.
-        batch_size: Records a step.
-        learning_rate: At its highest; see the paper's 1e-5 for the dense weights head.
+        batch_size: Records per step.
+        learning_rate: Its maximum; the paper uses 1e-5 for the dense weights head.
         seed: Seed for the first weights and the order of the records. The same seed, data and
             number of threads give the same bits, unless a time budget ends training.
-        time_budget: Seconds of training after which it ends with what it has.
-        patience: Evaluations (25 in a full run) without improvement after which it ends.
+        time_budget: Seconds after which training ends with the best weights so far.
+        patience: Evaluations (25 in a full run) without improvement after which training ends.
         context: For `Warp`: train only forecasts from theta after this many samples; a number,
             or the name of the data sets' variable (trajectory,) that holds it. None: from every
             sample on, and for the next sample.
         checkpoint: A .safetensors file, rewritten at every evaluation; where it exists already,
-            training goes on from it and ends as if it had not been interrupted.
+            training continues from it and ends as if it had not been interrupted.
         progress: Show a progress bar.
 
     Returns:
         History: `training_loss` and `validation_loss` over `step`, and the seconds since the start.
 
     Raises:
-        UsageError: The data cannot be learned from; the message says why.
+        UsageError: The data cannot be used for training; the message says why.
         SchemaError: The checkpoint belongs to another run.
 
     Example:
@@ -87,7 +87,7 @@ def train(
         task.network.for_inference()
         task.finish()
     except BaseException:
-        # A model must not pass for trained when training was broken off.
+        # A model must not count as trained after training was interrupted.
         model.discard()
         raise
     return _history(done, schedule, model, task)

@@ -1,4 +1,4 @@
-"""Training of `Warp`: predict the next sample and, from a frozen state, the rest of the record."""
+"""Training of `Warp`: to predict the next sample and, from a frozen state, the later ones."""
 
 from __future__ import annotations
 
@@ -69,15 +69,16 @@ class WarpTask(TrainingTask):
             return self._behind(prepared, index, prepared.context[index])
         following, theta = self.network.following(prepared.signals[index], elapsed, place)
         rest = self.network.frozen(theta, elapsed[:, place:])
+        # Half for the next sample, half for the rest of the record from a frozen theta.
         return 0.5 * (
             _mean_square(following, target[:, 1:]) + _mean_square(rest, target[:, place:])
         )
 
     def _behind(self, prepared: _Prepared, index: Tensor, context: Tensor) -> Tensor:
-        """Return the mean squared error behind the context, theta frozen at its last sample."""
+        """Return the mean squared error after the context, theta frozen at its last sample."""
         read = int(context.max())
         theta = self.network.states_at(prepared.signals[index, :read], context - 1)
-        # What lies within every record's context need not be predicted.
+        # Samples within the context of every record need not be predicted.
         start = int(context.min())
         predicted = self.network.frozen(theta, prepared.elapsed[index, start:])
         later = torch.arange(start, self.length()) >= context.unsqueeze(1)
@@ -86,12 +87,13 @@ class WarpTask(TrainingTask):
 
 
 class _Prepared:
-    """Records as the network reads them, their scaled outputs and contexts."""
+    """The signals of records, their scaled outputs and contexts."""
 
     def __init__(self, network: WarpNetwork, records: Records, context: Tensor | None) -> None:
         self.context = context
         self.signals = network.signals(records)
         self.elapsed = network.elapsed(records)
+        # Targets in standard deviations, so that all outputs weigh alike.
         scaled = (records.observed - network.scaling.center) / network.scaling.spread
         self.target = scaled.to(network.dtype)
 

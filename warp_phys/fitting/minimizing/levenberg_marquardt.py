@@ -1,14 +1,14 @@
-r"""Batched Levenberg-Marquardt: every group of lanes is a problem of its own.
+r"""The batched Levenberg-Marquardt method; every group of lanes is an independent problem.
 
-With the objective Phi(z), its gradient -b and A = J^T W J in place of its Hessian, each iteration
+With the objective Phi(z), its gradient -b and its approximate Hessian A = J^T W J, each iteration
 solves, for all groups that have not finished,
 
     (A + lambda diag A) s = b,      predicted gain = b^T s - s^T A s / 2,
 
-evaluates Phi(z + s), and takes the step where Phi falls. The damping lambda follows the gain ratio
-(Phi(z) - Phi(z + s)) / predicted gain: above 1/2 it shrinks, below 1/5 it grows, and where Phi
-rises it is multiplied by ten. Where steps stop getting shorter, A is not a good enough model of the
-Hessian, and a secant estimate of the rest is added (`curvature.py`). Groups that have finished
+evaluates Phi(z + s), and accepts the step where Phi falls. The damping lambda follows the gain
+ratio (Phi(z) - Phi(z + s)) / predicted gain: above 1/2 it shrinks, below 1/5 it grows, and where
+Phi rises it is multiplied by ten. Where steps stop getting shorter, A is not a good enough model of
+the Hessian, and a secant estimate of the rest is added (`curvature.py`). Groups that have finished
 leave the batch; nothing of one group enters the arithmetic of another.
 
 References:
@@ -29,14 +29,20 @@ from warp_phys.fitting.minimizing.optimum import Optimum, Options, Outcome
 from warp_phys.fitting.minimizing.trial import Trial
 from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
 
+# Relative to a unit diagonal. The most damped step is so short that a group that rejects it is
+# stuck.
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e10
-# A step counts as undamped below this; only such a one may tell that a fit has converged.
+# Below this a step counts as undamped. A damped step is short because of its damping, so that its
+# length is no sign of convergence.
 _FREE = 1e-4
-# From this share of the last step on, after so many, steps hardly get shorter.
+# Gauss-Newton is slow where, after this many iterations, a step is longer than this share of the
+# last one; it converges linearly with about that factor.
 _CRAWLING, _PATIENCE = 0.3, 5
-# Longest step along a coordinate: a factor of e^2 for what is positive.
+# Longest step along a coordinate: a factor of e^2 for a positive unknown. Further out, the linear
+# model of an exponential is worthless.
 _LONGEST = 2.0
-# Nats for each value by which an objective may rise: the steps of the integration may have changed.
+# Nats per value by which the objective may rise in an accepted step: the plan of integration steps
+# may have changed, and the objective with it.
 _SLACK = 1e-8
 
 
@@ -48,7 +54,7 @@ def minimize(
     frozen: Tensor | None = None,
     anchor: Anchor | None = None,
 ) -> Optimum:
-    """Return the optimum of every group that is reached from z (L, D); what is frozen stays."""
+    """Return the optimum of every group that is reached from z (L, D); frozen unknowns stay."""
     return _Descent(minimizer, z, options, frozen, anchor).run()
 
 
@@ -76,7 +82,8 @@ class _Descent:
         self.matrix = z.new_zeros(count, size * (size + 1) // 2)
         self.vector = torch.zeros_like(z)
         unknowns = minimizer.unknowns
-        # Values on the whole line have no natural size but that of their usual range.
+        # Real unknowns have no natural size but that of their usual range: one that starts at zero
+        # could otherwise move by tiny steps only.
         self.reach = torch.where(unknowns.real, unknowns.spreads, 0.0)
         self.excluded = torch.zeros(count, dtype=torch.bool)
         self.curvature = z.new_zeros(count, size, size)
@@ -106,13 +113,15 @@ class _Descent:
         lanes, group, groups = torch.arange(len(self.z)), self.m.group, len(self.outcome)
         self.m.evaluate(self.z, lanes)
         if self.m.unknowns.shared:
-            # One trajectory that cannot be integrated must not hold up those it shares with.
+            # One trajectory that cannot be integrated would make the objective of its whole group
+            # infinite; it is excluded instead, and reported as diverged.
             self.excluded = self.m.sums.status != 0
             for name in ("hessian", "gradient", "squares", "counted"):
                 getattr(self.m.sums, name)[self.excluded] = 0.0
         squares, counted = self.m.pooled(lanes, group, groups)
         objective, values = self.m.levels.objective(squares, counted), counted.sum(dim=1)
         objective = objective + self._penalty(self.z, lanes, group, groups)
+        # Without a finite start there is no decrease to look for.
         self.outcome[~objective.isfinite() | (values == 0)] = int(Outcome.DIVERGED)
         self.options.report(int((self.outcome != Outcome.RUNNING).sum()))
         weights = self.m.levels.weights(squares, counted)
@@ -125,45 +134,52 @@ class _Descent:
         return z.new_zeros(groups).index_add(0, group, self.anchor.penalty(z, lanes))
 
     def _renew(self, z: Tensor, lanes: Tensor, group: Tensor, weights: Tensor) -> None:
-        """Bring the normal equations of lanes up to date."""
+        """Recompute the normal equations of lanes at their coordinates z."""
         matrix, vector = self.m.equations(z, lanes, group, weights)
         if self.anchor is not None:
             self.anchor.add(z, lanes, matrix, vector)
         self.matrix[lanes], self.vector[lanes] = matrix, vector
 
     def _iterate(self, active: Tensor) -> None:
-        """Step once: finish the groups whose step is nothing, try that of the others."""
+        """Take one step: finish the groups whose step is negligible, and try that of the others."""
         trial, done = self._propose(active)
         ending = done[trial.group]
-        # The last step is below the tolerance; taking it unseen saves an evaluation.
+        # The last step is below the tolerance, and taking it without a check saves an evaluation.
         self.z[trial.lanes[ending]] = trial.z[ending]
         self.outcome[active[done]] = int(Outcome.CONVERGED)
         if not bool(done.all()):
             self._try(trial.without(done))
 
     def _lanes_of(self, active: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the lanes of groups, and of each lane which of the groups it belongs to."""
+        """Return the lanes of groups, and for each lane which of these groups it belongs to."""
         if not self.m.unknowns.shared:
             return active, torch.arange(active.numel())
+        # Groups are renumbered 0 to G - 1 in the order of `active`, so that sums over lanes have no
+        # empty rows for groups that have finished.
         compact = torch.full((len(self.outcome),), -1)
         compact[active] = torch.arange(active.numel())
         lanes = ((compact[self.m.group] >= 0) & ~self.excluded).nonzero()[:, 0]
         return lanes, compact[self.m.group[lanes]]
 
     def _propose(self, active: Tensor) -> tuple[Trial, Tensor]:
-        """Return a step for every group, and for which of them it is nothing."""
+        """Return a step for every group, and for which groups it is negligible."""
         lanes, group = self._lanes_of(active)
         gauss, vector = unpack(self.matrix[lanes], self.z.shape[1]), self.vector[lanes]
         crawling = self.crawling[active][group]
+        # A + S where Gauss-Newton is slow. Unknowns are scaled by the diagonal of A alone, which is
+        # positive; that of A + S need not be.
         matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
         diagonal = gauss.diagonal(dim1=1, dim2=2)
         normal = Normal(matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared)
         step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
         sizes = self.m.unknowns.sizes(self.z[lanes])
+        # The whole step is shortened, over all lanes of a group, so that it keeps its direction:
+        # clamping single coordinates could turn it uphill.
         longest = (step.abs() / (_LONGEST * sizes.maximum(self.reach))).amax(dim=1)
         excess = normal.maximum(longest)
         step = step / excess.clamp_min(1.0)[group].unsqueeze(1)
-        # What the quadratic model promises: b^T s - s^T A s / 2, summed over the lanes of a group.
+        # The decrease that the quadratic model predicts, b^T s - s^T A s / 2, summed over the lanes
+        # of a group.
         curved = (matrix @ step.unsqueeze(2)).squeeze(2)
         gained = normal.pooled(((vector - 0.5 * curved) * step).sum(dim=1))
         self.iterations[active] += 1
@@ -173,22 +189,24 @@ class _Descent:
         return trial, self._converged(relative, gained, active) & fine & ~trial.cut
 
     def _judge(self, active: Tensor, relative: Tensor) -> None:
-        """Mark groups whose steps hardly get shorter: Gauss-Newton alone takes them too long."""
+        """Mark groups whose steps hardly get shorter, for which Gauss-Newton alone is too slow."""
         slow = (relative > _CRAWLING * self.length[active]) & (relative < _LONGEST)
         slow &= self.iterations[active] > _PATIENCE
         self.crawling[active] |= slow
         self.length[active] = relative
 
     def _converged(self, relative: Tensor, gained: Tensor, active: Tensor) -> Tensor:
-        """Return (G,): the step is nothing beside the unknowns, or beside their standard errors."""
+        """Return (G,): whether the step is negligible next to the unknowns or their errors."""
         tolerance = self.options.tolerance
-        # The Newton decrement sqrt(2 gain) is the step's length in standard errors; over sqrt(n).
+        # The Newton decrement sqrt(2 gain) = sqrt(s^T A s) is the length of the step in standard
+        # errors, where A is the Fisher information; over sqrt(n), it is the root mean square change
+        # of a prediction in noise levels.
         errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
         nothing = (relative <= tolerance) | (errors <= tolerance)
         return nothing & (self.damping[active] <= _FREE)
 
     def _try(self, trial: Trial) -> None:
-        """Evaluate a step of every running group, and take it where the objective falls."""
+        """Evaluate a step of every running group, and accept it where the objective falls."""
         active = trial.active
         self.m.evaluate(trial.z, trial.lanes)
         squares, counted = self.m.pooled(trial.lanes, trial.group, active.numel())
@@ -198,12 +216,15 @@ class _Descent:
         before = self.objective[active]
         slack = _SLACK * self.values[active]
         better = trial.fine & (reached <= before + slack)
-        # The gain ratio. Where the promise is lost in rounding, the step counts as a good one.
+        # The gain ratio. Where the predicted gain is below rounding, the ratio is noise and the
+        # step counts as a good one.
         gain = (before - reached) / trial.gained.clamp_min(1e-300)
         self._damp(trial, better, (gain > 0.5) | (trial.gained < 10.0 * slack), gain < 0.2)
         self.objective[active] = torch.where(better, reached, before)
         taken = better[trial.group]
         kept = trial.lanes[taken]
+        # s and the old b, before both are overwritten: the secant update needs s and the change y =
+        # b_old - b_new of the gradient -b.
         step, gradient = trial.z[taken] - self.z[kept], self.vector[kept]
         self.z[kept] = trial.z[taken]
         weights = levels.weights(squares, counted)
@@ -214,6 +235,8 @@ class _Descent:
             step,
             gradient - self.vector[kept],
         )
+        # A coordinate that has run off to an end of its support is held there: predictions hardly
+        # depend on it any more, so that it would keep the equations singular and the fit running.
         self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
@@ -221,10 +244,11 @@ class _Descent:
         self.outcome[active[stuck]] = int(Outcome.STALLED)
 
     def _damp(self, trial: Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
-        """Less damping where the step did what it promised, more where it did not."""
-        # Where even the damped step was cut short, damping is not what holds the fit back.
+        """Lower the damping where the gain was as predicted, and raise it where it was not."""
+        # Where even the damped step was shortened, less damping would not make it longer.
         eased = torch.where(trial.cut, 0.3, 0.1).to(self.damping)
         factor = torch.where(good, eased, torch.where(poor, 3.0, 1.0))
         damping = self.damping[trial.active] * torch.where(better, factor, 10.0)
+        # After a rejected step damping must have an effect at once, not after eight rejections.
         damping = torch.where(better, damping, damping.clamp_min(_FREE))
         self.damping[trial.active] = damping.clamp_min(_LEAST_DAMPING)

@@ -1,4 +1,4 @@
-"""The lanes of a minimization: their coordinates, the engine behind them, their equations."""
+"""The objective of a minimization: evaluates lanes by an engine and forms normal equations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from warp_phys.likelihood.unknowns import Unknowns
 
 
 class Minimizer:
-    """Lanes to be minimized: evaluates them and puts their normal equations together.
+    """The objective of L lanes, with their normal equations in real coordinates.
 
     Args:
-        engine: Evaluates them.
-        unknowns: What the coordinates mean.
+        engine: Evaluates the lanes.
+        unknowns: The meaning of the coordinates.
         rows: (L,) trajectory of each lane.
         group: (L,) group of each lane.
         levels: Objective and weights of the groups.
-        precision: (L, O), one over the squared level at which the loss is taken; None for 1.
+        precision: (L, O), one over the squared level at which the loss is evaluated; None for 1.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Minimizer:
         sensitivities: bool = True,
         predicted: Tensor | None = None,
     ) -> None:
-        """Bring the sums of some lanes up to date at their coordinates z (n, D)."""
+        """Recompute the sums of some lanes at their coordinates z (n, D)."""
         parameters, initial = self.unknowns.physical(z, self.rows[lanes])
         self.parameters[lanes], self.initial[lanes] = parameters, initial
         self.engine.evaluate(
@@ -76,8 +76,13 @@ class Minimizer:
         self, z: Tensor, lanes: Tensor, group: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return A packed (n, K) and b (n, D) in coordinates, weighted (G, O) by the noise."""
+        # The engine differentiates by the physical values theta. The chain rule with the diagonal
+        # Jacobian dtheta/dz makes b_z = (dtheta/dz) b and A_z = (dtheta/dz) A (dtheta/dz); the
+        # curvature d2theta/dz2 is dropped, like the other second derivatives of Gauss-Newton.
         slopes = self.unknowns.slopes(z)
         rows, columns = torch.tril_indices(len(self.unknowns), len(self.unknowns))
+        # A = sum_o v_o A_o, with the weights v_o = n_o / Q_o of the concentrated likelihood, see
+        # `likelihood.noise_levels`. Fixed v_o omit the derivative of log Q_o from the Hessian.
         factor = weights[group].unsqueeze(2)
         matrix = (factor * self.sums.hessian[lanes]).sum(dim=1)
         vector = (factor * self.sums.gradient[lanes]).sum(dim=1)

@@ -1,4 +1,4 @@
-"""When a minimization stops, and how and where it ended."""
+"""The stopping rules of a minimization, and its result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """When to stop.
+    """When a minimization stops.
 
     Attributes:
         tolerance: Relative step at which a fit has converged.
-        max_iterations: Steps tried at most.
-        out_of_time: Says whether the time is up; asked before every iteration.
-        report: Told how many groups have finished since the last call.
+        max_iterations: The largest number of steps that are tried.
+        out_of_time: Returns whether the time is up; called before every iteration.
+        report: Called with how many groups have finished since the last call.
     """
 
     tolerance: float
@@ -39,14 +39,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where the groups ended.
+    """The result of a minimization.
 
     Attributes:
         z: (L, D), coordinates.
         objective: (G,), negative log likelihood up to a constant.
-        outcome: (G,), of `Outcome`.
+        outcome: (G,), values of `Outcome`.
         iterations: (G,).
-        frozen: (L, D), coordinates that ran to the end of their support, or were held.
+        frozen: (L, D), coordinates that reached the end of their support, or were held.
         excluded: (L,), lanes of shared groups that could not be integrated and were left out.
     """
 

@@ -1,4 +1,4 @@
-"""A step that Levenberg-Marquardt proposes for the groups that are not finished."""
+"""The trial step that Levenberg-Marquardt proposes for the groups that have not finished."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Trial:
-    """A step of some groups.
+    """A trial step of some groups.
 
     Attributes:
-        lanes: (n,), their lanes.
-        z: (n, D), where the step leads.
+        lanes: (n,), the lanes of the groups.
+        z: (n, D), the coordinates after the step.
         group: (n,), which of the groups each lane belongs to.
         active: (G,), the groups.
-        gained: (G,), by how much the objective should fall.
+        gained: (G,), the decrease of the objective that the quadratic model predicts.
         fine: (G,), whether the equations had a solution.
-        cut: (G,), whether the step was cut short.
+        cut: (G,), whether the step was shortened.
     """
 
     lanes: Tensor
@@ -33,6 +33,7 @@ class Trial:
     def without(self, done: Tensor) -> Trial:
         """Return the trial of the groups that are not done (G,)."""
         going = (~done).nonzero()[:, 0]
+        # The groups that remain are renumbered 0 to G' - 1, and their lanes with them.
         number = torch.full((len(done),), -1)
         number[going] = torch.arange(going.numel())
         kept = ~done[self.group]

@@ -1,1 +1,1 @@
-"""The result of a fit: collected block by block, labeled, read back."""
+"""Results of fits: collection block by block, labeling, and reading them back."""

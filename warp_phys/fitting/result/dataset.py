@@ -36,7 +36,7 @@ def fit_dataset(
         **_estimated_coords(problem.unknowns.entries),
     }
     if records.doses is not None:
-        # A forecast from the fit continues with them.
+        # A forecast from the fit needs the doses, too.
         values, labels = dose_variables(system, records.doses)
         variables |= values
         coordinates |= labels
@@ -76,14 +76,14 @@ def _found(fits: Fits) -> dict[str, Any]:
 
 
 def _given(problem: FitProblem) -> dict[str, Any]:
-    """Return what was known: when the initial states hold, and which parameters were fixed."""
+    """Return the given variables: times of the initial states, and which parameters were fixed."""
     free = {(entry.kind, entry.name) for entry in problem.unknowns.entries}
     fixed = [("parameter", name) not in free for name in problem.system.parameter_names]
     return {"initial_time": problem.start.numpy(), "fixed": np.array(fixed, dtype=np.int8)}
 
 
 def _estimated_coords(entries: Sequence[Unknown]) -> Coordinates:
-    """Return what each unknown is, where it may be, and whether trajectories share it."""
+    """Return coordinates of the unknowns: label, kind, bounds, and whether they are shared."""
     labels, units = [entry.label for entry in entries], [entry.unit for entry in entries]
     return named_coords("estimated", labels, units) | declared_coords(
         estimated_kind=np.array([entry.kind for entry in entries]),

@@ -1,4 +1,4 @@
-"""Results of `fit` read back: is it one, and what its numbers mean in words."""
+"""Reading of data sets that `fit` returned: recognition, noise model, flags and status."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MARKS = ("parameters", "initial_state", "information", "estimated_kind", "statu
 
 
 def is_fit(dataset: Any) -> bool:
-    """Return whether something is what `fit` returned, whole or one trajectory of it."""
+    """Return whether an object is a result of `fit`, or one trajectory of it."""
     return isinstance(dataset, xr.Dataset) and all(name in dataset.variables for name in _MARKS)
 
 
 def as_fit(dataset: Any) -> xr.Dataset:
-    """Return what `fit` returned, with a dimension of trajectories.
+    """Return a result of `fit` with a dimension of trajectories.
 
     Raises:
-        SchemaError: It is something else.
+        SchemaError: The object is not a result of `fit`.
     """
     if not is_fit(dataset):
         raise SchemaError(
@@ -34,7 +34,7 @@ def as_fit(dataset: Any) -> xr.Dataset:
     fitted: xr.Dataset = dataset
     if "trajectory" in fitted.dims:
         return fitted
-    # A trajectory picked out with isel(trajectory=0); `fixed` never had the dimension.
+    # One trajectory, selected with isel(trajectory=0); `fixed` never had the dimension.
     batch = fitted.drop_vars("fixed").expand_dims("trajectory").assign(fixed=fitted["fixed"])
     if "sample" in fitted["time"].dims:
         batch = batch.assign_coords(time=fitted["time"].expand_dims("trajectory"))

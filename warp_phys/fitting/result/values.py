@@ -1,4 +1,4 @@
-"""What a fit found: collected block by block, as plain tensors."""
+"""The values of a fit, collected block by block as plain tensors."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _FROM_OUTCOME = {
 
 @dataclass(frozen=True)
 class Fits:
-    """What was found for N trajectories, by name of the variable; NaN where nothing was.
+    """The values found for N trajectories, by variable name; NaN where nothing was found.
 
     Attributes:
-        status: (N,), of `FitStatus`.
-        values: Variable -> (N, ...).
-        words: (N,), what the data do not determine.
+        status: (N,), values of `FitStatus`.
+        values: Tensors (N, ...) by variable name.
+        words: (N,), sentences on what the data do not determine.
     """
 
     status: Tensor
@@ -44,7 +44,7 @@ class Fits:
 
     @classmethod
     def empty(cls, problem: FitProblem) -> Fits:
-        """Return room for the fits of all trajectories."""
+        """Return empty values for all trajectories."""
         records, system = problem.records, problem.system
         count, length, outputs = records.observed.shape
         parameters, states, size = len(system.parameters), len(system.states), len(problem.unknowns)
@@ -90,7 +90,7 @@ class Fits:
     def write(
         self, rows: Tensor, part: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
     ) -> None:
-        """Take in a block."""
+        """Write the results of a block into its rows."""
         status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
         self.status[rows] = status
         for name, value in _values(part, solved, known, ends).items():
@@ -130,6 +130,7 @@ def _values(
     }
     if problem.noise == "known":
         total, free = _chi_square(problem, solved)
+        # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
         table = parameters if kind == "parameter" else states
@@ -146,6 +147,7 @@ def _values(
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
     for name, value in values.items():
+        # A failed integration leaves the coordinates of its last try, which are no result.
         if value.is_floating_point() and name != "predicted":
             value[failed] = torch.nan
     return values
@@ -154,7 +156,7 @@ def _values(
 def _placed(
     problem: FitProblem, kind: str, table: Tensor, columns: Tensor, rest: float | None
 ) -> Tensor:
-    """Put the columns of unknowns in their places; what is known gets `rest`, or its value."""
+    """Scatter the columns of unknowns; known quantities get `rest`, or their value if None."""
     placed = table.clone() if rest is None else torch.full_like(table, rest)
     if kind == "initial_state" and problem.system.has_initial_state:
         placed = torch.full_like(table, torch.nan)
@@ -174,6 +176,7 @@ def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor)
             lambda p: implied_initial_state(problem.system, p), (parameters,), (along,)
         )
         rows.append(pair[1])
+    # The delta method: var y_s = sum_de (dy_s/dtheta_d) C_de (dy_s/dtheta_e).
     slopes = torch.stack(rows)
     variance = torch.einsum("dns,nde,ens->ns", slopes, covariance, slopes)
     return variance.clamp_min(0.0).sqrt()
@@ -184,14 +187,15 @@ def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
         return torch.full_like(known.noise_variance, torch.nan)
     if problem.weights is None:
         return known.noise_variance.sqrt()
-    # The root mean square of what was given.
+    # The root mean square of the given levels.
     seen = problem.records.seen
+    # Weights are 1 / s^2.
     total = torch.where(seen, problem.weights.reciprocal(), 0.0).sum(dim=1)
     return (total / seen.sum(dim=1).clamp_min(1)).sqrt()
 
 
 def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
-    """Return (N,): an output with a level of its own could nearly be fitted exactly alone."""
+    """Return (N,): whether an output with its own level has so few values to be fitted exactly."""
     if problem.noise != "each" or problem.unknowns.shared or len(problem.records.outputs) == 1:
         return torch.zeros(len(problem), dtype=torch.bool)
     counted = solved.sums.counted
@@ -199,7 +203,7 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
 
 
 def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of squares (N,) and its freedom; NaN where it is no chi-square."""
+    """Return the chi-square (N,), NaN where it does not apply, and its degrees of freedom."""
     total = solved.sums.squares.sum(dim=1)
     if problem.noise != "known" or not problem.distribution.chi_square:
         total = torch.full_like(total, torch.nan)
@@ -224,5 +228,6 @@ def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
     noise = problem.distribution
     if not noise.is_squared:
         return levels(problem, solved.predicted, noise.likely_level).unsqueeze(1)
+    # The reported variance has n - p degrees of freedom; the likelihood is maximal at Q / n.
     shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
     return (known.noise_variance.unsqueeze(1) * shrink).sqrt()

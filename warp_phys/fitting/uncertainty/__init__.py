@@ -1,1 +1,1 @@
-"""What a fit leaves open: covariance, identifiability, confidence intervals."""
+"""Uncertainty of a fit: covariance, identifiability and confidence intervals."""

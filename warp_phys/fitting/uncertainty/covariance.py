@@ -1,10 +1,11 @@
-r"""Uncertainty of a fit: noise levels, Fisher information, covariance and what is undetermined.
+r"""Uncertainty of a fit: noise levels, Fisher information, covariance and identifiability.
 
 At the optimum the Fisher information of the unknowns in their real coordinates is
-F = sum_o J_o^T W J_o / s_o^2 with the residual variance s_o^2 = (Q_o / n_o) n / (n - p); the
-covariance is its inverse, in physical units by the slopes of the supports' bijections. Directions
-along which F is nothing beside its other directions, or a standard error would be a factor of
-e^10, are undetermined: no unknown that takes part in one gets a standard error.
+F = sum_o J_o^T W J_o / s_o^2 with the residual variance s_o^2 = (Q_o / n_o) n / (n - p). The
+covariance matrix is its inverse; the slopes of the bijections convert it to physical units.
+Directions in which F is negligible compared with its other directions, or in which a standard
+error would exceed a factor of e^10, are undetermined: no unknown that takes part in such a
+direction gets a standard error.
 
 References:
     D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley, 1988,
@@ -23,30 +24,32 @@ from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.problem import FitProblem
 
-# Smallest eigenvalue of the information scaled to a unit diagonal that rounding cannot make.
+# Eigenvalues of the information, scaled to a unit diagonal, that rounding alone can produce: with
+# a margin over the machine epsilon, 2e-16, for sums over many samples and eigenvectors.
 _ROUNDING = 1e-11
-# Standard deviation of a logarithm (or of a logit) that says nothing any more.
+# A standard deviation of a logarithm (or of a logit) this large is no information: a factor of
+# e^10.
 _USELESS = 10.0
-# Least share of an undetermined direction that counts as taking part in it.
+# An unknown takes part in an undetermined direction from this share of its largest entry on.
 _PART = 0.05
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What is known about the unknowns of N trajectories.
+    """The uncertainty of the unknowns of N trajectories.
 
     Attributes:
-        information: (N, D, D), Fisher information in the real coordinates, what was held at the
-            end of its support left out.
+        information: (N, D, D), Fisher information in the real coordinates; the rows and columns of
+            unknowns that were held at the end of their support are zero.
         covariance: (N, D, D), in physical units; NaN where undetermined.
-        line_covariance: (N, D, D), in real coordinates, undetermined directions left out.
+        line_covariance: (N, D, D), in real coordinates, without the undetermined directions.
         determined: (N, D), whether the data determine each unknown.
-        directions: (N, D, D), undetermined directions as columns, in sizes of the coordinates;
-            zero columns for the rest.
+        directions: (N, D, D), undetermined directions as columns, in units of the sizes of the
+            coordinates; the other columns are zero.
         noise_variance: (N, O), with n - p degrees of freedom.
-        freedom: (N,), degrees of freedom of the noise level; infinite where it is known.
-        values: (N,), how many values count, over a group where unknowns are shared.
-        estimated: (N,), how many unknowns were estimated from them.
+        freedom: (N,), degrees of freedom n - p of the noise level; infinite where it is known.
+        values: (N,), the number n of values that count, over a group where unknowns are shared.
+        estimated: (N,), the number p of unknowns that were estimated from them.
     """
 
     information: Tensor
@@ -66,27 +69,34 @@ class Uncertainty:
 
 
 def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
-    """Return the uncertainty of fits; only those that converged have a covariance."""
+    """Return the uncertainty of fits; only fits that converged have a covariance."""
     unknowns, squared = problem.unknowns, problem.distribution.is_squared
     values, estimated = _counts(problem, solved)
     variance, unit = _noise(problem, solved, values, estimated)
-    # Without freedom the level is unknown, but not what the data determine.
+    # With n <= p the noise level is unknown, but identifiability does not depend on it.
     level = torch.where(variance.isfinite(), unit, 1.0)
     slopes = unknowns.slopes(solved.z)
+    # F_o = J_o^T W J_o / s_o^2 for each output, (N, O, D, D), by the physical values. In the
+    # coordinates z, F_z = diag(dtheta/dz) (sum_o F_o) diag(dtheta/dz): the sums over outputs add
+    # because the noise of different outputs is independent.
     blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
     information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    # An unknown at the end of its support counts as a constant: without its rows and columns the
+    # inverse is the covariance conditional on it.
     moving = (~solved.frozen).to(information.dtype)
     information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
     information = _joint(problem, information)
     inverse = _inverse(problem, solved, information, variance)
     if problem.noise != "known" and squared and not unknowns.shared:
-        # What the data do not determine takes no freedom from the noise.
+        # A direction the data do not determine fits no noise, so it costs no degree of freedom:
+        # s^2 = Q / (n - p) becomes Q / (n - p + lost). Information and covariance scale with s^2.
         fewer = estimated - inverse.lost
         ratio = ((values - estimated) / (values - fewer)).clamp_min(0.0)
         ratio = torch.where(variance.isfinite().all(dim=1) & (ratio > 0.0), ratio, 1.0)
         variance, estimated = variance * ratio.unsqueeze(1), fewer
         information = information / ratio.view(-1, 1, 1)
         inverse = replace(inverse, covariance=inverse.covariance * ratio.view(-1, 1, 1))
+    # Back to physical units by the delta method: C_theta = diag(dtheta/dz) C_z diag(dtheta/dz).
     determined = inverse.determined & ~solved.frozen
     physical = inverse.covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
     both = determined.unsqueeze(1) & determined.unsqueeze(2)
@@ -117,6 +127,8 @@ def _pooled(problem: FitProblem, values: Tensor) -> Tensor:
 
 def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
     shared = problem.unknowns.shared
+    # A trajectory that could not be integrated contributes no values, so its own unknowns must not
+    # count in p, either; shared unknowns count once for the whole group.
     usable = (solved.sums.status == 0).double()
     moving = (~solved.frozen).double()
     own = moving[:, shared:].sum(dim=1) * usable
@@ -127,9 +139,10 @@ def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
 def _noise(
     problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return noise variances (N, O), NaN without freedom, and what sums are divided by.
+    """Return noise variances (N, O), NaN without degrees of freedom, and the divisor of the sums.
 
-    The latter makes information of the sums at the optimum; it is the variance for squared loss.
+    Dividing the sums at the optimum by the latter gives the Fisher information; for squared loss it
+    is the variance itself.
     """
     ones = torch.ones_like(solved.sums.squares)
     if not problem.distribution.is_squared:
@@ -143,10 +156,13 @@ def _noise(
     if problem.noise == "common":
         squares = squares.sum(dim=1, keepdim=True).expand_as(squares)
         counted = counted.sum(dim=1, keepdim=True).expand_as(counted)
+    # The maximum likelihood estimate Q_o / n_o is biased low, because the fit follows part of the
+    # noise. n / (n - p) corrects this with all outputs' degrees of freedom together: the p unknowns
+    # cannot be divided among the outputs.
     freedom = (values - estimated).unsqueeze(1)
     spread = torch.where(freedom > 0.0, values.unsqueeze(1) / freedom, torch.nan)
     variance = squares / counted.clamp_min(1.0) * spread
-    # Exact data leave a level of zero; the information then has no finite value.
+    # Noiseless data give a variance of zero, by which the information cannot be divided.
     variance = variance.clamp_min(torch.finfo(torch.float64).tiny)
     return variance, variance
 
@@ -154,12 +170,14 @@ def _noise(
 def _noise_of_loss(
     problem: FitProblem, solved: Solved, values: Tensor, estimated: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """See `_noise`, for a loss that is not square: at the level at which it was taken."""
+    """Return the same as `_noise` for a loss that is not squared, at the level of the fit."""
     noise = problem.distribution
     level = torch.where(solved.variance.isfinite(), solved.variance, 1.0).sqrt()
     residuals = problem.residuals(solved.predicted)
     if problem.weights is not None:
         residuals = residuals * problem.weights.sqrt()
+    # For Huber's loss the divisor is the sandwich s^2 E psi^2 / (E psi')^2 over these scaled
+    # residuals (Huber and Ronchetti 2009, sec. 7.6); for a density of its own it is 1.
     scaled = residuals / level.unsqueeze(1)
     if problem.noise != "known":
         freedom = (values - estimated).unsqueeze(1)
@@ -171,28 +189,33 @@ def _noise_of_loss(
 def _joint(problem: FitProblem, information: Tensor) -> Tensor:
     """Return the information (N, D, D) whose inverse is the joint covariance of a trajectory.
 
-    Other trajectories of the group add to what is known of shared unknowns: their own unknowns
-    eliminated, by Schur complements.
+    With shared unknowns s and own unknowns o, every other trajectory k of the group adds its
+    information about s after its own unknowns are eliminated, the Schur complement
+    A_ss,k - A_so,k A_oo,k^-1 A_os,k.
     """
     shared = problem.unknowns.shared
     if not shared:
         return information
     own, border = information[:, shared:, shared:], information[:, shared:, :shared]
+    # A_so A_oo^-1 A_os, (N, s, s). The pseudo-inverse, because a trajectory may leave some of its
+    # own unknowns undetermined; those then take nothing from the shared ones.
     lost = border.mT @ torch.linalg.pinv(own, hermitian=True) @ border
     joint = information.clone()
+    # The pooled Schur complements hold the trajectory's own one, too. Adding back what its own
+    # unknowns took restores its full block A_ss, next to its own A_oo and A_os.
     joint[:, :shared, :shared] = _pooled(problem, joint[:, :shared, :shared] - lost) + lost
     return joint
 
 
 @dataclass(frozen=True)
 class _Inverse:
-    """Pseudo-inverse of information and what it leaves out.
+    """The pseudo-inverse of the information, and the directions that it leaves out.
 
     Attributes:
         covariance: (N, D, D).
         determined: (N, D).
         directions: (N, D, D), see `Uncertainty`.
-        lost: (N,), how many directions the data say nothing about.
+        lost: (N,), how many directions the data do not determine.
     """
 
     covariance: Tensor
@@ -204,18 +227,23 @@ class _Inverse:
 def _inverse(
     problem: FitProblem, solved: Solved, information: Tensor, variance: Tensor
 ) -> _Inverse:
-    """Invert information (N, D, D), leaving out what only rounding makes of it."""
+    """Invert information (N, D, D), leaving out eigenvalues that are rounding errors."""
     usable = information.isfinite().all(dim=2).all(dim=1)
     safe = torch.where(usable[:, None, None], information, 0.0)
     diagonal = safe.diagonal(dim1=1, dim2=2)
+    # C = S F S with S = diag(F)^(-1/2) has a unit diagonal, so that its eigenvalues do not depend
+    # on units and one threshold suits all systems. F^-1 = S V diag(1 / lambda) V^T S.
     scale = torch.where(diagonal > 0.0, diagonal, 1.0).rsqrt()
     values, vectors = torch.linalg.eigh(safe * scale.unsqueeze(1) * scale.unsqueeze(2))
-    # Held unknowns leave a zero behind that says nothing about the data.
+    # A held unknown has a zero row, hence an eigenvalue of zero whose eigenvector is that unknown
+    # alone. It was held by choice and must not be reported as undetermined by the data.
     held = (solved.frozen.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
     lost = (values <= _ROUNDING) & ~held & usable.unsqueeze(1)
     inverse = torch.where(lost | held, 0.0, 1.0 / values.clamp_min(_ROUNDING))
     line = vectors * scale.unsqueeze(2)
     covariance = (line * inverse.unsqueeze(1)) @ line.mT
+    # An undetermined direction is a change S v of the coordinates, judged relative to their sizes:
+    # 1 for logarithms and logits, the value itself for real unknowns.
     relative = line / problem.unknowns.sizes(solved.z).unsqueeze(2)
     unit = _to_unit(relative)
     determined = ~((unit.abs() > _PART) & lost.unsqueeze(1)).any(dim=2) & usable.unsqueeze(1)
@@ -227,19 +255,23 @@ def _inverse(
 
 
 def _vague(problem: FitProblem, solved: Solved, covariance: Tensor, known_noise: Tensor) -> Tensor:
-    """Return (N, D): known to within a factor so large that it says nothing."""
+    """Return (N, D): whether the standard error spans a factor too large to be of use."""
     errors = covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
+    # Without a noise level, or with residuals that are rounding errors, standard errors have no
+    # scale. Real unknowns are exempt, because their errors are in units of their own.
     measured = known_noise.isfinite().all(dim=1) & ~solved.exact
     return ~problem.unknowns.real & (errors > _USELESS) & measured.unsqueeze(1)
 
 
 def _with_vague(directions: Tensor, vague: Tensor, covariance: Tensor) -> Tensor:
-    """Add the direction in which the vague unknowns vary most, (N, D, D)."""
+    """Add the direction in which the vague unknowns have the largest variance, (N, D, D)."""
     rows = vague.any(dim=1).nonzero()[:, 0]
     if rows.numel() == 0:
         return directions
     chosen = vague[rows].to(covariance.dtype)
     part = covariance[rows] * chosen.unsqueeze(1) * chosen.unsqueeze(2)
+    # The leading eigenvector of the vague unknowns' block of the covariance: `eigh` sorts
+    # eigenvalues in ascending order. It goes into the first column that is still zero.
     widest = torch.linalg.eigh(part).eigenvectors[:, :, -1:]
     free = (directions[rows] == 0.0).all(dim=1).long().argmax(dim=1)
     place = torch.nn.functional.one_hot(free, directions.shape[2]).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What the data do not determine, in words."""
+"""Sentences that say which unknowns, or combinations of them, the data do not determine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from warp_phys.likelihood.unknowns import Unknown
 
-# Share of the largest part of a direction below which a part counts as none.
+# Entries of a direction below this share of its largest entry count as zero.
 _NONE = 0.02
-# Exponents are rounded to quarters where they are this close to one.
+# Exponents this close to a multiple of a quarter are rounded to it.
 _NEAR = 0.01
 
 
@@ -21,8 +21,8 @@ def undetermined_words(entries: Sequence[Unknown], directions: Tensor, frozen: T
 
     Args:
         entries: The D unknowns.
-        directions: (N, D, D), undetermined directions as columns, the other columns zero; in
-            logarithms where supports are positive.
+        directions: (N, D, D), undetermined directions as columns, the other columns zero;
+            positive unknowns by their logarithms.
         frozen: (N, D), unknowns at the end of their support.
     """
     table, held = directions.numpy(), frozen.numpy()
@@ -41,9 +41,16 @@ def undetermined_words(entries: Sequence[Unknown], directions: Tensor, frozen: T
 
 
 def _reduced(columns: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return a basis of the same directions in which each has a part no other has."""
+    """Return a basis of the same directions in which each has an unknown of its own.
+
+    This is Gauss-Jordan elimination: eigenvectors of a degenerate eigenvalue are an arbitrary
+    rotation of one another, and would mix unrelated unknowns into one sentence.
+    """
     rows = columns.T.copy()
     for place in range(len(rows)):
+        # The pivot is the first entry of at least half the largest one: large, for a stable
+        # elimination, and in the order of declaration, so that sentences start from the first
+        # unknown.
         strong = np.abs(rows[place]) > 0.5 * np.abs(rows[place]).max()
         pivot = int(np.flatnonzero(strong)[0])
         rows[place] /= rows[place, pivot]
@@ -59,9 +66,13 @@ def _direction_words(entries: Sequence[Unknown], vector: NDArray[np.float64]) ->
     if len(parts) == 1:
         return f"{names[0]} is not determined"
     if not all(entries[part].logarithmic for part in parts):
+        # Changes of real unknowns, or mixed ones, have no product that stays constant: they are
+        # listed as a linear combination.
         steps = ", ".join(f"{vector[part]:+.3g} in {entries[part].label}" for part in parts)
         return f"{_listed(names)} are not determined: {steps} together change nothing"
     base = parts[0]
+    # Along the direction v, log theta_k changes by v_k and log theta_b by v_b, so that theta_k /
+    # theta_b^(v_k / v_b) is constant, and determined.
     combinations = [
         _combination(entries[part].label, entries[base].label, vector[part] / vector[base])
         for part in parts[1:]

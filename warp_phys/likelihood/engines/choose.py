@@ -1,8 +1,8 @@
-"""The engine of a fit: the fastest there is for a system on this machine.
+"""Choice of the engine of a fit: the fastest one for a system on this machine.
 
 Where there is a C++ compiler, the system's own code is translated, differentiated and compiled
 with the stepping code, `residuals.cpp` and `records.cpp` (about a second, once for each system and
-choice of unknowns, kept on disk). Elsewhere, or where a system cannot be translated, NumPy or
+choice of unknowns, and cached on disk). Elsewhere, or where a system cannot be translated, NumPy or
 PyTorch compute the same, more slowly.
 """
 
@@ -22,14 +22,16 @@ from warp_phys.systems.compiling.traced import translated
 
 
 def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
-    """Return the fastest engine there is for lanes of a problem.
+    """Return the fastest engine for lanes of a problem.
 
     Args:
         problem: Records and unknowns.
         rows: (L,) the trajectory of each lane.
-        limit: (L,) how many samples of it the lane uses.
+        limit: (L,) how many samples of its record each lane uses.
     """
     if problem.fine is not None:
+        # Grid times at which nothing was observed add nothing to the sums, so that only predictions
+        # must be selected at the samples.
         inner = build_engine(problem.on_fine_grid(), rows, problem.fine.limits(rows, limit))
         return _FineEngine(inner, problem.fine, rows)
     library = library_of(problem)
@@ -39,7 +41,7 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
 
 
 class _FineEngine:
-    """Passes the fine grid of a problem and gives predictions at its samples; see `Engine`."""
+    """Integrates on the fine grid of a problem and predicts at its samples; see `Engine`."""
 
     def __init__(self, inner: Engine, grid: FineGrid, rows: Tensor) -> None:
         self.inner, self.grid, self.rows = inner, grid, rows
@@ -54,6 +56,7 @@ class _FineEngine:
         passed = torch.full(shape, torch.nan, dtype=predicted.dtype)
         self.inner.evaluate(replace(wanted, predicted=passed))
         found = self.grid.at_samples(self.rows, passed)[wanted.chosen]
+        # Samples that the integration did not reach keep what stood there, as `Evaluation` demands.
         kept = predicted[wanted.chosen]
         predicted[wanted.chosen] = torch.where(found.isfinite(), found, kept)
 

@@ -1,4 +1,4 @@
-"""The compiled engine: the system's own code in C++, several trajectories to a vector."""
+"""The compiled engine: the system's own code in C++, with SIMD over several trajectories."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ from warp_phys.systems.dynamics.stepping.structures import (
     pointers,
 )
 
+# In the order of the fields of `_Trajectories`: attributes of the engine that it points to.
 _DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
 
 
+# Layouts of the C++ structures of the same names in `residuals.cpp`: arrays of pointers.
 class _Trajectories(Samples):
     _fields_ = pointers("observed", "weights")
 
@@ -58,7 +60,7 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
 
     Args:
         problem: Records and unknowns.
-        method: What takes the steps. "rodas5p" gives values alone: only without unknowns.
+        method: Name of the step method. "rodas5p" has no sensitivities: only without unknowns.
     """
     if compiler() is None:
         return None
@@ -70,6 +72,8 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
     except TracingError:
         return None
     held = [entry.between == "held" for entry in problem.system.inputs]
+    # The system's functions are printed into the source, so that the compiler inlines them into the
+    # steps; one library for each system, choice of unknowns, outputs and noise.
     code = "\n".join(
         [
             planned_source(graph, method, problem.unknowns.directions(), held),
@@ -94,7 +98,12 @@ def _kernel() -> str:
 
 
 class CompiledEngine:
-    """See `Engine`; the plan of steps of every lane is kept between calls."""
+    """See `Engine`; the plan of steps of every lane is kept between calls.
+
+    A plan is the number of equal integration steps between each two samples, which changes only
+    where the error demands it. Between such changes, predictions are smooth functions of the
+    unknowns, as the minimizer requires.
+    """
 
     def __init__(
         self, problem: FitProblem, rows: Tensor, limit: Tensor, library: CompiledLibrary
@@ -119,13 +128,15 @@ class CompiledEngine:
         self.weights = None if problem.weights is None else problem.weights.contiguous()
         self.inputs = records.inputs.contiguous() if problem.system.inputs else None
         self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
+        # One step in every interval to begin with; the kernel raises it where the error demands it.
         self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
         self.options = PlanControl(problem.rtol, problem.max_steps)
 
     def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
-        # Lanes of a vector go through the steps together: those with as many side by side.
+        # The lanes of a SIMD vector step together, and a vector takes as long as its slowest lane:
+        # sorting by the number of steps puts lanes of equal length into one vector.
         chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
         precision, sums = wanted.precision, wanted.sums
         length = self.times.shape[1]

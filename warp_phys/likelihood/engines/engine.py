@@ -1,4 +1,4 @@
-"""What an engine computes: sums of squares and normal equations, and how it is asked to."""
+"""The interface of engines: sums of squares and normal equations of lanes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sums:
-    """What the engine computes for each of L lanes; a lane is one trajectory with one start.
+    """The sums that an engine computes for each of L lanes: one trajectory with one start.
 
     Packed matrices hold the lower triangle, row by row. Derivatives are by the physical values of
     the unknowns.
@@ -21,7 +21,7 @@ class Sums:
         gradient: (L, O, D), J^T W r.
         squares: (L, O), the loss of the noise, r^T W r where it is squared; infinite where the
             model has no finite prediction.
-        counted: (L, O), values that say something.
+        counted: (L, O), how many values carry information.
         status: (L,), 0 where the integration reached every sample, 1 where it left the finite
             numbers, 2 where it took too many steps.
     """
@@ -34,7 +34,7 @@ class Sums:
 
     @classmethod
     def empty(cls, lanes: int, outputs: int, unknowns: int) -> Sums:
-        """Return room for the sums of `lanes` lanes."""
+        """Return sums of zero for `lanes` lanes."""
         packed = unknowns * (unknowns + 1) // 2
         zeros = torch.zeros
         return cls(
@@ -48,19 +48,18 @@ class Sums:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an engine is asked to compute, and where it writes.
+    """A request to an engine, with the arrays that it writes into.
 
     Attributes:
         chosen: (n,) lanes to compute.
         parameters: (L, P) of all lanes.
         initial: (L, S), initial states of all lanes.
-        sums: Where the results of the chosen lanes go; without sensitivities only squares and
-            status.
-        sensitivities: Whether the normal equations are wanted.
-        precision: (L, O), one over the squared level at which the loss of the noise is taken; None
-            for 1.
-        predicted: (L, T, O), where predictions go if they are wanted; untouched where there are
-            none.
+        sums: The results of the chosen lanes are written here; without sensitivities only squares
+            and status.
+        sensitivities: Whether to compute the normal equations.
+        precision: (L, O), one over the squared level at which the loss is evaluated; None for 1.
+        predicted: (L, T, O), predictions are written here unless it is None; entries without a
+            prediction are left as they are.
     """
 
     chosen: Tensor
@@ -76,4 +75,4 @@ class Engine(Protocol):
     """Evaluates lanes of a problem; the plan of steps is kept between calls."""
 
     def evaluate(self, wanted: Evaluation) -> None:
-        """Compute the chosen lanes, and write into their places."""
+        """Compute the chosen lanes and write their results in place."""

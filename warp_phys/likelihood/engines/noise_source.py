@@ -1,4 +1,4 @@
-"""C++ of a noise model: what the engine adds up for each sample."""
+"""Generated C++ code of a noise model: the terms that the engine sums up for each sample."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from warp_phys.systems.compiling.elementwise import elementwise_source
 from warp_phys.systems.noise.noise import Noise
 
 _KNOWN: dict[tuple[type, str, str], str] = {}
-# Observed and predicted values and precisions at which a trace is compared with the model: within
-# and beyond any bend, counts among them.
+# Observed values, predictions and precisions at which the traced code is compared with the model.
+# Scaled residuals lie on both sides of a robust loss's bend, and some values are counts.
 _POINTS = ((1.0, 1.3, 0.9), (2.0, 0.4, 7.0), (1.0, 2.5, 0.3), (0.0, 0.7, 1.0), (3.0, 3.0, 2.0))
 
 

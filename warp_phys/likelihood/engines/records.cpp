@@ -1,7 +1,11 @@
-// Trajectories of a fit, each along its record. Continues `residuals.cpp`.
+// Integrates the trajectories of a fit along their records, W at a time. Included after
+// `residuals.cpp`.
 
 namespace {
 
+// W trajectories, one in each lane of a SIMD vector. With SENS, the integrated vector (R rows) is
+// the state and its derivatives S_d = dy / dtheta_d along D directions, which follow the
+// variational equations dS_d/dt = (df/dy) S_d + df/dtheta_d.
 template <bool SENS> struct Group {
     static constexpr int ROWS = SENS ? R : S;
 
@@ -11,6 +15,8 @@ template <bool SENS> struct Group {
 
     void run(const int64_t *chosen, int64_t left) const {
         Position<ROWS> at;
+        // The last vector may have fewer trajectories than lanes: the others repeat the last one,
+        // and write the same results twice.
         for (int l = 0; l < W; ++l) load(at, l, chosen[l < left ? l : left - 1]);
         begin(at);
         Walk<ROWS> walk{at, data, lanes};
@@ -34,7 +40,9 @@ template <bool SENS> struct Group {
         for (int i = 0; i < S; ++i) at.y[i][l] = lanes.initial[lane * S + i];
     }
 
-    // The initial states, where the system gives them by its parameters, and their derivatives.
+    // The initial states, where the system computes them from its parameters, and their
+    // derivatives: dy_0/dtheta from that function, or a unit vector where theta_d is an initial
+    // state itself.
     void begin(Position<ROWS> &at) const {
         V jp[S * ROOM_P];
         if constexpr (HAS_INITIAL_STATE) {
@@ -53,7 +61,8 @@ template <bool SENS>
 void evaluate(int64_t n, const int64_t *chosen, const Trajectories &data, const Lanes &lanes,
               const PlanControl &options, int threads) {
     const int64_t groups = (n + W - 1) / W;
-    // Waking threads for a handful of trajectories takes longer than fitting them.
+    // Waking threads for a handful of trajectories takes longer than fitting them. Dynamic
+    // scheduling, because the numbers of steps differ.
     const int64_t useful = groups / 4;
     const int used = useful < 1 ? 1 : useful < threads ? (int)useful : threads;
     (void)used;

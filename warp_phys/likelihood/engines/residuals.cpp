@@ -1,5 +1,6 @@
-// Residuals of the samples that trajectories come to, their squares and normal equations: a consumer
-// of the steps in `dynamics/stepping`, which it continues (see `adaptive.cpp` for what it is told).
+// Sums the loss of residuals and the normal equations over the samples of trajectories. It is a
+// consumer of the integrators in `dynamics/stepping` and is included after them; `adaptive.cpp`
+// explains the calls that a consumer receives.
 //
 //   N_SEEN, SEEN[]             the outputs that are observed
 //   noise_terms                residual, stretch, loss, score and information of a value, as
@@ -22,6 +23,10 @@ struct Lanes : Route {
     int32_t *status, *steps;              // (L,)
 };
 
+// For every output o, over its samples t with sensitivities j_t = df/dtheta,
+//     loss      sum_t rho(y_t, f_t)
+//     gradient  sum_t score_t j_t          (J^T W r for squared loss)
+//     hessian   sum_t information_t j_t j_t^T   (J^T W J), packed lower triangle, row by row
 template <bool SENS> struct Residuals {
     const Trajectories &data;
     const Lanes &lanes;
@@ -42,8 +47,8 @@ template <bool SENS> struct Residuals {
         }
     }
 
-    // Add what samples say, one of each lane in `here`. `y`: the states there, then their derivatives
-    // along each direction.
+    // Add the terms of one sample of each lane in `here`. `y` holds the states at the samples, then
+    // their derivatives along each direction.
     void at_sample(const M &here, const M &sample, V at, const V *y) {
         V u[ROOM_I], out[N_OUTPUTS], jy[N_OUTPUTS * S], jp[N_OUTPUTS * ROOM_P];
         for (int i = 0; i < I; ++i)
@@ -62,10 +67,14 @@ template <bool SENS> struct Residuals {
                 if (lanes.predicted && here[l])
                     lanes.predicted[(id[l] * data.n_times + sample[l]) * O + o] = out[q][l];
             }
+            // A NaN is unequal to itself: missing values, and lanes that have no sample here.
             const M used = seen == seen;
             V terms[5];
             noise_terms(seen, out[q], precision, terms);
             const V residual = terms[0], stretch = terms[1], loss = terms[2];
+            // Chain rule through the observation h: df/dtheta_d = (dh/dy) S_d + dh/dp_d; `stretch`
+            // is -dr/df, 1/f for residuals of logarithms. Entries that are zero by structure are
+            // skipped.
             V jacobian[ROOM_D], any_slope = splat(0.0);
             if constexpr (SENS)
                 for (int d = 0; d < D; ++d) {
@@ -79,10 +88,11 @@ template <bool SENS> struct Residuals {
                 }
             squares[o] += select(used, loss, splat(0.0));
             if constexpr (SENS) {
-                // A sample that a known initial state fixes exactly says nothing.
+                // A sample that a known initial state determines exactly carries no information.
                 const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
                 counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
-                // Where nothing was seen there is no slope, either; not even one that is not finite.
+                // Masked before the products, because 0 * inf is NaN: a derivative may be infinite
+                // where nothing was observed.
                 const V score = select(used, terms[3], splat(0.0));
                 const V information = select(used, terms[4], splat(0.0));
                 for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
@@ -100,6 +110,7 @@ template <bool SENS> struct Residuals {
     void finish(int l, const Ending &ending) const {
         const int64_t lane = id[l];
         bool good = ending.status == CONVERGED;
+        // An infinite loss means that the minimizer rejects the step, as for a failed integration.
         for (int o = 0; o < O; ++o) good = good && squares[o][l] < INFINITY;
         lanes.status[lane] = ending.status == CONVERGED && !good ? DIVERGED : ending.status;
         lanes.steps[lane] = (int32_t)ending.steps;

@@ -1,7 +1,7 @@
 """The engine without a compiler: the same steps and sums as the compiled one.
 
-Systems that can be traced are computed by NumPy, the others by PyTorch with its forward
-derivatives, call by call, which is slower again.
+Systems that can be traced are evaluated by NumPy. The others are evaluated by PyTorch with its
+forward-mode derivatives, one call after the other, which is slower still.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from warp_phys.systems.model.system import System
 
 
 class TorchEngine:
-    """See `Engine`."""
+    """Evaluates lanes with NumPy or PyTorch; see `Engine`."""
 
     def __init__(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> None:
         self.problem = problem
@@ -38,6 +38,7 @@ class TorchEngine:
             (name, size): NumericFunction(traced, problem.unknowns.directions()[:size])
             for name, traced in (vars(graph).items() if graph is not None else ())
             if isinstance(traced, TracedFunction)
+            # Each function twice: alone, and with derivatives along all directions.
             for size in {0, len(problem.unknowns)}
         }
 
@@ -48,6 +49,7 @@ class TorchEngine:
         run.go()
         self.plan[chosen] = run.planned.plan
         status = run.at.status
+        # An infinite loss means that the minimizer rejects the step, as for a failed integration.
         good = (status == 0) & run.squares.isfinite().all(dim=0)
         status = torch.where(~good & (status == 0), int(Status.DIVERGED), status)
         sums.status[chosen] = status.to(sums.status.dtype)
@@ -62,7 +64,11 @@ class TorchEngine:
 
 
 class _Run:
-    """One pass of n lanes along their records; points (1 + D, S, n) are states and derivatives."""
+    """Integrates n lanes along their records once.
+
+    Points have the shape (1 + D, S, n): the state y, then its sensitivities dy/dtheta_d, which are
+    integrated with it by the variational equations dS_d/dt = (df/dy) S_d + df/dtheta_d.
+    """
 
     def __init__(self, engine: TorchEngine, wanted: Evaluation) -> None:
         self.problem, self.functions = engine.problem, engine.functions
@@ -84,7 +90,7 @@ class _Run:
         self.hessian = zeros(outputs, size * (size + 1) // 2, count)
         self.predicted = torch.full((count, *records.observed.shape[1:]), torch.nan).to(self.p)
         none = torch.zeros(count, dtype=torch.int64)
-        self.start = self.problem.start[self.rows]  # of a closed form, or its last jump
+        self.start = self.problem.start[self.rows]  # of a closed form: the start, or the last jump
         self.initial = self._begin(wanted.initial[chosen].T.contiguous(), self.start)
         self.at = Position(self.start, self.initial, status=none, steps=none)
         self.planned = Planned(
@@ -96,12 +102,13 @@ class _Run:
         )
 
     def go(self) -> None:
-        """Pass all samples."""
+        """Integrate to all samples in order."""
         at, system = self.at, self.problem.system
         if not system.has_solution:
             self.planned.begin(at, self._drive(0, self.times[:, 0]))
         for sample in range(int(self.limit.max())):
             here = sample < self.limit
+            # Lanes with fewer samples stay where they are.
             end = torch.where(here, self.times[:, sample], at.t)
             moving = here & (at.status == 0) & (end > at.t)
             if system.has_solution:
@@ -126,8 +133,8 @@ class _Run:
         """Return values and derivatives (1 + D, ..., n) of a function of state and parameters.
 
         Args:
-            name: Of the traced function, see `SystemGraph`.
-            function: The same in PyTorch, for what cannot be traced.
+            name: Name of the traced function, see `SystemGraph`.
+            function: The same function in PyTorch, for systems that cannot be traced.
             t: (n,).
             point: (1 + D, S, n).
             u: (I, n).
@@ -139,6 +146,8 @@ class _Run:
         if not self.directions:
             return function(y, self.p).unsqueeze(0)
         value, rows = y, []
+        # One Jacobian-vector product per direction, (df/dy) S_d + (df/dp) e_d, where e_d is the
+        # unit vector of a parameter, or zero for an initial state.
         for place, direction in enumerate(self.directions):
             along = torch.zeros_like(self.p)
             if direction >= 0:
@@ -152,6 +161,8 @@ class _Run:
         tangents = initial.new_zeros(len(self.directions), *initial.shape)
         for place, direction in enumerate(self.directions):
             if direction < 0:
+                # dy_0/dy_0 = 1; the derivative by a parameter is zero, or comes from
+                # `initial_state`.
                 tangents[place, -1 - direction] = 1.0
         system = self.problem.system
         if system.has_initial_state:
@@ -167,7 +178,7 @@ class _Run:
         )
 
     def _drive(self, sample: int, end: Tensor) -> Drive | None:
-        """Return the inputs between the sample before and this one; before the first, held."""
+        """Return the inputs between the last sample and this one; held before the first sample."""
         if self.inputs is None:
             return None
         after = self.inputs[:, sample].T
@@ -180,12 +191,15 @@ class _Run:
         return self._along("rhs", lambda y, p: system.derivative(t, y, p, u), t, point, u)
 
     def _jump(self, at: Tensor, rise: Tensor) -> None:
-        """Add what doses at this time add, (S, n); derivatives stay as they are."""
+        """Add the doses at this time, (S, n).
+
+        A dose is a known constant, so that the sensitivities do not change.
+        """
         after = self.at.point.clone()
         after[0] += rise
         self.at.point = after
         if self.problem.system.has_solution:
-            # The closed form goes on from here.
+            # The closed form restarts from the state after the jump.
             hit = (rise != 0.0).any(dim=0)
             self.initial = torch.where(hit, after, self.initial)
             self.start = torch.where(hit, at, self.start)
@@ -211,11 +225,14 @@ class _Run:
         slopes = slopes * stretch.unsqueeze(1)
         self.squares += torch.where(used, loss, 0.0)
         if self.directions:
+            # A sample that a known initial state determines exactly carries no information.
             exact = (slopes == 0.0).all(dim=1) & (residual == 0.0)
             self.counted += (used & ~exact).to(value.dtype)
+            # Masked before the products, because 0 * inf is NaN.
             slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
             self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes
             pulled = torch.where(used, information, 0.0).unsqueeze(1) * slopes
+            # Packed lower triangle of information_t j_t j_t^T, row by row, (O, D (D + 1) / 2, n).
             rows, columns = torch.tril_indices(len(self.directions), len(self.directions))
             self.hessian += pulled[:, rows] * slopes[:, columns]
 

@@ -1,4 +1,4 @@
-"""The paper's drive: the change from one sample to the next."""
+"""The drive of the paper: the change from one sample to the next."""
 
 from __future__ import annotations
 
@@ -32,5 +32,6 @@ class Difference(Drive):
     def forward(self, signals: Tensor) -> Tensor:
         """Return differences of the values, and the flags as they are, (N, T, C + O + 1)."""
         values, flags = signals.tensor_split([self.channels], dim=-1)
+        # Zeros stand before the first sample, so that u_1 = x_1.
         previous = F.pad(values, (0, 0, 1, 0))[:, :-1]
         return torch.cat([values - previous, flags], dim=-1)

@@ -1,4 +1,4 @@
-"""The base class of all drives, u_t of theta_t = A theta_{t-1} + B u_t."""
+"""The base class of all drives, the inputs u_t of theta_t = A theta_{t-1} + B u_t."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from warp_phys.models.scaling import Samples
 class Drive(nn.Module):
     """A causal map from the samples' signals (N, T, C) to drives (N, T, width).
 
-    Every drive looks back over a fixed number of samples, `reach`, so that it runs over whole
-    records and, in constant memory, sample by sample alike. A drive is first made with what its
-    user chooses, and sized by `build` once the records are known.
+    Every drive depends on a fixed number of samples, `reach`, so that it can process whole records
+    at once or, in constant memory, one sample after the other. A drive is created with the choices
+    of its user, and sized by `build` once the records are known.
 
     Attributes:
-        name: What `drive=` calls it, and what files of models hold.
+        name: The value of `drive=` that selects it, which files of models store.
         options: Settings of a model that its constructor takes, by the same names.
         usual: Settings that a model with this drive has unless the caller chooses others.
         reach: How many of the last signals a drive depends on.
@@ -64,7 +64,7 @@ class Drive(nn.Module):
         raise NotImplementedError
 
     def signals(self, samples: Samples) -> Tensor:
-        """Return what the drive reads of each sample, (N, T, C)."""
+        """Return the signals of each sample that the drive reads, (N, T, C)."""
         raise NotImplementedError
 
     def forward(self, signals: Tensor) -> Tensor:

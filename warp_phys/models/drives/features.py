@@ -26,7 +26,8 @@ class Features(Drive):
 
     name = "features"
     options = ("window", "width")
-    # A window of features already averages; a state that forgets keeps it from drifting.
+    # Features already average over a window, so the state need not remember for long; a decay below
+    # 1 keeps it from drifting.
     usual: ClassVar[Mapping[str, Any]] = {"stable": True, "decay": 0.5}
 
     def __init__(self, *, window: int = 20, width: int = 128) -> None:
@@ -52,7 +53,7 @@ class Features(Drive):
         """Return the features at each sample, (N, T, width)."""
         count, length, _ = signals.shape
         padded = F.pad(signals, (0, 0, self.reach - 1, 0))
-        # (N, T, C, window), then samples in a row as they lie in memory, (N, T, window * C).
+        # (N, T, C, window), then the samples of a window as they lie in memory, (N, T, window * C).
         windows = padded.unfold(1, self.reach, 1).mT.flatten(2)
         return self._of_windows(windows.flatten(0, 1)).unflatten(0, (count, length))
 
@@ -63,8 +64,8 @@ class Features(Drive):
     def _of_windows(self, windows: Tensor) -> Tensor:
         """Return the features (M, width) of windows (M, window * C).
 
-        The convolution as a product with gathered windows (im2col): it takes half the time of
-        `nn.Conv1d`, whose parameters it reads, forward and backward.
+        The convolution is a product with gathered windows (im2col). Forward and backward it takes
+        half the time of `nn.Conv1d`, whose parameters it uses.
         """
         weight = self.convolution.weight.mT.flatten(1)
         hidden = F.linear(windows, weight, self.convolution.bias)

@@ -1,4 +1,4 @@
-"""The direct head: the hidden state is the unknowns themselves."""
+"""The direct head: the hidden state is the distribution of the unknowns itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from warp_phys.models.heads.head import TrainedHead
 
 
 class Direct(TrainedHead):
-    """The hidden state is the unknowns' mean, with their scales and couplings."""
+    """The hidden state consists of the mean of the unknowns, their scales and couplings."""
 
     name = "direct"
 
@@ -24,5 +24,5 @@ class Direct(TrainedHead):
         return torch.zeros(self.size)
 
     def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:  # noqa: ARG002 (TrainedHead's)
-        """Read the unknowns off the state."""
+        """Split the state into the parameters of the distribution."""
         return Gaussian.from_state(theta, self.coordinates)

@@ -15,14 +15,14 @@ from warp_phys.systems.model.system import System
 
 
 class Head(ABC):
-    """What the hidden state is, and what makes estimates of it.
+    """The meaning of the hidden state, and its decoding into estimates.
 
     Attributes:
-        name: What `head=` calls it, and what files of models hold.
+        name: The value of `head=` that selects it, which files of models store.
         options: Settings of a model that its constructor takes, by the same names.
-        trains: Whether there is something to train before it can estimate.
-        drives: None where any `Drive` may move the hidden state; else the names of those that the
-            head brings itself, empty where nothing does.
+        trains: Whether it must be trained before it can estimate.
+        drives: None where any `Drive` may be used; otherwise the names of the drives that the head
+            implements itself, possibly none.
         usual_drive: Name of the drive unless the caller chooses another.
     """
 
@@ -37,7 +37,7 @@ class Head(ABC):
 
     @abstractmethod
     def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:
-        """Return what reads records of a system.
+        """Return the estimator for records of a system.
 
         Args:
             system: The physics.
@@ -49,7 +49,7 @@ class Head(ABC):
 class TrainedHead(Head, nn.Module):
     """A map from hidden states to normal distributions over Q coordinates, trained with the core.
 
-    It is first made with what its user chooses, and sized by `build` once the unknowns are known.
+    It is created with the choices of its user, and sized by `build` once the unknowns are known.
 
     Attributes:
         size: The size D of the hidden state.
@@ -102,11 +102,11 @@ class TrainedHead(Head, nn.Module):
     def over_records(self, core: Core, signals: Tensor, elapsed: Tensor) -> Gaussian:
         """Decode the states at every sample of whole records, all of them at once.
 
-        A head that can do without forming all states overrides this.
+        A head that does not need all states at once overrides this.
 
         Args:
             core: Computes the states.
-            signals: (N, T, C), what the core's drive reads.
+            signals: (N, T, C), the signals that the drive of the core reads.
             elapsed: (N, T) scaled times.
         """
         decoded: Gaussian = self(core.states(signals), elapsed)

@@ -11,7 +11,7 @@ from warp_phys.models.heads.head import TrainedHead
 
 
 class Readout(TrainedHead):
-    """A control, not WARP-Phys: a linear state without meaning, read by a fixed network.
+    """A control, not WARP-Phys: a linear state without physical meaning, read by a fixed network.
 
     Args:
         state_size: Size D of the state.

@@ -1,4 +1,4 @@
-"""The regression head: running sums behind least squares on the weak form; nothing is trained."""
+"""The regression head: recursive least squares on the weak form; nothing is trained."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from warp_phys.systems.schema.labels import named_coords
 
 
 class Regression(Head):
-    """The hidden state is the running sums behind least squares; see `WeakFormRegression`.
+    """The hidden state holds the running sums of least squares; see `WeakFormRegression`.
 
     Args:
-        drive: "difference", or "log_difference" of the states that are positive by nature.
+        drive: "difference", or "log_difference" for the states whose support is positive.
         forgetting: Weight of a sample against the next, 1 for plain least squares.
     """
 
@@ -83,8 +83,9 @@ class RegressionEstimator:
         if parameters.isfinite().any():
             values["predicted"] = predict(regression.system, "step", records, unknowns, **FLOW)
         for array in values.values():
+            # Padding repeats the last estimate until here.
             array[~records.valid] = torch.nan
-        # The first complete sample is the first state known, and it may come late.
+        # The initial state is that of the first complete sample, which need not be the first one.
         values["initial_time"] = records.times[torch.arange(len(records)), first]
         return Estimates(values, named_coords("coordinate", regression.names, regression.units))
 
@@ -100,7 +101,7 @@ class RegressionEstimator:
     def step(
         self, memory: RegressionMemory, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[RegressionMemory, StreamEstimate]:
-        """Take in one sample of every sensor."""
+        """Process one sample of every sensor."""
         after, coordinates = self.regression.step(memory, times, observed, inputs)
         parameters = self.regression.parameters(coordinates)
         unknown = torch.full_like(parameters, torch.nan)
@@ -111,6 +112,7 @@ def _first_states(records: Records) -> tuple[Tensor, Tensor]:
     """Return the first complete sample, (N, T, S), NaN before it, and its number (N,)."""
     complete = records.seen.all(dim=-1)
     first = complete.long().argmax(dim=1)
+    # `argmax` returns the first of equal maxima; without a complete sample all is NaN below.
     start = records.observed[torch.arange(len(records)), first]
     known = complete.cummax(dim=1).values
     return torch.where(known.unsqueeze(-1), start.unsqueeze(1), torch.nan), first

@@ -1,4 +1,4 @@
-"""The paper's head: the hidden state is the weights of a small network of time."""
+"""The head of the paper: the hidden state holds the weights of a small network of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warp_phys.models.weight_network import WeightNetwork
 
 
 class Weights(TrainedHead):
-    """The hidden state is the weights of a small network of time that emits the unknowns.
+    """The hidden state holds the weights of a small network of time that emits the unknowns.
 
     Args:
         root_width: Hidden width of that network.
@@ -29,22 +29,22 @@ class Weights(TrainedHead):
         self.root_width = root_width
 
     def build(self, coordinates: int) -> None:
-        """Lay out the network; its weights are the state's."""
+        """Define the shapes of the network; its weights are the state."""
         self.coordinates = coordinates
         width = self.root_width
         self.root = WeightNetwork([1, width, width, state_size(coordinates)])
         self.size = self.root.size
 
     def base(self) -> Tensor:
-        """Return weights drawn as for any network, but small in the last layer."""
+        """Return random weights, small in the last layer so that estimates start near the prior."""
         return self.root.draw(last_gain=0.1)
 
     def forward(self, theta: Tensor, elapsed: Tensor) -> Gaussian:
-        """Evaluate the network of weights `theta` at the time of each state."""
+        """Evaluate the network with weights `theta` at the time of each state."""
         return self._read(self.root(theta, elapsed.unsqueeze(-1)))
 
     def over_records(self, core: Core, signals: Tensor, elapsed: Tensor) -> Gaussian:
-        """Evaluate the networks as the states go by, where a kernel can."""
+        """Evaluate the networks during the recurrence, by a fused kernel where there is one."""
         outputs, _ = core.root_outputs(signals, self.root, elapsed.unsqueeze(-1))
         return self._read(outputs)
 

@@ -1,4 +1,4 @@
-"""What the regression head remembers of sensors between samples."""
+"""The memory of the regression head between samples of sensors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class RegressionMemory:
         integrands: (N, 4, S (Q + 1)).
         first: (N, S), x_0.
         last: (N, S), x_{t-1}.
-        accumulated: (N, S (Q + 1)), b and Phi, state of the first recurrence.
-        sums: (N, D), state of the second.
-        count: (N,) usable samples so far.
+        accumulated: (N, S (Q + 1)), b and Phi, the state of the first recurrence.
+        sums: (N, D), the state of the second recurrence.
+        count: (N,), number of usable samples so far.
     """
 
     times: Tensor

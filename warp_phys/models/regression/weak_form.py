@@ -1,7 +1,7 @@
 r"""The weak form of a right-hand side that is affine in its coordinates.
 
-With rhs = f0(t, y) + F(t, y) q, integrating from the first sample gives, at every later one,
-x_t - x_0 - \int f0 = (\int F) q, which is linear in q.
+With rhs = f0(t, y) + F(t, y) q, integration from the first sample to any later one gives
+x_t - x_0 - \int f0 = (\int F) q, which is linear in q and needs no derivatives of noisy data.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The integral of a cubic through four neighboring samples: the error falls with the fourth power
-# of the time step. More points would gain little before noise decides.
+# Nodes of the quadrature: the integral of a cubic through four neighboring samples, whose error
+# falls with the fourth power of the time step. With more nodes, noise would dominate the error.
 POINTS = 4
 
 
@@ -19,7 +19,7 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
 
     Args:
         nodes: (..., m) ascending times.
-        start: (...) where the integral starts; it ends at the last node.
+        start: (...), lower end of the integral; the upper end is the last node.
 
     Example:
         >>> nodes = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
@@ -30,6 +30,8 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
     span = (nodes[..., -1] - nodes[..., 0]).unsqueeze(-1)
     scaled = (nodes - nodes[..., -1:]) / span
     low = (start.unsqueeze(-1) - nodes[..., -1:]) / span
+    # Nodes scaled to [-1, 0] keep the Vandermonde system well conditioned. The moments are
+    # int_low^0 x^k dx = -low^(k+1) / (k + 1).
     moments = -low.expand(scaled.shape).cumprod(-1) / torch.arange(1, count + 1)
     return span * _vandermonde_solution(scaled, moments)
 
@@ -37,7 +39,7 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
 def _vandermonde_solution(nodes: Tensor, moments: Tensor) -> Tensor:
     """Return w (..., m) with sum(w nodes^k) = moments[k], k = 0, ..., m - 1.
 
-    By the elimination of A. Bjorck, V. Pereyra, Math. Comp. 24, 893 (1970), sec. 3.
+    By the algorithm of A. Bjorck, V. Pereyra, Math. Comp. 24, 893 (1970), sec. 3, in O(m^2).
     """
     last = nodes.shape[-1] - 1
     x, w = (values.movedim(-1, 0).contiguous() for values in (nodes, moments))
@@ -52,8 +54,8 @@ def _vandermonde_solution(nodes: Tensor, moments: Tensor) -> Tensor:
 def first_increments(times: Tensor, values: Tensor) -> Tensor:
     """Return increments of the running integral at the first few samples, (N, m, K).
 
-    The integral up to sample k < 4 is that of the polynomial through all samples so far; each
-    increment also mends the coarser rule used before.
+    The integral up to sample k < 4 is that of the polynomial through all samples so far. Each
+    increment also corrects the coarser rule used before.
 
     Args:
         times: (N, m) with m <= 4.
@@ -68,13 +70,15 @@ def first_increments(times: Tensor, values: Tensor) -> Tensor:
 
 
 def later_increments(times: Tensor, values: Tensor) -> Tensor:
-    """Return increments at each sample that has three before it, (N, T - 3, K).
+    """Return increments at each sample that has three samples before it, (N, T - 3, K).
 
     Args:
         times: (N, T).
         values: (N, T, K).
     """
     nodes = times.unfold(1, POINTS, 1)
+    # The integral over the last interval alone, of the cubic through its last four samples: causal,
+    # so that a stream gives the same increments.
     weights = integral_weights(nodes, nodes[..., -2])
     count = nodes.shape[1]
     added = weights[..., :1] * values[:, :count]
@@ -86,7 +90,7 @@ def later_increments(times: Tensor, values: Tensor) -> Tensor:
 def increments(times: Tensor, values: Tensor) -> Tensor:
     """Return increments of the running integral of sampled values, (N, T, K).
 
-    They are the drive of the first recurrence: sample t's depends on the last four samples only.
+    They are the inputs of the first recurrence. Each depends on the last four samples only.
 
     Args:
         times: (N, T) ascending.
@@ -106,8 +110,8 @@ def compress(valid: Tensor, *arrays: Tensor) -> tuple[Tensor, list[Tensor]]:
         arrays: (N, T, ...).
 
     Returns:
-        How many samples are valid up to and with each, (N, T) int64; and the arrays, with
-        undefined values behind the valid ones.
+        The number of valid samples up to and including each, (N, T) int64; and the arrays, with
+        undefined values after the valid ones.
     """
     order = (~valid).long().argsort(dim=1, stable=True)
     moved = []
@@ -118,7 +122,8 @@ def compress(valid: Tensor, *arrays: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def increasing(times: Tensor, count: Tensor) -> Tensor:
-    """Return times (N, T) whose entries behind the first `count` (N,) go on by ones."""
+    """Return times (N, T) whose entries after the first `count` (N,) continue in steps of 1."""
+    # Padding must increase, too: equal nodes would make the Vandermonde system singular.
     place = torch.arange(times.shape[1])
     behind = place >= count.unsqueeze(1)
     last = times.gather(1, (count - 1).clamp_min(0).unsqueeze(1))

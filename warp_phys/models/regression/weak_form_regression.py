@@ -1,12 +1,12 @@
-r"""Regression on the weak form: least squares by running sums.
+r"""Recursive least squares on the weak form.
 
 Two stacked linear recurrences, both with A = a, which is 1 or a forgetting factor. The first
 accumulates, from increments that depend on the last four samples,
 
     Phi_t = a Phi_{t-1} + \int_{t-1}^t F,   b_t = a b_{t-1} + x_t - x_{t-1} - \int_{t-1}^t f0,
 
-so that b_t = Phi_t q whatever a is, and a parameter that changes is forgotten on both sides. With
-the log-difference drive, a state that is positive by nature enters by its logarithm, with
+so that b_t = Phi_t q for any a, and with a < 1 old values of a changing parameter are forgotten on
+both sides. With the log-difference drive, a positive state enters by its logarithm, with
 log x_t - log x_{t-1} in place of x_t - x_{t-1}, and F / x, f0 / x in place of F, f0. The second
 accumulates for each state s
 
@@ -41,7 +41,7 @@ from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
-# Of a state that enters by its logarithm: the square of what is divided by it is still finite.
+# Smallest state that enters by its logarithm: the square of a quotient by it is still finite.
 _LEAST = 1e-150
 
 
@@ -51,7 +51,7 @@ class WeakFormRegression:
     Args:
         system: Affine in its coordinates, every state observed.
         forgetting: Weight of a sample against the next, 1 for plain least squares.
-        known: (N, P), values of the fixed parameters where trajectories have their own.
+        known: (N, P), values of the fixed parameters where they differ between trajectories.
         logarithms: Whether states whose support is positive enter by their logarithms.
     """
 
@@ -85,22 +85,27 @@ class WeakFormRegression:
         self.fixed = torch.tensor(fixed, dtype=torch.float64)
         size = len(form.names)
         self.integrals = self.states * (size + 1)
+        # Per state: G (Q x Q), m (Q) and c; and the total weight once.
         self.size = self.states * (size * size + size + 1) + 1
 
     def estimate(self, records: Records) -> Tensor:
-        """Return q at every sample, (N, T, Q); a sample with a gap keeps the last one's."""
+        """Return q at every sample, (N, T, Q); a sample with a gap keeps the last estimate."""
         records = self.readable(records)
         valid = records.seen.all(dim=-1) & records.valid
+        # Gaps are removed, so that quadratures run over the usable samples alone; estimates are
+        # moved back to the original samples at the end.
         place, (times, states, inputs) = compress(
             valid, records.times, records.observed, records.inputs
         )
         count = place[:, -1]
         times = increasing(times, count)
         used = torch.arange(times.shape[1]) < count.unsqueeze(1)
+        # Padding repeats the first state, at which the right-hand side can be evaluated.
         states = torch.where(used.unsqueeze(-1), states, states[:, :1])
         inputs = torch.where(used.unsqueeze(-1), inputs, 0.0)
         measured = self._measured(states)
         moved = measured.diff(dim=1, prepend=measured[:, :1])
+        # First recurrence: b_t and Phi_t. Second recurrence: G, m, c. Both by `linear_recurrence`.
         drive = self.drive(increments(times, self.integrands(times, states, inputs)), moved)
         phi, target = self.rows(self._accumulated(drive))
         added = torch.where(used.unsqueeze(-1), drive_of_sums(phi, target), 0.0)
@@ -110,7 +115,7 @@ class WeakFormRegression:
         return torch.where((place > 0).unsqueeze(-1), solved.gather(1, index), torch.nan)
 
     def readable(self, records: Records) -> Records:
-        """Return the records with samples that lack a logarithm as gaps."""
+        """Return the records with samples that have no logarithm marked as gaps."""
         return replace(records, observed=self._readable(records.observed))
 
     def _readable(self, observed: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ class WeakFormRegression:
         return torch.where(lacks, torch.nan, observed)
 
     def _measured(self, states: Tensor) -> Tensor:
-        """Return what the drive takes differences of, (..., S)."""
+        """Return the values that the drive takes differences of, (..., S)."""
         if not self.has_logarithms:
             return states
         return torch.where(self.logarithmic, states.log(), states)
@@ -140,6 +145,7 @@ class WeakFormRegression:
         offset, slope = terms  # (S, N, T), (S, Q, N, T)
         stacked = torch.cat([offset.unsqueeze(1), slope], dim=1)
         if self.has_logarithms:
+            # d(log x)/dt = f / x.
             divisor = torch.where(self.logarithmic, states, 1.0)
             stacked = stacked / divisor.movedim(-1, 0).unsqueeze(1)
         return stacked.permute(2, 3, 0, 1).flatten(2)
@@ -152,6 +158,7 @@ class WeakFormRegression:
             moved: x_t - x_{t-1}, or of its logarithm, (..., S).
         """
         split = steps.unflatten(-1, (self.states, len(self.names) + 1))
+        # x_t - x_{t-1} - int f0 in the first column, then int F in the other Q columns.
         target = moved.unsqueeze(-1) - split[..., :1]
         return torch.cat([target, split[..., 1:]], dim=-1).flatten(-2)
 
@@ -194,9 +201,11 @@ class WeakFormRegression:
     def step(
         self, stream: RegressionMemory, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[RegressionMemory, Tensor]:
-        """Take in one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
+        """Process one sample of every sensor, times (N,), observed (N, S); return q (N, Q)."""
         observed = self._readable(observed)
         usable = observed.isfinite().all(dim=-1)
+        # A missing sample is evaluated at 1, where the right-hand side is finite; `keep_where` then
+        # restores the memory of that sensor.
         states = torch.where(usable.unsqueeze(-1), observed, 1.0)
         now = self.integrands(times.unsqueeze(1), states.unsqueeze(1), inputs.unsqueeze(1))[:, 0]
         is_first = (stream.count == 0).unsqueeze(-1)
@@ -223,7 +232,7 @@ class WeakFormRegression:
 
 
 def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tensor:
-    """Return what the newest sample adds to the integrals, (N, S (Q + 1)).
+    """Return the increments of the integrals at the newest sample, (N, S (Q + 1)).
 
     Args:
         times: (N, 4) of the last samples.
@@ -234,6 +243,7 @@ def _newest_increment(times: Tensor, integrands: Tensor, count: Tensor) -> Tenso
     if later.all():
         return later_increments(times, integrands)[:, 0]
     added = torch.zeros_like(integrands[:, -1])
+    # Sensors with fewer than five samples so far use the rules of `first_increments`.
     for few in range(2, POINTS + 1):
         chosen = count == few
         if chosen.any():

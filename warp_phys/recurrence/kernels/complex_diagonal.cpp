@@ -1,6 +1,11 @@
-// theta_t = A theta_{t-1} + v_t for a complex diagonal A of conjugate pairs, in real numbers:
-// states are p real parts, then q <= p imaginary parts. Tiles of time and strips of states are as
-// in the kernel of a real diagonal; v_t stands already where theta_t goes.
+// The fused recurrence theta_t = A theta_{t-1} + v_t for a complex diagonal A of conjugate pairs,
+// in real numbers: a state has p real parts, then q <= p imaginary parts. Tiles of time and strips
+// of states are as in the kernel of a real diagonal. The array of states holds v_t on entry, and is
+// overwritten by theta_t.
+//
+// For one pair a = c + i s the step is z_t = a z_{t-1} + v_t. Backward, with g_t = dL/dz_t,
+//     lambda_t = g_t + conj(a) lambda_{t+1},   dL/da = sum_t conj(z_{t-1}) lambda_t,
+// and lambda_t is the gradient of v_t.
 
 #include <algorithm>
 #include <cstdint>
@@ -22,7 +27,8 @@ template <class T> inline V<T> load(const T* from) {
 }
 template <class T> inline void store(T* to, V<T> v) { std::memcpy(to, &v, sizeof v); }
 
-// The last vector of a row may hold fewer lanes than others; its strip has one vector.
+// The last vector of a row may hold fewer lanes than the others. WHOLE is known at compile time, so
+// that full vectors are loaded by one instruction.
 template <class T, bool WHOLE> inline V<T> load_row(const T* from, int64_t lanes) {
     if (WHOLE) return load<T>(from);
     V<T> v = {};
@@ -33,10 +39,13 @@ template <class T, bool WHOLE> inline void store_row(T* to, V<T> v, int64_t lane
     std::memcpy(to, &v, WHOLE ? sizeof v : lanes * sizeof(T));
 }
 
+// Steps per tile: the states of a strip stay in registers while its tile is in the cache.
 constexpr int TILE = 8;
-constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
+// Partial sums over sequences, whose number is fixed so that results do not depend on the threads.
+constexpr int64_t GROUPS = 64;
 
-// A pair's part of a row: real parts at `at`, imaginary parts p later. Rows past q hold fewer lanes.
+// A pair's part of a row: real parts at `at`, imaginary parts p later. Rows past q hold fewer
+// lanes.
 template <class T> struct Pair {
     V<T> re, im;
 };
@@ -55,6 +64,7 @@ inline void forward_strip(const T* real, const T* imag, int64_t D, int64_t p, in
     Pair<T> z = load_pair<T, WHOLE>(state + at, p, lanes);
     for (int t = 0; t < steps; ++t) {
         const Pair<T> v = load_pair<T, WHOLE>(out + t * D + at, p, lanes);
+        // (c + i s)(re + i im) = (c re - s im) + i (s re + c im).
         z = {v.re + c * z.re - s * z.im, v.im + s * z.re + c * z.im};
         store_pair<T, WHOLE>(out + t * D + at, z, p, lanes);
     }
@@ -77,6 +87,7 @@ void forward(const T* real, const T* imag, const T* initial, int64_t stride, int
                 forward_strip<T, true>(real, imag, D, p, at, L, steps, state.data(), to);
             if (at < q)
                 forward_strip<T, false>(real, imag, D, p, at, q - at, steps, state.data(), to);
+            // The real entries, which have no partner.
             for (int64_t i = q; i < p; ++i)
                 for (int t = 0; t < steps; ++t)
                     state[i] = to[t * D + i] += real[i] * state[i];
@@ -84,7 +95,8 @@ void forward(const T* real, const T* imag, const T* initial, int64_t stride, int
     }
 }
 
-// What a sequence is differentiated with, and the sums of its group in double precision.
+// The arrays that the backward pass of a sequence reads and writes; gradients of A are summed over
+// its group in double precision.
 template <class T> struct Reverse {
     const T *real, *imag, *initial, *states, *gradient;
     int64_t step;    // of the gradient, from one time to the next
@@ -103,12 +115,15 @@ inline void backward_strip(const Reverse<T>& r, int64_t D, int64_t p, int64_t at
         const Pair<T> z = load_pair<T, WHOLE>(before + at, p, lanes);
         Pair<T> adjoint = load_pair<T, WHOLE>(r.gradient + t * r.step + at, p, lanes);
         adjoint = {adjoint.re + carried.re, adjoint.im + carried.im};
+        // conj(z_{t-1}) lambda_t, whose real part is dL/dc and whose imaginary part is dL/ds.
         of_real += adjoint.re * z.re + adjoint.im * z.im;
         of_imag += adjoint.im * z.re - adjoint.re * z.im;
         store_pair<T, WHOLE>(r.adjoint + t * D + at, adjoint, p, lanes);
+        // conj(a) lambda_t, which reaches the state before.
         carried = {c * adjoint.re + s * adjoint.im, c * adjoint.im - s * adjoint.re};
     }
     store_pair<T, WHOLE>(r.carried + at, carried, p, lanes);
+    // In float, sums of thousands of steps would lose digits: each tile's sum is added in double.
     for (int lane = 0; lane < lanes; ++lane) {
         r.of_real[at + lane] += (double)of_real[lane];
         r.of_imag[at + lane] += (double)of_imag[lane];
@@ -146,6 +161,7 @@ void backward(const T* real, const T* imag, const T* initial, int64_t stride, co
             const Reverse<T> r{real, imag, initial + n * stride, states + n * length * D,
                                gradient + n * by_sequence, by_step, carried,
                                adjoint + n * length * D, sum, sum + p};
+            // Tiles from the last to the first; the first one handled may be shorter.
             for (int64_t end = length; end > 0;) {
                 const int steps = (int)((end - 1) % TILE + 1);
                 end -= steps;
@@ -165,7 +181,7 @@ void backward(const T* real, const T* imag, const T* initial, int64_t stride, co
 
 }  // namespace
 
-// One library for each kind of number: SCALAR is given in front.
+// One library for each scalar type: SCALAR is defined before this file is included.
 extern "C" void run_forward(const SCALAR* real, const SCALAR* imag, const SCALAR* initial,
                             int64_t stride, int64_t N, int64_t length, int64_t p, int64_t q,
                             int threads, SCALAR* out) {

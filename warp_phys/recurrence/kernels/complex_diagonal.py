@@ -18,7 +18,7 @@ from warp_phys.recurrence.transitions.complex_diagonal import ComplexDiagonal
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Return whether there is a compiled kernel."""
+    """Return whether the kernel can be compiled."""
     return kernel("complex_diagonal", SCALAR=SCALARS[dtype]) is not None
 
 
@@ -37,7 +37,8 @@ def turning_recurrence(
         inputs: (N, T, d).
         initial: (N, D).
     """
-    # Copies are made out here, where they are part of the graph of second derivatives.
+    # Copies are made outside of the autograd function, so that they are part of the graph of second
+    # derivatives.
     start = initial if initial.stride(1) == 1 else initial.contiguous()
     states: Tensor = _Kernel.apply(real.contiguous(), imag.contiguous(), B, inputs, start)
     return states
@@ -92,6 +93,8 @@ class _Kernel(torch.autograd.Function):
             torch.get_num_threads(),
             *(one.data_ptr() for one in (to_real, to_imag, adjoint, to_initial)),
         )
+        # lambda_t is the gradient of v_t = B u_t, hence dL/dB = sum lambda_t u_t^T and dL/du_t =
+        # B^T lambda_t, as two matrix products over all sequences and steps.
         rows = adjoint.flatten(0, 1)
         return (
             to_real,

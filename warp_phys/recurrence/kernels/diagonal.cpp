@@ -1,15 +1,18 @@
-// theta_t = a theta_{t-1} + B u_t for a diagonal a and wide states, forwards and backwards.
+// The fused recurrence theta_t = a theta_{t-1} + B u_t for a diagonal a and wide states, forward
+// and backward (the adjoint lambda_t = g_t + a lambda_{t+1}; the formulas are in
+// `modes/in_place.py`).
 //
-// States are (N, T, D), one sequence after the other. A row is cut into blocks of a few kilobytes,
-// time into tiles of a few steps; in a tile a block is taken in strips of a few vectors, whose a, B
-// and theta stay in registers. Forwards every state is written once, backwards states and gradient
-// are read once; B u_t never goes to memory.
+// States are (N, T, D), one sequence after the other. A row is divided into blocks of a few
+// kilobytes and time into tiles of a few steps; within a tile a block is processed in strips of a
+// few vectors, whose a, B and theta stay in registers. Forward every state is written once,
+// backward states and gradient are read once; B u_t is never stored. The arithmetic is little
+// compared with this memory traffic, which decides the time.
 //
-// A row that is no multiple of a vector ends in a vector that overlaps the one before: it computes
-// some states a second time, and counts only its own in sums.
+// A row whose size is no multiple of a vector ends in a vector that overlaps the one before: it
+// computes some states a second time, but counts only its own in sums.
 //
-// W is the width d of the inputs where it is known to the compiler; W = 0 is any width, and W = -1
-// means that `u` holds the products B u_t, (N, T, D), for which wide inputs pay.
+// W is the width d of the inputs where it is known to the compiler; W = 0 stands for any width, and
+// W = -1 means that `u` holds the products B u_t, (N, T, D), which is faster for wide inputs.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,11 +21,12 @@
 
 namespace {
 
+// Steps per tile.
 constexpr int FORWARD_TILE = 8;
 constexpr int BACKWARD_TILE = 16;
-constexpr int64_t BLOCK = 128;           // vectors
-constexpr int64_t GROUPS = 32;         // sums over sequences are cut into so many
-constexpr int64_t SINGLE_STEPS = 256;  // so many terms are summed in the type of the states
+constexpr int64_t BLOCK = 128;           // vectors per block: 8 KiB, a part of the L1 cache
+constexpr int64_t GROUPS = 32;         // partial sums over sequences, for any number of threads
+constexpr int64_t SINGLE_STEPS = 256;  // terms summed in T, then in double
 
 template <class T, int L> struct Lanes {
     typedef T type __attribute__((vector_size(L * sizeof(T))));
@@ -45,7 +49,8 @@ template <class T> struct Problem {
     int threads;
 };
 
-// How a row is cut. There are at least as many states as lanes.
+// The division of a row into vectors and blocks. There are at least as many states as lanes. The
+// last vector starts early enough to end with the row, and repeats that many states.
 template <int L> struct Row {
     int64_t D, vectors, blocks;
     explicit Row(int64_t D)
@@ -57,7 +62,8 @@ template <int L> struct Row {
 template <class T, int L> struct Coefficients {
     std::vector<V<T, L>> a, B;  // (vectors), (d, vectors)
 
-    // With `once`, a state that is there twice has a B of zero the second time.
+    // With `once`, a state that two vectors hold has a B of zero in the second one, so that sums
+    // over states (dL/du) count it once.
     Coefficients(const Problem<T>& p, const Row<L>& row, bool once)
         : a(row.vectors), B(p.width * row.vectors) {
         for (int64_t j = 0; j < row.vectors; ++j) {
@@ -82,10 +88,12 @@ inline void forward_strip(const Coefficients<T, L>& c, const Row<L>& row, int64_
     const int64_t D = row.D;
     T* to = out + row.start(j);
     for (int t = 0; t < steps; ++t, u += d, to += D) {
-        // The product with theta stands first: compilers fuse the first one with the sum, and theta
-        // is the larger, so that it is rounded once a step.
+        // The product with theta comes first: compilers contract the first product with the sum
+        // into a fused multiply-add, and theta is the larger term, which is then rounded once per
+        // step.
         V<T, L> kept[S], driven[S] = {};
         for (int s = 0; s < S; ++s) kept[s] = theta[s] * a[s];
+        // B u_t: given (W = -1), unrolled over a known width, or in a loop over any width.
         if (W < 0)
             for (int s = 0; s < S; ++s) driven[s] = load<L>(u + row.start(j) + s * L);
         else if (W)
@@ -137,7 +145,8 @@ template <class T> struct Gradients {
     T *to_a, *to_B, *to_inputs, *to_initial;
 };
 
-// A block of a sequence on its way back in time.
+// The state of the backward pass through a block of a sequence. Sums over states (dL/du) are kept
+// lane by lane in `partial` and added across lanes once per tile.
 template <class T, int L> struct Reverse {
     const T *u, *initial, *states, *gradient;
     int64_t by_step, d;
@@ -146,7 +155,8 @@ template <class T, int L> struct Reverse {
     T* to_driven;                             // dL/d(B u_t), (T, D), where W = -1
 };
 
-// The sums over a strip for inputs of any width, from the lambda of all steps of a tile.
+// The sums of a strip for inputs of any width, from lambda at all steps of a tile: dL/dB += lambda
+// u^T and dL/du += B^T lambda. Columns of B are the outer loop, so that each stays in registers.
 template <class T, int L, int S>
 void sum_any_width(const Coefficients<T, L>& c, const Row<L>& row, Reverse<T, L>& r, int64_t j,
                    int64_t i, int64_t t0, int steps, const V<T, L> (*lambda)[S]) {
@@ -187,7 +197,7 @@ inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Rever
     }
     const T *const states = r.states + at, *const gradients = r.gradient + at, *const inputs = r.u;
     const int64_t by_step = r.by_step;
-    // The tile that comes next is fetched on the way through this one.
+    // The next tile (earlier in time) is prefetched during this one.
     const int64_t gradient_ahead = t0 ? -BACKWARD_TILE * by_step : 0;
     const int64_t before_ahead = t0 > BACKWARD_TILE ? -BACKWARD_TILE * D : 0;
     V<T, L>* const partials = r.partial.data();
@@ -200,6 +210,8 @@ inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Rever
         for (int s = 0; s < S; ++s) {
             __builtin_prefetch(gradient + gradient_ahead + s * L, 0, 2);
             __builtin_prefetch(before + before_ahead + s * L, 0, 2);
+            // lambda_t = g_t + a lambda_{t+1}; dL/da += lambda_t theta_{t-1}; dL/dB += lambda_t
+            // u_t^T; dL/du_t += B^T lambda_t; dL/d(B u_t) = lambda_t.
             lambda[s] += load<L>(gradient + s * L);
             of_a[s] += lambda[s] * load<L>(before + s * L);
             for (int k = 0; k < W; ++k) {
@@ -208,7 +220,7 @@ inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Rever
             }
             if (!W) kept[step][s] = lambda[s];
             if (W < 0) store(r.to_driven + t * D + at + s * L, lambda[s]);
-            lambda[s] *= a[s];  // what reaches the state before
+            lambda[s] *= a[s];  // a lambda_t, the part of the earlier adjoint
         }
         for (int k = 0; k < W; ++k) partials[step * W + k] = sum[k];
     }
@@ -220,7 +232,7 @@ inline void backward_strip(const Coefficients<T, L>& c, const Row<L>& row, Rever
     if constexpr (W == 0) sum_any_width<T, L, S>(c, row, r, j, i, t0, steps, kept);
 }
 
-// Moves sums on to double precision.
+// Adds sums to double precision and resets them: long sums in float lose digits.
 template <class T, int L>
 void flush(std::vector<V<T, L>>& from, int64_t begin, int64_t count, double* to) {
     for (int64_t i = 0; i < count; ++i)
@@ -228,11 +240,12 @@ void flush(std::vector<V<T, L>>& from, int64_t begin, int64_t count, double* to)
     std::fill(from.begin() + begin, from.begin() + begin + count, V<T, L>{});
 }
 
-// Sums are (1 + d, vectors, lanes), of which a block has its own part.
+// The backward pass through one block of one sequence. Sums are (1 + d, vectors, lanes), for a and
+// the columns of B; each block has its own part of them.
 template <class T, int L, int W>
 void backward_block(const Coefficients<T, L>& c, const Row<L>& row, Reverse<T, L>& r,
                     int64_t first, int64_t length, double* sums, T* to_inputs) {
-    constexpr int S = W == 1 || W == 2 ? 4 : 2;  // sums of wider inputs fill the registers
+    constexpr int S = W == 1 || W == 2 ? 4 : 2;  // sums of wider inputs already fill the registers
     const int64_t count = r.lambda.size(), last = first + count;
     const int64_t full = std::min(last, row.D / L), d = r.d;
     std::fill(r.lambda.begin(), r.lambda.end(), V<T, L>{});
@@ -263,8 +276,11 @@ template <class T, int L, int W> void backward(const Problem<T>& p, const Gradie
     const Row<L> row(p.D);
     const Coefficients<T, L> c(p, row, true);
     const int64_t d = W < 0 ? 0 : W ? W : p.width, N = p.N, inputs = p.length * d;
+    // Groups of sequences and blocks of states are independent; the partial sums of groups are
+    // added in a fixed order at the end, which makes gradients reproducible.
     const int64_t groups = std::min(N, GROUPS), each = (1 + d) * row.vectors * L;
     std::vector<double> sums(groups * each);
+    // dL/du sums over all states: with several blocks each writes its own part, (blocks, N, T, d).
     std::vector<T> by_block(row.blocks > 1 ? row.blocks * N * inputs : 0);
     T* const to_inputs = row.blocks > 1 ? by_block.data() : g.to_inputs;
 #pragma omp parallel for collapse(2) num_threads(p.threads) schedule(static)
@@ -310,8 +326,8 @@ template <class T, int L, int W> void backward(const Problem<T>& p, const Gradie
 
 }  // namespace
 
-// One library for each kind of number: SCALAR is given in front. A row shorter than a vector is
-// taken number by number.
+// One library for each scalar type: SCALAR is defined before this file is included. A row shorter
+// than a vector is processed with vectors of one lane.
 #define BY_WIDTH(NAME, ...)                             \
     switch (width) {                                           \
         case -1: return NAME<SCALAR, WHOLE, -1>(__VA_ARGS__);  \

@@ -24,15 +24,15 @@ _PRODUCTS = -1
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Return whether there is a compiled kernel."""
+    """Return whether the kernel can be compiled."""
     return kernel("diagonal", SCALAR=SCALARS[dtype]) is not None
 
 
 def diagonal_recurrence(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """Return the states (N, T, D) with A = diag(values), on the CPU.
 
-    Memory traffic decides the time: B u_t is formed in registers, every state is written once and
-    read once for the gradients, whose formulas are those of `modes.in_place`.
+    Memory traffic decides the time: B u_t is computed in registers, and every state is written once
+    and read once for the gradients, whose formulas are in `modes.in_place`.
 
     Args:
         values: the diagonal, (D,).
@@ -51,6 +51,8 @@ class _Kernel(torch.autograd.Function):
         size = len(values)
         given = (values, B, inputs, initial)
         if width > WIDEST:
+            # For wide inputs a matrix product is compute-bound and a library call is faster,
+            # although it stores B u_t once.
             inputs, width = inputs @ B.mT, _PRODUCTS
         states = values.new_empty(batch, length, size)
         forward, _ = _functions(values.dtype)
@@ -102,24 +104,26 @@ class _Kernel(torch.autograd.Function):
 
 
 def _through_products(adjoint: Tensor, B: Tensor, inputs: Tensor) -> list[Tensor]:
-    """The gradients of B and inputs from those of the products B u_t (N, T, D)."""
+    """Return the gradients of B and inputs from those of the products B u_t (N, T, D)."""
     rows = adjoint.flatten(0, 1)
     return [rows.mT @ inputs.flatten(0, 1), (rows @ B).unflatten(0, adjoint.shape[:2])]
 
 
 def _regular(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[Tensor, ...]:
-    """The same, contiguous; `initial` may remain one row for all sequences.
+    """Return contiguous tensors; `initial` may remain one row for all sequences.
 
-    Not to be saved for the backward pass: derivatives of second order need the tensors themselves.
+    They must not be saved for the backward pass: second derivatives need the original tensors.
     """
     rows = initial if initial.stride(1) == 1 else initial.contiguous()
     return values.contiguous(), B.contiguous(), inputs.contiguous(), rows
 
 
 def _steps(gradient: Tensor) -> Tensor:
-    """A gradient whose last axis is contiguous; that of a plain sum stays one row."""
+    """Return a gradient whose last axis is contiguous; that of a plain sum stays one row."""
     if gradient.stride(2) == 1:
         return gradient
+    # The gradient of `states.sum()` is one number expanded with strides of zero: a single row of it
+    # is copied, not (N, T, D) numbers.
     if gradient.numel() and gradient.stride() == (0, 0, 0):
         return gradient[:1, :1].contiguous().expand(gradient.shape)
     return gradient.contiguous()

@@ -14,29 +14,30 @@ SCALARS = {torch.float32: "float", torch.float64: "double"}
 """What C++ calls the numbers of tensors the kernels take."""
 
 
-# What a kernel takes from other files, besides `memory.cpp`.
+# Files that are included before a kernel, in addition to `memory.cpp`.
 _NEEDS = {"perceptron": ("tanh",)}
 
 
 def kernel(name: str, **defined: str) -> ctypes.CDLL | None:
-    """Return the library of `name`.cpp, compiled once and kept on disk; None without a compiler.
+    """Return the library of `name`.cpp, compiled once and cached on disk; None without a compiler.
 
-    Silent, for PyTorch computes the same: `show_versions` tells which it is, and why.
+    There is no warning, because PyTorch computes the same: `show_versions` reports which of them is
+    used, and why.
 
     Args:
-        name: Of the file.
+        name: Name of the file.
         defined: Macros to compile it with.
     """
     return _loaded(name, **defined)[0]
 
 
 def why_not(name: str, **defined: str) -> str:
-    """Return why there is no such library, empty where there is one."""
+    """Return why a library cannot be compiled, empty where it can."""
     return _loaded(name, **defined)[1]
 
 
 def forget() -> None:
-    """Look for a compiler again at the next call."""
+    """Clear the cache, so that the next call looks for a compiler again."""
     _loaded.cache_clear()
 
 

@@ -1,4 +1,4 @@
-// Memory for large arrays: every kernel begins with this.
+// Huge pages for large arrays. This file is included before every kernel.
 
 #include <cstdint>
 #ifdef __linux__
@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t HUGE_FROM = 8 << 20;  // bytes
 
-// Fresh memory comes in pages, and fetching small ones takes longer than writing them.
+// The first write to each page of fresh memory traps into the kernel of the operating system. With
+// pages of 4 KiB these page faults take longer than the writes. Only whole pages are advised.
 inline void advise_huge_pages(void* start, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (bytes < HUGE_FROM) return;

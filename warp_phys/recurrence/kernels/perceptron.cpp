@@ -1,12 +1,13 @@
-// Perceptrons whose weights are theta_{t+1} = a theta_t + B u_t, evaluated as the states go by.
+// Fused evaluation of perceptrons whose weights are the states theta_{t+1} = a theta_t + B u_t.
 //
-// A vector holds one number of as many sequences as it has lanes, so that a, B and the places of
-// weights are the same for all lanes and nothing is ever summed across them but what all sequences
-// share. Time is cut into chunks; of the states only those at the start of each chunk are kept, and
-// backwards a chunk is computed again. Within a chunk a few weights at a time run through all of
-// its steps in registers, layer by layer: states do not depend on what they decode to.
+// SIMD runs over sequences, one in each lane of a vector, so that a, B and the positions of weights
+// are the same for all lanes, and only gradients of a and B, which all sequences share, are summed
+// across lanes. Time is divided into chunks. Only the states at the start of each chunk are kept,
+// and the backward pass recomputes a chunk (gradient checkpointing). Within a chunk a few weights
+// at a time run through all of its steps in registers, layer by layer, which is possible because
+// states do not depend on the outputs.
 //
-// W is the width of the inputs; W = 0 means that the states stay as they are.
+// W is the width of the inputs; W = 0 means that the states are constant.
 
 #include <algorithm>
 #include <cstdint>
@@ -15,12 +16,13 @@
 
 namespace {
 
+// Steps between two states that are kept: memory is 1/32 of that of all states.
 constexpr int CHUNK = 32;
-constexpr int64_t GROUPS = 64;  // sums over sequences are cut into so many, whatever the threads
+constexpr int64_t GROUPS = 64;  // partial sums over sequences, whatever the number of threads
 
-// Layers and where their weights lie: (out, in) and behind them the bias, layer after layer.
+// The layers, and the offsets of their weights in theta: (out, in), then the bias, layer by layer.
 struct Layers {
-    std::vector<int64_t> width, offset, row;  // row: the first of what enters a layer
+    std::vector<int64_t> width, offset, row;  // row: the first input of a layer
     int64_t count, size = 0, rows = 0, widest = 0;
 
     Layers(const int64_t* widths, int64_t count) : width(widths, widths + count + 1), count(count) {
@@ -36,7 +38,7 @@ struct Layers {
     }
 };
 
-// What all sequences share. Inputs narrower than W are filled up with zeros.
+// The transition, which all sequences share. Inputs narrower than W are padded with zeros.
 template <class T> struct Transition {
     std::vector<T> a, B;
 
@@ -50,7 +52,7 @@ template <class T> struct Transition {
 template <class T> struct Sizes {
     int64_t N, length, d;
     int threads;
-    std::vector<int64_t> cuts;  // where chunks start; one does at `place`
+    std::vector<int64_t> cuts;  // starts of chunks; `place` is one of them
 
     Sizes(int64_t N, int64_t length, int64_t d, int64_t place, int threads)
         : N(N), length(length), d(d), threads(threads) {
@@ -63,8 +65,8 @@ template <class T> struct Sizes {
     int lanes(int64_t block) const { return (int)std::min<int64_t>(LANES<T>, N - block * LANES<T>); }
 };
 
-// Between an array (N, length, columns) and one vector per step and column. Number by number into
-// memory: putting a vector together lane by lane takes several times longer.
+// Copy between an array (N, length, columns) and one vector per step and column. Scalars are
+// written to memory one by one: inserting lanes into a vector register takes several times longer.
 template <class T>
 void gather(const T* from, int lanes, int64_t stride, int steps, int columns, V<T>* to,
             int64_t by_step, int64_t by_column) {
@@ -84,7 +86,7 @@ void scatter(const V<T>* from, int64_t by_step, int64_t by_column, int lanes, in
                 to[j * stride + t * columns + k] = ((const T*)(from + t * by_step + k * by_column))[j];
 }
 
-// A chunk of a block of sequences: its inputs by step, and what enters every layer by row.
+// A chunk of a block of sequences: its inputs by step, and the inputs of every layer by row.
 template <class T> struct Chunk {
     int steps;
     std::vector<V<T>> inputs, rows, ones;
@@ -92,7 +94,7 @@ template <class T> struct Chunk {
     Chunk(const Layers& layers, int W)
         : inputs(CHUNK * W), rows(CHUNK * layers.rows), ones(CHUNK, V<T>{} + T(1)) {}
 
-    // Inputs behind the last state are zero.
+    // Inputs after the last state are zero.
     void load(const Sizes<T>& s, int W, int64_t block, int64_t chunk, int64_t width, const T* u,
               const T* points) {
         const int64_t from = s.cuts[chunk], n = block * LANES<T>, moves = s.length - 1;
@@ -112,7 +114,8 @@ template <class T, int W> inline V<T> driven(const V<T>* u, const T* B) {
     return sum;
 }
 
-// G weights of one output: their products are added to h, and they move to the chunk's end.
+// G weights of one output o: h_o,t += sum_g theta_t,g z_t,g at all steps t of the chunk, while the
+// weights advance by theta <- a theta + B u to the end of the chunk.
 template <class T, int W, int G>
 inline void forward_weights(const T* a, const T* B, V<T>* state, const V<T>* u, const V<T>* z,
                             int steps, V<T>* h) {
@@ -129,6 +132,7 @@ inline void forward_weights(const T* a, const T* B, V<T>* state, const V<T>* u, 
     for (int g = 0; g < G; ++g) state[g] = theta[g];
 }
 
+// Weights processed together: as many as leave room for their a, B and theta in the registers.
 template <int W> constexpr int TOGETHER = W <= 5 ? 4 : 2;
 
 template <class T, int W>
@@ -146,6 +150,7 @@ void forward_chunk(const Layers& layers, const Transition<T>& A, V<T>* state, Ch
             };
             const int64_t first = layers.offset[l] + o * into;
             const V<T>* const z = chunk.rows.data() + layers.row[l] * CHUNK;
+            // The bias is a weight of a constant input of one.
             add(std::integral_constant<int, 1>(), layers.offset[l] + out * into + o,
                 chunk.ones.data());
             int64_t i = 0;
@@ -158,14 +163,17 @@ void forward_chunk(const Layers& layers, const Transition<T>& A, V<T>* state, Ch
     }
 }
 
-// Lanes without a sequence hold zeros.
+// Sum over lanes, in pairs. Lanes without a sequence hold zeros.
 template <class T> inline T over_lanes(V<T> v) {
     for (int half = LANES<T> / 2; half; half /= 2)
         for (int j = 0; j < half; ++j) v[j] += v[j + half];
     return v[0];
 }
 
-// Back through a chunk with G weights of one output, whose gradient is `gradient`.
+// The backward pass through a chunk for G weights of one output with gradient g_t = dL/dh_t. States
+// are recomputed forward, then, with lambda the adjoint of theta,
+//     lambda_t = a lambda_{t+1} + g_t z_t,   dL/dz_t += g_t theta_t,
+//     dL/da += lambda_{t+1} theta_t,   dL/dB += lambda_{t+1} u_t^T,   dL/du_t += B^T lambda_{t+1}.
 template <class T, int W, int G, bool BELOW>
 inline void backward_weights(const T* a, const T* B, const V<T>* start, V<T>* adjoint,
                              const V<T>* u, const V<T>* z, const V<T>* gradient, int steps,
@@ -180,7 +188,8 @@ inline void backward_weights(const T* a, const T* B, const V<T>* start, V<T>* ad
         }
     }
     for (int t = steps - 1; t >= 0; --t) {
-        // Copies, for the compiler cannot know that what is written is none of these.
+        // Copies in registers: the compiler cannot know that the arrays written do not overlap
+        // these.
         const V<T> by_output = gradient[t];
         V<T> drive[W ? W : 1], by_drive[W ? W : 1];
         for (int k = 0; k < W; ++k) drive[k] = u[t * W + k], by_drive[k] = to_u[t * W + k];
@@ -205,7 +214,7 @@ inline void backward_weights(const T* a, const T* B, const V<T>* start, V<T>* ad
     }
 }
 
-// Gradients of a chunk by what enters each layer, by its inputs and by its first states.
+// Gradients of a chunk: of the inputs of each layer, of u, and of the states at its start.
 template <class T> struct Gradients {
     std::vector<V<T>> rows, inputs, adjoint;
 
@@ -246,6 +255,7 @@ void backward_chunk(const Layers& layers, const Transition<T>& A, const V<T>* st
                 layers.offset[l] + out * into + o, chunk.ones.data(), nullptr);
             l || to_points ? all(std::true_type()) : all(std::false_type());
         }
+        // Through the activation of the layer below: tanh' = 1 - tanh^2.
         for (int64_t i = 0; l && i < into * CHUNK; ++i) to_z[i] *= 1 - z[i] * z[i];
     }
 }
@@ -274,7 +284,7 @@ void forward(const Layers& layers, const Sizes<T>& s, const T* values, const T* 
     }
 }
 
-// Where gradients go; `to_points` may be null. Those by a and B are sums over all sequences.
+// The gradients to write; `points` may be null. Those of a and B are sums over all sequences.
 template <class T> struct Found {
     T *a, *B, *u, *initial, *points;
 };
@@ -310,6 +320,8 @@ void backward(const Layers& layers, const Sizes<T>& s, const T* values, const T*
                           found.rows.data() + layers.row[layers.count] * CHUNK, 1, CHUNK);
                 backward_chunk<T, W>(layers, A, start.data(), chunk, to.points, found,
                                      sums.data() + group * terms);
+                // The state at `place` is an output, too: its gradient joins the adjoint at that
+                // time.
                 if (from == place) {
                     gather<T>(by_place + n * D, lanes, D, 1, (int)D, at_place.data(), 0, 1);
                     for (int64_t w = 0; w < D; ++w) found.adjoint[w] += at_place[w];
@@ -336,7 +348,7 @@ void backward(const Layers& layers, const Sizes<T>& s, const T* values, const T*
 
 }  // namespace
 
-// One library for each kind of number, SCALAR, and for the width of inputs WIDTH that holds d.
+// One library for each scalar type SCALAR and each width WIDTH, the smallest one that holds d.
 extern "C" int64_t chunks(int64_t length, int64_t place) {
     return Sizes<SCALAR>(0, length, 0, place, 1).chunks();
 }

@@ -21,13 +21,14 @@ from warp_phys.recurrence.transitions.diagonal import Diagonal
 WIDEST = 8
 """Inputs up to this width are multiplied by B inside the kernel."""
 
-# A library takes inputs up to its width; narrower ones leave registers unused.
+# A library is compiled for inputs up to a width; narrower inputs are padded and waste registers.
 _WIDTHS = (0, 1, 2, 4, 5, 8)
+# Lanes of a vector of 64 bytes, as in `tanh.cpp`.
 _LANES = {torch.float32: 16, torch.float64: 8}
 
 
 def available(dtype: torch.dtype, width: int) -> bool:
-    """Return whether there is a compiled kernel for inputs of this width."""
+    """Return whether the kernel can be compiled for inputs of this width."""
     return width <= WIDEST and _library(dtype, width) is not None
 
 
@@ -43,8 +44,8 @@ def state_perceptron(
     r"""Return outputs of perceptrons whose weights are the states, and one of the states.
 
     With theta_{t+1} = a theta_t + B u_{t+1}, output t is the perceptron of weights theta_t at
-    point t, t = 0, ..., T - 1. No states are kept but one in 32, and the backward pass computes
-    those between again.
+    point t, t = 0, ..., T - 1. Only one state in 32 is kept, and the backward pass recomputes those
+    in between (gradient checkpointing).
 
     Args:
         shapes: (out, in) of every layer; tanh between them.
@@ -52,7 +53,7 @@ def state_perceptron(
         B: (D, d), d at most `WIDEST`; with d = 0 the states stay theta_0, whatever a is.
         inputs: u_1, ..., u_{T-1}, (N, T - 1, d).
         initial: theta_0, (N, D).
-        points: What the perceptrons are evaluated at, (N, T, in), N and T at least 1.
+        points: Points at which the perceptrons are evaluated, (N, T, in), N and T at least 1.
         place: Which state to return, in 0, ..., T - 1.
 
     Returns:
@@ -63,14 +64,14 @@ def state_perceptron(
 
 
 def perceptron(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
-    """Outputs (N, T, out) of one perceptron (N, D) a sequence at points (N, T, in)."""
+    """Return outputs (N, T, out) of one perceptron (N, D) per sequence at points (N, T, in)."""
     batch, length, _ = points.shape
     still = theta.new_empty((theta.shape[1], 0)), theta.new_empty((batch, length - 1, 0))
     return state_perceptron(shapes, theta.new_empty(theta.shape[1]), *still, theta, points, 0)[0]
 
 
 class _Functions(NamedTuple):
-    """What a library offers, see the end of `perceptron.cpp`."""
+    """The functions of a library, see the end of `perceptron.cpp`."""
 
     forward: Any
     backward: Any
@@ -89,7 +90,8 @@ class _Kernel(torch.autograd.Function):
         initial: Tensor,
         points: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        # The tensors themselves: copies would have no part in derivatives of derivatives.
+        # The original tensors are saved: copies would not be part of the graph of second
+        # derivatives.
         tensors = values, B, inputs, initial, points
         batch, length, _ = points.shape
         size, width = B.shape
@@ -98,6 +100,8 @@ class _Kernel(torch.autograd.Function):
         lanes = _LANES[B.dtype]
         functions = _functions(B.dtype, width)
         chunks = functions.chunks(length, place) if width else 1
+        # Kept states (blocks of lanes, chunks, D, lanes): in the layout of the kernel, so that they
+        # are copied as they are.
         starts = B.new_empty((-(-batch // lanes), chunks, size, lanes))
         outputs = B.new_empty((batch, length, shapes[-1][0]))
         functions.forward(
@@ -115,6 +119,8 @@ class _Kernel(torch.autograd.Function):
         )
         ctx.save_for_backward(*tensors, starts)
         ctx.shapes, ctx.place = shapes, place
+        # A chunk starts at `place`, so that its state is among the kept ones: its number is how
+        # many chunks lie before it.
         before = functions.chunks(place, -1) if width else 0
         chosen = starts[:, before].transpose(1, 2).reshape(-1, size)[:batch]
         return outputs, chosen
@@ -129,6 +135,7 @@ class _Kernel(torch.autograd.Function):
             def reference(*tensors: Tensor) -> Tensor:
                 return _reference(shapes, place, *tensors)
 
+            # The two outputs as one vector, as `_reference` returns them.
             both = torch.cat([gradient.flatten(), by_place.flatten()])
             return None, None, *differentiable_gradients(reference, inputs_of, both, needed)
         values, B, inputs, points = (x.contiguous() for x in (values, B, inputs, points))
@@ -162,7 +169,7 @@ def _reference(
     initial: Tensor,
     points: Tensor,
 ) -> Tensor:
-    """Outputs and chosen state, one behind the other as one vector."""
+    """Return the outputs and the chosen state, flattened and concatenated."""
     length = points.shape[1]
     if B.shape[1] == 0:
         states = initial.unsqueeze(1).expand(-1, length, -1)

@@ -1,12 +1,13 @@
-// theta_t = A theta_{t-1} + B u_t for few states and a diagonal or dense A, forwards and backwards.
+// The fused recurrence theta_t = A theta_{t-1} + B u_t for few states and a diagonal or dense A.
 //
-// Sequences stand side by side in the lanes of vectors: a group is as many of them as a vector has
-// lanes, L. In memory each sequence is contiguous, so time is cut into tiles of L steps: L x L
-// scalars at a time are transposed in registers into a tile of vectors (L, width), worked on there
-// (it stays in the L1 cache), and transposed back. Lanes without a sequence hold zeros.
+// SIMD runs over sequences: a group has as many of them as a vector has lanes, L, one in each lane.
+// In memory each sequence is contiguous, so time is divided into tiles of L steps: L x L scalars at
+// a time are transposed in registers into a tile of vectors (L, width), which stays in the L1
+// cache, and transposed back. Lanes without a sequence hold zeros, which add nothing to sums.
 //
-// Only `sweep`, in which a step waits for the one before, is compiled for each D; all else works
-// on the L steps of a tile at once.
+// Only `sweep`, in which each step depends on the one before, is compiled for each D; all else
+// works on the L steps of a tile at once. Backward, lambda_t = g_t + A^T lambda_{t+1} is the same
+// sweep.
 
 #include <algorithm>
 #include <cstdint>
@@ -23,8 +24,8 @@ constexpr int BYTES = 32;
 #else
 constexpr int BYTES = 16;
 #endif
-constexpr int64_t BLOCKS = 64;        // sums over sequences are cut into so many, at most
-constexpr int64_t FLUSH_STEPS = 2048; // terms per lane before a sum goes to double precision
+constexpr int64_t BLOCKS = 64;        // partial sums over sequences, whatever the threads
+constexpr int64_t FLUSH_STEPS = 2048; // terms per lane before a sum is added in double
 
 template <class T> struct Vector;
 template <> struct Vector<float> { typedef float type __attribute__((vector_size(BYTES))); };
@@ -74,8 +75,8 @@ template <class T> inline void transpose(V<T> (&rows)[LANES<T>]) {
     }
 }
 
-// `count` scalars of each of the group's sequences, into vectors. `stride` is from one sequence to
-// the next; what lies `ahead` of here is wanted next. Writes whole blocks of L vectors.
+// Load `count` scalars of each sequence of the group into vectors. `stride` is the distance between
+// sequences; memory `ahead` of here is prefetched. Writes whole blocks of L vectors.
 template <class T>
 void gather(const T* from, int64_t stride, int sequences, int count, int ahead, V<T>* to) {
     constexpr int L = LANES<T>;
@@ -101,7 +102,7 @@ void gather(const T* from, int64_t stride, int sequences, int count, int ahead, 
     }
 }
 
-// The same back. Reads whole blocks of L vectors.
+// The inverse of `gather`. Reads whole blocks of L vectors.
 template <class T>
 void scatter(const V<T>* from, T* to, int64_t stride, int sequences, int count, int ahead) {
     constexpr int L = LANES<T>;
@@ -128,7 +129,7 @@ void scatter(const V<T>* from, T* to, int64_t stride, int sequences, int count, 
     }
 }
 
-// `steps` steps of one row a step, the tile's other steps zero: sums run over all of them.
+// Load `steps` rows and zero the other steps of the tile, because sums run over all of them.
 template <class T>
 void gather_tile(const T* from, int64_t stride, int sequences, int steps, int width, V<T>* to) {
     gather<T>(from, stride, sequences, steps * width, -LANES<T> * width, to);
@@ -151,7 +152,8 @@ void multiply(const T* M, int row, int column, int rows, int columns, const V<T>
     }
 }
 
-// sum_j += sum_t left_t right_tj over a tile, left and right being columns of tiles.
+// sum_j += sum_t left_t right_tj over a tile: the gradients dL/dA = sum lambda_t theta_{t-1}^T and
+// dL/dB = sum lambda_t u_t^T. Two accumulators halve the latency of the chain of additions.
 template <class T>
 inline void correlate(const V<T>* left, int rows, const V<T>* right, int columns, int count,
                       V<T>* sums) {
@@ -170,8 +172,8 @@ inline void correlate(const V<T>* left, int rows, const V<T>* right, int columns
     }
 }
 
-// Adds M state to one row after the other, the sum being the next state: rows `first`, ..., each
-// `next` vectors on. Backwards in time M is A^T.
+// Add M state to one row after the other, each sum being the next state. Rows begin at `first` and
+// are `next` vectors apart. Backward in time M is A^T and `next` is negative.
 template <class T>
 using Sweep = void (*)(const T* M, int size, V<T>* first, int64_t next, int steps, V<T>* state);
 
@@ -253,12 +255,12 @@ template <class T> void forward(const Problem<T>& p, T* states) {
     }
 }
 
-// The gradients; nullptr where one is not needed.
+// The gradients to compute; nullptr where one is not needed.
 template <class T> struct Gradients {
     T *A, *B, *inputs, *initial;
 };
 
-// Works through the groups of blocks, and sums up the gradients of A and of B over each block.
+// The backward pass of a block of groups, which sums up the gradients of A and B over the block.
 template <class T> class Reverse {
   public:
     Reverse(const Problem<T>& p, const T* transposed, const T* states, const T* gradient,
@@ -335,7 +337,7 @@ template <class T> class Reverse {
         if (summed >= FLUSH_STEPS) flush();
     }
 
-    // The initial states and the states but the last of the first tile.
+    // theta_{t-1} of the first tile: the initial states, then all its states but the last.
     void first_tile(int64_t first, int sequences, int steps) {
         const int D = p.D;
         const int64_t stride = p.length * D;

@@ -1,4 +1,4 @@
-"""The recurrence with few states by a fused C++ kernel: one sequence to a vector lane."""
+"""The recurrence with few states by a fused C++ kernel, one sequence in each SIMD lane."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LARGEST = 16
 
 
 def available() -> bool:
-    """Return whether there is a compiled kernel."""
+    """Return whether the kernel can be compiled."""
     return kernel("small") is not None
 
 
 def small_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """Return the states (N, T, D) with A = diag(values), on the CPU.
 
-    Few states do not fill a vector, so that a vector holds one state of several sequences; the
-    formulas of the gradients are those of `modes.in_place`.
+    Few states do not fill a SIMD vector, so that a vector holds one state of several sequences. The
+    formulas of the gradients are in `modes.in_place`.
 
     Args:
         values: the diagonal, (D,), D at most `LARGEST`.
@@ -45,7 +45,8 @@ def small_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> T
 
 
 def _states(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    # Copies are made out here, where they are part of the graph of second derivatives.
+    # Copies are made outside of the autograd function, so that they are part of the graph of second
+    # derivatives.
     start = initial if initial.stride(1) == 1 else initial.contiguous()
     states: Tensor = _Kernel.apply(A.contiguous(), B.contiguous(), inputs.contiguous(), start)
     return states
@@ -67,6 +68,7 @@ class _Kernel(torch.autograd.Function):
         needed = ctx.needs_input_grad
         if through_graph(gradient):
             return differentiable_gradients(_reference, leaves, gradient, needed)
+        # The kernel transposes contiguous sequences; an expanded gradient must be written out.
         gradient = gradient.contiguous()
         found = [
             torch.empty_like(value, memory_format=torch.contiguous_format) if wanted else None
@@ -87,7 +89,7 @@ def _reference(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
 
 
 def _problem(A: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> tuple[int, ...]:
-    """What both functions of the kernel begin with, see `small.cpp`."""
+    """Return the first arguments of both functions of the kernel, see `small.cpp`."""
     return (
         A.data_ptr(),
         B.data_ptr(),

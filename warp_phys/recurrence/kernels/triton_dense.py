@@ -1,8 +1,9 @@
 """The recurrence with a small dense A in Triton: a thread holds the whole state of a sequence.
 
-Where the sequences alone do not fill the device, a long series is split into chunks: what each
-reaches from a zero start is computed first, then, in float64 with a power of A, what each starts
-from. Backwards lambda_t = g_t + A^T lambda_{t+1} is the same recurrence in reversed time.
+Where the sequences alone do not fill the device, a long series is split into chunks, as in a
+parallel scan (Martin and Cundy, ICLR 2018): the ends of all chunks from zero starts are computed
+first, then, in float64 with a power of A, the starts of all chunks. Backward,
+lambda_t = g_t + A^T lambda_{t+1} is the same recurrence in reversed time.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from warp_phys.recurrence.kernels.triton_launch import (
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transitions.dense import Dense
 
-# Sequences of one program, one to a thread of its one warp.
+# Sequences of one program, one for each thread of its single warp.
 _ROWS = 32
 
-# Programs that fill a multiprocessor, and the shortest chunk: powers of A are a dozen launches.
+# Programs that fill a multiprocessor, and the shortest chunk: powers of A take a dozen launches.
 _PROGRAMS = 8
 _SHORTEST = 1024
 
-# Terms of the gradients of A and B that are added up in the dtype of the states.
+# Terms of the gradients of A and B that are summed in the dtype of the states.
 _TERMS = 2048
 
 
@@ -50,7 +51,7 @@ def triton_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> 
     batch, length, _ = inputs.shape
     programs = max(1, triton.cdiv(batch, _ROWS))
     wanted = _PROGRAMS * multiprocessors(inputs.device)
-    # Kernels sum nothing over time here: without need of chunks a series of any length stays whole.
+    # These kernels sum nothing over time, so that a series of any length may stay one chunk.
     chunk = chunk_length(length, programs, wanted, _SHORTEST) if programs < wanted else length
     return dense_in_chunks(matrix, B, inputs, initial, chunk)
 
@@ -58,7 +59,7 @@ def triton_dense(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> 
 def dense_in_chunks(
     matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor, chunk: int
 ) -> Tensor:
-    """The same with a given chunk length, a multiple of `TILE` or at least T."""
+    """Return the states as `triton_dense`, for a chunk that `TILE` divides, or at least T."""
     if 0 in inputs.shape[:2]:
         return initial.unsqueeze(1) @ matrix.mT + inputs @ B.mT
     if inputs.shape[2] == 0:
@@ -88,6 +89,8 @@ class _TritonDense(torch.autograd.Function):
         zero = matrix.new_zeros(1, 1).expand(len(initial), len(matrix))
         with on_device_of(gradient):
             adjoint = _states(matrix.mT, None, gradient, zero, ctx.chunk, backwards=True)
+        # theta_{t-1} and u_t side by side: dL/dA and dL/dB are one product sum lambda_t [theta;
+        # u]^T.
         before = torch.cat([initial.unsqueeze(1), states[:, :-1]], dim=1)
         sums = _products(adjoint, torch.cat([before, inputs], dim=2))
         of_matrix, of_b = sums.split([len(matrix), B.shape[1]], dim=1)
@@ -99,10 +102,11 @@ def _reference(matrix: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Te
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor:
-    """The sum over sequences and steps of left right^T, of (N, T, p) and (N, T, q): (p, q)."""
+    """Return the sum over sequences and steps of left right^T, (p, q), for (N, T, p), (N, T, q)."""
     left, right = left.flatten(0, 1), right.flatten(0, 1)
     whole = len(left) // _TERMS * _TERMS
     lefts, rights = (x[:whole].unflatten(0, (-1, _TERMS)) for x in (left, right))
+    # Blocks of terms in the dtype of the states, which is fast, and their sum in float64.
     blocks = torch.bmm(lefts.mT, rights)
     rest = left[whole:].mT @ right[whole:]
     return (blocks.sum(0, dtype=torch.float64) + rest.double()).to(left.dtype)
@@ -117,13 +121,14 @@ def _states(
     *,
     backwards: bool,
 ) -> Tensor:
-    """The states driven by B u_t, or by what is given where B is None, from either end of time."""
+    """Return the states driven by B u_t, or by `drive` where B is None, from either end of time."""
     batch, length, _ = drive.shape
     states = initial.new_empty(batch, length, initial.shape[1])
     chunks = triton.cdiv(length, chunk)
     if chunks > 1:
         ends = states.new_empty(batch, chunks - 1, initial.shape[1], dtype=torch.float64)
         _launch(matrix, B, drive, ends, states, chunk, only_ends=True, backwards=backwards)
+        # s_{m+1} = A^C s_m + end_m is the same recurrence, over chunks and driven by their ends.
         leap = torch.linalg.matrix_power(matrix.double(), chunk)
         first = initial.double()
         later = _states(leap, None, ends, first, chunks - 1, backwards=False)
@@ -137,9 +142,9 @@ def _states(
 
 
 def _joined(states: Tensor, later: Tensor, chunk: int) -> bool:
-    """Whether all chunks but the last end where the next one starts, to rounding.
+    """Return whether all chunks but the last end where the next one starts, up to rounding.
 
-    They do not where A is so far from normal that its power is too inexact, or where one overflows.
+    They do not where A is so far from normal that its power is too inexact, or where it overflows.
     """
     ends = states[:, chunk - 1 :: chunk][:, : later.shape[1]]
     largest = states.abs().amax((1, 2))
@@ -200,7 +205,7 @@ def _steps(  # noqa: C901 (unrolled loops, no helper may hold tuples of them)
     ENDS: tl.constexpr,
     BACKWARDS: tl.constexpr,
 ) -> None:
-    """All states from the starts of the chunks, or (ENDS) the last of each from zero."""
+    """Compute all states from the starts of the chunks, or (ENDS) the last of each from zero."""
     program = tl.program_id(0)
     rows = ((program // chunks) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     there = rows < batch
@@ -223,7 +228,8 @@ def _steps(  # noqa: C901 (unrolled loops, no helper may hold tuples of them)
             one = tl.load(carry_at + i * carry_lane, mask=there, other=0.0).to(a[0].dtype)
         state = state + (one,)  # noqa: RUF005
     for start in range(0, steps, STEPS):
-        # B u_t of some steps before any of them is taken: their loads do not wait for each other.
+        # B u_t of several steps before any step is taken, so that their loads overlap: a recurrence
+        # that loads step by step waits for the memory at every step.
         driven: tl.tuple = ()
         for s in tl.static_range(STEPS):
             for i in tl.static_range(SIZE):
@@ -244,6 +250,7 @@ def _steps(  # noqa: C901 (unrolled loops, no helper may hold tuples of them)
                         more = more + (driven[s * SIZE + i] + b * u,)  # noqa: RUF005
                 driven = more
         for s in tl.static_range(STEPS):
+            # theta_t = B u_t + A theta_{t-1}, unrolled, with A and the state in registers.
             following: tl.tuple = ()
             for i in tl.static_range(SIZE):
                 one = driven[s * SIZE + i]

@@ -1,9 +1,10 @@
 """The diagonal recurrence in Triton: every state is written once forward, read once backward.
 
-A program of one warp holds a tile of sequences by lanes of D and takes one step after the other
-through a chunk of time, B u_t being formed in registers. Where the tiles alone do not fill the
-device there are several chunks: what each reaches from a zero start is computed first, then, in
-float64, what each starts from.
+A program of one warp holds a tile of sequences by lanes of D and takes the steps of a chunk of time
+one after the other, with B u_t computed in registers. Where the tiles alone do not fill the device
+there are several chunks, as in a parallel scan (Martin and Cundy, ICLR 2018): the ends of all
+chunks from zero starts are computed first, then, in float64, the starts s_{m+1} = a^C s_m + end_m,
+and then all states from these starts.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ from warp_phys.recurrence.kernels.triton_launch import (
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transitions.diagonal import Diagonal
 
-# The numbers of one program: one to four to a thread of its warp.
+# Numbers held by one program: one to four per thread of its warp.
 _SMALLEST, _LARGEST = 32, 128
 
 # Columns of B whose gradients one launch holds in registers.
 _COLUMNS = 4
 
-# Programs that fill a multiprocessor. Backwards there are fewer, with more loads in flight each,
-# for there another chunk costs another pass over the gradient.
+# Programs that fill a multiprocessor, and the shortest chunk. The backward pass uses fewer
+# programs, with more loads in flight each, because there another chunk costs another pass over the
+# gradient.
 _FORWARD_PROGRAMS = 16
 _BACKWARD_PROGRAMS = 4
 _SHORTEST = 256
@@ -69,10 +71,11 @@ def triton_diagonal(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) 
 def diagonal_in_chunks(
     values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor, forward: int, backward: int
 ) -> Tensor:
-    """The same with given chunk lengths, multiples of `TILE`."""
+    """Return the states as `triton_diagonal`, with given chunk lengths, multiples of `TILE`."""
     if 0 in inputs.shape[:2]:
         return initial.unsqueeze(1) * values + inputs @ B.mT
     if inputs.shape[2] == 0:
+        # The kernels need at least one input: a column of zeros changes nothing.
         B, inputs = pad(B, (0, 1)), pad(inputs, (0, 1))
     states: Tensor = _TritonDiagonal.apply(values, B, inputs, initial, forward, backward)
     return states
@@ -115,7 +118,7 @@ def _reference(values: Tensor, B: Tensor, inputs: Tensor, initial: Tensor) -> Te
 
 
 def _tile(size: int) -> tuple[int, int]:
-    """Sequences by lanes of one program."""
+    """Return the numbers of sequences and of lanes of one program."""
     lanes = min(_LARGEST, triton.next_power_of_2(size))
     return max(1, _SMALLEST // lanes), lanes
 
@@ -165,7 +168,8 @@ def _gradients(
     rows, lanes = _tile(size)
     row_blocks, blocks = triton.cdiv(batch, rows), triton.cdiv(size, lanes)
     chunks = triton.cdiv(length, chunk)
-    # What the chunk before in the order of computation, later in time, leaves: lambda, (N, D).
+    # Backward in time, the chunk computed before is the later one. It passes on lambda, (N, D),
+    # which is zero after the last step.
     zero = values.new_zeros(1, 1).expand(batch, size)
     starts = zero.unsqueeze(1)
     if chunks > 1:
@@ -194,13 +198,15 @@ def _gradients(
             *(*some_b.stride(), *some_u.stride(), *initial.stride()),
             *(*gradient.stride(), *starts.stride()),
             WIDTH=count,
-            # As many as fit the registers, by what the compiler reports.
+            # As many steps as fit the registers, according to the compiler's report.
             STEPS=TILE if values.dtype == torch.float32 else TILE // 2,
             ROWS=rows,
             LANES=lanes,
             OF_INPUTS=of_inputs,
             num_warps=1,
         )
+        # Sums over sequences and chunks in float64: each program's part has few terms, all have
+        # many.
         of_b.append(sums_b.sum(0, dtype=torch.float64).to(B.dtype).mT)
         if of_inputs:
             of_u.append(sums_u[0] if blocks == 1 else sums_u.sum(0))
@@ -213,15 +219,16 @@ def _gradients(
 
 
 def _carries(like: Tensor, chunks: int) -> Tensor:
-    """Room for what every chunk ends with, then starts from: (N, chunks, D)."""
+    """Return memory for the ends, then the starts, of all chunks: (N, chunks, D)."""
     batch, size = like.shape
     return like.new_empty(batch, chunks, size, dtype=torch.float64)
 
 
 def _carry(values: Tensor, first: Tensor, carries: Tensor, chunk: int) -> None:
-    """Replace the ends of all chunks, reached from zero, by their starts."""
+    """Replace the ends of all chunks, computed from zero starts, by their true starts."""
     batch, chunks, size = carries.shape
     rows, lanes = _tile(size)
+    # A fourth of a^C, see `carry_kernel`; chunk lengths are multiples of eight.
     leap = values.double() ** (chunk // 4)
     carry_kernel[(triton.cdiv(batch, rows) * triton.cdiv(size, lanes),)](
         *(values, leap, first, carries, batch, size, chunks, *first.stride()),

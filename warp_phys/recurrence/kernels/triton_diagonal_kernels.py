@@ -1,7 +1,7 @@
-"""The Triton kernels of the diagonal recurrence. `triton_diagonal.py` says how they fit together.
+"""The Triton kernels of the diagonal recurrence; `triton_diagonal.py` explains how they are used.
 
-Names ending in _row, _step, _lane, _column and _chunk are strides. Only the last chunk has a
-ragged tail, which is masked.
+Names ending in _row, _step, _lane, _column and _chunk are strides. Only the last chunk may be
+shorter than the others; its missing steps are masked.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import triton.language as tl
 def _place(
     tile: tl.tensor, batch: tl.tensor, size: tl.tensor, ROWS: tl.constexpr, LANES: tl.constexpr
 ) -> tl.tuple:
-    """The sequences (ROWS, 1) and lanes (1, LANES) of a tile, lanes first, and which are there."""
+    """Return sequences (ROWS, 1) and lanes (1, LANES) of a tile, lanes first, and a mask."""
     blocks = tl.cdiv(size, LANES)
+    # In int64: N T D may exceed the range of int32 offsets.
     rows = ((tile // blocks) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     lanes = ((tile % blocks) * LANES + tl.arange(0, LANES))[None, :]
     return rows, lanes, (rows < batch) & (lanes < size)
@@ -47,7 +48,7 @@ def forward_kernel(
     LANES: tl.constexpr,
     ENDS: tl.constexpr,
 ) -> None:
-    """All states from the starts of the chunks, or (ENDS) the last of each from zero."""
+    """Compute all states from the starts of the chunks, or (ENDS) the last of each from zero."""
     program = tl.program_id(0)
     rows, lanes, there = _place(program // chunks, batch, size, ROWS, LANES)
     first = (program % chunks).to(tl.int64) * chunk
@@ -67,7 +68,7 @@ def forward_kernel(
     else:
         state = tl.load(carry_at, mask=there, other=0.0).to(a.dtype)
     for start in range(0, steps, STEPS):
-        # B u_t of some steps before any of them is taken: their loads do not wait for each other.
+        # B u_t of several steps before any step is taken, so that their loads overlap.
         drive: tl.tuple = ()
         for _ in tl.static_range(STEPS):
             drive = drive + (tl.zeros((ROWS, LANES), a.dtype),)  # noqa: RUF005 (not in Triton)
@@ -103,14 +104,16 @@ def carry_kernel(
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ) -> None:
-    """Chunk by chunk, start' = a^C start + end; `leap` is a^(C/4).
+    """Replace ends by starts, chunk by chunk: start' = a^C start + end; `leap` is a^(C/4).
 
-    A fourth of the exponent, for a^C may overflow, and a fourth of it cannot where the product with
-    a start does not. No start stays none, and an infinite one infinite, as step by step.
+    A fourth of the exponent, because a^C may overflow where its product with a small start does
+    not. A start of zero stays zero, and an infinite one infinite, as in the recurrence itself.
     """
     rows, lanes, there = _place(tl.program_id(0), batch, size, ROWS, LANES)
     a = tl.load(values + lanes, mask=lanes < size, other=0.0)
     fourth = tl.load(leap + lanes, mask=lanes < size, other=0.0)
+    # An underflow to zero would turn an infinite start into NaN (inf * 0): the smallest normal
+    # number stands in for it.
     fourth = tl.where((fourth == 0.0) & (a != 0.0), 2.2250738585072014e-308, fourth)
     finite = tl.abs(a) < float("inf")
     at = initial + rows * initial_row + lanes * initial_lane
@@ -120,6 +123,7 @@ def carry_kernel(
         end = tl.load(at, mask=there & (c < chunks - 1), other=0.0)
         tl.store(at, state, mask=there)
         leapt = state * fourth * fourth * fourth * fourth
+        # 0 * inf is NaN, where step by step a state of zero would stay zero.
         state = tl.where((state == 0.0) & finite, 0.0, leapt) + end
         at += size
 
@@ -144,7 +148,7 @@ def adjoint_ends_kernel(
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ) -> None:
-    """What each chunk, counted from the end of time, makes of lambda from zero."""
+    """Compute lambda at the end of each chunk from zero; chunks are counted from the last step."""
     program = tl.program_id(0)
     rows, lanes, there = _place(program // chunks, batch, size, ROWS, LANES)
     last = length - 1 - (program % chunks).to(tl.int64) * chunk
@@ -156,6 +160,7 @@ def adjoint_ends_kernel(
         for s in tl.static_range(STEPS):
             g = g + (tl.load(g_at - s * g_step, mask=there, other=0.0),)  # noqa: RUF005
         for s in tl.static_range(STEPS):
+            # lambda_t = g_t + a lambda_{t+1}.
             adjoint = a * adjoint + g[s]
         g_at -= STEPS * g_step
     at = (
@@ -204,7 +209,7 @@ def backward_kernel(
     LANES: tl.constexpr,
     OF_INPUTS: tl.constexpr,
 ) -> None:
-    """lambda_t = g_t + a lambda_{t+1} backwards through a chunk, and what the gradients sum."""
+    """Compute lambda_t = g_t + a lambda_{t+1} backward through a chunk, and sum the gradients."""
     program = tl.program_id(0)
     tile = program // chunks
     blocks = tl.cdiv(size, LANES)
@@ -234,7 +239,7 @@ def backward_kernel(
     u_at = inputs + rows * u_row + last * u_step
     u_out = of_u + (((tile % blocks) * batch + rows) * length + last) * WIDTH
     for start in range(0, steps, STEPS):
-        # All loads of some steps before any of them is taken.
+        # All loads of several steps before any step is taken, so that they overlap.
         g: tl.tuple = ()
         before: tl.tuple = ()
         u: tl.tuple = ()
@@ -249,6 +254,8 @@ def backward_kernel(
                 u = u + (tl.load(at, mask=(rows < batch) & known, other=0.0),)  # noqa: RUF005
         for s in tl.static_range(STEPS):
             known = start + s < steps
+            # dL/da += lambda_t theta_{t-1}; dL/dB_j += lambda_t u_tj; dL/du_tj = sum_i B_ij
+            # lambda_ti. Steps before the first one of a short chunk must leave lambda as it is.
             adjoint = tl.where(known, a * adjoint + g[s], adjoint)
             sums_a += tl.where(known, adjoint * before[s], 0.0)
             more: tl.tuple = ()
@@ -263,6 +270,7 @@ def backward_kernel(
         before_at -= STEPS * size
         u_at -= STEPS * u_step
         u_out -= STEPS * WIDTH
+    # The chunk that ends at the first step passes on dL/dtheta_0 = a lambda_1.
     if program % chunks == chunks - 1:
         tl.store(of_initial + rows * size + lanes, a * adjoint, mask=there)
     lane = (tile % blocks) * LANES + tl.arange(0, LANES)

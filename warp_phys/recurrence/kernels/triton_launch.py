@@ -1,4 +1,4 @@
-"""Devices for the Triton kernels, and the number of chunks that they split a series into."""
+"""Devices of the Triton kernels, and the number of chunks that they split a series into."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 # Chunk lengths are multiples of this, so that every chunk but the last has only whole tiles.
 TILE = 8
 
-# So many terms at most does a kernel add up in the dtype of the states.
+# The largest number of terms that a kernel sums in the dtype of the states.
 _LONGEST = 4096
 
 
 def triton_available(device: torch.device) -> bool:
     """Return whether the Triton kernels run on this device.
 
-    On CUDA devices where Triton is installed. On the CPU where its interpreter was asked for by
-    TRITON_INTERPRET=1 before Triton was imported; else Triton is not imported to answer this.
+    They run on CUDA devices where Triton is installed, and on the CPU where its interpreter was
+    enabled by TRITON_INTERPRET=1 before Triton was imported. In other cases Triton is not imported.
     """
     if device.type == "cuda":
         return _installed()
@@ -33,22 +33,24 @@ def triton_available(device: torch.device) -> bool:
 
 
 def multiprocessors(device: torch.device) -> int:
-    """Return how many multiprocessors there are to fill, 1 for the interpreter."""
+    """Return the number of multiprocessors of a device, 1 for the interpreter."""
     if device.type != "cuda":
         return 1
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def chunk_length(length: int, programs: int, wanted: int, shortest: int) -> int:
-    """Return how many steps make a chunk, at least `length` where one chunk is best.
+    """Return the number of steps per chunk, at least `length` where one chunk is best.
 
     Args:
         length: T.
         programs: how many programs a single chunk takes.
         wanted: how many programs fill the device.
-        shortest: below it, a chunk costs more than it brings.
+        shortest: chunks below this length cost more than they gain.
     """
     most = max(1, length // shortest)
+    # As many chunks as fill the device, none shorter than `shortest`, but in any case enough to
+    # keep the sums of a chunk below the limit.
     chunks = max(min(_ceil(wanted, programs), most), _ceil(length, _LONGEST))
     return _ceil(_ceil(length, chunks), TILE) * TILE
 
@@ -64,7 +66,7 @@ def _ceil(number: int, divisor: int) -> int:
 
 @lru_cache(maxsize=1)
 def _installed() -> bool:
-    """Whether there is a Triton whose kernels may hold tuples, as those here do."""
+    """Return whether Triton is installed and supports tuples in kernels."""
     if importlib.util.find_spec("triton") is None:
         return False
     from triton.language import core

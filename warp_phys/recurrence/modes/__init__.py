@@ -1,1 +1,1 @@
-"""Ways to evaluate the recurrence in PyTorch; all are tested against `step_by_step.py`."""
+"""Evaluation modes of the recurrence in PyTorch, all tested against `step_by_step.py`."""

@@ -9,8 +9,8 @@ from torch import Tensor
 def identity_recurrence(B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """Return the states theta_t = theta_0 + B c_t with c_t = u_1 + ... + u_t, (N, T, D).
 
-    As one product [c_t, 1] [B, theta_0]^T a sequence, which writes every state once; adding theta_0
-    to the product c B^T, the obvious way, writes all of them twice.
+    Each sequence is one product [c_t, 1] [B, theta_0]^T, which writes every state once. Adding
+    theta_0 to the product c B^T would write all of them twice.
 
     Args:
         B: (D, d).

@@ -1,7 +1,7 @@
-r"""The recurrence in PyTorch, in place, with a backward pass of its own.
+r"""The recurrence in PyTorch as an autograd function that works in place.
 
-Each step adds A theta_{t-1} to where B u_t is stored. With g_t = dL / dtheta_t of the output, the
-adjoint states run backward,
+Each step adds A theta_{t-1} to the memory in which B u_t is stored. With the gradient
+g_t = dL / dtheta_t of the output, the adjoint states are computed backward in time,
 
     lambda_T = g_T,    lambda_t = g_t + A^T lambda_{t+1},
 
@@ -70,6 +70,8 @@ class _InPlaceDense(torch.autograd.Function):
         adjoint = _adjoint(gradient, retreat)
         of_matrix = None
         if ctx.needs_input_grad[0]:
+            # dL/dA = lambda_1 theta_0^T + sum_{t>1} lambda_t theta_{t-1}^T: the first term apart,
+            # so that the states need not be copied behind theta_0.
             of_matrix = adjoint[0].mT @ initial
             of_matrix.addmm_(
                 adjoint[1:].flatten(0, 1).mT, states.transpose(0, 1)[:-1].flatten(0, 1)
@@ -97,7 +99,8 @@ class _InPlaceDiagonal(torch.autograd.Function):
         adjoint = _adjoint(gradient, retreat)
         of_values = None
         if ctx.needs_input_grad[0]:
-            # Step by step: all products at once would be one more array of all states.
+            # Step by step, since all products at once would take one more array of the size of all
+            # states; in float64, because up to N T terms are summed.
             previous = [initial, *states.unbind(1)[:-1]]
             of_values = torch.zeros_like(values, dtype=torch.float64)
             for one, before in zip(adjoint.unbind(0), previous, strict=True):
@@ -114,6 +117,7 @@ def _forward(
     initial: Tensor,
     advance: Callable[[Tensor, Tensor], None],
 ) -> Tensor:
+    # Time first, so that every step works on contiguous memory; the result is a view (N, T, D).
     states = torch.matmul(inputs.transpose(0, 1), B.mT)
     previous = initial
     for state in states.unbind(0):
@@ -126,6 +130,7 @@ def _forward(
 
 def _adjoint(gradient: Tensor, retreat: Callable[[Tensor, Tensor], None]) -> Tensor:
     """Return the adjoint states lambda_t, (T, N, D), from the gradient g_t (N, T, D)."""
+    # A copy of g_t, to which A^T lambda_{t+1} is added in place.
     adjoint = gradient.transpose(0, 1).clone(memory_format=torch.contiguous_format)
     for t in range(len(adjoint) - 1, 0, -1):
         retreat(adjoint[t - 1], adjoint[t])

@@ -1,4 +1,4 @@
-"""The recurrence with A = diag(a) + U V^T, in chunks: first V^T theta, then all states."""
+"""The recurrence with A = diag(a) + U V^T in chunks: first V^T theta, then all states."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from warp_phys.recurrence.transitions.diagonal_low_rank import DiagonalPlusLowRa
 
 DiagonalEngine = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-# Steps to a chunk, and the size of the triangular systems solved for each.
+# Largest number of steps per chunk, and largest size of the triangular system of a chunk.
 _LONGEST = 128
 _UNKNOWNS = 512
 
-# How much a diagonal beyond 1 may grow over a chunk: rounding grows as much.
+# How much a diagonal beyond 1 may grow over a chunk; rounding errors grow by the same factor.
 _GROWTH = 16.0
 
 
 def chunk_length(transition: DiagonalPlusLowRank) -> int:
-    """Return how many steps make a chunk: few where the diagonal grows or the rank is large."""
+    """Return the number of steps per chunk: few where the diagonal grows or the rank is large."""
     rank = transition.left.shape[1]
     longest = min(_LONGEST, _UNKNOWNS // max(1, rank))
     largest = float(transition.diagonal.detach().abs().max())
     if largest > 1.0:
+        # max|a|^C <= growth.
         longest = min(longest, int(math.log(_GROWTH) / math.log(largest)))
     return max(longest, 1) if math.isfinite(largest) else 1
 
@@ -68,6 +69,7 @@ def low_rank(
     batch, length, width = inputs.shape
     size = transition.size
     chunks = -(-length // chunk)
+    # Zeros fill up the last chunk; the states after the last input are cut off again.
     blocks = pad(inputs, (0, 0, 0, chunks * chunk - length)).reshape(batch, chunks, chunk, width)
     both = torch.cat([B, transition.left], dim=1)
     lags = _Lags(transition, both, chunk, width)
@@ -78,12 +80,14 @@ def low_rank(
         if number < chunks - 1:
             start = lags.end(start, torch.cat([block, feedback[-1]], dim=-1))
     driven = torch.cat([blocks, torch.stack(feedback, 1)], dim=-1).flatten(0, 1)
+    # With [u; z] known, theta_t = a theta_{t-1} + [B, U] [u_t; z_t] has a diagonal A, and the
+    # chunks are N * chunks independent sequences.
     states = diagonal(transition.diagonal, both, driven, torch.stack(starts, 1).flatten(0, 1))
     return states.reshape(batch, chunks * chunk, size)[:, :length]
 
 
 class _Lags:
-    """Kernels over lags: what inputs and start of a chunk do to V^T theta and to its end.
+    """Convolution kernels: the effect of inputs and start of a chunk on V^T theta and its end.
 
     Attributes:
         length: C.
@@ -100,6 +104,8 @@ class _Lags:
         kernel = self._rows @ both
         self._direct = _lower_blocks(kernel[..., :width])
         eye = torch.eye(chunk * rank, dtype=both.dtype, device=both.device)
+        # z = known + L z with L strictly lower block triangular, so I - L is unit lower triangular
+        # and regular whatever the numbers are: forward substitution, without pivots.
         self._system = eye - _lower_blocks(kernel[..., width:])
         # (C, d + r, D) of a^(C-1-t) [B, U]^T, and a^C.
         self._to_end = diagonal.orbit(both.mT, chunk).flip(0).flatten(0, 1)
@@ -107,8 +113,8 @@ class _Lags:
 
     def feedback(self, start: Tensor, block: Tensor) -> Tensor:
         """Return z (N, C, r) of a chunk from its start (N, D) and inputs (N, C, d)."""
-        # The zeros of a triangular matrix would carry what is not finite to earlier steps; it
-        # reaches the later ones through the diagonal recurrence.
+        # As 0 * NaN is NaN, the zeros of a triangular matrix would spread a missing input to
+        # earlier steps. It reaches the later ones through the diagonal recurrence all the same.
         finite = torch.where(block.isfinite(), block, 0.0)
         known = start @ self._rows.flatten(0, 1).mT + finite.flatten(1) @ self._direct.mT
         solved = torch.linalg.solve_triangular(
@@ -124,6 +130,8 @@ class _Lags:
 def _lower_blocks(kernel: Tensor) -> Tensor:
     """Return the strictly lower block Toeplitz matrix (C r, C k) of kernels (C, r, k) by lag."""
     length, rank, width = kernel.shape
+    # Block (t, k) is the kernel of lag t - 1 - k for k < t, and zero otherwise: C + 1 leading
+    # blocks of zeros turn all lags that do not exist into valid indices.
     shifted = torch.cat([kernel.new_zeros(length + 1, rank, width), kernel[:-1]])
     step = torch.arange(length, device=kernel.device)
     blocks = shifted[length + step[:, None] - step]  # (C, C, r, k): the kernel of lag t - k

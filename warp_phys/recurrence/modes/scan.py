@@ -1,4 +1,4 @@
-"""The recurrence as a parallel scan, in logarithmic depth: chunks at once, then their carries."""
+"""The recurrence as a parallel scan: chunks in parallel, then their carries, recursively."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn.functional import pad
 from warp_phys.recurrence.modes.step_by_step import recurrent
 from warp_phys.recurrence.transitions.transition import Transition
 
-# Steps to a chunk. Does not change a result beyond rounding.
+# Steps per chunk. It changes results by rounding only.
 _CHUNK = 16
 
 
 def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
     r"""Return the states (M, T, D) from v_t = B u_t (M, T, D) and theta_0 (M, D).
 
-    With C steps to a chunk and r_m what chunk m reaches from a zero start, the state s_m at its end
-    obeys the same recurrence, T / C long, which is a scan again:
+    With C steps per chunk and r_m the end of chunk m from a zero start, the state s_m at its end
+    obeys the same recurrence, of length T / C, which is evaluated by a scan again:
 
         s_m = A^C s_{m-1} + r_m,    r_m = sum_{k=1}^{C} A^(C-k) v_{mC-C+k},    s_0 = theta_0.
 
@@ -33,7 +33,7 @@ def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
     batch, length, size = driven.shape
     if length <= _CHUNK:
         return recurrent(structure, driven, initial)
-    # The powers and what is carried are kept in float64 whatever the dtype: the rounding of A^C is
+    # Powers and carries are kept in float64 whatever the dtype: the rounding error of A^C is
     # amplified T / C times, and there are few of them.
     leap = structure.to(torch.float64).power(_CHUNK)
     if not leap.isfinite():
@@ -55,12 +55,14 @@ def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
         later = scan(leap, ends.double(), first.double()).to(driven.dtype)
         return torch.cat([first[:, None], later], dim=1)
 
+    # First pass: the ends r_m from zero starts, all chunks in parallel; then s_m by recursion.
     starts = carried(reached(driven.new_zeros(batch, chunks, size)), initial)
     if not structure.elementwise:
         # For a non-normal A the rounding of A^C alone can spoil the carry. One step of iterative
         # refinement: from the starts found, the chunks really end at e_m; the defect e_m - s_m
         # obeys the same recurrence, so that a second scan of it corrects the starts.
         starts = starts + carried(reached(starts) - starts[:, 1:], torch.zeros_like(initial))
+    # Last pass: all states from the starts, again with all chunks in parallel.
     states = recurrent(structure, blocks, starts.view(-1, size)).view(batch, chunks, _CHUNK, size)
     if not (structure.elementwise or _joined(states.detach(), starts.detach())):
         return recurrent(structure, driven, initial)
@@ -68,8 +70,9 @@ def scan(structure: Transition, driven: Tensor, initial: Tensor) -> Tensor:
 
 
 def _joined(states: Tensor, starts: Tensor) -> bool:
-    """Return whether chunks of states (M, chunks, C, D) end where the next start, to rounding."""
+    """Return whether all chunks (M, chunks, C, D) end where the next one starts, up to rounding."""
     jump = (states[:, :-1, -1] - starts[:, 1:]).abs().amax(-1)
     largest = states[:, :-1].abs().amax((2, 3))
+    # A margin for the rounding errors of C steps; a wrong carry exceeds it by far.
     rounding = 1000 * torch.finfo(states.dtype).eps * largest
     return bool(((jump <= rounding) & largest.isfinite()).all())

@@ -1,4 +1,4 @@
-"""The recurrence step by step: the reference that all other modes are tested against."""
+"""The recurrence step by step, the reference that all other modes are tested against."""
 
 from __future__ import annotations
 

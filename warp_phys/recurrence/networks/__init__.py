@@ -1,1 +1,1 @@
-"""Networks whose weights are the states of a recurrence, evaluated without forming them."""
+"""Networks whose weights are the states of a recurrence, evaluated without storing all states."""

@@ -1,4 +1,4 @@
-"""Perceptrons of given weights, each evaluated at a point of its own."""
+"""Perceptrons with given weights, each evaluated at its own point."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Shapes = Sequence[tuple[int, int]]
 
 
 def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
-    """Return outputs (..., out) of perceptrons of weights theta (..., D) at points (..., in).
+    """Return outputs (..., out) of perceptrons with weights theta (..., D) at points (..., in).
 
     Args:
         shapes: (out, in) of every layer; tanh between them.
         theta: (..., D).
         points: (..., in), its leading axes those of theta or broadcast against them.
     """
+    # The autograd function does not handle broadcasting or transforms; PyTorch does.
     if theta.shape[:-1] != points.shape[:-1] or transformed():
         return _hidden(shapes, theta, points)[-1]
     outputs: Tensor = _Evaluated.apply(shapes, theta, points)
@@ -30,7 +31,10 @@ def evaluate(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
 
 
 class _Evaluated(torch.autograd.Function):
-    """Writes the gradient by theta once, where PyTorch adds up one array for every slice of it."""
+    """An autograd function that writes the gradient of theta once.
+
+    PyTorch's own backward pass would add up one array of the size of theta for every slice of it.
+    """
 
     @staticmethod
     def forward(ctx: Any, shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
@@ -53,8 +57,11 @@ class _Evaluated(torch.autograd.Function):
         to_theta = theta.new_empty(theta.shape)
         parts = zip(_layers(shapes, theta), _layers(shapes, to_theta), hidden, strict=True)
         for layer, ((weight, _), (to_weight, to_bias), before) in reversed(list(enumerate(parts))):
+            # Backpropagation with h = W z + b, z' = tanh(h): dL/dW = g z^T, dL/db = g, dL/dz = W^T
+            # g, and through the activation g (1 - z^2), as tanh' = 1 - tanh^2.
             torch.mul(gradient.unsqueeze(-1), before.unsqueeze(-2), out=to_weight)
             to_bias.copy_(gradient)
+            # The gradient of the points is only computed if someone needs it.
             if layer or needed[1]:
                 gradient = (gradient.unsqueeze(-2) @ weight).squeeze(-2)
             if layer:
@@ -63,7 +70,7 @@ class _Evaluated(torch.autograd.Function):
 
 
 def _hidden(shapes: Shapes, theta: Tensor, points: Tensor) -> list[Tensor]:
-    """What enters each layer, and the outputs."""
+    """Return the input of each layer, and the outputs."""
     values = [points]
     for layer, (weight, bias) in enumerate(_layers(shapes, theta)):
         before = (weight @ values[-1].unsqueeze(-1)).squeeze(-1) + bias
@@ -72,7 +79,7 @@ def _hidden(shapes: Shapes, theta: Tensor, points: Tensor) -> list[Tensor]:
 
 
 def _layers(shapes: Shapes, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views of theta (..., D) as the weights (..., out, in) and bias (..., out) of each layer."""
+    """Yield views of theta (..., D) as weights (..., out, in) and bias (..., out) by layer."""
     offset = 0
     for out, into in shapes:
         middle = offset + out * into

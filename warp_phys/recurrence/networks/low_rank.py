@@ -1,4 +1,4 @@
-"""Perceptrons whose weights span few directions, evaluated without forming the weights."""
+"""Perceptrons with weights in a low-dimensional affine space, evaluated without forming them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warp_phys.recurrence.transitions.identity_low_rank import IdentityPlusLowRa
 WIDEST = 60
 """With more directions than this, forming the weights is faster."""
 
-# Rows (sequence and time) evaluated at once, so that what is computed stays in the cache.
+# Rows (sequence and time) evaluated at once, so that intermediate arrays stay in the cache.
 _ROWS = 4096
 
 
@@ -27,9 +27,9 @@ def basis_perceptron(
 ) -> Tensor:
     r"""Return outputs (N, T, out) of perceptrons: theta_nt = origin_n + directions c_nt.
 
-    A layer is linear in its weights, so W(theta) z + b(theta) is that of the origin plus
+    A layer is linear in its weights, so W(theta) z + b(theta) equals the term of the origin plus
     sum_k c_k (W(v_k) z + b(v_k)), which are products with matrices that all n and t share. The
-    (N, T, D) weights are never formed, and the backward pass computes every block again.
+    (N, T, D) weights are never formed, and the backward pass recomputes every block.
 
     Args:
         shapes: (out, in) of every layer; tanh between them.
@@ -47,8 +47,8 @@ def summed(
 ) -> tuple[Tensor, Tensor]:
     r"""Return V (D, K) and v (N, T, K) with theta_t = theta_0 + V (v_1 + ... + v_t).
 
-    For A = I they are B and u. For A = I + P Q^T, V = [B, P] and v_t = [u_t, q_{t-1}] with the r
-    numbers q_t = Q^T theta_t, which follow
+    For A = I, V = B and v = u. For A = I + P Q^T, V = [B, P] and v_t = [u_t, q_{t-1}] with the r
+    numbers q_t = Q^T theta_t, which obey the small recurrence
 
         q_t = (I + Q^T P) q_{t-1} + Q^T B u_t,    q_0 = Q^T theta_0.
 
@@ -65,12 +65,14 @@ def summed(
 
 
 def _seen(structure: IdentityPlusLowRank, B: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
-    """q_0, ..., q_{T-1}, (N, T, r)."""
+    """Return q_0, ..., q_{T-1}, (N, T, r)."""
     start = initial @ structure.right
     if inputs.shape[1] < 2:
         return start.unsqueeze(1)[:, : inputs.shape[1]]
+    # Q^T (I + P Q^T) theta = (I + Q^T P) Q^T theta: the states of size D are not needed for q.
     own = structure.right.mT @ structure.left
     small = Dense(own + torch.eye(len(own), dtype=B.dtype, device=B.device))
+    # q_1, ..., q_{T-1} from an r x r recurrence; the last input only affects q_T.
     later = fastest(small, structure.right.mT @ B, inputs[:, :-1].contiguous(), start)
     return torch.cat([start.unsqueeze(1), later], dim=1)
 
@@ -107,6 +109,8 @@ class _Basis(torch.autograd.Function):
         sums = [torch.zeros_like(value, memory_format=torch.contiguous_format) for value in saved]
         for rows, steps in _blocks(*gradient.shape[:2]):
             places: list[Any] = [rows, slice(None), (rows, steps), (rows, steps)]
+            # Each block is recomputed and differentiated by autograd, which bounds the memory to a
+            # block.
             with torch.enable_grad():
                 parts = [
                     value[at].detach().requires_grad_(wanted)
@@ -130,10 +134,13 @@ def _plain(
         hidden = torch.tanh(hidden) if layer else hidden
         middle, end = offset + out * into, offset + out * into + out
         own = origin[:, offset:middle].unflatten(1, (out, into))
+        # The layer of the origin, a batched product over sequences: W(theta_0) z + b(theta_0).
         values = torch.baddbmm(origin[:, None, middle:end], hidden, own.mT)
         shared = directions[offset:middle].unflatten(0, (out, into))
+        # The biases of the directions, sum_k c_k b(v_k).
         values = values + coefficients @ directions[middle:end].mT
-        # The copies of what is multiplied by every c_k are made on the narrower side.
+        # sum_k c_k V_k z as one matrix product, for inputs (c_k z_i) of width K in, or outputs V_k
+        # z of width K out that are weighted afterwards; the copies are made on the narrower side.
         if into <= out:
             copies = (coefficients.unsqueeze(-1) * hidden.unsqueeze(-2)).flatten(-2)
             values = values + copies @ shared.permute(2, 1, 0).reshape(count * into, out)
@@ -146,7 +153,7 @@ def _plain(
 
 
 def _blocks(batch: int, length: int) -> Iterator[tuple[slice, slice]]:
-    """Blocks of whole sequences, or of the steps of one where it is long."""
+    """Yield blocks of whole sequences, or of the steps of one sequence where it is long."""
     steps = max(1, min(length, _ROWS))
     rows = max(1, _ROWS // steps)
     for row in range(0, batch, rows):

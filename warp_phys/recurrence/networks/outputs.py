@@ -1,4 +1,4 @@
-"""Outputs of a root network whose weights are the states, by what is fastest for the transition."""
+"""Outputs of a root network whose weights are the states, by the fastest method."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def root_outputs(
     points: Tensor,
     place: int,
 ) -> tuple[Tensor, Tensor]:
-    r"""Return outputs of the perceptron of weights theta_t at point t, t = 0, ..., T - 1.
+    r"""Return outputs of the perceptron with weights theta_t at point t, t = 0, ..., T - 1.
 
-    For a diagonal A a compiled kernel evaluates states as they go by. For the identity, and the
-    identity plus low rank, all states lie in theta_0 plus the span of few directions, and the
-    weights need not be formed. Otherwise the states are computed, in tiles where there are many.
+    For a diagonal A a fused kernel evaluates the network during the recurrence. For the identity,
+    and the identity plus low rank, all states lie in theta_0 plus the span of few directions, and
+    the weights need not be formed. Otherwise the states are computed, in tiles where they are many.
 
     Args:
         structure: A.
@@ -49,13 +49,16 @@ def root_outputs(
     if transformed() or B.dtype not in SCALARS:
         return _by_states(structure, B, inputs, initial, shapes, points, place)
     if isinstance(structure, IdentityPlusLowRank):
+        # theta_t = theta_0 + V sum(v): a recurrence with A = I in the directions V.
         B, inputs = summed(structure, B, inputs, initial)
         structure = Identity(structure.size)
     narrow = 0 < B.shape[1] <= _perceptron.WIDEST
     if narrow and isinstance(structure, Identity | Diagonal) and _compiled(points, B.shape[1]):
+        # The identity is the diagonal of ones.
         values = structure.values if isinstance(structure, Diagonal) else B.new_ones(len(B))
         return _perceptron.state_perceptron(shapes, values, B, inputs, initial, points, place)
     if isinstance(structure, Identity) and B.shape[1] <= WIDEST:
+        # c_t = v_1 + ... + v_t, with c_0 = 0 for the initial state, (N, T, K).
         factors = pad(inputs.cumsum(1), (0, 0, 1, 0))
         outputs = basis_perceptron(shapes, initial, B, factors, points)
         return outputs, initial + factors[:, place] @ B.mT
@@ -63,7 +66,7 @@ def root_outputs(
 
 
 def still_outputs(shapes: Shapes, theta: Tensor, points: Tensor) -> Tensor:
-    """Return outputs (N, T, out) of one perceptron (N, D) a sequence at points (N, T, in)."""
+    """Return outputs (N, T, out) of one perceptron (N, D) per sequence at points (N, T, in)."""
     if theta.dtype in SCALARS and _compiled(points, 0) and not transformed():
         return _perceptron.perceptron(shapes, theta, points)
     hidden, offset = points, 0
@@ -93,6 +96,7 @@ def _by_states(
         chosen = states[:, at : max(place - start, 0)]
         return evaluate(shapes, states, points[:, start + 1 : stop + 1]), chosen
 
+    # The recurrence returns theta_1, ..., theta_{T-1}; theta_0 is decoded separately.
     first = evaluate(shapes, initial, points[:, 0]).unsqueeze(1)
     if length == 1:
         return first, initial

@@ -1,4 +1,4 @@
-"""Decoding of all states in tiles of time, recomputed in the backward pass."""
+"""Decoding of all states in tiles of time, with gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from warp_phys.systems.errors import UsageError
 BUDGET = 32 << 20
 """Bytes of states above which they are computed and decoded in tiles of time."""
 
+# A tile of states that fits the cache, so that decoding reads it from there.
 _TILE_BYTES = 4 << 20
 
 Decode = Callable[[Tensor, int, int], tuple[Tensor, ...]]
@@ -32,17 +33,17 @@ def decode_states(
 ) -> tuple[Tensor, ...]:
     r"""Decode theta_1, ..., theta_T tile by tile, holding one tile of states at a time.
 
-    The states are those of `linear_recurrence`. Of all of them only the last one of each tile is
-    kept, and the backward pass computes a tile again (gradient checkpointing), so that memory for C
-    steps to a tile is O(N C D) and not O(N T D).
+    The states are those of `linear_recurrence`. Only the last state of each tile is kept, and the
+    backward pass recomputes a tile (gradient checkpointing), so that with C steps per tile memory
+    is O(N C D) instead of O(N T D).
 
     Args:
         A: transition, as for `linear_recurrence`.
         B: input matrix, shape (D, d).
         inputs: u_1, ..., u_T, shape (N, T, d).
         initial: theta_0, shape (N, D) or (D,).
-        decode: tensors (N, M, ...) from the states theta_{t0+1}, ..., theta_{t1} (N, t1 - t0, D),
-            t0 and t1. It must return the same when called again.
+        decode: returns tensors (N, M, ...) from the states theta_{t0+1}, ..., theta_{t1}, of shape
+            (N, t1 - t0, D), t0 and t1. It must return the same when it is called again.
         tile: C; by default as many steps as fill a few MB.
 
     Returns:
@@ -73,12 +74,13 @@ def decode_states(
 
     def run(state: Tensor, piece: Tensor, start: int) -> tuple[Tensor, ...]:
         states = fastest(structure, B, piece.contiguous(), state)
-        # A copy, for a view would keep its tile.
+        # A copy, because a view would keep the memory of its whole tile.
         return (*decode(states, start, start + piece.shape[1]), states[:, -1].clone())
 
     state = initial if initial.ndim == 2 else initial.expand(batch, -1)
     found = []
-    # Split once: the backward pass of every slice would fill an array as long as the series.
+    # One split, because the backward pass of every single slice would fill an array as long as the
+    # series.
     for number, piece in enumerate(inputs.split(count, dim=1)):
         if torch.is_grad_enabled():
             *decoded, state = checkpoint(

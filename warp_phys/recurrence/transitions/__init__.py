@@ -1,5 +1,5 @@
-"""Structures of the transition matrix A: what each stores, how it acts, how it is learned.
+"""Structures of the transition matrix A: their parameters, products and powers.
 
-One file a structure, registered by that file alone. Comes in: the tensors that define A.
-Goes out: the product with a state, powers, and A as its trainable parameters define it.
+Each structure has its own file, which alone registers it. Input: the tensors that define A.
+Output: the product with a state, powers, and A as a function of trainable parameters.
 """

@@ -1,4 +1,4 @@
-"""A complex diagonal A of conjugate pairs, kept in real numbers: states rotate and decay."""
+"""A complex diagonal A of conjugate pairs, stored as real numbers: states rotate and decay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warp_phys.systems.errors import UsageError
 class ComplexDiagonal(Transition):
     r"""A complex diagonal of conjugate pairs and real entries, as a real matrix.
 
-    Entry j is real_j + i imag_j for j < q, beside its conjugate, and real_j for q <= j < p. With
+    Entry j is real_j + i imag_j for j < q, with its conjugate, and real_j for q <= j < p. With
     the state x = (Re z_1, ..., Re z_p, Im z_1, ..., Im z_q) of p + q = D real numbers,
 
         Re z_j' = real_j Re z_j - imag_j Im z_j,    Im z_j' = imag_j Re z_j + real_j Im z_j.
@@ -70,20 +70,24 @@ class ComplexDiagonal(Transition):
         if not start.stable:
             return cls(real, imag)
         paired, straight = torch.tanh(real).tensor_split([len(imag)])
+        # tanh(r) (cos phi + i sin phi): the modulus is below 1 and phi is unconstrained. An entry
+        # without a partner is tanh(r).
         return cls(torch.cat([paired * imag.cos(), straight]), paired * imag.sin())
 
     def apply(self, x: Tensor) -> Tensor:
         """Return A x for x of shape (..., D)."""
         entries, pairs = len(self.real), len(self.imag)
         real, imag = x[..., :entries], x[..., entries:]
+        # (a + i b)(x + i y): the imaginary part is a y + b x, the real part a x - b y.
         turned = torch.addcmul(self.real[:pairs] * imag, self.imag, real[..., :pairs])
         kept = self.real * real
         paired = torch.addcmul(kept[..., :pairs], self.imag, imag, value=-1)
         return torch.cat([paired, kept[..., pairs:], turned], dim=-1)
 
     def power(self, exponent: int, /) -> ComplexDiagonal:
-        """Return A^exponent by repeated squaring, whose derivative exists at zero, too."""
+        """Return A^exponent by repeated squaring, which is differentiable at zero, unlike `pow`."""
         pairs = len(self.imag)
+        # Unpaired entries have an imaginary part of zero.
         square = torch.complex(
             self.real, torch.cat([self.imag, self.real.new_zeros(len(self.real) - pairs)])
         )
@@ -103,6 +107,7 @@ class ComplexDiagonal(Transition):
     def to_dense(self, dtype: torch.dtype | None = None) -> Tensor:
         """Return A as a (D, D) tensor."""
         entries, pairs = len(self.real), len(self.imag)
+        # Real parts on the diagonal; -imag couples Im to Re above it, and +imag Re to Im below it.
         real = torch.diag(torch.cat([self.real, self.real[:pairs]]))
         turn = torch.diag_embed(self.imag, offset=entries)[: self.size, : self.size]
         matrix = real + turn.mT - turn

@@ -1,4 +1,4 @@
-"""A = matrix: every state acts on every other."""
+"""A dense matrix A, which couples every state to every other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A = diag(values): every state fades or grows at a rate of its own."""
+"""A diagonal matrix A: every state decays or grows at its own rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warp_phys.recurrence.transitions.transition import Start, Transition, check
 class Diagonal(Transition):
     """A = diag(values).
 
-    Learned with `stable=True` as values = tanh(r), r free, so that no modulus reaches 1.
+    With `stable=True` it is learned as values = tanh(r), r free, so that no modulus reaches 1.
 
     Attributes:
         values: The diagonal, shape (D,).
@@ -39,6 +39,7 @@ class Diagonal(Transition):
     @classmethod
     def initial_parameters(cls, start: Start, /) -> dict[str, Tensor]:
         """Return the values, or atanh of them where they are kept stable."""
+        # The inverse of the tanh below, so that A starts at exactly the decay.
         free = math.atanh(start.decay) if start.stable else start.decay
         return {"diagonal": torch.full((start.size,), free, dtype=start.dtype)}
 

@@ -1,4 +1,4 @@
-"""A = diag(diagonal) + left right^T: a diagonal, and couplings in few directions."""
+"""A diagonal plus low-rank matrix A = diag(diagonal) + left right^T."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class DiagonalPlusLowRank(Transition):
 
     def apply(self, x: Tensor) -> Tensor:
         """Return A x = diagonal * x + left (right^T x) for x of shape (..., D)."""
+        # Never through the (D, D) matrix: two products with (D, r) factors.
         return torch.addcmul((x @ self.right) @ self.left.mT, self.diagonal, x)
 
     def power(self, exponent: int, /) -> Dense:
@@ -82,9 +83,10 @@ class DiagonalPlusLowRank(Transition):
 def initial_factors(start: Start) -> dict[str, Tensor]:
     """Return two factors (D, r) whose product is zero.
 
-    One of them is zero, which leaves A = decay * I; the other is random, for with both at zero the
-    gradients of both would be zero and neither would ever move.
+    One of them is zero, which leaves A = decay * I. The other is random: with both at zero the
+    gradients of both would be zero, and neither would ever change.
     """
     size, rank = start.size, start.rank
+    # Entries of variance 1 / D give columns of unit length on average, whatever the size.
     left = torch.randn(size, rank, generator=start.generator, dtype=start.dtype) / math.sqrt(size)
     return {"left": left, "right": torch.zeros(size, rank, dtype=start.dtype)}

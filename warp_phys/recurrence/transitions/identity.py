@@ -1,4 +1,4 @@
-"""A = I: the recurrence is a running sum."""
+"""The identity A = I, with which the recurrence is a cumulative sum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warp_phys.systems.errors import UsageError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Identity(Transition):
-    """A = I: the state is the running sum of B u_t.
+    """A = I: the state is theta_0 plus the cumulative sum of B u_t.
 
     Attributes:
         size: Width D of the state.

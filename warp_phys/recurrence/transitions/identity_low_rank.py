@@ -1,4 +1,4 @@
-"""A = I + left right^T: states change in few directions only."""
+"""The identity plus a low-rank matrix, A = I + left right^T."""
 
 from __future__ import annotations
 

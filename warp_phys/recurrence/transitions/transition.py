@@ -1,9 +1,8 @@
 """The base class of all structures of the transition matrix A in theta_t = A theta_{t-1} + B u_t.
 
-A structure stores only the numbers it needs and knows how to act on a state. Every mode of
-`linear_recurrence` is written in terms of the methods of `Transition`, so that a structure of a
-user's own works in all of them; compiled kernels are chosen for some structures in
-`recurrence.choose`.
+A structure stores only the numbers it needs and defines the product with a state. Every mode of
+`linear_recurrence` is written in terms of the methods of `Transition`, so that a user's own
+structure works in all of them; `recurrence.choose` selects compiled kernels for some structures.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ class Transition(ABC):
     """A square matrix A of shape (D, D), known by its action on states.
 
     Attributes:
-        name: What `structure=` calls it; empty for a structure that cannot be learned.
+        name: The value of `structure=` that selects it; empty for one that cannot be learned.
         options: Settings of a model that its parameters depend on: "rank".
-        elementwise: Whether A acts on each component alone. Its powers are then as exact as A.
+        elementwise: Whether A acts on each component alone, so that its powers are as exact as A.
         can_be_stable: Whether its parameters can keep every eigenvalue below 1 in modulus.
         starts_at_identity: Whether a learned A starts as the identity, whatever the decay.
         size: Width D of the state.
@@ -98,8 +97,8 @@ class Transition(ABC):
     def orbit(self, x: Tensor, count: int) -> Tensor:
         """Return the states x, A x, ..., A^(count-1) x of x (..., D), stacked to (count, ..., D).
 
-        By repeated application, which rounds less than doubling: there every later squaring
-        amplifies the rounding of the earlier ones.
+        By repeated application, which rounds less than doubling: each later squaring would amplify
+        the rounding error of the earlier ones.
         """
         if count == 0:
             return x.new_empty((0, *x.shape))

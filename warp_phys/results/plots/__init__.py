@@ -1,1 +1,1 @@
-"""Plots: each function takes data and axes and returns axes."""
+"""Plots: each function takes data and axes, and returns axes."""

@@ -1,4 +1,4 @@
-"""Axes: made, drawn on and given a legend, in colors that color-blind readers tell apart."""
+"""Helpers that create axes, draw on them and add legends, in colors for color-blind readers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# M. Okabe and K. Ito, Color Universal Design (2008), its pale yellow left out.
+# M. Okabe and K. Ito, Color Universal Design (2008), without its pale yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 NEUTRAL = "#4D4D4D"
@@ -60,7 +60,7 @@ def given_axes(axes: Any, count: int) -> list[Axes]:
 
 
 def columns_for(count: int) -> int:
-    """Return how many columns hold so many panels."""
+    """Return the number of columns for a number of panels."""
     return 2 if count == 4 else min(count, 3)
 
 
@@ -94,7 +94,7 @@ def add_panels(figure: Figure, wide: int, narrow: int) -> list[Axes]:
 
 
 def draw_points(ax: Axes, times: Floats, values: Floats, index: int) -> None:
-    """Draw what was observed, missing values left out."""
+    """Draw the observed values, without missing ones."""
     ax.plot(
         times,
         values,
@@ -109,7 +109,7 @@ def draw_points(ax: Axes, times: Floats, values: Floats, index: int) -> None:
 
 
 def draw_line(ax: Axes, times: Floats, values: Floats, index: int, *, thin: bool = False) -> None:
-    """Draw a curve; a lone value as a dash."""
+    """Draw a curve; a single value is drawn as a dash."""
     lone = np.isfinite(values).sum() == 1
     ax.plot(
         times,
@@ -124,7 +124,7 @@ def draw_line(ax: Axes, times: Floats, values: Floats, index: int, *, thin: bool
 def draw_band(
     ax: Axes, times: Floats, ends: tuple[Floats, Floats], index: int, *, outer: bool = False
 ) -> None:
-    """Draw a band between its lower and upper ends; a lone one as a bar."""
+    """Draw a band between its lower and upper ends; a single one is drawn as a bar."""
     lower, upper = ends
     known = np.isfinite(times) & np.isfinite(lower) & np.isfinite(upper)
     color = COLORS[index % len(COLORS)]
@@ -138,18 +138,18 @@ def draw_band(
 
 
 def key_band(ax: Axes, label: str, color: str, *, outer: bool = False) -> None:
-    """Add a band to what the legend explains."""
+    """Add a band to the legend."""
     alpha = _OUTER_BAND_ALPHA if outer else _BAND_ALPHA
     add_key(ax, label, color=color, alpha=alpha, linewidth=8.0)
 
 
 def key_points(ax: Axes, label: str, color: str, marker: str = "o") -> None:
-    """Add points to what the legend explains."""
+    """Add points to the legend."""
     add_key(ax, label, color=color, linestyle="none", marker=marker, markersize=4.5)
 
 
 def add_key(ax: Axes, label: str, **style: Any) -> None:
-    """Add an entry to what the legend explains, unless it is there already."""
+    """Add an entry to the legend, unless it is there already."""
     if label not in ax.get_legend_handles_labels()[1]:
         ax.plot([], [], label=label, **style)
 
@@ -169,7 +169,7 @@ def refresh_legend(ax: Axes, *, columns: int = 2) -> None:
 
 
 def mark_whole_numbers(ax: Axes, times: Floats) -> None:
-    """Put ticks of time on whole numbers where all times are: years, days, counts."""
+    """Put ticks of time on whole numbers where all times are whole: years, days, counts."""
     known = times[np.isfinite(times)]
     if known.size > 1 and np.ptp(known) >= 3 and (known == np.round(known)).all():
         from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""One figure of a whole file: what it holds decides what is drawn."""
+"""One figure of a whole data set, whose contents decide what is drawn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def figure_of(
 ) -> Figure:
     """Return a figure of a history, an estimate, a fit, a forecast, or observed trajectories.
 
-    Of several fits, the parameters of all are drawn beside the curve of one.
+    For several fits, the parameters of all and the curve of one are drawn.
 
     Args:
         dataset: What `load` or `read_trajectories` returned.
@@ -86,7 +86,7 @@ def figure_of(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a figure whole or not at all; the end of the name decides the format.
+    """Write a figure atomically; the suffix of the name decides the format.
 
     Raises:
         OutputExistsError: The file exists and `overwrite` is off.
@@ -107,7 +107,7 @@ def _figure(wide: int, narrow: int) -> tuple[Figure, list[Axes]]:
 
 
 def _output_groups(dataset: xr.Dataset) -> list[list[str]]:
-    """Return which outputs share axes: those of one unit, unless their bands would overlap."""
+    """Return groups of outputs that share axes: equal units, unless their bands would overlap."""
     if "predicted" not in dataset and "observed" not in dataset:
         return []
     names = chosen_names("output", dataset, None)

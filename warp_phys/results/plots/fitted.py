@@ -1,4 +1,4 @@
-"""Plot of fitted parameters with their error bars, trajectory beside trajectory."""
+"""Plot of the fitted parameters of all trajectories with their error bars."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from warp_phys.results.plots.axes import COLORS, MARKERS, NEUTRAL, add_key, key_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Most labels that find room below a panel.
+# The largest number of labels that fit below a panel.
 _MOST_LABELS = 8
 _BOTTOM = 0.03
 
 
 def fitted_names(fitted: xr.Dataset) -> list[str]:
-    """Return the parameters that were fitted; all where every one was known."""
+    """Return the parameters that were fitted, or all if every one was known."""
     names = [str(name) for name in fitted["parameter"].values]
     free = [name for name, known in zip(names, fitted["fixed"].values, strict=True) if not known]
     return free or names
@@ -31,10 +31,10 @@ def fitted_names(fitted: xr.Dataset) -> list[str]:
 def draw_fitted(ax: Axes, fitted: xr.Dataset, name: str, truth: Floats | None) -> None:
     """Draw one parameter of all trajectories: values, confidence intervals, true values.
 
-    What the data do not determine has no place on the scale, and is marked at its bottom.
+    Values that the data do not determine cannot be drawn to scale and are marked at the bottom.
 
     Args:
-        ax: Where to draw.
+        ax: The axes to draw on.
         fitted: What `fit` returned.
         name: The parameter.
         truth: (N,), NaN where unknown.
@@ -68,7 +68,7 @@ def draw_fitted(ax: Axes, fitted: xr.Dataset, name: str, truth: Floats | None) -
 def _bars(
     ax: Axes, column: xr.Dataset, values: Floats, chosen: NDArray[np.bool_], words: str
 ) -> None:
-    """Draw values with their intervals; an open end reaches to the value alone."""
+    """Draw values with their intervals; an open end is drawn at the value itself."""
     if not chosen.any():
         return
     place = np.flatnonzero(chosen)

@@ -1,4 +1,4 @@
-"""Plot of parameters, in physical units: estimates as the context grows, fits side by side."""
+"""Plots of parameters in physical units: estimates over time, and fits of all trajectories."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def plot_parameters(
     truth: xr.Dataset | Mapping[str, Truth] | None = None,
     axes: Axes | Sequence[Axes] | NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Draw how a trajectory's estimated parameters settle, or the fitted ones of all side by side.
+    """Draw the estimated parameters of a trajectory over time, or the fitted ones of all.
 
     Args:
-        estimate_or_fit: From `estimate`: parameters at every sample, with bands where it has them.
-            From `fit`: one value with its confidence interval for each trajectory; what the data
-            do not determine is marked and has none.
-        trajectory: Of an estimate, its position as a number, or its label as text.
+        estimate_or_fit: From `estimate`: parameters at every sample, with bands if it has any.
+            From `fit`: one value with its confidence interval for each trajectory; values that
+            the data do not determine are marked and have no interval.
+        trajectory: For an estimate, its position as a number, or its label as text.
         parameters: One or several by name; None for all that were estimated or fitted. With the
-            regression head, also the coordinates that a record determines where it cannot tell
-            parameters.
-        truth: What to compare with: a data set with `true_parameters`, read from the trajectory
-            of the same label; or name -> value, or -> (value, standard deviation).
-        axes: Where to draw, one a parameter; None makes a new figure.
+            regression head, also the coordinates that a record determines where it does not
+            determine parameters.
+        truth: Values for comparison: a data set with `true_parameters`, read from the trajectory
+            of the same label; or a mapping from name to value, or to (value, standard deviation).
+        axes: The axes to draw on, one per parameter; None makes a new figure.
 
     Returns:
         The axes drawn on, (number of parameters,), each labeled with name and unit.
@@ -110,7 +110,7 @@ def _plot_fit(
     truth: xr.Dataset | Mapping[str, Truth] | None,
     axes: Axes | Sequence[Axes] | NDArray[Any] | None,
 ) -> NDArray[Any]:
-    """Draw the fitted parameters of all trajectories, a panel each."""
+    """Draw the fitted parameters of all trajectories, one panel for each parameter."""
     names = fitted_names(fitted) if parameters is None else _chosen(fitted, parameters)
     labels = trajectory_labels(fitted)
     known = [_known_values(truth, fitted, position) for position in range(len(labels))]
@@ -124,7 +124,7 @@ def _plot_fit(
             _draw_truth(ax, known[0][name], "reference")
     explained: set[str] = set()
     for ax in panels:
-        # A panel gets a legend of its own only where it shows what none before it does.
+        # A panel gets its own legend only if it shows something that no earlier panel shows.
         shown = set(ax.get_legend_handles_labels()[1])
         if shown - explained:
             refresh_legend(ax, columns=2)
@@ -133,9 +133,9 @@ def _plot_fit(
 
 
 def estimated_names(estimate: xr.Dataset) -> list[str]:
-    """Return what was estimated: parameters known beforehand never change and are left out.
+    """Return the estimated parameters, without those that were known beforehand.
 
-    Where no record determines any parameter, the coordinates stand in for them.
+    Where no record determines any parameter, the coordinates are returned instead.
     """
     if "coordinates" in estimate and not np.isfinite(estimate["parameters"].values).any():
         return [str(name) for name in estimate["coordinate"].values]

@@ -1,6 +1,6 @@
-"""Plots: each function takes data and, if wanted, matplotlib axes, and returns the axes.
+"""Plot functions, which take data and, optionally, matplotlib axes, and return the axes.
 
-matplotlib is imported when something is drawn; it comes with `pip install "warp-phys[plot]"`.
+matplotlib is imported when something is drawn; install it with `pip install "warp-phys[plot]"`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def plot_observed(
         data: From `simulate` or `read_trajectories`.
         trajectory: Its position as a number, or its label as text.
         output: One or several outputs by name; None for all.
-        ax: Where to draw; None makes a new figure.
+        ax: The axes to draw on; None makes a new figure.
 
     Returns:
         The axes drawn on, labeled with names and units.
@@ -107,17 +107,17 @@ def plot_predicted(
     output: str | Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the predicted curve of a trajectory with its bands, and what was observed.
+    """Draw the predicted curve of a trajectory with its bands, and the observed values.
 
-    The inner band holds the model's output, the outer one what would be measured with noise.
+    The inner band is that of the output of the model, the outer one that of a noisy measurement.
 
     Args:
         result: From `estimate`, `fit` or `forecast`.
         data: Records whose observed values to draw, from the trajectory of the same label.
         trajectory: Its position as a number, or its label as text.
         output: One or several outputs by name; None for all.
-        ax: Where to draw; None makes a new figure. Drawing a fit and then a forecast on the
-            same axes shows how the one continues the other.
+        ax: The axes to draw on; None makes a new figure. A fit and then a forecast can be
+            drawn on the same axes.
 
     Returns:
         The axes drawn on, labeled with names and units.
@@ -162,7 +162,7 @@ def plot_history(history: xr.Dataset, ax: Axes | None = None) -> Axes:
 
     Args:
         history: From `train`.
-        ax: Where to draw; None makes a new figure.
+        ax: The axes to draw on; None makes a new figure.
 
     Raises:
         SchemaError: The data set is not what `train` returns.
@@ -209,7 +209,7 @@ def _draw_observed(
 
 
 def _key_outputs(ax: Axes, names: Sequence[str], *, points: bool = False) -> None:
-    """Let the legend tell outputs apart where there are several."""
+    """Label the outputs in the legend where there are several."""
     if len(names) == 1:
         return
     for index, name in enumerate(names):

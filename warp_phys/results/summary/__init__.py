@@ -1,1 +1,1 @@
-"""A fit in print."""
+"""Text reports of fits."""

@@ -1,10 +1,10 @@
-"""Numbers as text: a value to the digits that its error leaves it."""
+"""Formatting of numbers: a value is rounded to the digits that its error leaves."""
 
 from __future__ import annotations
 
 import math
 
-# Digits of a standard error, and of a value whose error nobody knows.
+# Significant digits of a standard error, and of a value whose error is not known.
 _OF_ERROR, _OF_VALUE = 3, 4
 # Numbers that are written out: below that size, with so many decimals, and more if not tiny.
 _LARGEST, _DECIMALS, _TINY, _DIGITS = 1e7, 7, 1e-4, 15

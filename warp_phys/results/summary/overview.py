@@ -1,4 +1,4 @@
-"""The fits of many trajectories at a glance."""
+"""The overview of the fits of many trajectories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 5
 
 
 def overview(fitted: xr.Dataset) -> str:
-    """Return how many fits ended in which way, and where the parameters lie."""
+    """Return the number of fits with each status, and the ranges of the parameters."""
     labels = trajectory_labels(fitted)
     rows = [*_endings(fitted, labels), *_findings(fitted, labels)]
     width = max(len(name) for name, _ in rows)
@@ -45,7 +45,7 @@ def _endings(fitted: xr.Dataset, labels: list[Any]) -> list[tuple[str, str]]:
 
 
 def _findings(fitted: xr.Dataset, labels: list[Any]) -> list[tuple[str, str]]:
-    """Return in how many of the fits that converged something is to be looked at."""
+    """Return how many of the converged fits have each kind of warning."""
     good = converged(fitted)
     text = fitted["undetermined"].values.astype(str)
     marks = {

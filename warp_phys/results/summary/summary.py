@@ -1,4 +1,4 @@
-"""A fit in print, as people know it from lmfit: statistics, variables, correlations, warnings."""
+"""The text report of a fit, similar to that of lmfit: statistics, variables, warnings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _USUAL = ("normal", "lognormal")  # whose levels say which of the two it is
 
 
 def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
-    """Return a fit as text, in the form that lmfit made familiar.
+    """Return a text report of a fit, in a form similar to that of lmfit.
 
-    Error bars stand only beside what the data determine: what they do not, what ran to the end of
-    its support and what was known is marked as such, and said in words under `Warnings`.
+    Only values that the data determine have an error. Values that they do not determine, that
+    reached the end of their support or that were known are marked as such, and explained under
+    `Warnings`.
 
     Args:
         fit: What `fit` returned, or `load` read back.
@@ -148,7 +149,7 @@ def _scale(one: xr.Dataset) -> str:
 
 
 def _criteria(one: xr.Dataset, count: int, unknowns: int) -> list[tuple[str, str]]:
-    """Return Akaike's and the Bayesian criterion; unknown noise levels count as unknowns."""
+    """Return the Akaike and Bayesian criteria; unknown noise levels count as unknowns."""
     levels = _unknown_levels(one)
     likelihood = float(one["log_likelihood"])
     return [

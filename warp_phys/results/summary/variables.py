@@ -1,4 +1,4 @@
-"""The lines of a fit's variables and of their correlations."""
+"""The lines of the report on the variables of a fit and their correlations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warp_phys.results.summary.numbers import percent, rounded, with_unit
 
 @dataclass(frozen=True)
 class _Variable:
-    """One parameter or initial state of a trajectory, and what is to be said of it."""
+    """One parameter or initial state of a trajectory, with the remarks about it."""
 
     label: str
     unit: str
@@ -123,7 +123,7 @@ def _variable(
         marks = ["not fitted"]
     elif not marks:
         if int(one["status"]) != 0:
-            # Where it stopped is no optimum, and the curvature there no measure of its error.
+            # Without convergence the end is no optimum, and its curvature does not measure errors.
             marks, error = ["not converged"], math.nan
         elif math.isnan(error):
             marks = ["no degrees of freedom for an error"]

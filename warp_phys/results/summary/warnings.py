@@ -1,4 +1,4 @@
-"""What a fit warns of, in words."""
+"""The warnings of a fit as sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REASONS = {
 
 
 def warnings_of(one: xr.Dataset) -> list[str]:
-    """Return what one trajectory of a fit warns of, a line each."""
+    """Return the warnings about one trajectory of a fit, one line each."""
     status = flags(one["status"])[int(one["status"])]
     fitted = not np.isnan(one["parameters"].values).any()
     lines = []
