@@ -1,5 +1,5 @@
 """What each trajectory is given: parameters, initial states, inputs and doses.
 
-Comes in: ranges, distributions, designs, constraints and a seed.
-Goes out: values for any block of trajectories, the same whatever the block.
+Input: ranges, distributions, designs, constraints and a seed.
+Output: values for any block of trajectories, the same whatever the block.
 """

@@ -1,5 +1,5 @@
 """The plan of a data set, and making any block of it.
 
-Comes in: the options of `simulate`.
-Goes out: blocks of trajectories, drawn, integrated and observed.
+Input: the options of `simulate`.
+Output: blocks of trajectories, drawn, integrated and observed.
 """

@@ -1,5 +1,5 @@
 """Published data sets, from their published recipes.
 
-Comes in: a name.
-Goes out: a data set made by `simulate`.
+Input: a name.
+Output: a data set made by `simulate`.
 """

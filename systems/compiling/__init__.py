@@ -1,5 +1,5 @@
 """From a system's torch functions to expressions, and from these to C++ and NumPy code.
 
-Comes in: a `System`.
-Goes out: its functions and their derivatives as source text, and compiled libraries from a cache.
+Input: a `System`.
+Output: its functions and their derivatives as source text, and compiled libraries from a cache.
 """

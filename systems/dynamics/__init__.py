@@ -1,5 +1,5 @@
 """Integrating: many trajectories, each with its own error estimate and status.
 
-Comes in: a system, parameters, initial states, times, inputs and doses.
-Goes out: a `Solution`, from `integrate.py`, the one door.
+Input: a system, parameters, initial states, times, inputs and doses.
+Output: a `Solution`, from `integrate.py`.
 """

@@ -1,4 +1,4 @@
-"""The one door to solutions of systems: many trajectories, each with its error and its status."""
+"""Integrate a system: many trajectories, each with its own error estimate and status."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Noise models: how an observed value is distributed about the predicted one, one file each.
+"""Noise models: how values scatter about the prediction, and how a fit weights their residuals.
 
-Comes in: observed and predicted values, levels, uniform random numbers.
-Goes out: residuals, losses and weights for a fit, log densities, draws. Neither systems nor data
+Input: observed and predicted values, levels, uniform random numbers.
+Output: residuals, losses and weights for a fit, log densities, draws. Neither systems nor data
 sets are known here.
 """

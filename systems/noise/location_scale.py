@@ -4,9 +4,9 @@ With z = (g(y) - g(f))^2 / s^2 and a loss rho(z),
 
     p(y | f, s) = |g'(y)| exp(-rho(z) / 2) / (C s),   C = integral of exp(-rho(u^2) / 2) du.
 
-What a residual r pulls with is w = drho/dz, its weight beside that of the squared loss, for which
-w = 1. The level of maximum likelihood fulfills mean(z w(z)) = 1, and the Fisher information about
-g(f) is E[z w(z)^2] / s^2.
+The weight of a residual r in a fit is w = drho/dz, relative to the squared loss, for which w = 1.
+The level of maximum likelihood fulfills mean(z w(z)) = 1, and the Fisher information about g(f) is
+E[z w(z)^2] / s^2.
 
 References:
     P. J. Huber, E. M. Ronchetti, Robust Statistics, 2nd ed., Wiley, 2009, ch. 3, 7.
@@ -59,7 +59,7 @@ class LocationScale(Noise):
 
     @abstractmethod
     def rho(self, z: Tensor) -> Tensor:
-        """Return the loss of z, squared residuals over the squared level; none at z = 0."""
+        """Return the loss of z, squared residuals over the squared level, with rho(0) = 0."""
 
     @abstractmethod
     def quantile(self, probability: Floats) -> Floats:

@@ -29,7 +29,7 @@ class Noise(ABC):
         y \sim p(y \mid f, s)
 
     with a level s where the model has one. `simulate` draws from it, `fit` maximizes its
-    likelihood, `forecast` widens its bands by it, and `summary` prints it. A model of one's own
+    likelihood, `forecast` widens its bands by it, and `summary` prints it. A model of your own
     is a subclass in one file, passed as `distribution=MyNoise()`. Where the errors are those of
     the value, or of a function of the value, times a level, it derives from `LocationScale`, which
     asks for a loss and quantiles alone; counts and the like derive from this class.
@@ -42,10 +42,10 @@ class Noise(ABC):
         label: The same in a sentence.
         support: What can be observed, "real", "positive" or an interval.
         level_name: What the level is called in `summary`; None for noise without a level.
-        level_note: Of what the level is, in words, where not of the observed values themselves.
+        level_note: What the level measures if not the observed values, such as "of logarithms".
         relative: Whether residuals have no unit, as those of logarithms.
         chi_square: Whether squared residuals over known levels add up to a chi-square.
-        loss_name: The argument `loss` of `fit` by which it came about.
+        loss_name: The argument `loss` of `fit` that selects it.
         likelihood_note: What the log likelihood is, where it is not plainly that of this noise.
     """
 
@@ -91,8 +91,8 @@ class Noise(ABC):
         """Return which observed values cannot be; missing ones (NaN) can."""
         return _outside(observed, self.support)
 
-    def barred(self, predicted: Values) -> Any:
-        """Return which predicted values noise cannot be added to; missing ones are not barred."""
+    def undefined(self, predicted: Values) -> Any:
+        """Return for which predicted values there is no distribution; missing ones (NaN) pass."""
         return _outside(predicted, self.support)
 
     @property

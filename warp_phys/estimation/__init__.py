@@ -1,5 +1,5 @@
 """Estimates at every sample and forecasts, with bands.
 
-Comes in: a model or a fit, and a data set.
-Goes out: labeled data sets.
+Input: a model or a fit, and a data set.
+Output: labeled data sets.
 """

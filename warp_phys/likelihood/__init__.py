@@ -1,5 +1,5 @@
 """The likelihood of records under a system: unknowns, noise, residuals, normal equations.
 
-Comes in: records, a system and which of its quantities are unknown.
-Goes out: sums of squares, gradients and damped steps, for many records at once.
+Input: records, a system and which of its quantities are unknown.
+Output: sums of squares, gradients and damped steps, for many records at once.
 """

@@ -1,5 +1,5 @@
 """Training models: losses, the loop, checkpoints.
 
-Comes in: a model and a data set.
-Goes out: the model, trained, and its history.
+Input: a model and a data set.
+Output: the model, trained, and its history.
 """

@@ -5,7 +5,7 @@ steps are chosen. Policies choose them: `adaptive` follows the error of each tra
 keeps the number of steps between two samples from call to call. Both exist twice, as C++ for
 compiled kernels (`source` puts these together) and as PyTorch for where there is no compiler.
 
-Comes in: a `Problem` of `integrate`, or the records of a fit.
-Goes out: a `Solution`; for fits the states and their derivatives at every sample, handed to whoever
+Input: a `Problem` of `integrate`, or the records of a fit.
+Output: a `Solution`; for fits the states and their derivatives at every sample, handed to whoever
 consumes them.
 """

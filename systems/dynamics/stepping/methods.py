@@ -1,4 +1,4 @@
-"""The adaptive methods, explicit and implicit, behind one door."""
+"""The adaptive methods, explicit and implicit, behind one interface."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ class TestRegistry:
             ("users_student_t", UsageError, r"give distribution=StudentT\(...\)"),
         ],
     )
-    def test_what_is_none_says_so(self, given: object, error: type, text: str) -> None:
+    def test_what_is_not_a_noise_model_is_refused(
+        self, given: object, error: type, text: str
+    ) -> None:
         with pytest.raises(error, match=text):
             as_noise(given)
 

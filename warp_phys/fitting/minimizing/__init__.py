@@ -1,5 +1,5 @@
 """Batched Levenberg-Marquardt.
 
-Comes in: starting points and an engine.
-Goes out: optima, each with its status.
+Input: starting points and an engine.
+Output: optima, each with its status.
 """

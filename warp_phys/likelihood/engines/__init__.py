@@ -1,5 +1,5 @@
 """Engines: they pass records and add up residuals and sensitivities.
 
-Comes in: a `FitProblem` and values of its unknowns.
-Goes out: `Sums`, by compiled code where there is a compiler, else by NumPy or PyTorch.
+Input: a `FitProblem` and values of its unknowns.
+Output: `Sums`, by compiled code where there is a compiler, else by NumPy or PyTorch.
 """

@@ -27,7 +27,7 @@ class Features(Drive):
     name = "features"
     options = ("window", "width")
     # A window of features already averages; a state that forgets keeps it from drifting.
-    usual: ClassVar[Mapping[str, Any]] = {"stable": True, "decay": 0.5}
+    defaults: ClassVar[Mapping[str, Any]] = {"stable": True, "decay": 0.5}
 
     def __init__(self, *, window: int = 20, width: int = 128) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 """Heads: what the hidden state is, and how the unknowns are read off it.
 
-One file a head, registered by that file alone. Comes in: hidden states, or whole records.
-Goes out: a distribution over the unknowns at every sample, or an estimator of its own.
+One file a head, registered by that file alone. Input: hidden states, or whole records.
+Output: a distribution over the unknowns at every sample, or an estimator of its own.
 """

@@ -1,1 +1,1 @@
-"""A fit in print."""
+"""Summaries of fits as text."""
