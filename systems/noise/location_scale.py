@@ -59,7 +59,7 @@ class LocationScale(Noise):
 
     @abstractmethod
     def rho(self, z: Tensor) -> Tensor:
-        """Return the loss of z, squared residuals over the squared level, with rho(0) = 0."""
+        """Return the loss of z, squared residuals over the squared level; it is 0 at z = 0."""
 
     @abstractmethod
     def quantile(self, probability: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The summary of a fit as text, as lmfit lays it out: statistics, variables, correlations, warnings."""
+"""The summary of a fit as text, as in lmfit: statistics, variables, correlations, warnings."""
 
 from __future__ import annotations
 
