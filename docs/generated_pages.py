@@ -1,13 +1,18 @@
 """Tables that the package itself knows best, written at every build of the documentation."""
 
+import inspect
 import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
 
 from warp_phys.command_line.main import verb_functions
-from warp_phys.systems import System, get_system
+from warp_phys.models.drives.registry import DRIVES
+from warp_phys.models.heads.registry import HEADS
+from warp_phys.recurrence.transitions.registry import STRUCTURES
+from warp_phys.systems import System, get_system, noise_names
 from warp_phys.systems.catalog.registry import SHIPPED
+from warp_phys.systems.noise.registry import as_noise
 from warp_phys.systems.schema.flags import Flags
 from warp_phys.systems.schema.variables import FITTED, QUANTITIES, SCHEMA_VERSION, SIMULATED
 
@@ -17,6 +22,8 @@ def write_pages(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "schema.md").write_text(_schema())
     (folder / "systems.md").write_text(_systems())
+    (folder / "noise.md").write_text(_noise())
+    (folder / "parts.md").write_text(_parts())
     (folder / "command_line.md").write_text(_command_line())
 
 
@@ -76,6 +83,28 @@ def _row(system: System) -> str:
         for entry in system.parameters
     )
     return f"| {{class}}`~warp_phys.systems.{title}` | {states} | {parameters} |"
+
+
+def _noise() -> str:
+    """Return the noise models of the package, with their formulas."""
+    parts = []
+    for name in noise_names():
+        found = type(as_noise(name))
+        parts += [f"### `{name}`", "", "```{eval-rst}"]
+        parts += [f".. autoclass:: {found.__module__}.{found.__name__}", "```", ""]
+    return "\n".join(parts)
+
+
+def _parts() -> str:
+    """Return the drives, heads and structures of the package by name, and what each of them is."""
+    lines = []
+    for title, shipped in (("Drives", DRIVES), ("Heads", HEADS), ("Structures", STRUCTURES)):
+        lines += [f"### {title}", "", "| name | what it is |", "|---|---|"]
+        for name, part in shipped.items():
+            first = " ".join((inspect.getdoc(part) or "").split("\n\n")[0].split())
+            lines.append(f"| `{name}` | {first} |".replace("_{", "\\_{"))
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _command_line() -> str:

@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
         return _contract(name)
     for entry in SHIPPED.values():
         if entry.class_name == name:
-            value = globals()[name] = shipped_class(entry)  # the next look takes no search
+            value = globals()[name] = shipped_class(entry)  # cached for the next access
             return value
     raise AttributeError(
         f"module {__name__!r} has no attribute {name!r}; it exports {', '.join(__all__)}"

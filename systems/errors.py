@@ -42,9 +42,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
         "unknown system 'lotka_voltera'; did you mean 'lotka_volterra'? known: lotka_volterra, sir"
     """
     names = list(known)
-    folded = {candidate.lower(): candidate for candidate in names}
-    close = difflib.get_close_matches(str(name).lower(), folded, n=3, cutoff=0.5)
-    offer = " or ".join(repr(folded[match]) for match in close)
+    offer = " or ".join(map(repr, _closest(str(name).lower(), names)))
     question = f"did you mean {offer}? " if offer else ""
     listing = ", ".join(names) if names else "none"
     return UnknownNameError(f"unknown {kind} {name!r}; {question}known: {listing}")
+
+
+def _closest(lowered: str, names: list[str]) -> list[str]:
+    """Return the names that differ in case alone, else up to three similar ones."""
+    same = [name for name in names if name.lower() == lowered]
+    if same:
+        return same
+    folded = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(lowered, folded, n=3, cutoff=0.6)
+    return [folded[match] for match in close]

@@ -209,7 +209,7 @@ def not_noisy_error(
 
 
 def _noiseless_only(noiseless: Floats, levels: Floats, distribution: Noise) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = distribution.barred(noiseless)
+    bad: NDArray[np.bool_] = distribution.undefined(noiseless)
     return bad if distribution.level_name is None else bad & (levels > 0)[:, None]
 
 

@@ -1,5 +1,5 @@
 """Makes published data sets from their published recipes.
 
-Comes in: a name.
-Goes out: a data set made by `simulate`.
+Input: a name.
+Output: a data set made by `simulate`.
 """

@@ -1,4 +1,4 @@
-"""Noise models: how an observed value is distributed about the predicted one, one file for each.
+"""Noise models: how values scatter about the prediction, and how a fit weights their residuals.
 
 Input: observed and predicted values, levels, uniform random numbers.
 Output: residuals, losses and weights for a fit, log densities, draws. This folder depends on

@@ -91,7 +91,7 @@ class Noise(ABC):
         """Return which observed values are impossible; missing ones (NaN) are not."""
         return _outside(observed, self.support)
 
-    def barred(self, predicted: Values) -> Any:
+    def undefined(self, predicted: Values) -> Any:
         """Return for which predicted values the noise is undefined; missing ones do not count."""
         return _outside(predicted, self.support)
 

@@ -81,7 +81,9 @@ QUANTITIES: dict[str, Quantity] = {
         "state behind the first sample", "trajectory state", units="state"
     ),
     "true_noise_sd": _quantity(
-        "standard deviation of the noise added", "trajectory output", units="output"
+        "level of the noise added (standard deviation if normal)",
+        "trajectory output",
+        units="output",
     ),
     "input_table": _quantity(
         "known input at the times of its table", "trajectory knot input", units="input"
@@ -144,7 +146,9 @@ QUANTITIES: dict[str, Quantity] = {
     "observed_lower": _quantity("lower end of the measurement's band", _PER_SAMPLE, units="output"),
     "observed_upper": _quantity("upper end of the measurement's band", _PER_SAMPLE, units="output"),
     "noise_sd": _quantity(
-        "standard deviation of the noise", "trajectory output", "trajectory time output"
+        "level of the noise (standard deviation if normal)",
+        "trajectory output",
+        "trajectory time output",
     ),
     "initial_time": _quantity("time at which the initial state holds", "trajectory"),
     "coordinates": _quantity(

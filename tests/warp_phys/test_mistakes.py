@@ -136,7 +136,7 @@ class TestRecords:
 class TestNames:
     def test_an_unknown_output(self, trained: wp.WarpPhys) -> None:
         data = records().assign_coords(output=["prey", "preditor"])
-        message = "unknown output 'preditor'; did you mean 'predator' or 'prey'? known: prey"
+        message = "unknown output 'preditor'; did you mean 'predator'? known: prey"
         regression = wp.WarpPhys("lotka_volterra", head="regression")
         for model in (trained, regression):
             says(UnknownNameError, message, lambda model=model: wp.estimate(model, data))

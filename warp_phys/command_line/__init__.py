@@ -1,5 +1,5 @@
-"""The command line `warp-phys`: each verb is one public function.
+"""The command line `warp-phys`: each verb calls one public function, or lists what there is.
 
-Comes in: text. `options.py` declares what an option is and how its text is converted.
-Goes out: files, tables and exit codes. One file a verb in `verbs/`.
+Input: text. `options.py` declares what an option is and how its text is converted.
+Output: files, tables and exit codes. One file a verb in `verbs/`.
 """

@@ -7,11 +7,13 @@ once.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from typing import TypeAlias
 
 import typer
 
@@ -20,30 +22,54 @@ from warp_phys.systems.errors import WarpPhysError
 
 ENTRY_POINTS = "warp_phys.verbs"
 
+Verb: TypeAlias = Callable[..., None]
+"""A function whose arguments are options of the command line."""
 
-def verb_functions() -> dict[str, Callable[..., None]]:
+
+def verb_files() -> list[str]:
+    """Return the names of the files in `verbs/`, each of which should hold the verb of its name."""
+    return [module.name for module in pkgutil.iter_modules(verbs.__path__)]
+
+
+def verb_in(name: str) -> Verb:
+    """Return the verb that the file `verbs/NAME.py` holds, the function `NAME`.
+
+    Raises:
+        TypeError: It holds no such function, or one that `@verb` does not decorate.
+    """
+    function: Verb | None = getattr(importlib.import_module(f"{verbs.__name__}.{name}"), name, None)
+    if function is None or not hasattr(function, "options"):
+        raise TypeError(
+            f"expected verbs/{name}.py to hold the function {name}, decorated by "
+            f"@verb(...) of command_line/options.py; helpers belong outside of verbs/"
+        )
+    return function
+
+
+def verb_functions() -> dict[str, Verb]:
     """Return the verbs by name, those of this package first.
 
-    A file `verbs/NAME.py` holds the function `NAME`. A verb of another package that cannot be
-    imported, or has the name of one that is there, is left out with a warning.
+    A verb that cannot be imported, that does not keep the contract of its folder, or that has the
+    name of another one, is left out with a warning, and the others still run.
     """
-    names = [module.name for module in pkgutil.iter_modules(verbs.__path__)]
-    found: dict[str, Callable[..., None]] = {
-        name: getattr(importlib.import_module(f"{verbs.__name__}.{name}"), name) for name in names
-    }
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name in found:
-            _warn_left_out(point, "there is a verb of that name already")
+    found: dict[str, Verb] = {}
+    sources: list[tuple[str, str, Callable[[], Verb]]] = [
+        (name, f"verbs/{name}.py", functools.partial(verb_in, name)) for name in verb_files()
+    ]
+    sources += [(point.name, point.value, point.load) for point in entry_points(group=ENTRY_POINTS)]
+    for name, place, load in sources:
+        if name in found:
+            _warn_left_out(name, place, "there is a verb of that name already")
             continue
         try:
-            found[point.name] = point.load()
-        except (ImportError, AttributeError) as error:
-            _warn_left_out(point, str(error))
+            found[name] = load()
+        except Exception as error:  # whatever the code of somebody else's module raises
+            _warn_left_out(name, place, f"{type(error).__name__}: {error}")
     return found
 
 
-def _warn_left_out(point: EntryPoint, why: str) -> None:
-    typer.echo(f"warning: the verb {point.name} of {point.value} is left out: {why}", err=True)
+def _warn_left_out(name: str, place: str, why: str) -> None:
+    typer.echo(f"warning: the verb {name} of {place} is left out: {why}", err=True)
 
 
 def application() -> typer.Typer:

@@ -41,7 +41,7 @@ class Option:
         type: What the shell converts the text to.
         default: The value where it is not given; `REQUIRED` if it must be.
         repeatable: Whether it may be given several times; `read` then receives a list.
-        positional: Whether it has no flag and is told by its place.
+        positional: Whether it is a positional argument, without a flag.
         read: Called with the first flag (for messages) and the value (or list, or default);
             returns what the verb receives.
     """

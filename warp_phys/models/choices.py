@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from warp_phys.models.check_drive import check_reach, check_widths
 from warp_phys.models.drives.drive import Drive
 from warp_phys.models.drives.registry import DRIVES
 from warp_phys.models.heads.head import Head, TrainedHead
@@ -14,7 +15,7 @@ from warp_phys.models.heads.registry import HEADS
 from warp_phys.models.settings import Settings, check_values
 from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
 from warp_phys.recurrence.transitions.transition import Transition
-from warp_phys.registries.by_file import check_own_name
+from warp_phys.registries.by_file import check_methods, check_own_name
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 # Settings of the core of every trained head, in addition to options of head, drive and structure.
@@ -24,6 +25,12 @@ _SHIPPED: dict[str, Mapping[str, Any]] = {
     "head": HEADS,
     "drive": DRIVES,
     "structure": STRUCTURES,
+}
+
+# What a user's own subclass must define.
+_TO_DEFINE: dict[type, tuple[str, ...]] = {
+    Drive: ("build", "signals", "forward"),
+    TrainedHead: ("build", "base", "forward"),
 }
 
 
@@ -42,6 +49,11 @@ class Choices:
     head: Head
     drive: Drive | None
     structure: type[Transition]
+
+    def check_sizes(self, outputs: int, inputs: int) -> None:
+        """Raise UsageError unless a user's own drive has widths for records of this many values."""
+        if self.drive is not None and type(self.drive) not in DRIVES.values():
+            check_widths(self.drive, outputs + inputs, outputs)
 
     def for_training(self) -> tuple[TrainedHead, Drive]:
         """Return copies of head and drive, to be sized and trained.
@@ -64,7 +76,7 @@ def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
         **given: `Settings` by name; `head` and `drive` may be objects, `structure` a class.
 
     Raises:
-        UsageError: A choice is unknown, a number is out of range, or a setting would do nothing.
+        UsageError: A choice is unknown, a number is out of range, or a setting has no effect.
     """
     known = [field.name for field in fields(Settings)]
     for name in given:
@@ -72,11 +84,11 @@ def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
             raise unknown_name("setting of a model", name, known)
     values = {name: value for name, value in given.items() if value is not None}
     head = _part("head", values.get("head", "direct"), Head)
-    drive = _drive(head, values.get("drive", head.usual_drive))
+    drive = _drive(head, values.get("drive", head.default_drive))
     structure = get_structure(values.get("structure", "diagonal"))
     check_values(values)
     _check_used(values, {*uses, *_used(head, drive, structure, values)}, head, drive, structure)
-    values = {**getattr(drive, "usual", {}), **values}
+    values = {**getattr(drive, "defaults", {}), **values}
     if values.get("stable") and not structure.can_be_stable:
         values.pop("stable")
         values.pop("decay", None)
@@ -101,12 +113,12 @@ def restore(entry: Mapping[str, Any], source: str, **own: Any) -> Choices:
         if given is None and name not in _SHIPPED[kind]:
             written = kind.capitalize() if kind == "structure" else f"{kind.capitalize()}(...)"
             raise SchemaError(
-                f"{source} belongs to the {kind} {name!r}, which this package does not ship; "
+                f"{source} was saved with the {kind} {name!r}, which this package does not ship; "
                 f"pass {kind}=Your{written}"
             )
         if given is not None and getattr(given, "name", given) != name:
             got = getattr(given, "name", given)
-            raise SchemaError(f"{source} belongs to the {kind} {name!r}, got {kind}={got!r}")
+            raise SchemaError(f"{source} was saved with the {kind} {name!r}, got {kind}={got!r}")
     settings = Settings(**entry)
     head = _part("head", own.get("head") or settings.head, Head)
     drive = _drive(head, own.get("drive") or settings.drive)
@@ -132,24 +144,29 @@ def _part(kind: str, given: Any, base: Any) -> Any:
             f"{kind}: expected {given.name!r} by its name, its options as settings of the model, "
             f"got {type(given).__name__}(...); write {kind}={given.name!r}"
         )
+    for own, methods in _TO_DEFINE.items():
+        if isinstance(given, own):
+            check_methods(kind, type(given), own, methods)
+    if isinstance(given, Drive):
+        check_reach(given)
     return given
 
 
 def _drive(head: Head, given: Any) -> Any:
     """Return the drive as `_part` does, or its name where the head has its own drives."""
-    if head.drives is not None and given in (*head.drives, head.usual_drive):
+    if head.drives is not None and given in (*head.drives, head.default_drive):
         return given
     owners = {name: each.name for each in HEADS.values() for name in each.drives or ()}
-    if isinstance(given, str) and given not in {*DRIVES, *owners}:
-        raise unknown_name("drive", given, {**DRIVES, **owners})
+    if isinstance(given, str) and given not in {*DRIVES, *owners} and head.drives != ():
+        raise unknown_name("drive", given, DRIVES if head.drives is None else head.drives)
     if head.drives is not None:
         got = repr(getattr(given, "name", given))
         wanted = f"drive={_alternatives(head.drives)}" if head.drives else "no drive"
         raise UsageError(f"expected {wanted} with head={head.name!r}, got {got}")
     if isinstance(given, str) and given not in DRIVES:
         raise UsageError(
-            f"expected drive={_alternatives(DRIVES)}, got {given!r}, which is of the "
-            f"{owners[given]} head alone"
+            f"expected drive={_alternatives(DRIVES)}, got {given!r}, which only "
+            f"head={owners[given]!r} takes"
         )
     return _part("drive", given, Drive)
 

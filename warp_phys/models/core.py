@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from warp_phys.models.check_drive import check_built
 from warp_phys.models.drives.drive import Drive
 from warp_phys.models.initial_state import InitialState
 from warp_phys.models.scaling import Samples, Scaling
@@ -55,6 +56,7 @@ class Core(nn.Module):
         self.dtype = settings.torch_dtype
         self.scaling = Scaling(outputs, inputs, logarithmic=logarithmic)
         drive.build(self.scaling.width, outputs)
+        check_built(drive, self.scaling.width, outputs)
         self.drive = drive.to(self.dtype)
         self.initial = InitialState(
             self.drive.signal_width,

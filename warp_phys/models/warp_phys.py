@@ -66,7 +66,7 @@ class WarpPhys(nn.Module):
         dtype: Dtype of the trained tensors, "float32" or "float64".
 
     Raises:
-        UsageError: A choice is unknown, does not fit the system, or would do nothing in this model.
+        UsageError: A choice is unknown, does not fit the system, or has no effect in this model.
 
     References:
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
@@ -113,6 +113,7 @@ class WarpPhys(nn.Module):
     def _set_up(self, system: System, choices: Choices) -> None:
         choices.head.check(system)
         check_root(system, choices.settings.root)
+        choices.check_sizes(len(system.output_names), len(system.inputs))
         self.system = system
         self.choices = choices
         self.network: Network | None = None

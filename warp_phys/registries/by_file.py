@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -29,8 +30,8 @@ def classes_by_name(package: str, base: Any) -> dict[str, Any]:
 
     Example:
         >>> from warp_phys.models.drives.drive import Drive
-        >>> sorted(classes_by_name("warp_phys.models.drives", Drive))
-        ['difference', 'features', 'raw']
+        >>> classes_by_name("warp_phys.models.drives", Drive)["difference"].__name__
+        'Difference'
     """
     found: dict[str, type] = {}
     folder = importlib.import_module(package)
@@ -60,6 +61,30 @@ def check_own_name(kind: str, given: type, known: Mapping[str, type]) -> None:
             f"{kind}: expected {given.__name__} to have a name of its own, got {name!r}, which is "
             f"that of {known[name].__name__}"
         )
+
+
+def check_methods(kind: str, given: type, base: type, names: Iterable[str]) -> None:
+    """Raise UsageError unless a user's own class defines methods that its base class only declares.
+
+    Args:
+        kind: What it is: "drive".
+        given: The class.
+        base: What it derives from.
+        names: The methods.
+    """
+    missing = [name for name in names if getattr(given, name) is getattr(base, name)]
+    if missing:
+        wanted = ", ".join(f"{name}{_arguments(getattr(base, name))}" for name in missing)
+        raise UsageError(
+            f"{kind}: expected {given.__name__} to define {wanted}, got a class without; see "
+            f"{base.__name__}"
+        )
+
+
+def _arguments(method: Callable[..., Any]) -> str:
+    """Return the arguments of a method as a call shows them: (channels, outputs)."""
+    _, *names = inspect.signature(method).parameters
+    return f"({', '.join(names)})"
 
 
 def _defined(module: ModuleType, base: type) -> dict[str, type]:

@@ -126,10 +126,8 @@ def test_a_block_gets_the_points_it_has_in_the_whole(sampling):
 def test_another_design_is_refused():
     with pytest.raises(UsageError) as error:
         sample(LOTKA_VOLTERRA, 3, seed=0, sampling="sobel")
-    assert str(error.value) == (
-        'expected sampling as one of "latin_hypercube", "random", "sobol", or a Design, '
-        "got 'sobel'"
-    )
+    names = ", ".join(f'"{name}"' for name in shipped_designs())
+    assert str(error.value) == (f"expected sampling as one of {names}, or a Design, got 'sobel'")
 
 
 class Middle(Design):
@@ -142,7 +140,7 @@ class Middle(Design):
         return np.full((count, len(names)), self.place)
 
 
-def test_a_design_of_ones_own():
+def test_a_design_of_your_own():
     data = simulate(LOTKA_VOLTERRA, n=2, times=[0.0, 1.0], sampling=Middle(0.5), seed=0)
     middle = [0.5 * sum(entry.range) for entry in LOTKA_VOLTERRA.parameters]
     np.testing.assert_allclose(data.true_parameters, [middle, middle], rtol=1e-15)

@@ -133,4 +133,4 @@ class NoiseContract:
     def test_missing_values_are_possible(self) -> None:
         missing = torch.tensor([torch.nan], dtype=torch.float64)
         assert not self.noise.impossible(missing).any()
-        assert not self.noise.barred(missing).any()
+        assert not self.noise.undefined(missing).any()

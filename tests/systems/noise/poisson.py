@@ -23,7 +23,7 @@ class Poisson(Noise):
         """Return what is negative or fractional."""
         return (observed < 0.0) | (observed != observed // 1.0) & (observed == observed)
 
-    def barred(self, predicted: Values) -> Values:
+    def undefined(self, predicted: Values) -> Values:
         """Return expected numbers that are negative."""
         return predicted < 0.0
 

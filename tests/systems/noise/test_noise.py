@@ -52,6 +52,16 @@ class TestRegistry:
             assert noise.name == name
             assert type(noise).__module__.endswith(f".distributions.{name}")
 
+    def test_every_model_is_tested(self) -> None:
+        contracts = [value for value in globals().values() if isinstance(value, type)]
+        tested = {
+            type(value.noise)
+            for value in contracts
+            if issubclass(value, NoiseContract) and hasattr(value, "noise")
+        }
+        missing = [name for name in noise_names() if type(as_noise(name)) not in tested]
+        assert not missing, f"write a class that inherits NoiseContract for {', '.join(missing)}"
+
     def test_normal_comes_first(self) -> None:
         assert noise_names()[0] == "normal"
 
@@ -73,7 +83,9 @@ class TestRegistry:
             ("users_student_t", UsageError, r"give distribution=StudentT\(...\)"),
         ],
     )
-    def test_what_is_none_says_so(self, given: object, error: type, text: str) -> None:
+    def test_what_is_not_a_noise_model_is_refused(
+        self, given: object, error: type, text: str
+    ) -> None:
         with pytest.raises(error, match=text):
             as_noise(given)
 

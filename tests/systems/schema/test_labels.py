@@ -92,7 +92,7 @@ class TestLabeled:
         in_time = labeled({"parameters": parameters[:, None]}, own)
         assert in_time.parameters.dims == ("trajectory", "sample", "parameter")
 
-    def test_a_variable_of_ones_own_is_taken_as_it_is(self):
+    def test_a_variable_of_your_own_is_taken_as_it_is(self):
         own = xr.Variable("trajectory", [1.0, 2.0], {"long_name": "weight"})
         assert labeled({"weight": own}, trajectory_coords(2)).weight.attrs["long_name"] == "weight"
 

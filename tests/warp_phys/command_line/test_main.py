@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import warp_phys as wp
-from warp_phys.command_line.main import verb_functions
+from warp_phys.command_line.main import verb_files, verb_functions, verb_in
 from warp_phys.command_line.options import REQUIRED
 from warp_phys.data_gen import simulate
 
-VERBS = verb_functions()
+FILES = verb_files()
+# Other installed packages may declare more.
+VERBS = {name: function for name, function in verb_functions().items() if name in FILES}
 FUNCTIONS = {
     "simulate": simulate,
     "train": wp.train,
@@ -24,6 +27,8 @@ FUNCTIONS = {
     "fit": wp.fit,
     "forecast": wp.forecast,
 }
+# Runs the command line.
+RUN = "from warp_phys.command_line.main import main; main()"
 # Of the data sets and models that a verb writes, not of the function it calls.
 OF_THE_VERB = {"simulate": {"output", "overwrite"}}
 
@@ -35,6 +40,12 @@ def in_new_process(*arguments: str, path: Path | None = None) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment
     )
+
+
+def warning(done: subprocess.CompletedProcess[str], name: str) -> str:
+    """Return the one line that says why a verb is left out."""
+    (line,) = (line for line in done.stderr.splitlines() if f"the verb {name} of " in line)
+    return line
 
 
 class TestHelp:
@@ -51,11 +62,57 @@ class TestHelp:
         status, out, _ = run("--help")
         assert status == 0
         listed = out.split("Commands:")[1].split("\n\n")[0]
-        assert [line.split()[0] for line in listed.strip().splitlines()] == list(VERBS)
+        assert [line.split()[0] for line in listed.strip().splitlines()] == list(verb_functions())
 
     def test_no_arguments_show_help(self, run):
         _, out, err = run()
         assert "Commands:" in out + err
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_in_verbs_holds_the_verb_of_its_name(name):
+    assert verb_in(name) is VERBS[name]
+
+
+class TestFilesThatHoldNoVerb:
+    """One bad file in `verbs/` is named, and the other verbs run."""
+
+    FILES: ClassVar[dict[str, str]] = {
+        "plain": "def plain(name: str):\n    print(name)\n",
+        "misnamed": "def other():\n    print()\n",
+        "broken": "1 / 0\n",
+    }
+
+    def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        for name, text in self.FILES.items():
+            (folder / f"{name}.py").write_text(text)
+        code = (
+            "from warp_phys.command_line import main, verbs; "
+            f"verbs.__path__.append({str(folder)!r}); main.main()"
+        )
+        return in_new_process("-c", code, *arguments)
+
+    def test_they_are_left_out_with_a_warning(self, tmp_path):
+        done = self.run(tmp_path, "systems", "sine")
+        assert (done.returncode, done.stdout.splitlines()[0]) == (
+            0,
+            "A sine wave of known frequency and unknown phase.",
+        )
+        broken, misnamed, plain = (warning(done, name) for name in sorted(self.FILES))
+        assert plain.startswith(
+            "warning: the verb plain of verbs/plain.py is left out: TypeError: expected "
+            "verbs/plain.py to hold the function plain, decorated by @verb(...)"
+        )
+        assert "the verb misnamed of verbs/misnamed.py is left out" in misnamed
+        assert broken.endswith("verbs/broken.py is left out: ZeroDivisionError: division by zero")
+
+
+def test_python_runs_the_package():
+    done = in_new_process("-m", "warp_phys", "systems", "sine")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == in_new_process("-c", RUN, "systems", "sine").stdout
+    code = "import sys, warp_phys.__main__; print('typer' in sys.modules)"
+    assert in_new_process("-c", code).stdout == "False\n"
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -98,21 +155,21 @@ class TestVerbsOfOtherPackages:
         return folder
 
     def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "from warp_phys.command_line.main import main; main()"
-        return in_new_process("-c", code, *arguments, path=folder)
+        return in_new_process("-c", RUN, *arguments, path=folder)
 
     def test_they_run_like_those_of_this_one(self, tmp_path):
         greet = "def greet(name: str):\n    'Greet somebody.'\n    print('hello', name)\n"
         self.install(tmp_path, {"guest.py": greet}, "greet = guest:greet")
         assert "Greet somebody." in self.run(tmp_path, "--help").stdout
         done = self.run(tmp_path, "greet", "sine")
-        assert (done.stdout, done.stderr) == ("hello sine\n", "")
+        assert done.stdout == "hello sine\n"
+        assert "verb greet" not in done.stderr
 
-    def test_those_that_cannot_be_had_are_left_out_with_a_warning(self, tmp_path):
+    def test_verbs_that_cannot_be_loaded_are_left_out_with_a_warning(self, tmp_path):
         points = "gone = guest:gone\nfit = guest:gone"
         self.install(tmp_path, {"guest.py": ""}, points)
         done = self.run(tmp_path, "--help")
         assert done.returncode == 0
-        gone, taken = sorted(done.stderr.splitlines(), reverse=True)
+        gone, taken = warning(done, "gone"), warning(done, "fit")
         assert gone.startswith("warning: the verb gone of guest:gone is left out: ")
         assert taken.endswith("fit of guest:gone is left out: there is a verb of that name already")

@@ -1,5 +1,6 @@
 """What every head and drive has to do inside a model: train, estimate, stream and be saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,9 @@ def assert_file_gives_the_same(model: wp.WarpPhys, path: Path, **own: Any) -> No
     assert repr(again) == repr(model)
     data = records(3, 2)
     xr.testing.assert_equal(wp.estimate(model, data), wp.estimate(again, data))
+
+
+def subclasses_in(names: Mapping[str, Any], base: type) -> list[Any]:
+    """Return the classes of a test module (its `globals()`) that inherit a contract."""
+    values = [value for value in names.values() if isinstance(value, type) and value is not base]
+    return [value for value in values if issubclass(value, base)]

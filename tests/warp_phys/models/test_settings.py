@@ -1,6 +1,7 @@
 """The choices of a model, checked where they are made."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import warp_phys as wp
 from tests.warp_phys.models.drives.own_drives import Rate
 from warp_phys.models.drives.drive import Drive
 from warp_phys.models.drives.features import Features
+from warp_phys.models.drives.registry import DRIVES
+from warp_phys.models.heads.registry import HEADS
+from warp_phys.recurrence.transitions.registry import STRUCTURES
 from warp_phys.systems import LotkaVolterra, UnknownNameError, UsageError, get_system
 
 
@@ -56,6 +60,9 @@ def test_reprs(arguments: dict[str, Any], expected: str) -> None:
     [
         ({"head": "driect"}, "unknown head 'driect'; did you mean 'direct'?"),
         ({"drive": "feature"}, "unknown drive 'feature'; did you mean 'features'?"),
+        ({"drive": "FEATURES"}, "unknown drive 'FEATURES'; did you mean 'features'?"),
+        ({"drive": "log_differnce"}, "did you mean 'difference'?"),
+        ({"drive": "differnce", "head": "regression"}, "known: difference, log_difference"),
         ({"structure": "full"}, "unknown structure 'full'"),
         ({"initial": "zero"}, "unknown initial 'zero'"),
         ({"root": "steps"}, "unknown root 'steps'; did you mean 'step'?"),
@@ -74,7 +81,7 @@ def test_unknown_choices(arguments: dict[str, Any], message: str) -> None:
         ({"rank": 1.5}, r"rank to be a positive whole number, got 1\.5"),
         ({"head": "regression", "forgetting": 1.5}, r"0 < forgetting <= 1, got 1\.5"),
         ({"head": "regression", "drive": "raw"}, "drive='difference' or 'log_difference'"),
-        ({"head": "direct", "drive": "log_difference"}, "of the regression head alone"),
+        ({"head": "direct", "drive": "log_difference"}, "only head='regression' takes"),
     ],
 )
 def test_numbers_out_of_range(arguments: dict[str, Any], message: str) -> None:
@@ -97,6 +104,17 @@ def test_choices_that_do_not_fit_the_system(
         wp.WarpPhys(get_system(system), **arguments)
 
 
+def users(setting: str) -> str:
+    """Return the parts of the package that use a setting, as messages list them."""
+    parts: dict[str, Mapping[str, Any]] = {"head": HEADS, "drive": DRIVES, "structure": STRUCTURES}
+    return " or ".join(
+        f"{kind}={name!r}"
+        for kind, shipped in parts.items()
+        for name, part in shipped.items()
+        if setting in part.options
+    )
+
+
 def test_an_untrained_model_says_so() -> None:
     model = wp.WarpPhys("pendulum")
     assert not model.trained
@@ -112,21 +130,18 @@ def test_an_untrained_model_says_so() -> None:
         (
             {"head": "direct", "forgetting": 0.95},
             "expected no forgetting with head='direct', drive='features', structure='diagonal', "
-            "which do not use it, got 0.95; leave it out, or choose head='regression'",
+            f"which do not use it, got 0.95; leave it out, or choose {users('forgetting')}",
         ),
-        ({"root_width": 8}, "leave it out, or choose head='weights'"),
-        ({"state_size": 8}, "leave it out, or choose head='readout'"),
-        ({"drive": "raw", "window": 8}, "leave it out, or choose drive='features'"),
-        ({"rank": 2}, "choose structure='low_rank' or structure='identity_low_rank'"),
+        ({"root_width": 8}, f"leave it out, or choose {users('root_width')}"),
+        ({"drive": "raw", "window": 8}, f"leave it out, or choose {users('window')}"),
+        ({"rank": 2}, f"leave it out, or choose {users('rank')}"),
         ({"drive": "raw", "initial": "learned", "width": 8}, "expected no width with"),
         ({"head": "regression", "structure": "dense"}, "expected no structure with"),
         ({"head": "regression", "root": "rollout"}, "expected no root with head='regression'"),
-        ({"drive": Rate(), "window": 3}, "expected no window with head='direct', drive='rate'"),
+        ({"drive": Rate(), "window": 3}, "expected no window with head='direct', drive='my_rate'"),
     ],
 )
-def test_a_setting_that_would_do_nothing_is_refused(
-    arguments: dict[str, Any], message: str
-) -> None:
+def test_a_setting_without_effect_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         wp.WarpPhys(LotkaVolterra(), **arguments)
 
@@ -146,12 +161,12 @@ class Impostor(Drive):
     [
         ({"drive": Rate}, "or a Drive, got <class"),
         ({"drive": Rate}, "write Rate(...) for an instance"),
-        ({"drive": 3}, "drive: expected one of difference, features, raw, or a Drive, got 3"),
-        ({"head": 3}, "head: expected one of direct, readout, regression, weights, or a Head"),
+        ({"drive": 3}, f"drive: expected one of {', '.join(DRIVES)}, or a Drive, got 3"),
+        ({"head": 3}, f"head: expected one of {', '.join(HEADS)}, or a Head"),
         ({"drive": Nameless()}, "expected Nameless to have a name"),
         ({"drive": Impostor()}, "a name of its own, got 'features', which is that of Features"),
         ({"drive": Features(window=3)}, "write drive='features'"),
-        ({"head": "regression", "drive": Rate()}, "with head='regression', got 'rate'"),
+        ({"head": "regression", "drive": Rate()}, "with head='regression', got 'my_rate'"),
     ],
 )
 def test_objects_that_do_not_serve(arguments: dict[str, Any], message: str) -> None:

@@ -216,7 +216,7 @@ class TestMessages:
 
 def test_a_drive_and_a_structure_of_the_users_own(tmp_path: Path) -> None:
     model = trained(drive=Rate(), structure=ScaledSwap)
-    assert repr(model).startswith("Warp(drive=rate, structure=scaled_swap, trained on")
+    assert repr(model).startswith("Warp(drive=my_rate, structure=my_scaled_swap, trained on")
     path = tmp_path / "own.safetensors"
     model.save(path)
     with pytest.raises(SchemaError, match=r"pass drive=YourDrive\(\.\.\.\)"):

@@ -14,7 +14,7 @@ import xarray as xr
 from safetensors.torch import save_file
 
 import warp_phys as wp
-from tests.warp_phys.models.drives.own_drives import Rate
+from tests.warp_phys.models.drives.own_drives import LearnedChange
 from tests.warp_phys.models.heads.own_heads import LargestSoFar, Linear
 from tests.warp_phys.recurrence.transitions.own_structure import ScaledSwap
 from tests.warp_phys.user_systems import DrivenOscillator
@@ -337,7 +337,7 @@ class TestDriven:
 @pytest.fixture(scope="module")
 def own(training: tuple[xr.Dataset, xr.Dataset]) -> wp.WarpPhys:
     model = wp.WarpPhys(
-        "lotka_volterra", head=Linear(7), drive=Rate(3), structure=ScaledSwap, width=8
+        "lotka_volterra", head=Linear(7), drive=LearnedChange(3), structure=ScaledSwap, width=8
     )
     wp.train(model, *training, steps=5, progress=False)
     return model
@@ -347,7 +347,10 @@ class TestOwnParts:
     """Drive, head and structure of a user's own, all three in one model."""
 
     def test_stream_equals_batch(self, own: wp.WarpPhys, fresh: xr.Dataset) -> None:
-        assert "head=linear, drive=rate, structure=scaled_swap, trained on 200" in repr(own)
+        assert (
+            "head=my_linear, drive=my_learned_change, structure=my_scaled_swap, trained on 200"
+            in repr(own)
+        )
         assert_stream_equals_batch(own, fresh)
 
     def test_loading_asks_for_them(
@@ -355,27 +358,34 @@ class TestOwnParts:
     ) -> None:
         path = tmp_path / "own.safetensors"
         own.save(path)
-        parts: dict[str, Any] = {"head": Linear(7), "drive": Rate(3), "structure": ScaledSwap}
+        parts: dict[str, Any] = {
+            "head": Linear(7),
+            "drive": LearnedChange(3),
+            "structure": ScaledSwap,
+        }
         again = wp.WarpPhys.load(path, **parts)
         one, other = wp.estimate(own, fresh), wp.estimate(again, fresh)
         xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
         for kind, asked in (
             (
                 "head",
-                "the head 'linear', which this package does not ship; pass head=YourHead(...)",
+                "the head 'my_linear', which this package does not ship; pass head=YourHead(...)",
             ),
-            ("drive", "'rate', which this package does not ship; pass drive=YourDrive(...)"),
+            (
+                "drive",
+                "'my_learned_change', which this package does not ship; pass drive=YourDrive(...)",
+            ),
             ("structure", "does not ship; pass structure=YourStructure"),
         ):
             with pytest.raises(SchemaError, match=re.escape(asked)):
                 wp.WarpPhys.load(path, **parts | {kind: None})
-        with pytest.raises(SchemaError, match="belongs to the head 'linear', got head='largest_"):
+        with pytest.raises(SchemaError, match="was saved with the head 'my_linear', got head='my_"):
             wp.WarpPhys.load(path, **parts | {"head": LargestSoFar()})
         with pytest.raises(SchemaError, match="make head, drive and structure of your own as for"):
-            wp.WarpPhys.load(path, **parts | {"drive": Rate(5)})
+            wp.WarpPhys.load(path, **parts | {"drive": LearnedChange(5)})
 
     def test_training_again_starts_anew(self, training: tuple[xr.Dataset, xr.Dataset]) -> None:
-        drive = Rate(3)
+        drive = LearnedChange(3)
         model = wp.WarpPhys("lotka_volterra", drive=drive, width=8)
         histories = [wp.train(model, *training, steps=3, progress=False) for _ in range(2)]
         xr.testing.assert_equal(*(each.validation_loss for each in histories))

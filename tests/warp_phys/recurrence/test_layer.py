@@ -13,6 +13,7 @@ from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
 from warp_phys.systems import UsageError
 
 EVERY = (*STRUCTURES, ScaledSwap)
+ABLE = " and ".join(repr(name) for name, each in STRUCTURES.items() if each.can_be_stable)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -127,7 +128,7 @@ def test_repr() -> None:
         ({"structure": "diagonl"}, "did you mean 'diagonal'?"),
         (
             {"structure": "dense", "stable": True},
-            "only the structures 'complex' and 'diagonal' can be",
+            f"only the structures {ABLE} can be",
         ),
         ({"structure": "diagonal", "stable": True, "decay": 1.0}, "expected -1 < decay < 1"),
         ({"decay": 0.5}, "'identity' is fixed at 1, got 0.5"),

@@ -21,35 +21,39 @@ class Drive(nn.Module):
     Attributes:
         name: The value of `drive=` that selects it, which files of models store.
         options: Settings of a model that its constructor takes, by the same names.
-        usual: Settings that a model with this drive has unless the caller chooses others.
-        reach: How many of the last signals a drive depends on.
+        defaults: Settings that a model with this drive has unless the caller chooses others.
+        reach: How many of the last signals a drive depends on; known before `build`.
         width: The width d of u_t.
         signal_width: The width C of the signals.
 
     Example:
         >>> class Rate(Drive):
-        ...     '''u_t = (x_t - x_{t-1}) / (t_t - t_{t-1}), in scaled units.'''
+        ...     '''u_t = (x_t - x_{t-1}) / (t_t - t_{t-1}), with the gap flags and the step.'''
         ...
-        ...     name = "rate"
+        ...     name = "my_rate"
         ...     reach = 2
         ...
         ...     def build(self, channels, outputs):
+        ...         self.channels = channels
         ...         self.width = self.signal_width = channels + outputs + 1
         ...
         ...     def signals(self, samples):
         ...         return plain_signals(samples)
         ...
         ...     def forward(self, signals):
-        ...         change = signals.diff(dim=1, prepend=torch.zeros_like(signals[:, :1]))
-        ...         return change / (1.0 + signals[..., -1:]).clamp_min(1e-3)
+        ...         values, flags = signals.tensor_split([self.channels], dim=-1)
+        ...         change = values.diff(dim=1, prepend=torch.zeros_like(values[:, :1]))
+        ...         # `Samples.step` is the time step in typical steps, less one.
+        ...         step = (1.0 + flags[..., -1:]).clamp_min(1e-3)
+        ...         return torch.cat([change / step, flags], dim=-1)
         >>> from warp_phys import WarpPhys
         >>> WarpPhys("pendulum", drive=Rate())
-        WarpPhys(pendulum, head=direct, drive=rate, structure=diagonal, not trained yet)
+        WarpPhys(pendulum, head=direct, drive=my_rate, structure=diagonal, not trained yet)
     """
 
     name: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
-    usual: ClassVar[Mapping[str, Any]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = {}
     reach: int
     width: int
     signal_width: int

@@ -28,7 +28,7 @@ class Features(Drive):
     options = ("window", "width")
     # Features already average over a window, so the state need not remember for long; a decay below
     # 1 keeps it from drifting.
-    usual: ClassVar[Mapping[str, Any]] = {"stable": True, "decay": 0.5}
+    defaults: ClassVar[Mapping[str, Any]] = {"stable": True, "decay": 0.5}
 
     def __init__(self, *, window: int = 20, width: int = 128) -> None:
         super().__init__()

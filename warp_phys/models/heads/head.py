@@ -23,14 +23,14 @@ class Head(ABC):
         trains: Whether it must be trained before it can estimate.
         drives: None where any `Drive` may be used; otherwise the names of the drives that the head
             implements itself, possibly none.
-        usual_drive: Name of the drive unless the caller chooses another.
+        default_drive: Name of the drive unless the caller chooses another.
     """
 
     name: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool]
     drives: ClassVar[tuple[str, ...] | None] = None
-    usual_drive: ClassVar[str] = "features"
+    default_drive: ClassVar[str] = "features"
 
     def check(self, system: System) -> None:  # noqa: B027 (most heads suit every system)
         """Raise UsageError unless the head suits a system."""
@@ -61,7 +61,7 @@ class TrainedHead(Head, nn.Module):
         >>> class Linear(TrainedHead):
         ...     '''A state of any size, read by one matrix.'''
         ...
-        ...     name = "linear"
+        ...     name = "my_linear"
         ...
         ...     def __init__(self, size):
         ...         super().__init__()
@@ -77,7 +77,7 @@ class TrainedHead(Head, nn.Module):
         ...     def forward(self, theta, elapsed):
         ...         return Gaussian.from_state(self.matrix(theta), self.coordinates)
         >>> WarpPhys("pendulum", head=Linear(32))
-        WarpPhys(pendulum, head=linear, drive=features, structure=diagonal, not trained yet)
+        WarpPhys(pendulum, head=my_linear, drive=features, structure=diagonal, not trained yet)
     """
 
     trains = True

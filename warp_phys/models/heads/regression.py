@@ -32,7 +32,7 @@ class Regression(Head):
     options = ("drive", "forgetting")
     trains = False
     drives: ClassVar[tuple[str, ...]] = ("difference", "log_difference")
-    usual_drive = "difference"
+    default_drive = "difference"
 
     def __init__(self, *, drive: str = "difference", forgetting: float = 1.0) -> None:
         self.logarithms = drive == "log_difference"

@@ -22,7 +22,7 @@ class Weights(TrainedHead):
 
     name = "weights"
     options = ("root_width",)
-    usual_drive = "difference"
+    default_drive = "difference"
 
     def __init__(self, *, root_width: int = 16) -> None:
         super().__init__()

@@ -1,5 +1,8 @@
 """Drives: the contract, and what each of them is."""
 
+from dataclasses import replace
+from typing import Any, ClassVar
+
 import pytest
 import torch
 from typing_extensions import override
@@ -11,7 +14,8 @@ from tests.warp_phys.models.drives.drive_contract import (
     built,
     samples,
 )
-from tests.warp_phys.models.drives.own_drives import Rate
+from tests.warp_phys.models.drives.own_drives import LearnedChange, Rate
+from tests.warp_phys.models.model_checks import subclasses_in
 from warp_phys.models.drives.difference import Difference
 from warp_phys.models.drives.drive import Drive
 from warp_phys.models.drives.features import Features
@@ -32,18 +36,24 @@ class TestRaw(DriveContract):
 
 
 class TestFeatures(DriveContract):
+    options: ClassVar[dict[str, Any]] = {"window": 4, "width": 8}
+
     @override
     def make(self) -> Drive:
         return Features(window=4, width=8)
 
 
 class TestFeaturesOfOneSample(DriveContract):
+    options: ClassVar[dict[str, Any]] = {"window": 1, "width": 8}
+
     @override
     def make(self) -> Drive:
         return Features(window=1, width=8)
 
 
 class TestFeaturesOfMoreSamplesThanThereAre(DriveContract):
+    options: ClassVar[dict[str, Any]] = {"window": 20, "width": 8}
+
     @override
     def make(self) -> Drive:
         return Features(window=20, width=8)
@@ -55,9 +65,26 @@ class TestOwnDrive(DriveContract):
         return Rate()
 
 
+class TestOwnDriveWithWeights(DriveContract):
+    @override
+    def make(self) -> Drive:
+        return LearnedChange()
+
+
 def test_every_drive_in_the_folder_is_tested() -> None:
-    tested = {Difference, Raw, Features}
-    assert set(DRIVES.values()) == tested
+    contracts = subclasses_in(globals(), DriveContract)
+    tested = {type(contract().make()) for contract in contracts}
+    missing = [name for name, drive in DRIVES.items() if drive not in tested]
+    assert not missing, f"write a class that inherits DriveContract for {', '.join(missing)}"
+
+
+def test_the_rate_of_change_divides_by_the_time_step() -> None:
+    given_ = samples()
+    drive = built(Rate())
+    out = drive(drive.signals(replace(given_, step=torch.full_like(given_.step, 0.25))))
+    torch.testing.assert_close(out[:, 1:, :CHANNELS], given_.signal.diff(dim=1) / 1.25)
+    assert torch.equal(out[..., CHANNELS:-1], given_.missing)
+    assert (out[..., -1] == 0.25).all()
 
 
 def test_difference_is_the_papers() -> None:

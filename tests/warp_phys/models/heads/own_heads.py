@@ -17,7 +17,7 @@ from warp_phys.systems.model.system import System
 class Linear(TrainedHead):
     """A state of any size, read by one matrix."""
 
-    name = "linear"
+    name = "my_linear"
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -40,15 +40,17 @@ class Linear(TrainedHead):
 class LargestSoFar(Head):
     """The one parameter of a system is the largest value seen so far; nothing is trained."""
 
-    name = "largest_so_far"
+    name = "my_largest_so_far"
     trains = False
     drives = ()
-    usual_drive = "none"
+    default_drive = "none"
 
     @override
     def check(self, system: System) -> None:
         if len(system.parameters) != 1:
-            raise UsageError(f"the head 'largest_so_far' is for one parameter, not {system.name}")
+            raise UsageError(
+                f"the head 'my_largest_so_far' is for one parameter, not {system.name}"
+            )
 
     @override
     def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:

@@ -18,7 +18,7 @@ class ScaledSwap(Transition):
 
     scales: Tensor
     coupling: Tensor
-    name: ClassVar[str] = "scaled_swap"
+    name: ClassVar[str] = "my_scaled_swap"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", len(self.scales))
