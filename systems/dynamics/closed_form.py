@@ -7,7 +7,7 @@ from torch import Tensor
 
 from warp_phys.systems.dynamics.intervals import walk
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, blank_failures
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 
 def solve_closed_form(problem: Problem) -> Solution:
@@ -36,7 +36,7 @@ def _from_the_start(problem: Problem, padding: Tensor) -> Tensor:
 
 
 def _from_dose_to_dose(problem: Problem) -> Tensor:
-    def move(_: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
+    def move(_: InputPiece | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
         return problem.system.solution_at(length, y, problem.parameters)
 
     # The closed form knows no doses: it restarts from the state after each dose.

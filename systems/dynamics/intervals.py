@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from warp_phys.systems.dynamics.problem import Problem
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 # A leg is the time between two neighboring samples or stops. A move maps the inputs, the start (n,)
 # and the length (n,) of a leg and the states (S, n) at its start to the states at its end.
-Move = Callable[[Drive | None, Tensor, Tensor, Tensor], Tensor]
+Move = Callable[[InputPiece | None, Tensor, Tensor, Tensor], Tensor]
 
 
 def walk(problem: Problem, move: Move) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from warp_phys.systems.forcing.schedule import Drive, Schedule
+from warp_phys.systems.forcing.schedule import InputPiece, Schedule
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.system import System
@@ -157,11 +157,11 @@ class Problem:
             schedule=None if self.schedule is None else self.schedule.map(change),
         )
 
-    def derivative(self, t: Tensor, y: Tensor, drive: Drive | None) -> Tensor:
+    def derivative(self, t: Tensor, y: Tensor, drive: InputPiece | None) -> Tensor:
         """Return dy/dt (S, N) at t (N,) and y (S, N), with the inputs of one piece."""
         return self.system.derivative(t, y, self.parameters, None if drive is None else drive.at(t))
 
-    def drive(self, piece: Tensor) -> Drive | None:
+    def drive(self, piece: Tensor) -> InputPiece | None:
         """Return the inputs on piece (N,) of the schedule."""
         return None if self.schedule is None else self.schedule.drive(piece)
 

@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, difference
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
 # SciPy raises a smaller rtol to this value and warns; raising it here avoids the warning.
@@ -143,7 +143,7 @@ class _Run:
         )
         return pair[1].numpy()
 
-    def _call(self, problem: Problem, drive: Drive | None, t: float, y: Tensor) -> Tensor:
+    def _call(self, problem: Problem, drive: InputPiece | None, t: float, y: Tensor) -> Tensor:
         try:
             return problem.derivative(torch.full_like(problem.start, t), y, drive)
         except Exception:

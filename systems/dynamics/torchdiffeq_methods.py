@@ -22,7 +22,7 @@ from warp_phys.systems.dynamics.problem import (
     scatter,
 )
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 # Maps the derivative in rescaled time and the states (S, N) to the states at the interval's end.
 _Interval = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
@@ -108,14 +108,14 @@ def _largest(error: Tensor) -> Tensor:
 def _chain(problem: Problem, interval: _Interval) -> Solution:
     """Integrate each interval between samples, rescaled to [0, 1]; mark failures and padding."""
 
-    def move(drive: Drive | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
+    def move(drive: InputPiece | None, start: Tensor, length: Tensor, y: Tensor) -> Tensor:
         return interval(_rescaled(problem, drive, start, length), y)
 
     return _collect(problem, walk(problem, move))
 
 
 def _rescaled(
-    problem: Problem, drive: Drive | None, start: Tensor, length: Tensor
+    problem: Problem, drive: InputPiece | None, start: Tensor, length: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor]:
     def derivative(part: Tensor, y: Tensor) -> Tensor:
         return length * problem.derivative(start + part * length, y, drive)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Drive:
+class InputPiece:
     """The inputs of n trajectories, each on one piece of its schedule: first + slope (t - origin).
 
     Attributes:
@@ -35,9 +35,9 @@ class Drive:
         wide = (slice(None), *(None,) * (t.ndim - 1))
         return self.first[wide] + self.slope[wide] * (t - self.origin)
 
-    def select(self, index: Tensor) -> Drive:
+    def select(self, index: Tensor) -> InputPiece:
         """Return the inputs of some trajectories."""
-        return Drive(self.origin[index], self.first[:, index], self.slope[:, index])
+        return InputPiece(self.origin[index], self.first[:, index], self.slope[:, index])
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Schedule:
     Attributes:
         stops: (N, J), ascending, infinite after the last; no step crosses a stop.
         jumps: (S, N, J), the amounts added to the states at the stops, or None without doses.
-        origin: (N, J + 1), see `Drive`, for the inputs on each piece; None without inputs.
+        origin: (N, J + 1), see `InputPiece`, for the inputs on each piece; None without inputs.
         first: (I, N, J + 1), likewise.
         slope: (I, N, J + 1), likewise.
     """
@@ -83,12 +83,12 @@ class Schedule:
             None if self.slope is None else self.slope[:, index],
         )
 
-    def drive(self, piece: Tensor) -> Drive | None:
+    def drive(self, piece: Tensor) -> InputPiece | None:
         """Return the inputs on piece (N,) of each trajectory."""
         if self.origin is None or self.first is None or self.slope is None:
             return None
         wide = piece[None, :, None].expand(self.first.shape[0], -1, 1)
-        return Drive(
+        return InputPiece(
             self.origin.gather(1, piece[:, None])[:, 0],
             self.first.gather(2, wide)[:, :, 0],
             self.slope.gather(2, wide)[:, :, 0],

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
 from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Options
+from warp_phys.fitting.minimizing.optimum import Options, Outcome
 from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.engines.choose import build_engine
@@ -52,7 +52,13 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
         moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
         moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
         kept = moving[part.group].nonzero()[:, 0]
-        if kept.numel() == 0 or options.out_of_time():
+        if kept.numel() == 0:
+            break
+        if options.out_of_time():
+            # Least squares converged, but not at the level of this loss.
+            outcome = solved.outcome.clone()
+            outcome[rows[kept]] = int(Outcome.OUT_OF_TIME)
+            solved = replace(solved, outcome=outcome)
             break
         rows = rows[kept]
         level[rows] = found[kept]

@@ -32,7 +32,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     V fine[S], fine_f[S];
     V gap[S], greatest[S];
     V sizes[R];                 // largest absolute values so far, of the derivatives
-    Drive drive;
+    InputPiece drive;
     M running = {}, rejected = {}, taken = {};
     M sample, piece, tries, stiff;
     METHOD<R> whole;

@@ -31,7 +31,7 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     retire,
     with_local_tolerances,
 )
-from warp_phys.systems.forcing.schedule import Drive, Schedule
+from warp_phys.systems.forcing.schedule import InputPiece, Schedule
 
 _SPLIT = 32_768  # elements of a tensor from which torch divides an operation among threads
 # Compacting copies every tensor of the batch, and rows that have finished still cost arithmetic.
@@ -116,7 +116,7 @@ def _advance(batch: Batch) -> None:
 
 def _take_halves(
     batch: Batch,
-    drive: Drive | None,
+    drive: InputPiece | None,
     h: Tensor,
     accepted: Tensor,
     target: Tensor,

@@ -11,7 +11,7 @@ from torch import Tensor
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status
 from warp_phys.systems.dynamics.stepping.methods import Stepper
 from warp_phys.systems.dynamics.stepping.runge_kutta import largest
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 LANES = 32  # at least the number of elements in one pass of torch's vector loops
 
@@ -114,7 +114,7 @@ def begin(problem: Problem, stepper: Stepper, scale: float, out: Solution) -> Ba
 
 def _first_step(
     problem: Problem,
-    drive: Drive | None,
+    drive: InputPiece | None,
     t: Tensor,
     y: Tensor,
     f: Tensor,

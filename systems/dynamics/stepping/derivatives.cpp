@@ -4,7 +4,7 @@
 namespace {
 
 // The inputs of W trajectories, each on one piece of its schedule: u = first + slope (t - origin).
-struct Drive {
+struct InputPiece {
     V origin, first[ROOM_I], slope[ROOM_I];
     void at(V t, V *u) const {
         for (int i = 0; i < I; ++i) u[i] = first[i] + slope[i] * (t - origin);
@@ -17,7 +17,7 @@ inline double seed(int d, int i) { return DIRECTION[d] == -1 - i ? 1.0 : 0.0; }
 // The time derivative of a lane's vector. The derivatives s = dy/dq along a direction q solve the
 // variational equation ds/dt = df/dy s + df/dq (Hairer, Norsett, Wanner, Solving ODEs I, sec.
 // I.14).
-template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Drive &drive, V *out) {
+template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const InputPiece &drive, V *out) {
     V u[ROOM_I];
     drive.at(t, u);
     if constexpr (ROWS == S) {

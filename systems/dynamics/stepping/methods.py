@@ -16,7 +16,7 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
 )
 from warp_phys.systems.dynamics.stepping.runge_kutta import Step, interpolant, take_step
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Stepper:
     error_order: int
     stability: float
     share: float
-    step: Callable[[Problem, Drive | None, Tensor, Tensor, Tensor, Tensor], Step]
-    interpolant: Callable[[Problem, Drive | None, Tensor, Tensor, Tensor, Step], list[Tensor]]
+    step: Callable[[Problem, InputPiece | None, Tensor, Tensor, Tensor, Tensor], Step]
+    interpolant: Callable[[Problem, InputPiece | None, Tensor, Tensor, Tensor, Step], list[Tensor]]
 
 
 def _explicit(tableau: Tableau) -> Stepper:
     def step(
-        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
+        problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
     ) -> Step:
         return take_step(problem, tableau, drive, t, y, f, h)
 
     def between(
-        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, h: Tensor, step: Step
+        problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor, h: Tensor, step: Step
     ) -> list[Tensor]:
         return interpolant(problem, tableau, drive, t, y, h, step)
 
@@ -61,12 +61,12 @@ def _explicit(tableau: Tableau) -> Stepper:
 
 def _implicit(tableau: RosenbrockTableau) -> Stepper:
     def step(
-        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
+        problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor, f: Tensor, h: Tensor
     ) -> Step:
         return take_implicit_step(problem, tableau, drive, t, y, f, h)
 
     def between(
-        problem: Problem, drive: Drive | None, t: Tensor, y: Tensor, h: Tensor, step: Step
+        problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor, h: Tensor, step: Step
     ) -> list[Tensor]:
         return implicit_interpolant(tableau, y, step)
 

@@ -69,7 +69,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     // Integrate to `end` in as many equal steps as keep the error of every step within its
     // tolerance.
     void advance(int64_t sample, V end, const bool *moving) {
-        const Drive drive = walk.drive_to(sample, end);
+        const InputPiece drive = walk.drive_to(sample, end);
         // After a jump of an input or a state, the derivative at the end of the last step is not
         // the one needed here.
         if (ANY_HELD || walk.samples.jumps) slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
@@ -118,7 +118,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
 
     // Take `count` steps to `end`; returns the largest error norm of a step. Lanes with fewer steps
     // wait at the end with steps of length zero.
-    V march(V end, const Drive &drive, const int32_t *count) {
+    V march(V end, const InputPiece &drive, const int32_t *count) {
         int32_t most = 0;
         V h = splat(0.0), worst = splat(0.0);
         for (int l = 0; l < W; ++l) {

@@ -16,14 +16,14 @@ from torch import Tensor
 from warp_phys.systems.dynamics.problem import Status
 from warp_phys.systems.dynamics.stepping.runge_kutta import ExplicitStep, combine, explicit_step
 from warp_phys.systems.dynamics.stepping.tableaus import Tableau
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 # The constants of `planned.cpp`, explained there.
 _SAFETY, _FLOOR = 1.15, 1e-2
 _MOST_IN_INTERVAL, _HOPELESS = 1 << 16, 4096
 
 # The time derivative of points (1 + D, S, n) at times (n,), under the inputs of a piece of time.
-Slope = Callable[[Tensor, Tensor, Drive | None], Tensor]
+Slope = Callable[[Tensor, Tensor, InputPiece | None], Tensor]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Planned:
         self.rtol, self.max_steps = rtol, max_steps
         self.greatest = torch.empty(0)
 
-    def begin(self, at: Position, drive: Drive | None) -> None:
+    def begin(self, at: Position, drive: InputPiece | None) -> None:
         """Check the initial states: no number of steps helps where they are not finite."""
         self.greatest = at.point[0].abs()
         slope = self.slope(at.t, at.point, drive)
@@ -69,7 +69,7 @@ class Planned:
         at.status = torch.where(sound, at.status, int(Status.DIVERGED))
 
     def advance(
-        self, at: Position, sample: int, end: Tensor, drive: Drive | None, moving: Tensor
+        self, at: Position, sample: int, end: Tensor, drive: InputPiece | None, moving: Tensor
     ) -> None:
         """Integrate lanes in `moving` to `end` (n,), the time of a sample, or set their status."""
         count = torch.where(moving, self.plan[:, sample].clamp_min(1), 0)
@@ -101,7 +101,7 @@ class Planned:
         self.plan[kept, sample] = settled[kept]
         at.t = torch.where(moving, end, at.t)
 
-    def _march(self, at: Position, end: Tensor, drive: Drive | None, count: Tensor) -> Tensor:
+    def _march(self, at: Position, end: Tensor, drive: InputPiece | None, count: Tensor) -> Tensor:
         """Take `count` (n,) steps to `end`; return the largest error norm of a step, (n,)."""
         h = torch.where(count > 0, (end - at.t) / count.clamp_min(1), 0.0)
         worst = torch.zeros_like(h)
@@ -156,7 +156,9 @@ class Planned:
         return torch.where(error > 1.0, more, fewer)
 
 
-def drive_between(t: Tensor, end: Tensor, before: Tensor, after: Tensor, held: Tensor) -> Drive:
+def drive_between(
+    t: Tensor, end: Tensor, before: Tensor, after: Tensor, held: Tensor
+) -> InputPiece:
     """Return the inputs between two samples: linear, or constant if they are held.
 
     Args:
@@ -169,4 +171,4 @@ def drive_between(t: Tensor, end: Tensor, before: Tensor, after: Tensor, held: T
     length = end - t
     constant = held | (length <= 0.0)
     slope = torch.where(constant, 0.0, (after - before) / torch.where(length > 0.0, length, 1.0))
-    return Drive(t, before, slope)
+    return InputPiece(t, before, slope)

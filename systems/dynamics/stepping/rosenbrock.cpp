@@ -84,7 +84,7 @@ template <typename T, int ROWS> struct Rosenbrock {
         return total;
     }
 
-    void linearize(V t, V h, const V *from, const V *p, const Drive &drive) {
+    void linearize(V t, V h, const V *from, const V *p, const InputPiece &drive) {
         V u[ROOM_I], f[S], jy[S * S];
         drive.at(t, u);
         rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
@@ -100,7 +100,7 @@ template <typename T, int ROWS> struct Rosenbrock {
 
     // Try a step from (t, from), with derivative f there; its increments are kept for the dense
     // output.
-    void attempt(V t, V h, const V *from, const V *f, const V *p, const Drive &drive) {
+    void attempt(V t, V h, const V *from, const V *f, const V *p, const InputPiece &drive) {
         const V safe = select(h > splat(0.0), h, splat(1.0));  // lanes at rest
         linearize(t, safe, from, p, drive);
         for (int s = 0; s < N_STAGES; ++s) {
@@ -130,7 +130,7 @@ template <typename T, int ROWS> struct Rosenbrock {
     V stiffness() const { return splat(0.0); }
 
     // Coefficients in the form of `RungeKutta::interpolant`, by x K_3 = K_3 - (1 - x) K_3.
-    void interpolant(const V *from, const V *, const Drive &, V (*out)[S]) const {
+    void interpolant(const V *from, const V *, const InputPiece &, V (*out)[S]) const {
         for (int i = 0; i < S; ++i) {
             const V third = weighted(T::INTERPOLATION[2], N_STAGES, i);
             out[0][i] = y[i] - from[i];

@@ -12,7 +12,7 @@ from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import RosenbrockTableau
 from warp_phys.systems.dynamics.stepping.runge_kutta import Step, combine, largest
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 from warp_phys.systems.model.system import System
 
 _KNOWN: WeakKeyDictionary[System, NumericJacobian | None] = WeakKeyDictionary()
@@ -21,7 +21,7 @@ _KNOWN: WeakKeyDictionary[System, NumericJacobian | None] = WeakKeyDictionary()
 def take_implicit_step(
     problem: Problem,
     tableau: RosenbrockTableau,
-    drive: Drive | None,
+    drive: InputPiece | None,
     t: Tensor,
     y: Tensor,
     f: Tensor,
@@ -98,7 +98,7 @@ def _factorized(size: Tensor, jacobian: Tensor) -> tuple[tuple[Tensor, Tensor], 
 
 
 def _linearization(
-    problem: Problem, drive: Drive | None, t: Tensor, y: Tensor
+    problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return df/dy (n, S, S) and df/dt (S, n) at (t, y), the latter with changing inputs.
 
@@ -128,7 +128,7 @@ def _traced(problem: Problem) -> NumericJacobian | None:
 
 
 def _by_forward_derivatives(
-    problem: Problem, drive: Drive | None, t: Tensor, y: Tensor
+    problem: Problem, drive: InputPiece | None, t: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
     # Forward-mode differentiation of one batch that holds S + 1 copies, one for each direction.
     count = len(y)

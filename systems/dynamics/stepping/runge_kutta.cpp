@@ -46,7 +46,7 @@ template <typename T, int ROWS> struct RungeKutta {
     }
 
     template <int STAGE>
-    void stages(V t, V h, const V *from, const V *p, const Drive &drive, V *stage_y) {
+    void stages(V t, V h, const V *from, const V *p, const InputPiece &drive, V *stage_y) {
         if constexpr (STAGE < LAST) {
             for (int i = 0; i < ROWS; ++i) stage_y[i] = from[i] + h * sum<Row<STAGE>, STAGE>(i);
             slope_at<ROWS>(t + T::STAGE_C[STAGE] * h, stage_y, p, drive, k[STAGE]);
@@ -56,7 +56,7 @@ template <typename T, int ROWS> struct RungeKutta {
 
     // Try a step from (start, from), with derivative f there; its stages are kept for the dense
     // output.
-    void attempt(V start, V size, const V *from, const V *f, const V *p, const Drive &drive) {
+    void attempt(V start, V size, const V *from, const V *f, const V *p, const InputPiece &drive) {
         V stage_y[ROWS];
         t = start;
         h = size;
@@ -89,7 +89,7 @@ template <typename T, int ROWS> struct RungeKutta {
         return select(far > splat(0.0), h * largest(rise) / far, splat(0.0));
     }
 
-    template <int ROW> void extra(const V *from, const V *p, const Drive &drive) {
+    template <int ROW> void extra(const V *from, const V *p, const InputPiece &drive) {
         if constexpr (ROW < T::N_EXTRA) {
             V stage_y[ROWS];
             constexpr int COUNT = LAST + 1 + ROW;
@@ -109,7 +109,7 @@ template <typename T, int ROWS> struct RungeKutta {
     // Dense output y + x (F_0 + (1 - x) (F_1 + x (F_2 + (1 - x) (F_3 + ...)))), x = 0..1 along the
     // step: the first three make the cubic Hermite polynomial, the others raise its order (Hairer,
     // Norsett, Wanner, Solving ODEs I, sec. II.6).
-    void interpolant(const V *from, const V *p, const Drive &drive, V (*out)[ROWS]) {
+    void interpolant(const V *from, const V *p, const InputPiece &drive, V (*out)[ROWS]) {
         extra<0>(from, p, drive);
         for (int i = 0; i < ROWS; ++i) {
             const V change = y[i] - from[i], before = h * k[0][i], after = h * k[LAST][i];

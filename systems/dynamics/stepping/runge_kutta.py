@@ -10,7 +10,7 @@ from torch import Tensor
 
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.stepping.tableaus import Tableau
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def explicit_step(
 def take_step(
     problem: Problem,
     tableau: Tableau,
-    drive: Drive | None,
+    drive: InputPiece | None,
     t: Tensor,
     y: Tensor,
     f: Tensor,
@@ -133,7 +133,7 @@ def take_step(
 def interpolant(
     problem: Problem,
     tableau: Tableau,
-    drive: Drive | None,
+    drive: InputPiece | None,
     t: Tensor,
     y: Tensor,
     h: Tensor,

@@ -46,8 +46,8 @@ template <int ROWS> struct Walk {
     }
 
     // The inputs between the sample before and `sample`, at which the time is `end`.
-    Drive drive_to(int64_t sample, V end) const {
-        Drive drive;
+    InputPiece drive_to(int64_t sample, V end) const {
+        InputPiece drive;
         drive.origin = lanes.t;
         V inverse = splat(0.0);
         if (I > 0)

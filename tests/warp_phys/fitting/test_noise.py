@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
+import warp_phys as wp
 from tests.warp_phys.fitting.fit_records import (
     CONVERGED,
     OSCILLATOR,
@@ -25,7 +28,15 @@ from tests.warp_phys.fitting.fit_records import (
     truth_of,
 )
 from warp_phys.data_gen import simulate
-from warp_phys.systems import LotkaVolterra
+from warp_phys.fitting.arguments import build_fit
+from warp_phys.fitting.minimizing.optimum import Options, Outcome
+from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.search import run_block
+from warp_phys.fitting.settle_level import settle_level
+from warp_phys.fitting.starts import middle_start
+from warp_phys.records.records import read_records
+from warp_phys.systems import LotkaVolterra, Pendulum
+from warp_phys.systems.noise.registry import as_noise
 
 BY_SAMPLE = np.linspace(0.5, 2.0, len(TIMES))[:, None] * SD
 BY_TRAJECTORY = np.array([1.0, 1.5, 0.5])[:, None] * SD
@@ -184,3 +195,16 @@ class TestShared:
         fitted = fit(OSCILLATOR, data, shared=["natural_frequency"], noise_sd="common")
         best, _ = self.joint(data, [0, 1, 2])
         np.testing.assert_allclose(fitted["parameters"][:, 0], best.x[0], rtol=1e-6)
+
+
+def test_a_level_that_time_did_not_allow_to_settle_is_no_converged_fit() -> None:
+    system, times = Pendulum(), np.linspace(0.0, 5.0, 31)
+    data = simulate(system, 2, times, noise=0.02, seed=0, progress=False)
+    defaults = {name: one.default for name, one in signature(wp.fit).parameters.items()}
+    asked = FitOptions.from_arguments(defaults | {"loss": "huber"})
+    problem = build_fit(system, read_records(data, system), asked)
+    squared = replace(problem, distribution=as_noise("normal"))
+    solved = run_block(squared, [middle_start(squared)], Options(1e-9, 100))
+    assert (solved.outcome == Outcome.CONVERGED).all()
+    late = settle_level(problem, solved, Options(1e-9, 100, out_of_time=lambda: True))
+    assert (late.outcome == Outcome.OUT_OF_TIME).all()

@@ -20,7 +20,7 @@ from warp_phys.systems.dynamics.problem import Status
 from warp_phys.systems.dynamics.stepping.planned import Planned, Position, drive_between
 from warp_phys.systems.dynamics.stepping.tableaus import RK45_TABLEAU
 from warp_phys.systems.errors import UsageError
-from warp_phys.systems.forcing.schedule import Drive
+from warp_phys.systems.forcing.schedule import InputPiece
 from warp_phys.systems.model.system import System
 
 
@@ -177,7 +177,7 @@ class _Run:
             "solution", lambda y, p: system.solution_at(elapsed, y, p), elapsed, self.initial
         )
 
-    def _drive(self, sample: int, end: Tensor) -> Drive | None:
+    def _drive(self, sample: int, end: Tensor) -> InputPiece | None:
         """Return the inputs between the last sample and this one; held before the first sample."""
         if self.inputs is None:
             return None
@@ -185,7 +185,7 @@ class _Run:
         before = self.inputs[:, sample - 1].T if sample > 0 else after
         return drive_between(self.at.t, end, before, after, self.held)
 
-    def _slope(self, t: Tensor, point: Tensor, drive: Drive | None) -> Tensor:
+    def _slope(self, t: Tensor, point: Tensor, drive: InputPiece | None) -> Tensor:
         u = None if drive is None else drive.at(t)
         system = self.problem.system
         return self._along("rhs", lambda y, p: system.derivative(t, y, p, u), t, point, u)
