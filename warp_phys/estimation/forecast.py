@@ -92,11 +92,7 @@ def forecast(
     if isinstance(model_or_fit, Warp):
         return forecast_warp(model_or_fit, grid, data)
     estimated, known = _estimated(model_or_fit, data, system, progress=progress)
-    if known.inputs:
-        raise UsageError(
-            f"{known.name} is driven by {', '.join(known.input_names)}, whose future a forecast "
-            "does not know; integrate(...) runs it under inputs you give"
-        )
+    _check_inputs(known)
     fitted = is_fit(estimated)
     frozen = freeze_fit(estimated, known) if fitted else freeze_estimate(estimated, known)
     _check_start(grid, frozen, "initial state" if fitted else "first sample")
@@ -121,6 +117,14 @@ def forecast(
         rtol=FLOW["rtol"],
         atol=FLOW["atol"],
     ).assign_attrs(band_level=level)
+
+
+def _check_inputs(system: System) -> None:
+    if system.inputs:
+        raise UsageError(
+            f"{system.name} is driven by {', '.join(system.input_names)}, whose future a forecast "
+            "does not know; integrate(...) runs it under inputs you give"
+        )
 
 
 def _dataset(

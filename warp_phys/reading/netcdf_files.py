@@ -19,14 +19,7 @@ def read_foreign(
     rename: Mapping[str, str | None],
 ) -> Series:
     """Return the variables along the dimension of `time`; see `read_trajectories`."""
-    if time not in dataset.variables:
-        raise unknown_name(f"variable of {file}", time, map(str, dataset.variables))
-    clock = dataset[time]
-    if clock.ndim not in (1, 2):
-        raise SchemaError(
-            f"expected {time!r} of {file} with one dimension, or two where each trajectory has "
-            f"its own times; got {clock.ndim}"
-        )
+    clock = _clock(dataset, file, time)
     along = clock.dims[0] if clock.dims[-1] == trajectory else clock.dims[-1]
     columns = [
         str(name)
@@ -56,6 +49,19 @@ def read_foreign(
         labels=dataset[rows].values if rows in dataset.coords else np.arange(len(values)),
         units=dict(zip(["time", *outputs], stated, strict=True)),
     )
+
+
+def _clock(dataset: xr.Dataset, file: str, time: str) -> xr.DataArray:
+    """Return the variable that holds the times."""
+    if time not in dataset.variables:
+        raise unknown_name(f"variable of {file}", time, map(str, dataset.variables))
+    clock = dataset[time]
+    if clock.ndim not in (1, 2):
+        raise SchemaError(
+            f"expected {time!r} of {file} with one dimension, or two where each trajectory has "
+            f"its own times; got {clock.ndim}"
+        )
+    return clock
 
 
 def _row_dimension(

@@ -107,9 +107,7 @@ def _values(
     parameters, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
     if problem.system.has_initial_state:
         states = implied_initial_state(problem.system, parameters)
-    errors = known.covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
     residuals = problem.residuals(solved.predicted)
-    failed = solved.outcome == Outcome.DIVERGED
     values = {
         "parameters": parameters,
         "initial_state": states,
@@ -132,6 +130,24 @@ def _values(
         total, free = _chi_square(problem, solved)
         # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
+    values |= _errors(problem, parameters, states, known, ends)
+    values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
+    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
+    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
+    failed = solved.outcome == Outcome.DIVERGED
+    for name, value in values.items():
+        # A failed integration leaves the coordinates of its last try, which are no result.
+        if value.is_floating_point() and name != "predicted":
+            value[failed] = torch.nan
+    return values
+
+
+def _errors(
+    problem: FitProblem, parameters: Tensor, states: Tensor, known: Uncertainty, ends: Intervals
+) -> dict[str, Tensor]:
+    """Return the standard errors and intervals of parameters (N, P) and initial states (N, S)."""
+    errors = known.covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
+    values = {}
     for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
         table = parameters if kind == "parameter" else states
         errors_name = "standard_errors" if kind == "parameter" else f"{prefix}_standard_errors"
@@ -143,13 +159,6 @@ def _values(
     if problem.system.has_initial_state:
         implied = _implied_errors(problem, parameters, known.covariance)
         values["initial_state_standard_errors"] = implied
-    values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
-    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
-    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
-    for name, value in values.items():
-        # A failed integration leaves the coordinates of its last try, which are no result.
-        if value.is_floating_point() and name != "predicted":
-            value[failed] = torch.nan
     return values
 
 
