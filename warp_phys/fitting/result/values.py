@@ -147,7 +147,7 @@ def _errors(
 ) -> dict[str, Tensor]:
     """Return the standard errors and intervals of parameters (N, P) and initial states (N, S)."""
     errors = known.covariance.diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt()
-    values = {}
+    values: dict[str, Tensor] = {}
     for kind, prefix in (("parameter", "parameters"), ("initial_state", "initial_state")):
         table = parameters if kind == "parameter" else states
         errors_name = "standard_errors" if kind == "parameter" else f"{prefix}_standard_errors"
