@@ -108,6 +108,8 @@ class _Network(nn.Module):
 class _ParameterTask(TrainingTask):
     """Training of the network, see `training.physics_task.PhysicsTask`, which trains WARP-Phys."""
 
+    network: _Network
+
     def __init__(self, task: Task, seed: int) -> None:
         training = _held(task, task.train)
         outputs = training.records.outputs

@@ -119,11 +119,12 @@ def _turning_recurrence() -> LinearRecurrence:
     layer = LinearRecurrence(
         _HIDDEN, _HIDDEN, structure="complex", stable=True, input_scale=1.0 / math.sqrt(_HIDDEN)
     )
-    pairs = len(layer.imag)
+    real, imag = layer.get_parameter("real"), layer.get_parameter("imag")
+    pairs = len(imag)
     modulus = torch.empty(pairs).uniform_(_SMALLEST**2, _LARGEST**2).sqrt()
     with torch.no_grad():
-        layer.real.copy_(modulus.atanh())
-        layer.imag.uniform_(0.0, _FASTEST)
+        real.copy_(modulus.atanh())
+        imag.uniform_(0.0, _FASTEST)
         # So that states driven by white noise have the variance of the noise, however slow.
         layer.input_matrix.mul_((1.0 - modulus.square()).sqrt().repeat(2).unsqueeze(1))
     return layer
