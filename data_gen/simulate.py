@@ -91,8 +91,8 @@ def simulate(
             trajectory, or the standard deviation of the logarithm for "lognormal". A mapping from
             output to number, range, distribution or array (n,) is absolute, in the output's unit
             (or again of the logarithm); omitted outputs have no noise.
-        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or a `Noise`
-            object.
+        distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or
+            another name of `noise_names`, or a `Noise` object.
         missing: Probability that a value is missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or

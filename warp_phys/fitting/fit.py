@@ -87,7 +87,8 @@ def fit(
             are then those of the group, too.
         group: The groups that share: a coordinate of the data set, or one label for each
             trajectory; all trajectories by default.
-        distribution: The noise distribution: "normal", "lognormal", or a user's own `Noise`.
+        distribution: The name of a noise model (see `noise_names`), such as "normal" or
+            "lognormal", or a `Noise` object.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
             output may be fitted almost exactly at the cost of the others; `misfit` then reports
             it). "common": one level for all (plain least squares). Or known levels: a mapping from

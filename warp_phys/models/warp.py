@@ -89,8 +89,8 @@ class Warp(nn.Module):
             or "low_rank", or a subclass of `Transition`.
         rank: Rank of a low-rank A.
         initial: theta_0 from the "first_sample" or "learned" and shared.
-        drive: "difference" (the paper's), "raw" or "features", or an object of a subclass of
-            `Drive`.
+        drive: The name of a drive, such as "difference" (the paper's), "raw" or "features", or an
+            object of a subclass of `Drive`.
         width: Hidden width of the initial state's network, and of the features.
         root_width: Hidden width of the root network.
         frequencies: How many sines and cosines of time the root network reads; 0 for time alone.

@@ -44,8 +44,8 @@ class WarpPhys(nn.Module):
             them, as in the paper. "regression": running sums of least squares on the weak form,
             which needs no training. "readout": a linear state read by a fixed network (a control).
             Or an object of a subclass of `Head`.
-        drive: "difference", "raw" or "features" (learned, of the last `window` samples), or an
-            object of a subclass of `Drive`; by default features for direct and readout, difference
+        drive: The name of a drive, such as "difference", "raw" or "features" (learned, of the last
+            `window` samples), or an object of a subclass of `Drive`; by default features for direct and readout, difference
             for weights. The regression head takes "difference" (the default), or
             "log_difference": of the logarithms of the states whose support is "positive", for
             records whose noise is small compared with every sample. A sample where such a state is
