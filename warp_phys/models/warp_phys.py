@@ -45,11 +45,11 @@ class WarpPhys(nn.Module):
             which needs no training. "readout": a linear state read by a fixed network (a control).
             Or an object of a subclass of `Head`.
         drive: The name of a drive, such as "difference", "raw" or "features" (learned, of the last
-            `window` samples), or an object of a subclass of `Drive`; by default features for direct and readout, difference
-            for weights. The regression head takes "difference" (the default), or
-            "log_difference": of the logarithms of the states whose support is "positive", for
-            records whose noise is small compared with every sample. A sample where such a state is
-            zero or less then counts as missing, with all its outputs.
+            `window` samples), or an object of a subclass of `Drive`; by default features for direct
+            and readout, difference for weights. The regression head takes "difference" (the
+            default), or "log_difference": of the logarithms of the states whose support is
+            "positive", for records whose noise is small compared with every sample. A sample where
+            such a state is zero or less then counts as missing, with all its outputs.
         structure: Structure of A: "identity", "identity_low_rank", "diagonal", "complex", "dense"
             or "low_rank", or a subclass of `Transition`.
         rank: Rank of a low-rank A.

@@ -82,7 +82,8 @@ class NoiseContract:
         f, s = torch.full_like(y, predicted), torch.full_like(y, level)
         residual, stretch, loss, score, information = self.noise.terms(y, f, s**-2)
         at_zero = "the slope of the loss is not finite where a residual is zero"
-        assert score.isfinite().all() and information.isfinite().all(), at_zero
+        assert score.isfinite().all(), at_zero
+        assert information.isfinite().all(), at_zero
         step = 1e-6 * predicted
         ahead, behind = (self.noise.log_density(y, f + h, s) for h in (step, -step))
         slope = (ahead - behind) / (2.0 * step)
