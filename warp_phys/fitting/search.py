@@ -136,7 +136,7 @@ def _try_also(
     tried = _minimize(_coarse(part), setting, z, _rough(options), part.counts[setting.rows])
     chosen = best_start(part, tried, len(trials))
     # Only the best start is refined at the full tolerance.
-    exact = _best_of(part, chosen.z.unsqueeze(0), replace(options, report=lambda _: None))
+    exact = _best_of(part, chosen.z.unsqueeze(0), options.quiet())
     second = replace(
         exact,
         tried=chosen.tried,
@@ -161,9 +161,5 @@ def _coarse(problem: FitProblem) -> FitProblem:
 
 
 def _rough(options: Options) -> Options:
-    return replace(
-        options,
-        tolerance=_ROUGH_TOLERANCE,
-        max_iterations=_ROUGH_ITERATIONS,
-        report=lambda _: None,
-    )
+    """Return options for fits that only have to come near an optimum."""
+    return replace(options.quiet(), tolerance=_ROUGH_TOLERANCE, max_iterations=_ROUGH_ITERATIONS)

@@ -42,7 +42,7 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
         solved: Fits by least squares.
         options: Options of the fit.
     """
-    quiet = replace(options, report=lambda _: None)
+    quiet = options.quiet()
     rows = torch.arange(len(problem))
     level = torch.full_like(solved.variance, torch.nan)
     for _ in range(_ROUNDS):

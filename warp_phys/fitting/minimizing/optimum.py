@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from torch import Tensor
+
+
+def _nobody(finished: int) -> None:
+    """Report to nobody."""
 
 
 class Outcome(IntEnum):
@@ -34,7 +38,11 @@ class Options:
     tolerance: float
     max_iterations: int
     out_of_time: Callable[[], bool] = lambda: False
-    report: Callable[[int], None] = lambda _: None
+    report: Callable[[int], None] = _nobody
+
+    def quiet(self) -> Options:
+        """Return the same options without reports: for work within a fit that is not finished."""
+        return replace(self, report=_nobody)
 
 
 @dataclass(frozen=True)
