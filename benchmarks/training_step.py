@@ -95,7 +95,7 @@ class Problem:
         model = case.model()
         self.task: TrainingTask
         if isinstance(model, wp.Warp):
-            self.task = WarpTask(model, *part, seed=0)
+            self.task = WarpTask(model, *part, seed=0, context=None)
         else:
             self.task = PhysicsTask(model, *part, "supervised", 0)
         self.schedule = Schedule("auto", 6000, self.task.count, 1e-3, 0, None, None)
