@@ -62,9 +62,19 @@ class TrainedEstimator:
         return Estimates(
             values,
             coords=unknown_coords(network) if facts.supervised else {},
-            settings={"level": level, "calibrated": network.calibration.measured},
+            settings=self._settings(level),
             attrs={"band_level": level, "distribution": facts.distribution},
         )
+
+    def _settings(self, level: float) -> dict[str, Any]:
+        """Return the settings of an estimate, the noise model's own parameters among them."""
+        settings: dict[str, Any] = {
+            "level": level,
+            "calibrated": self.network.calibration.measured,
+        }
+        if self.facts.noise_settings:
+            settings["distribution_settings"] = dict(self.facts.noise_settings)
+        return settings
 
     def _block(self, records: Records, level: float) -> dict[str, Tensor]:
         """Estimate for some trajectories; values after the last sample of a record are NaN."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -12,15 +13,17 @@ class TrainingFacts:
 
     Attributes:
         outputs: Names of the outputs that it reads, in its order.
-        distribution: "normal" or "lognormal" noise.
+        distribution: Name of the noise model.
         trajectories: How many records it was trained on.
         supervised: Whether it saw true parameters, without which there are no bands.
+        noise_settings: The noise model's own parameters; empty in files of earlier versions.
     """
 
     outputs: tuple[str, ...]
     distribution: str
     trajectories: int
     supervised: bool
+    noise_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

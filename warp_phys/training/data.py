@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ class TrainingData:
         records: N records, failed simulations left out.
         truth: True values (N, ...); where not known, values that span the system's ranges.
         supervised: Whether the truth is known.
-        distribution: "normal" or "lognormal" noise.
+        distribution: Name of the noise model.
+        noise_settings: The noise model's own parameters.
         left_out: How many records were left out, with a status that is not 0.
     """
 
@@ -42,6 +43,7 @@ class TrainingData:
     truth: Physical
     supervised: bool
     distribution: str
+    noise_settings: Mapping[str, Any]
     left_out: int
 
 
@@ -57,6 +59,7 @@ def read_training_data(
         truth=_truth(kept, system, records) if supervised else _span(system, records),
         supervised=supervised,
         distribution=_distribution(kept, records),
+        noise_settings=_settings(kept).get("distribution_settings", {}),
         left_out=dataset.sizes.get("trajectory", 1) - len(records),
     )
 
@@ -102,9 +105,14 @@ def _usable(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return usable & observed.any(axis=(1, 2))
 
 
+def _settings(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return what a simulated data set records of the options it was made with."""
+    found: dict[str, Any] = json.loads(dataset.attrs.get("settings", "{}"))
+    return found
+
+
 def _distribution(dataset: xr.Dataset, records: Records) -> str:
-    settings = json.loads(dataset.attrs.get("settings", "{}"))
-    found = str(settings.get("distribution", "normal"))
+    found = str(_settings(dataset).get("distribution", "normal"))
     if found == "lognormal" and not (records.observed[records.seen] > 0).all():
         raise UsageError(
             "log-normal noise needs positive values, and some observed values are not; mark them "

@@ -54,6 +54,7 @@ class PhysicsTask(TrainingTask):
             training.distribution,
             len(training.records),
             supervised=training.supervised,
+            noise_settings=training.noise_settings,
         )
         coordinates = build_coordinates(model.system, training.truth, facts.outputs)
         _check_unknowns(len(coordinates), model)

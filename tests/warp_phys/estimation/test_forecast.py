@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import warp_phys as wp
+from tests.systems.noise.student_t import StudentT
 from tests.warp_phys.fitting.noisy_records import TIMES, noisy_records
 from warp_phys.data_gen import simulate
 from warp_phys.systems import (
@@ -16,6 +19,7 @@ from warp_phys.systems import (
     UsageError,
     integrate,
 )
+from warp_phys.systems.noise.registry import noise_of
 
 CONTEXT = 11
 
@@ -155,3 +159,18 @@ def test_warp_forecasts_from_frozen_weights() -> None:
     assert error < 0.1 * float(((held - truth) ** 2).mean())
     with pytest.raises(UsageError, match="pass data="):
         wp.forecast(chosen, [2.0])
+
+
+def test_an_estimate_under_a_noise_model_with_parameters_can_be_forecast(tmp_path: Path) -> None:
+    noise = StudentT(4.0)
+    data = simulate(
+        "pendulum", 500, np.linspace(0.0, 2.0, 11), noise=0.05, distribution=noise, seed=0
+    )
+    model = wp.WarpPhys("pendulum", width=8)
+    wp.train(model, data, steps=5, progress=False)
+    model.save(tmp_path / "model.safetensors")
+    loaded = wp.WarpPhys.load(tmp_path / "model.safetensors")
+    estimated = wp.estimate(loaded, data.isel(trajectory=slice(0, 2)), progress=False)
+    assert noise_of(estimated.attrs).settings == noise.settings
+    ahead = wp.forecast(estimated, [2.5], draws=20, progress=False)
+    assert ahead["predicted"].notnull().all()
