@@ -111,13 +111,14 @@ def _look_again(
     problem: FitProblem, found: Solved, starts: Sequence[Tensor], options: Options
 ) -> Solved:
     """Retry suspicious fits from additional starts, on longer and longer beginnings."""
-    if len(starts) == 1:
-        # The only start was fitted to whole records at once; it is tried again by continuation.
-        found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
     # Points of the Sobol sequence come in order: the first ones may have been starts already, and
     # the last ones are new.
     fresh = spread_starts(problem, len(starts) + _SECOND_LOOK)[-_SECOND_LOOK:]
-    return _try_also(problem, found, [middle_start(problem), *fresh], options)
+    if len(starts) > 1:
+        return _try_also(problem, found, [middle_start(problem), *fresh], options)
+    # The only start was fitted to whole records at once; it is tried again by continuation.
+    found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
+    return _try_also(problem, found, fresh, options)
 
 
 def _try_also(
