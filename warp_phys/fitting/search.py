@@ -118,7 +118,7 @@ def _look_again(
         return _try_also(problem, found, [middle_start(problem), *fresh], options)
     # The only start was fitted to whole records at once; it is tried again by continuation.
     found = _try_also(problem, found, [middle_start(problem), starts[0]], options)
-    return _try_also(problem, found, fresh, options)
+    return _try_also(problem, found, [*fresh], options)
 
 
 def _try_also(
