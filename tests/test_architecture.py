@@ -17,7 +17,8 @@ PACKAGES = ("warp_phys", "systems", "data_gen")
 # Every import counts, also those inside functions and those for type checkers alone.
 ARROWS: dict[str, set[str]] = {
     "systems": {"systems.catalog"},
-    "systems.noise": {"systems.model"},
+    "systems.noise": {"systems.model", "systems.registries"},
+    "systems.registries": set(),
     "systems.model": set(),
     "systems.catalog": {"systems.model"},
     "systems.compiling": {"systems.model"},
@@ -34,7 +35,12 @@ ARROWS: dict[str, set[str]] = {
         "systems.model",
         "systems.noise",
     },
-    "data_gen.drawing": {"systems.forcing", "systems.model", "systems.schema"},
+    "data_gen.drawing": {
+        "systems.forcing",
+        "systems.model",
+        "systems.registries",
+        "systems.schema",
+    },
     "data_gen.observing": {"data_gen.drawing", "systems.noise"},
     "data_gen.making": {
         "data_gen.drawing",
@@ -55,8 +61,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "data_gen.recipes": {"data_gen", "data_gen.drawing", "systems.catalog", "systems.schema"},
     "warp_phys": {"systems.compiling", "warp_phys.recurrence"},
-    "warp_phys.registries": set(),
-    "warp_phys.recurrence": {"systems.compiling", "warp_phys.registries"},
+    "warp_phys.recurrence": {"systems.compiling", "systems.registries"},
     "warp_phys.reading": {"systems.schema"},
     "warp_phys.records": {"systems.forcing", "systems.model", "systems.schema"},
     "warp_phys.likelihood": {
@@ -75,7 +80,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.schema",
         "warp_phys.records",
         "warp_phys.recurrence",
-        "warp_phys.registries",
+        "systems.registries",
     },
     "warp_phys.training": {
         "systems.model",

@@ -95,14 +95,19 @@ def get_system(name: str, **fixed: float | tuple[float, float] | None) -> System
     for entry in SHIPPED.values():
         if _plain(entry.name) == wanted:
             return shipped_class(entry)(**fixed)
-    for path in Path(__file__).parent.glob("*/[a-z]*.py"):
-        if _plain(path.stem) == wanted:
+    check_files(Path(__file__).parent, name)
+    raise unknown_name("system", name, SHIPPED)
+
+
+def check_files(folder: Path, name: str) -> None:
+    """Raise UsageError if a file of a catalog has this name, but no class of the name."""
+    for path in folder.glob("*/[a-z]*.py"):
+        if _plain(path.stem) == _plain(name):
             raise UsageError(
                 f"expected a class {path.stem.title().replace('_', '')} in "
-                f"catalog/{path.parent.name}/{path.name}, received none: the class has the name of "
-                "its file in CamelCase"
+                f"{folder.name}/{path.parent.name}/{path.name}, received none: the class has the "
+                "name of its file in CamelCase"
             )
-    raise unknown_name("system", name, SHIPPED)
 
 
 def as_system(system: Any) -> System:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warp_phys.systems.errors import UnknownNameError, UsageError, unknown_name
+from warp_phys.systems.registries.by_file import check_own_name, classes_by_name
 
 if TYPE_CHECKING:
     from warp_phys.systems.noise.noise import Noise
@@ -47,6 +47,7 @@ def as_noise(distribution: Any) -> Noise:
             f"expected distribution as the name of a noise model or a Noise, got {distribution!r}"
             + (f"; write {name}(...) for an instance" if name else "")
         )
+    check_own_name("distribution", type(distribution), _shipped())
     return distribution
 
 
@@ -74,15 +75,20 @@ def noise_of(attributes: Mapping[str, Any]) -> Noise:
         ) from None
 
 
+def _shipped() -> dict[str, type[Noise]]:
+    from warp_phys.systems.noise.noise import Noise
+
+    return classes_by_name("warp_phys.systems.noise.distributions", Noise)
+
+
 def _made(name: str, settings: Mapping[str, Any]) -> Noise:
     # Imported only here: names can be listed and checked without torch.
     from warp_phys.systems.noise.noise import DEFINED
 
-    if name in noise_names():
-        importlib.import_module(f"warp_phys.systems.noise.distributions.{name}")
-    if name not in DEFINED:
-        raise unknown_name("distribution", name, dict.fromkeys([*noise_names(), *DEFINED]))
-    kind = DEFINED[name]
+    known = {**DEFINED, **_shipped()}
+    if name not in known:
+        raise unknown_name("distribution", name, dict.fromkeys([*noise_names(), *known]))
+    kind = known[name]
     try:
         return kind(**settings)
     except TypeError as error:

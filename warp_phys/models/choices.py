@@ -15,8 +15,8 @@ from warp_phys.models.heads.registry import HEADS
 from warp_phys.models.settings import Settings, check_values
 from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
 from warp_phys.recurrence.transitions.transition import Transition
-from warp_phys.registries.by_file import check_methods, check_own_name
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
+from warp_phys.systems.registries.by_file import check_methods, check_own_name
 
 # Settings of the core of every trained head, in addition to options of head, drive and structure.
 _OF_THE_CORE = ("structure", "initial", "root", "dtype")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from warp_phys.data_gen.drawing.designs.design import Design
-from warp_phys.data_gen.drawing.designs.permutation import permuted
+from warp_phys.data_gen.drawing.permutation import permuted
 from warp_phys.data_gen.drawing.random_streams import Streams
 
 # The largest number below 1: (n - 1 + u) / n may round to 1, where an inverse distribution function

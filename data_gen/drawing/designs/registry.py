@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from warp_phys.data_gen.drawing import designs
 from warp_phys.data_gen.drawing.designs.design import Design
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.registries.by_file import classes_by_name
 
 Sampling: TypeAlias = str | Design
 """The name of a design that comes with the package, or a design."""
@@ -27,14 +24,7 @@ def shipped_designs() -> dict[str, type[Design]]:
         >>> shipped_designs()["sobol"].__name__
         'Sobol'
     """
-    found = {}
-    # This module itself is among them and defines no design.
-    for entry in pkgutil.iter_modules(designs.__path__, f"{designs.__name__}."):
-        module = importlib.import_module(entry.name)
-        for _, defined in inspect.getmembers(module, inspect.isclass):
-            if issubclass(defined, Design) and defined.name and defined.__module__ == entry.name:
-                found[defined.name] = defined
-    return found
+    return classes_by_name("warp_phys.data_gen.drawing.designs", Design)
 
 
 def as_design(sampling: object) -> Design:

@@ -8,8 +8,8 @@ from scipy import stats
 from scipy.stats import qmc
 
 from warp_phys.data_gen import Design, normal, simulate
-from warp_phys.data_gen.drawing.designs.permutation import permuted
 from warp_phys.data_gen.drawing.designs.registry import shipped_designs, unit_points
+from warp_phys.data_gen.drawing.permutation import permuted
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import sample
 from warp_phys.systems import get_system

@@ -23,12 +23,21 @@ from warp_phys.systems import (
     get_system,
     system_names,
 )
+from warp_phys.systems.catalog.registry import check_files
 
 
 def test_every_file_of_the_catalog_is_a_system() -> None:
     """A class whose name is not that of its file would be left out."""
     catalog = Path(warp_phys.systems.__file__).parent / "catalog"
-    assert {path.stem for path in catalog.glob("*/[a-z]*.py")} == set(system_names())
+    assert sorted(path.stem for path in catalog.glob("*/[a-z]*.py")) == sorted(system_names())
+
+
+def test_a_file_without_its_class_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chaos").mkdir()
+    (tmp_path / "chaos" / "tent_map.py").write_text("class Other(System): ...\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"expected a class TentMap in \S+/chaos/tent_map\.py"):
+        check_files(tmp_path, "tent-map")
+    check_files(tmp_path, "logistic_map")
 
 
 def test_every_name_gives_its_system() -> None:

@@ -129,3 +129,12 @@ class TestConstants:
         noise: Noise = StudentT(torch.nn.Module())  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="parameters of StudentT that JSON can hold"):
             _ = noise.key
+
+
+def test_a_class_with_the_name_of_a_shipped_model_replaces_nothing() -> None:
+    class Mine(StudentT):
+        name = "normal"
+
+    assert type(as_noise("normal")) is not Mine
+    with pytest.raises(UsageError, match="to have a name of its own, got 'normal'"):
+        as_noise(Mine(4.0))

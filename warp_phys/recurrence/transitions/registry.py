@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from warp_phys.recurrence.transitions.transition import Transition
-from warp_phys.registries.by_file import check_own_name, classes_by_name
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.registries.by_file import check_own_name, classes_by_name
 
 STRUCTURES: dict[str, type[Transition]] = classes_by_name(
     "warp_phys.recurrence.transitions", Transition

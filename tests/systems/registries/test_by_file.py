@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from warp_phys.models.drives.drive import Drive
-from warp_phys.registries.by_file import classes_by_name
+from warp_phys.systems.registries.by_file import classes_by_name
 
 GOOD = """
 from warp_phys.models.drives.drive import Drive
