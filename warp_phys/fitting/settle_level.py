@@ -28,6 +28,9 @@ from warp_phys.likelihood.problem import FitProblem
 
 # Alternations at most, and the relative change of the level at which it has converged.
 _ROUNDS, _SETTLED = 20, 1e-6
+# The change after the last round from which on a fit has not converged: a median can jump between
+# two residuals for ever, and the standard errors with it.
+_UNSETTLED = 1e-3
 
 Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -48,23 +51,38 @@ def settle_level(problem: FitProblem, solved: Solved, options: Options) -> Solve
     for _ in range(_ROUNDS):
         part = problem.select(rows)
         found = levels(part, solved.predicted[rows], problem.distribution.level)
-        # Written with a negation: the level is NaN before the first round, and NaN counts as moved.
-        moved = ~((found / level[rows] - 1.0).abs() < _SETTLED).all(dim=1)
-        moving = group_maximum(moved.double(), part.group, int(part.group.max()) + 1) > 0.0
-        kept = moving[part.group].nonzero()[:, 0]
+        kept = _moving(part, found, level[rows], _SETTLED)
         if kept.numel() == 0:
             break
         if options.out_of_time():
-            # Least squares converged, but not at the level of this loss.
-            outcome = solved.outcome.clone()
-            outcome[rows[kept]] = int(Outcome.OUT_OF_TIME)
-            solved = replace(solved, outcome=outcome)
+            solved = _ended(solved, rows[kept], Outcome.OUT_OF_TIME)
             break
         rows = rows[kept]
         level[rows] = found[kept]
         again = _with_level(problem.select(rows), solved, rows, found[kept], quiet)
         solved = merge(solved, again, rows, torch.ones(len(rows), dtype=torch.bool))
+    else:
+        part = problem.select(rows)
+        found = levels(part, solved.predicted[rows], problem.distribution.level)
+        kept = _moving(part, found, level[rows], _UNSETTLED)
+        solved = _ended(solved, rows[kept], Outcome.OUT_OF_ITERATIONS)
     return replace(solved, variance=level**2)
+
+
+def _moving(problem: FitProblem, found: Tensor, level: Tensor, tolerance: float) -> Tensor:
+    """Return the numbers (k,) of trajectories in groups whose level (n, O) has changed."""
+    # Written with a negation: the level is NaN before the first round, and NaN counts as moved.
+    moved = ~((found / level - 1.0).abs() < tolerance).all(dim=1)
+    moving = group_maximum(moved.double(), problem.group, int(problem.group.max()) + 1) > 0.0
+    return moving[problem.group].nonzero()[:, 0]
+
+
+def _ended(solved: Solved, rows: Tensor, outcome: Outcome) -> Solved:
+    """Return fits of which some converged, but not at the level of their loss."""
+    outcomes = solved.outcome.clone()
+    unsettled = rows[outcomes[rows] == Outcome.CONVERGED]
+    outcomes[unsettled] = int(outcome)
+    return replace(solved, outcome=outcomes)
 
 
 def _with_level(
