@@ -208,3 +208,19 @@ def test_a_level_that_time_did_not_allow_to_settle_is_no_converged_fit() -> None
     assert (solved.outcome == Outcome.CONVERGED).all()
     late = settle_level(problem, solved, Options(1e-9, 100, out_of_time=lambda: True))
     assert (late.outcome == Outcome.OUT_OF_TIME).all()
+
+
+def test_a_converged_robust_fit_has_the_level_of_its_own_residuals() -> None:
+    """The median of the residuals can jump between two of them from round to round for ever."""
+    times = np.linspace(0.0, 10.0, 51)
+    data = simulate("pendulum", 200, times, noise=0.02, seed=0, progress=False)
+    fitted = wp.fit("pendulum", data, loss="huber", progress=False)
+    size = abs(data["observed"] - fitted["predicted"]).transpose("trajectory", "output", "time")
+    count = 2 * len(times)
+    freedom = count - fitted.sizes["estimated"]
+    level = 1.482602218505602 * np.median(size, axis=2) * np.sqrt(count / freedom)
+    off = abs(level / fitted["noise_sd"].values - 1.0).max(axis=1)
+    converged = fitted["status"].values == 0
+    assert off[converged].max() < 1e-3
+    assert off[~converged].min() > 1e-3
+    assert set(fitted["status"].values[~converged]) == {1}
