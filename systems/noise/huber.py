@@ -54,6 +54,11 @@ class Huber(LocationScale):
         """The settings of the wrapped noise."""
         return self._noise.settings
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """See `Noise`; the class of the wrapped noise counts, which may have been defined anew."""
+        return type(self), *self._noise.key
+
     def squared(self) -> LocationScale:
         """Return the noise with its own loss."""
         return self._noise

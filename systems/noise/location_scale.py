@@ -184,6 +184,11 @@ class SquaredLoss(NormalErrors):
         """See `Noise`."""
         return {"of": self._noise.name, **self._noise.settings}
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """See `Noise`; the class of the wrapped noise counts, which may have been defined anew."""
+        return type(self), *self._noise.key
+
     def transformed(self, value: Tensor) -> Tensor:
         """See `Noise`."""
         return self._noise.transformed(value)
@@ -210,7 +215,7 @@ class Constants:
     information: float
 
 
-_CONSTANTS: dict[tuple[type, str, str], Constants] = {}
+_CONSTANTS: dict[tuple[Any, ...], Constants] = {}
 # The quadrature rule below uses _NODES nodes for x from -_REACH to _REACH, so that u reaches from
 # about 1e-31 to 1e31: enough for fifteen digits of smooth densities, even with Cauchy's tails.
 _NODES, _REACH = 2001, 4.5

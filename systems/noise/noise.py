@@ -72,7 +72,7 @@ class Noise(ABC):
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     @property
-    def key(self) -> tuple[type, str, str]:
+    def key(self) -> tuple[Any, ...]:
         """A key that two objects share if and only if they are the same noise."""
         try:
             return type(self), self.name, json.dumps(self.settings, sort_keys=True)

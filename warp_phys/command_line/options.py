@@ -33,8 +33,8 @@ class Option:
     """One option or positional argument of a verb.
 
     Attributes:
-        name: The keyword under which the verb receives it: where it goes on to a public function,
-            that function's own keyword.
+        name: The keyword under which the verb receives it; where the verb passes it to a public
+            function, the keyword of that function.
         help: One sentence or more, for `--help`.
         takes: What follows the flag, in capitals; "" for a flag alone.
         flags: Its flags; by default `--name`, with dashes for underscores.

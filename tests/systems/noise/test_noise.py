@@ -12,7 +12,7 @@ from tests.systems.noise.student_t import StudentT
 from warp_phys.systems import Noise, noise_names
 from warp_phys.systems.errors import UnknownNameError, UsageError
 from warp_phys.systems.noise.huber import BEND, Huber
-from warp_phys.systems.noise.location_scale import LocationScale, NormalErrors
+from warp_phys.systems.noise.location_scale import LocationScale, NormalErrors, SquaredLoss
 from warp_phys.systems.noise.registry import as_noise, noise_of
 
 
@@ -138,3 +138,21 @@ def test_a_class_with_the_name_of_a_shipped_model_replaces_nothing() -> None:
     assert type(as_noise("normal")) is not Mine
     with pytest.raises(UsageError, match="to have a name of its own, got 'normal'"):
         as_noise(Mine(4.0))
+
+
+def test_a_class_defined_anew_is_not_taken_for_the_old_one() -> None:
+    """In a notebook a cell runs again: the name and the settings stay, the code changes."""
+
+    def defined(power: float) -> LocationScale:
+        class Power(NormalErrors):
+            name = "users_power"
+
+            def transformed(self, value: torch.Tensor) -> torch.Tensor:
+                return value**power
+
+        return Power()
+
+    old, new = defined(0.5), defined(2.0)
+    for wrapped in (lambda noise: noise, SquaredLoss, Huber):
+        assert wrapped(old).key == wrapped(old).key
+        assert wrapped(old).key != wrapped(new).key

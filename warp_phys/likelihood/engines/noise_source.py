@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from warp_phys.systems.compiling.elementwise import elementwise_source
 from warp_phys.systems.noise.noise import Noise
 
-_KNOWN: dict[tuple[type, str, str], str] = {}
+_KNOWN: dict[tuple[Any, ...], str] = {}
 # Observed values, predictions and precisions at which the traced code is compared with the model.
 # Scaled residuals lie on both sides of a robust loss's bend, and some values are counts.
 _POINTS = ((1.0, 1.3, 0.9), (2.0, 0.4, 7.0), (1.0, 2.5, 0.3), (0.0, 0.7, 1.0), (3.0, 3.0, 2.0))
