@@ -24,7 +24,7 @@ class Keeping(TrainingTask):
         return self.network.weight.square().sum()
 
     def validation_loss(self) -> float:
-        return float(self.network.weight.square().sum())
+        return float(self.network.weight.detach().square().sum())
 
     def length(self) -> int:
         return 50
