@@ -21,6 +21,7 @@ from warp_phys.training.task import TrainingTask
 _EVALUATIONS = 25
 _LARGEST_GRADIENT = 5.0
 _WEIGHT_DECAY = 1e-4
+_GOLDEN = 0x9E3779B1
 
 
 def optimize(
@@ -134,7 +135,10 @@ def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
 def _draw(task: TrainingTask, schedule: Schedule, step: int) -> tuple[Tensor, int]:
     """Return the records and the sample number of a step."""
     # Each step has its own generator, so that a checkpoint need not store the state of the draws.
-    generator = torch.Generator().manual_seed((schedule.seed << 32) + step)
+    # Torch's Mersenne Twister takes the low 32 bits of a seed alone. Multiples of the golden ratio
+    # modulo 2^32 (Knuth, The Art of Computer Programming 3, sec. 6.4) lie far apart, so that the
+    # steps of two runs do not meet.
+    generator = torch.Generator().manual_seed((_GOLDEN * schedule.seed + step) % 2**32)
     index = torch.randint(task.count, (schedule.batch_size,), generator=generator)
     return index, int(torch.randint(task.length(), (), generator=generator))
 
