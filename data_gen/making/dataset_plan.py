@@ -205,7 +205,9 @@ class DatasetPlan:
         )
         forcing, more = _forcing(self.system, driven, doses)
         dataset = labeled(variables | forcing, coordinates | more, SIMULATED)
-        if self.options.distribution.relative:
+        noise = self.options.distribution
+        dataset["true_noise_sd"].attrs["long_name"] = f"{noise.level_words} of the noise added"
+        if noise.relative:
             dataset["true_noise_sd"].attrs["units"] = "1"
         return stamp(
             dataset,

@@ -102,6 +102,11 @@ class Noise(ABC):
 
     # Levels
 
+    @property
+    def level_words(self) -> str:
+        """What the level is, in full: "standard deviation" or, of other noise, its name."""
+        return "standard deviation" if self.level_name == "sd" else self.level_name or "level"
+
     def level_unit(self, output_unit: str) -> str:
         """Return the unit of the level."""
         return "1" if self.relative else output_unit

@@ -80,10 +80,9 @@ QUANTITIES: dict[str, Quantity] = {
     "true_initial_state": _quantity(
         "state behind the first sample", "trajectory state", units="state"
     ),
+    # The bytes of shards, which a later version may have to complete, hold these texts.
     "true_noise_sd": _quantity(
-        "level of the noise added (standard deviation if normal)",
-        "trajectory output",
-        units="output",
+        "standard deviation of the noise added", "trajectory output", units="output"
     ),
     "input_table": _quantity(
         "known input at the times of its table", "trajectory knot input", units="input"
@@ -146,9 +145,7 @@ QUANTITIES: dict[str, Quantity] = {
     "observed_lower": _quantity("lower end of the measurement's band", _PER_SAMPLE, units="output"),
     "observed_upper": _quantity("upper end of the measurement's band", _PER_SAMPLE, units="output"),
     "noise_sd": _quantity(
-        "level of the noise (standard deviation if normal)",
-        "trajectory output",
-        "trajectory time output",
+        "standard deviation of the noise", "trajectory output", "trajectory time output"
     ),
     "initial_time": _quantity("time at which the initial state holds", "trajectory"),
     "coordinates": _quantity(

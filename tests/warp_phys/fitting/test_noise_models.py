@@ -120,6 +120,7 @@ class TestStudentT:
         fitted = wp.load(tmp_path / "fit.nc")
         assert fitted.attrs["distribution"] == "users_student_t"
         assert "noise scale of position" in wp.summary(fitted)
+        assert fitted["noise_sd"].attrs["long_name"] == "scale of the noise"
         assert "(freedom = " in wp.summary(fitted)
         ahead = {
             name: wp.forecast(one, [1.2], level=0.99, draws=4000, progress=False)

@@ -47,8 +47,10 @@ def fit_dataset(
         "undetermined": np.array(fits.words, dtype=str),
     }
     dataset = labeled(variables | ended, coordinates, FITTED)
-    if problem.distribution.likelihood_note:
-        dataset["log_likelihood"].attrs["note"] = problem.distribution.likelihood_note
+    noise = problem.distribution
+    dataset["noise_sd"].attrs["long_name"] = f"{noise.level_words} of the noise"
+    if noise.likelihood_note:
+        dataset["log_likelihood"].attrs["note"] = noise.likelihood_note
     return stamp(
         dataset,
         title=f"fit of {system.name}",
