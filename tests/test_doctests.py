@@ -10,15 +10,22 @@ import warp_phys
 
 
 def examples() -> list[doctest.DocTest]:
-    """Return the docstrings with examples of every module of the three packages."""
+    """Return the docstrings with examples of every module of the three packages.
+
+    An example sees the functions and classes that its own module defines, but not what the module
+    imports: whoever copies it has only what is printed.
+    """
     finder = doctest.DocTestFinder(exclude_empty=True)
-    names = [info.name for info in pkgutil.walk_packages(warp_phys.__path__, "warp_phys.")]
-    found = [
-        example
-        for name in sorted(names)
-        for example in finder.find(importlib.import_module(name), name)
-    ]
-    return [example for example in found if example.examples]
+    found = []
+    for info in pkgutil.walk_packages(warp_phys.__path__, "warp_phys."):
+        module = importlib.import_module(info.name)
+        own = {
+            name: value
+            for name, value in vars(module).items()
+            if getattr(value, "__module__", None) == info.name
+        }
+        found += finder.find(module, info.name, globs=own | {"__name__": info.name})
+    return sorted((one for one in found if one.examples), key=lambda one: one.name)
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)

@@ -36,6 +36,7 @@ class LocationScale(Noise):
     identity. Weights, normalized log density, levels and standard errors follow from these.
 
     Example:
+        >>> import torch
         >>> from scipy import stats
         >>> class StudentT(LocationScale):
         ...     name, level_name = "example_t", "scale"

@@ -42,6 +42,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
         FileNotFoundError: The folder does not exist.
 
     Example:
+        >>> import xarray as xr
         >>> import tempfile
         >>> from warp_phys.systems.schema.labels import stamp
         >>> data = stamp(xr.Dataset({"observed": ("trajectory", [1.0])}), title="One number")

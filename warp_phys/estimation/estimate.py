@@ -48,6 +48,7 @@ def estimate(
         SchemaError: The data set does not follow the schema.
 
     Example:
+        >>> from warp_phys import WarpPhys
         >>> import numpy as np
         >>> from warp_phys.data_gen import simulate
         >>> data = simulate("lotka_volterra", n=2, times=np.linspace(0.0, 5.0, 41), seed=0)

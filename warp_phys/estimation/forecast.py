@@ -77,6 +77,7 @@ def forecast(
         SchemaError: The data set is not what `fit` or `estimate` returned.
 
     Example:
+        >>> import numpy as np
         >>> from warp_phys import fit
         >>> from warp_phys.data_gen import simulate
         >>> data = simulate("pendulum", n=1, times=np.arange(0.0, 6.0, 0.1), noise=0.01, seed=0)

@@ -66,6 +66,7 @@ def read_trajectories(
         SchemaError: The file is not readable, or has no trajectories in it.
 
     Example:
+        >>> from pathlib import Path
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "hares.csv"

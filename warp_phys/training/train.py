@@ -70,6 +70,7 @@ def train(
         SchemaError: The checkpoint belongs to another run.
 
     Example:
+        >>> from warp_phys import WarpPhys
         >>> from warp_phys.data_gen import simulate
         >>> model = WarpPhys("sine", window=4, width=16)
         >>> data = simulate("sine", n=400, times=[0.0, 0.1, 0.2, 0.3], noise=0.05, seed=1)

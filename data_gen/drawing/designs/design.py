@@ -22,6 +22,7 @@ class Design(ABC):
         name: The name under which `simulate` finds a design that comes with the package.
 
     Example:
+        >>> import numpy as np
         >>> from warp_phys.data_gen import simulate
         >>> class Kronecker(Design):
         ...     '''Multiples of irrational steps, modulo 1: evenly spread without a seed.'''

@@ -28,6 +28,7 @@ class Sine(System):
         R. D. Nzoyem et al., arXiv:2506.01153 (data set SINE).
 
     Example:
+        >>> import math
         >>> import torch
         >>> sine = Sine()
         >>> p = torch.tensor([math.pi / 2, 1.0])

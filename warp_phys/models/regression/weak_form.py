@@ -22,6 +22,7 @@ def integral_weights(nodes: Tensor, start: Tensor) -> Tensor:
         start: (...), lower end of the integral; the upper end is the last node.
 
     Example:
+        >>> import torch
         >>> nodes = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
         >>> (3 * integral_weights(nodes, nodes[0])).round(decimals=9)
         tensor([1., 4., 1.], dtype=torch.float64)

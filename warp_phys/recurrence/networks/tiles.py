@@ -58,6 +58,7 @@ def decode_states(
         1604.06174.
 
     Example:
+        >>> import torch
         >>> half, one = torch.tensor([0.5]), torch.ones(1, 1)
         >>> def square(states, start, stop):
         ...     return (states**2,)

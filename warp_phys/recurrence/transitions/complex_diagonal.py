@@ -31,6 +31,7 @@ class ComplexDiagonal(Transition):
         imag: The imaginary parts of the first q <= p, shape (q,).
 
     Example:
+        >>> import torch
         >>> quarter_turn = ComplexDiagonal(torch.tensor([0.0]), torch.tensor([1.0]))
         >>> quarter_turn.apply(torch.tensor([1.0, 0.0]))
         tensor([0., 1.])

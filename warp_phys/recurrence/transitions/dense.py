@@ -20,6 +20,7 @@ class Dense(Transition):
         matrix: A itself, shape (D, D).
 
     Example:
+        >>> import torch
         >>> Dense(torch.tensor([[0.0, 1.0], [-1.0, 0.0]])).apply(torch.tensor([1.0, 2.0]))
         tensor([ 2., -1.])
     """

@@ -23,6 +23,7 @@ class Diagonal(Transition):
         values: The diagonal, shape (D,).
 
     Example:
+        >>> import torch
         >>> Diagonal(torch.tensor([0.5, 2.0])).apply(torch.ones(2))
         tensor([0.5000, 2.0000])
     """

@@ -26,6 +26,7 @@ class DiagonalPlusLowRank(Transition):
         right: The right factor, shape (D, r).
 
     Example:
+        >>> import torch
         >>> one = torch.ones(2, 1)
         >>> DiagonalPlusLowRank(torch.tensor([0.5, 0.5]), one, one).to_dense()
         tensor([[1.5000, 1.0000],

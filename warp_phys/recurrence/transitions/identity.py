@@ -21,6 +21,7 @@ class Identity(Transition):
         size: Width D of the state.
 
     Example:
+        >>> import torch
         >>> Identity(2).apply(torch.tensor([1.0, 2.0]))
         tensor([1., 2.])
     """

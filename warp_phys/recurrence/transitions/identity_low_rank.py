@@ -23,6 +23,7 @@ class IdentityPlusLowRank(DiagonalPlusLowRank):
         right: The right factor, shape (D, r).
 
     Example:
+        >>> import torch
         >>> IdentityPlusLowRank(torch.ones(2, 1), torch.ones(2, 1)).apply(torch.tensor([1.0, 2.0]))
         tensor([4., 5.])
     """

@@ -75,6 +75,7 @@ def plot_observed(
         MissingExtraError: matplotlib is not installed.
 
     Example:
+        >>> import numpy as np
         >>> from warp_phys.data_gen import simulate
         >>> data = simulate("pendulum", n=3, times=np.linspace(0.0, 5.0, 51), noise=0.02, seed=0)
         >>> plot_observed(data, trajectory=2).get_xlabel()

@@ -42,6 +42,7 @@ def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
         UsageError: There is no such position.
 
     Example:
+        >>> import numpy as np
         >>> from warp_phys import fit
         >>> from warp_phys.data_gen import simulate
         >>> data = simulate("pendulum", n=2, times=np.arange(0.0, 6.0, 0.1), noise=0.01, seed=0)
