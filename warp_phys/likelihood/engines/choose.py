@@ -48,17 +48,24 @@ class _FineEngine:
 
     def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
-        predicted = wanted.predicted
-        if predicted is None:
-            self.inner.evaluate(wanted)
-            return
-        shape = (len(self.rows), *self.grid.records.observed.shape[1:])
-        passed = torch.full(shape, torch.nan, dtype=predicted.dtype)
-        self.inner.evaluate(replace(wanted, predicted=passed))
-        found = self.grid.at_samples(self.rows, passed)[wanted.chosen]
-        # Samples that the integration did not reach keep what stood there, as `Evaluation` demands.
-        kept = predicted[wanted.chosen]
-        predicted[wanted.chosen] = torch.where(found.isfinite(), found, kept)
+        inner = {
+            name: self._on_grid(given)
+            for name in ("predicted", "jacobian")
+            if (given := getattr(wanted, name)) is not None
+        }
+        self.inner.evaluate(replace(wanted, **inner))
+        for name, passed in inner.items():
+            given = getattr(wanted, name)
+            found = self.grid.at_samples(self.rows, passed.flatten(2))[wanted.chosen]
+            # Samples that the integration did not reach keep what stood there, as `Evaluation`
+            # demands.
+            kept = given[wanted.chosen]
+            given[wanted.chosen] = torch.where(found.isfinite(), found.view_as(kept), kept)
+
+    def _on_grid(self, given: Tensor) -> Tensor:
+        """Return an empty array (L, F, ...) for values at all times of the grid."""
+        shape = (len(self.rows), self.grid.records.times.shape[1], *given.shape[2:])
+        return torch.full(shape, torch.nan, dtype=given.dtype)
 
 
 def engine_name(problem: FitProblem) -> str:

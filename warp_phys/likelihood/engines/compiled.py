@@ -50,6 +50,7 @@ class _Lanes(Route):
         "squares",
         "counted",
         "predicted",
+        "jacobian",
         "status",
         "steps",
     )
@@ -157,6 +158,7 @@ class CompiledEngine:
             sums.squares,
             sums.counted,
             wanted.predicted,
+            wanted.jacobian,
             sums.status,
             self.steps,
         )

@@ -60,6 +60,8 @@ class Evaluation:
         precision: (L, O), one over the squared level at which the loss is evaluated; None for 1.
         predicted: (L, T, O), predictions are written here unless it is None; entries without a
             prediction are left as they are.
+        jacobian: (L, T, O, D), derivatives of the predictions by the physical values of the unknowns
+            are written here unless it is None, as `predicted`; only with sensitivities.
     """
 
     chosen: Tensor
@@ -69,6 +71,7 @@ class Evaluation:
     sensitivities: bool = True
     precision: Tensor | None = None
     predicted: Tensor | None = None
+    jacobian: Tensor | None = None
 
 
 class Engine(Protocol):

@@ -20,6 +20,7 @@ struct Lanes : Route {
     double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
     double *squares, *counted;            // (L, O)
     double *predicted;                    // (L, T, O) or null
+    double *jacobian;                     // (L, T, O, D), df/dtheta, or null
     int32_t *status, *steps;              // (L,)
 };
 
@@ -47,6 +48,11 @@ template <bool SENS> struct Residuals {
         }
     }
 
+    // The place of a sample's output among those of all lanes.
+    int64_t slot(int l, int64_t sample, int o) const {
+        return (id[l] * data.n_times + sample) * O + o;
+    }
+
     // Add the terms of one sample of each lane in `here`. `y` holds the states at the samples, then
     // their derivatives along each direction.
     void at_sample(const M &here, const M &sample, V at, const V *y) {
@@ -65,7 +71,7 @@ template <bool SENS> struct Residuals {
                 if (data.weights) precision[l] = data.weights[at_sample];
                 if (lanes.precision) precision[l] *= lanes.precision[id[l] * O + o];
                 if (lanes.predicted && here[l])
-                    lanes.predicted[(id[l] * data.n_times + sample[l]) * O + o] = out[q][l];
+                    lanes.predicted[slot(l, sample[l], o)] = out[q][l];
             }
             // A NaN is unequal to itself: missing values, and lanes that have no sample here.
             const M used = seen == seen;
@@ -83,6 +89,9 @@ template <bool SENS> struct Residuals {
                         if (OBS_Y[q * S + i]) total += jy[q * S + i] * y[S * (1 + d) + i];
                     if (DIRECTION[d] >= 0 && OBS_P[q * P + DIRECTION[d]])
                         total += jp[q * P + DIRECTION[d]];
+                    if (lanes.jacobian)
+                        for (int l = 0; l < W; ++l)
+                            if (here[l]) lanes.jacobian[slot(l, sample[l], o) * D + d] = total[l];
                     jacobian[d] = total * stretch;
                     any_slope = larger(vabs(jacobian[d]), any_slope);
                 }

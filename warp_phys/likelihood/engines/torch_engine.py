@@ -83,6 +83,7 @@ class _Run:
         self.p = wanted.parameters[chosen].T.contiguous()
         self.directions = self.problem.unknowns.directions() if wanted.sensitivities else ()
         self.precision = None if wanted.precision is None else wanted.precision[chosen]
+        self.lanes, self.jacobian = chosen, wanted.jacobian
         count, outputs, size = len(chosen), len(records.outputs), len(self.directions)
         zeros = self.p.new_zeros
         self.squares, self.counted = zeros(outputs, count), zeros(outputs, count)
@@ -212,6 +213,8 @@ class _Run:
         )[:, self.problem.seen]
         value, slopes = out[0], out[1:].transpose(0, 1)  # (O, n), (O, D, n)
         self.predicted[here, sample] = value.T[here]
+        if self.jacobian is not None and self.directions:
+            self.jacobian[self.lanes[here], sample] = slopes.permute(2, 0, 1)[here]
         seen = torch.where(here, self.observed[:, sample].T, torch.nan)
         used = seen.isfinite()
         precision = torch.ones_like(value)

@@ -1,0 +1,67 @@
+"""Moments of distributions in unconstrained coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.supports import Support, contains, describe, to_unconstrained
+
+# Quantiles whose moments stand for those of the distribution.
+_POINTS = 2000
+
+
+def check_prior(name: str, given: Any) -> None:
+    """Raise UsageError unless a prior is a range, or a distribution of SciPy or torch."""
+    pair = isinstance(given, tuple) and len(given) == 2
+    if not (pair or hasattr(given, "ppf") or isinstance(given, Distribution)):
+        raise UsageError(
+            f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
+            f"one of torch.distributions, or as a range (low, high); got {given!r}"
+        )
+
+
+def moments(name: str, given: Any, support: Support) -> tuple[float, float]:
+    """Return mean and standard deviation of a quantity's coordinate.
+
+    Args:
+        name: The quantity, for messages.
+        given: A distribution of its physical value with `ppf` (SciPy) or `icdf` (torch), or a range
+            (low, high), which counts as uniform.
+        support: Its support, whose bijection defines the coordinate.
+    """
+    values = _quantiles(given)
+    outside = ~contains(values, support)
+    if outside.any():
+        raise UsageError(
+            f"the prior of {name} has values outside its support ({describe(support)}), such as "
+            f"{float(values[outside][0]):g}; restrict it, for example with "
+            "truncated_normal(mean, sd, low, high)"
+        )
+    line = to_unconstrained(values, support)
+    spread = float(line.std())
+    if not spread > 0.0:
+        raise UsageError(f"the prior of {name} is one value; give that value as fixed instead")
+    return float(line.mean()), spread
+
+
+def _quantiles(given: Any) -> Tensor:
+    # Midpoints of equal shares of probability: quantiles at them are as even as draws can be.
+    shares = (np.arange(_POINTS) + 0.5) / _POINTS
+    if isinstance(given, tuple):
+        low, high = given
+        return torch.from_numpy(low + (high - low) * shares)
+    if hasattr(given, "ppf"):
+        return torch.as_tensor(np.asarray(given.ppf(shares), dtype=np.float64))
+    try:
+        return given.icdf(torch.from_numpy(shares)).double().reshape(-1)
+    except NotImplementedError:
+        # Not every distribution of torch has quantiles.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return given.sample((20 * _POINTS,)).double().reshape(-1)
