@@ -72,6 +72,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.noise",
         "warp_phys.records",
     },
+    "warp_phys.minimizing": {"warp_phys.likelihood"},
     "warp_phys.models": {
         "systems.catalog",
         "systems.dynamics",
@@ -96,6 +97,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.noise",
         "systems.schema",
         "warp_phys.likelihood",
+        "warp_phys.minimizing",
         "warp_phys.models",
         "warp_phys.records",
     },

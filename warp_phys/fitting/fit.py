@@ -10,18 +10,18 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
-from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.given_start import given_start
-from warp_phys.fitting.minimizing.optimum import Options
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
-from warp_phys.fitting.starts import middle_start, regression_start, spread_starts
+from warp_phys.fitting.starts import regression_start
 from warp_phys.fitting.uncertainty.covariance import uncertainty
 from warp_phys.fitting.uncertainty.intervals import intervals
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.starting_points import middle_start, spread_starts
+from warp_phys.minimizing.optimum import Options
 from warp_phys.records.records import read_records
 from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.model.system import System
@@ -134,7 +134,7 @@ def fit(
     system = as_system(system)
     options.check_numbers()
     records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
-    problem = build_fit(system, records, options)
+    problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
     settings = options.settings() | noise_settings(problem.distribution)
     return fit_dataset(problem, fits, level=options.level, settings=settings)

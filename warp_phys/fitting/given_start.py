@@ -10,9 +10,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from warp_phys.fitting.arguments import per_trajectory
-from warp_phys.fitting.starts import middle_start
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.starting_points import middle_start
+from warp_phys.likelihood.stating.known_values import per_trajectory
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 

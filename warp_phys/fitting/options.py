@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.bands import check_level
+from warp_phys.records.records import Records
 from warp_phys.systems.dynamics.arguments import check_whole
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
 # Number of starts where the caller gives none.
@@ -70,6 +74,23 @@ class FitOptions:
         budget = self.time_budget
         if budget is not None and not (isinstance(budget, int | float) and budget > 0.0):
             raise UsageError(f"expected time_budget in seconds, above 0, got {budget!r}")
+
+    def problem(self, system: System, records: Records) -> FitProblem:
+        """Return the problem that the options state; see `state_problem` for the errors."""
+        return state_problem(
+            system,
+            records,
+            distribution=self.distribution,
+            loss=self.loss,
+            noise_sd=self.noise_sd,
+            initial_state=self.initial_state,
+            initial_time=self.initial_time,
+            fixed=self.fixed,
+            bounds=self.bounds,
+            shared=self.shared,
+            group=self.group,
+            rtol=self.rtol,
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the options as the attribute `settings` of a result records them."""

@@ -8,15 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.anchor import Anchor
-from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
-from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Optimum, Options, Outcome
 from warp_phys.fitting.settle_level import settle_level
 from warp_phys.fitting.solved import Setting, Solved, best_start, better, setting_of
-from warp_phys.fitting.starts import middle_start, shortened, spread_starts
+from warp_phys.fitting.starts import shortened
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.starting_points import middle_start, spread_starts
+from warp_phys.minimizing.anchor import Anchor
+from warp_phys.minimizing.levenberg_marquardt import minimize
+from warp_phys.minimizing.objective import Minimizer
+from warp_phys.minimizing.optimum import Optimum, Options, Outcome
 
 # Lanes in a block: this bounds the memory, and is enough to keep every core busy.
 _LANES = 16_384

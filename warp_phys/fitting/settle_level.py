@@ -17,14 +17,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
-from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Options, Outcome
 from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.minimizing.levenberg_marquardt import minimize
+from warp_phys.minimizing.objective import Minimizer
+from warp_phys.minimizing.optimum import Options, Outcome
 
 # Alternations at most, and the relative change of the level at which it has converged.
 _ROUNDS, _SETTLED = 20, 1e-6

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Optimum, Outcome
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.engines.engine import Sums
 from warp_phys.likelihood.noise_levels import NoiseLevels, noise_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import check_residuals
+from warp_phys.minimizing.objective import Minimizer
+from warp_phys.minimizing.optimum import Optimum, Outcome
 
 # Two optima count as the same if their objectives differ by less than this, in nats per value.
 _SAME = 1e-5

@@ -28,12 +28,11 @@ from tests.warp_phys.fitting.fit_records import (
     truth_of,
 )
 from warp_phys.data_gen import simulate
-from warp_phys.fitting.arguments import build_fit
-from warp_phys.fitting.minimizing.optimum import Options, Outcome
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.search import run_block
 from warp_phys.fitting.settle_level import settle_level
-from warp_phys.fitting.starts import middle_start
+from warp_phys.likelihood.starting_points import middle_start
+from warp_phys.minimizing.optimum import Options, Outcome
 from warp_phys.records.records import read_records
 from warp_phys.systems import LotkaVolterra, Pendulum
 from warp_phys.systems.noise.registry import as_noise
@@ -202,7 +201,7 @@ def test_a_level_that_time_did_not_allow_to_settle_is_no_converged_fit() -> None
     data = simulate(system, 2, times, noise=0.02, seed=0, progress=False)
     defaults = {name: one.default for name, one in signature(wp.fit).parameters.items()}
     asked = FitOptions.from_arguments(defaults | {"loss": "huber"})
-    problem = build_fit(system, read_records(data, system), asked)
+    problem = asked.problem(system, read_records(data, system))
     squared = replace(problem, distribution=as_noise("normal"))
     solved = run_block(squared, [middle_start(squared)], Options(1e-9, 100))
     assert (solved.outcome == Outcome.CONVERGED).all()

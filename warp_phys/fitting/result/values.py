@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.optimum import Outcome
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
@@ -15,6 +14,7 @@ from warp_phys.fitting.uncertainty.identifiability import undetermined_words
 from warp_phys.fitting.uncertainty.intervals import Intervals
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import misfit
+from warp_phys.minimizing.optimum import Outcome
 from warp_phys.models.coordinates import implied_initial_state
 from warp_phys.systems.schema.flags import FitStatus
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.optimum import Outcome
 from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.minimizing.optimum import Outcome
 
 # Eigenvalues of the information, scaled to a unit diagonal, that rounding alone can produce: with
 # a margin over the machine epsilon, 2e-16, for sums over many samples and eigenvectors.

@@ -21,14 +21,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.levenberg_marquardt import minimize
-from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Options, Outcome
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.minimizing.levenberg_marquardt import minimize
+from warp_phys.minimizing.objective import Minimizer
+from warp_phys.minimizing.optimum import Options, Outcome
 
 # How far tau may deviate, relatively, from the quadratic approximation before it is profiled.
 _OFF = 0.1

@@ -18,7 +18,6 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.data_gen import simulate
-from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.fit import fit
 from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.engines.choose import build_engine, engine_name
@@ -113,7 +112,7 @@ class EngineContract:
         defaults = {name: one.default for name, one in signature(fit).parameters.items()}
         records = read_records(data, system, forcing=True)
         asked = FitOptions.from_arguments(defaults | known | options)
-        return build_fit(system, records, asked)
+        return asked.problem(system, records)
 
     def lanes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return trajectory, sample limit, parameters and initial states of the lanes."""

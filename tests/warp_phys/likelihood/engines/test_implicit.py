@@ -11,7 +11,6 @@ import torch
 
 from warp_phys import fit
 from warp_phys.data_gen import simulate
-from warp_phys.fitting.arguments import build_fit
 from warp_phys.fitting.options import FitOptions
 from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
 from warp_phys.likelihood.engines.engine import Evaluation, Sums
@@ -30,7 +29,7 @@ def test_planned_implicit_steps_agree_with_adaptive_ones() -> None:
     data = simulate(system, COUNT, TIMES, seed=1, progress=False)
     defaults = {name: one.default for name, one in signature(fit).parameters.items()}
     options = FitOptions.from_arguments(defaults | {"initial_state": "estimate", "rtol": 1e-6})
-    problem = build_fit(system, read_records(data, system, forcing=True), options)
+    problem = options.problem(system, read_records(data, system, forcing=True))
     nothing = replace(problem.unknowns, entries=())
     problem = replace(problem, unknowns=nothing)
     library = library_of(problem, "rodas5p")

@@ -1,4 +1,4 @@
-"""The noise arguments of `fit`: the noise model, and unknown levels or known ones as weights."""
+"""The noise arguments: the noise model, and unknown levels or known ones as weights."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.curvature import updated_curvature
+from warp_phys.minimizing.curvature import updated_curvature
 
 
 def draw(seed: int, *shape: int) -> Tensor:

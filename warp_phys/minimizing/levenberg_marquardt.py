@@ -22,12 +22,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.minimizing.anchor import Anchor
-from warp_phys.fitting.minimizing.curvature import updated_curvature
-from warp_phys.fitting.minimizing.objective import Minimizer
-from warp_phys.fitting.minimizing.optimum import Optimum, Options, Outcome
-from warp_phys.fitting.minimizing.trial import Trial
 from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
+from warp_phys.minimizing.anchor import Anchor
+from warp_phys.minimizing.curvature import updated_curvature
+from warp_phys.minimizing.objective import Minimizer
+from warp_phys.minimizing.optimum import Optimum, Options, Outcome
+from warp_phys.minimizing.trial import Trial
 
 # Relative to a unit diagonal. The most damped step is so short that a group that rejects it is
 # stuck.

@@ -1,0 +1,64 @@
+"""Known values, each a number or one for each trajectory, and the parameters that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from warp_phys.likelihood.stating.choose_unknowns import as_mapping
+from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.supports import contains, describe
+from warp_phys.systems.model.system import System
+
+
+def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
+    """Return a number, or one for each trajectory, as (N,)."""
+    if isinstance(value, xr.DataArray):
+        value = value.values
+    if isinstance(value, Tensor):
+        value = value.numpy()
+    try:
+        numbers = torch.as_tensor(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"expected {name} as a number or an array, got {value!r}") from None
+    count = len(records)
+    if numbers.shape not in ((), (count,)):
+        raise UsageError(
+            f"expected {name} as one number or {count}, one for each trajectory; "
+            f"got shape {tuple(numbers.shape)}"
+        )
+    return numbers.expand(count)
+
+
+def known_parameters(
+    system: System, records: Records, fixed: Mapping[str, Any] | None
+) -> tuple[Tensor, set[str]]:
+    """Return parameters (N, P), one where unknown, and the names of those that are known."""
+    values = torch.ones(len(records), len(system.parameters), dtype=torch.float64)
+    known = set()
+    given = as_mapping("fixed", fixed)
+    for name in given:
+        if name not in system.parameter_names:
+            raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+    for place, parameter in enumerate(system.parameters):
+        value = given.get(parameter.name, parameter.fixed)
+        if value is None:
+            continue
+        numbers = per_trajectory(f"fixed[{parameter.name!r}]", value, records)
+        outside = ~contains(numbers, parameter.support)
+        if outside.any():
+            row = int(outside.nonzero()[0])
+            raise UsageError(
+                f"fixed[{parameter.name!r}] of trajectory {records.labels[row]} is "
+                f"{float(numbers[row]):g} {parameter.unit}, outside its support "
+                f"({describe(parameter.support)})"
+            )
+        values[:, place] = numbers
+        known.add(parameter.name)
+    return values, known
