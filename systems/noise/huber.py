@@ -94,6 +94,18 @@ class Huber(LocationScale):
         return np.where(probability < 0.5, -size, size)
 
     @property
+    def transforms(self) -> bool:
+        """See `LocationScale`."""
+        return self._noise.transforms
+
+    @property
+    def mean_pull(self) -> float:
+        """E[min(u^2, c abs(u))] of standard normal u: the level is that of the wrapped noise."""
+        # The integral of u^2 over the middle is P(|u| < c) - 2 c phi(c), that of c |u| over both
+        # tails 2 c phi(c).
+        return 1.0 - 2.0 * float(ndtr(-BEND))
+
+    @property
     def constants(self) -> Constants:
         """The constants in closed form: quadrature would converge slowly at the threshold."""
         root = math.sqrt(2.0 * math.pi)

@@ -58,6 +58,20 @@ class LocationScale(Noise):
         """Return the y for which g(y) is g(f) plus the error."""
         return predicted + error
 
+    @property
+    def transforms(self) -> bool:
+        """Whether residuals are differences of transformed values, not of the values."""
+        return type(self).transformed is not Noise.transformed
+
+    def weight(self, z: Tensor) -> Tensor:
+        """Return the weight drho/dz of squared residuals z over the squared level."""
+        return with_slope(self.rho, z)[1]
+
+    @property
+    def mean_pull(self) -> float:
+        """E[z w(z)] of the errors for which the level is meant: 1 under the own density."""
+        return 1.0
+
     @abstractmethod
     def rho(self, z: Tensor) -> Tensor:
         """Return the loss of z, the squared residual over the squared level; it is 0 at z = 0."""

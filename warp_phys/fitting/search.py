@@ -104,7 +104,7 @@ def _minimize(
     anchor = None
     if anchored:
         # A normal prior wider than the usual range: what the data determine it hardly changes.
-        anchor = Anchor(z, problem.unknowns.wide.square().reciprocal())
+        anchor = Anchor(z, problem.unknowns.wide.square().reciprocal().diag())
     return minimize(minimizer, z, options, anchor=anchor)
 
 

@@ -44,6 +44,7 @@ class Unknown:
         support: The values that it may have: its support, or the caller's bounds.
         usual: (low, high), its usual range.
         shared: Whether all trajectories of a group have the same value.
+        ranged: Whether the usual range is one that the system declares.
     """
 
     kind: Literal["parameter", "initial_state"]
@@ -53,6 +54,7 @@ class Unknown:
     support: Support
     usual: tuple[float, float]
     shared: bool = False
+    ranged: bool = False
 
     @property
     def label(self) -> str:
@@ -90,6 +92,11 @@ class Unknown:
         ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
         # A narrow range, or one value twice, still leaves room for a start to be wrong.
         return max(0.5 * abs(float(ends[1] - ends[0])), 0.1)
+
+    def wide(self) -> float:
+        """Return the standard deviation, in coordinates, of a nearly uninformative prior."""
+        # A real unknown may plausibly lie several ranges away; a positive one a few powers of e.
+        return 4.0 * self.spread() if self.support == "real" else self.spread() + _WIDE
 
 
 @dataclass(frozen=True)
@@ -145,8 +152,7 @@ class Unknowns:
     @cached_property
     def wide(self) -> Tensor:
         """(D,), standard deviations, in coordinates, of a nearly uninformative prior."""
-        # A real unknown may plausibly lie several ranges away; a positive one a few powers of e.
-        return torch.where(self.real, 4.0 * self.spreads, self.spreads + _WIDE)
+        return torch.tensor([entry.wide() for entry in self.entries], dtype=torch.float64)
 
     @cached_property
     def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

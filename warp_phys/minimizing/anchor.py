@@ -1,4 +1,4 @@
-"""A quadratic penalty that keeps unknowns near a start, equivalent to a normal prior."""
+"""A quadratic penalty on unknowns: a normal prior, or a weak pull towards a start."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Anchor:
-    """A weak pull towards a start, for unknowns that the data leave open.
+    """The penalty of a normal distribution N(center, precision^-1) in coordinates.
 
     Attributes:
         center: (L, D), coordinates.
-        precision: (D,), one over the variance.
+        precision: (D, D), the inverse of the covariance.
     """
 
     center: Tensor
@@ -22,14 +22,13 @@ class Anchor:
 
     def penalty(self, z: Tensor, lanes: Tensor) -> Tensor:
         """Return what the anchor adds to the objective (n,) of lanes at z (n, D)."""
-        # -log of a normal density N(center, 1 / precision), without its constant.
-        return 0.5 * ((z - self.center[lanes]).square() * self.precision).sum(dim=1)
+        # -log of the normal density, without its constant.
+        away = z - self.center[lanes]
+        return 0.5 * ((away @ self.precision) * away).sum(dim=1)
 
     def add(self, z: Tensor, lanes: Tensor, matrix: Tensor, vector: Tensor) -> None:
         """Add its terms to packed matrices (n, K) and vectors (n, D) of normal equations."""
-        size = z.shape[1]
-        # Entry (d, d) of a lower triangle packed row by row stands at d (d + 3) / 2.
-        diagonal = torch.arange(size) * (torch.arange(size) + 3) // 2
-        matrix[:, diagonal] += self.precision
+        rows, columns = torch.tril_indices(z.shape[1], z.shape[1])
+        matrix += self.precision[rows, columns]
         # b is minus the gradient of the objective.
-        vector += (self.center[lanes] - z) * self.precision
+        vector += (self.center[lanes] - z) @ self.precision

@@ -53,7 +53,8 @@ class _FineEngine:
             for name in ("predicted", "jacobian")
             if (given := getattr(wanted, name)) is not None
         }
-        self.inner.evaluate(replace(wanted, **inner))
+        limit = None if wanted.limit is None else self.grid.limits(self.rows, wanted.limit)
+        self.inner.evaluate(replace(wanted, limit=limit, **inner))
         for name, passed in inner.items():
             given = getattr(wanted, name)
             found = self.grid.at_samples(self.rows, passed.flatten(2))[wanted.chosen]

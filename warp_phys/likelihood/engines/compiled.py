@@ -51,6 +51,7 @@ class _Lanes(Route):
         "counted",
         "predicted",
         "jacobian",
+        "ending",
         "status",
         "steps",
     )
@@ -148,7 +149,7 @@ class CompiledEngine:
         )
         arrays = (
             self.rows,
-            self.limit,
+            self.limit if wanted.limit is None else wanted.limit.contiguous(),
             self.plan,
             wanted.parameters.contiguous(),
             wanted.initial.contiguous(),
@@ -159,6 +160,7 @@ class CompiledEngine:
             sums.counted,
             wanted.predicted,
             wanted.jacobian,
+            wanted.ending,
             sums.status,
             self.steps,
         )

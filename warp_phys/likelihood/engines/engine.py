@@ -62,6 +62,10 @@ class Evaluation:
             prediction are left as they are.
         jacobian: (L, T, O, D), derivatives of the predictions by the physical values of the unknowns
             are written here unless it is None, as `predicted`; only with sensitivities.
+        ending: (L, 1 + D, S), the states at the last sample and their derivatives are written here
+            unless it is None; only with sensitivities.
+        limit: (L,), how many samples of its record each lane uses, if not those that the engine was
+            built for.
     """
 
     chosen: Tensor
@@ -72,6 +76,8 @@ class Evaluation:
     precision: Tensor | None = None
     predicted: Tensor | None = None
     jacobian: Tensor | None = None
+    ending: Tensor | None = None
+    limit: Tensor | None = None
 
 
 class Engine(Protocol):

@@ -21,6 +21,7 @@ struct Lanes : Route {
     double *squares, *counted;            // (L, O)
     double *predicted;                    // (L, T, O) or null
     double *jacobian;                     // (L, T, O, D), df/dtheta, or null
+    double *ending;                       // (L, 1 + D, S), y and dy/dtheta at the last sample, or null
     int32_t *status, *steps;              // (L,)
 };
 
@@ -60,6 +61,11 @@ template <bool SENS> struct Residuals {
         for (int i = 0; i < I; ++i)
             for (int l = 0; l < W; ++l)
                 u[i][l] = data.inputs[(lanes.row[id[l]] * data.n_times + sample[l]) * I + i];
+        if constexpr (SENS)
+            if (lanes.ending)
+                for (int l = 0; l < W; ++l)
+                    for (int i = 0; here[l] && i < S * (1 + D); ++i)
+                        lanes.ending[id[l] * S * (1 + D) + i] = y[i][l];
         if constexpr (SENS) observe_jacobian(at, y, p, u, out, jy, jp);
         else observe(at, y, p, u, out);
         for (int o = 0; o < O; ++o) {

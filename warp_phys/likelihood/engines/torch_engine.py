@@ -73,7 +73,8 @@ class _Run:
     def __init__(self, engine: TorchEngine, wanted: Evaluation) -> None:
         self.problem, self.functions = engine.problem, engine.functions
         chosen = wanted.chosen
-        self.rows, self.limit = engine.rows[chosen], engine.limit[chosen]
+        limit = engine.limit if wanted.limit is None else wanted.limit
+        self.rows, self.limit = engine.rows[chosen], limit[chosen]
         records = self.problem.records
         self.times, self.observed = records.times[self.rows], records.observed[self.rows]
         self.inputs = records.inputs[self.rows] if self.problem.system.inputs else None
@@ -83,7 +84,7 @@ class _Run:
         self.p = wanted.parameters[chosen].T.contiguous()
         self.directions = self.problem.unknowns.directions() if wanted.sensitivities else ()
         self.precision = None if wanted.precision is None else wanted.precision[chosen]
-        self.lanes, self.jacobian = chosen, wanted.jacobian
+        self.lanes, self.jacobian, self.ending = chosen, wanted.jacobian, wanted.ending
         count, outputs, size = len(chosen), len(records.outputs), len(self.directions)
         zeros = self.p.new_zeros
         self.squares, self.counted = zeros(outputs, count), zeros(outputs, count)
@@ -215,6 +216,8 @@ class _Run:
         self.predicted[here, sample] = value.T[here]
         if self.jacobian is not None and self.directions:
             self.jacobian[self.lanes[here], sample] = slopes.permute(2, 0, 1)[here]
+        if self.ending is not None:
+            self.ending[self.lanes[here]] = self.at.point.permute(2, 0, 1)[here]
         seen = torch.where(here, self.observed[:, sample].T, torch.nan)
         used = seen.isfinite()
         precision = torch.ones_like(value)

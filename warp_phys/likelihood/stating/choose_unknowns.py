@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warp_phys.likelihood.unknowns import Unknown
@@ -34,14 +34,21 @@ def choose_unknowns(
     """
     ranges = _checked_limits(system, limits)
     entries = [
-        _unknown("parameter", place, parameter, ranges, shared=parameter.name in shared)
+        _unknown(
+            "parameter",
+            place,
+            parameter,
+            ranges,
+            parameter.fixed if parameter.range is None else parameter.range,
+            shared=parameter.name in shared,
+        )
         for place, parameter in enumerate(system.parameters)
         if parameter.name not in known
     ]
     entries.sort(key=lambda entry: not entry.shared)
     if not system.has_initial_state:
         entries += [
-            _unknown("initial_state", place, state, ranges, _default(system, state))
+            _unknown("initial_state", place, state, ranges, system.default_initial_state[state.name])
             for place, state in enumerate(system.states)
             if state.name not in given
         ]
@@ -81,7 +88,7 @@ def _unknown(
     place: int,
     spec: Parameter | State,
     limits: Mapping[str, tuple[float, float]],
-    usual: tuple[float, float] | None = None,
+    default: float | Sequence[float] | None,
     *,
     shared: bool = False,
 ) -> Unknown:
@@ -90,19 +97,11 @@ def _unknown(
         low, high = limits[spec.name]
         support = "positive" if (low, high) == (0.0, math.inf) else (low, high)
         support = "real" if (low, high) == (-math.inf, math.inf) else support
-    if usual is None:
-        declared = getattr(spec, "range", None)
-        value = getattr(spec, "fixed", None)
-        usual = declared if declared is not None else _around(0.0 if value is None else value)
-    low, high = _inside(support, usual)
-    return Unknown(kind, spec.name, spec.unit, place, support, (low, high), shared)
-
-
-def _default(system: System, state: State) -> tuple[float, float]:
-    value = system.default_initial_state[state.name]
-    if isinstance(value, tuple | list):
-        return float(value[0]), float(value[1])
-    return _around(float(value))
+    ranged = isinstance(default, tuple | list)
+    usual = (float(default[0]), float(default[1])) if ranged else _around(float(default or 0.0))
+    return Unknown(
+        kind, spec.name, spec.unit, place, support, _inside(support, usual), shared, ranged
+    )
 
 
 def _around(value: float) -> tuple[float, float]:

@@ -39,7 +39,8 @@ class Prior:
 
     def level_center(self, size: Tensor) -> Tensor:
         """Return the centers of log s (N, O) for data of this root mean square size (N, O)."""
-        usual = (_LEVEL * size.clamp_min(torch.finfo(torch.float64).tiny)).log()
+        # Before anything was seen, or where all values are zero, there is no size.
+        usual = (_LEVEL * torch.where(size > 0.0, size, 1.0)).log()
         return torch.where(self.level.isnan(), usual, self.level)
 
     def covariance(self) -> Tensor:

@@ -1,24 +1,24 @@
-r"""The information recurrence: one sample of N records at a time.
+r"""The information recurrence: the hidden state of N records, and how a sample changes it.
 
 The unknowns z (D coordinates of parameters and initial states) are linearized at a point z*, where
 the model predicts h_t and has the sensitivities J_t = dh_t/dz. What the samples so far say about
 z = z* + delta are running sums for each output o, a linear recurrence with A = 1:
 
-    H_t = H_{t-1} + w_t J_t^T J_t      g_t = g_{t-1} + w_t J_t^T r_t      q_t = q_{t-1} + w_t r_t^2
+    H_t = H_{t-1} + w_t J_t^T J_t     g_t = g_{t-1} + w_t J_t^T r_t     q_t = q_{t-1} + w_t r_t^2
 
 with the residuals r_t = x_t - h_t(z*) (of logarithms where the noise is log-normal) and the weights
-w_t of a robust loss, 1 for normal noise. With the prior N(m, P) and the noise levels s_o, the
-information matrix and vector, and the estimate, are
+w_t of a robust loss, 1 for normal noise. From the base N(m, P), the prior, and the noise levels s_o
+follow the information matrix and vector, and from these the estimate:
 
-    Lambda_t = P^-1 + sum_o H_t / s_o^2      eta_t = P^-1 (m - z*) + sum_o g_t / s_o^2
-    delta_t = Lambda_t^-1 eta_t              covariance of z: Lambda_t^-1
+    Lambda_t = P^-1 + sum_o H_t / s_o^2     eta_t = P^-1 (m - z*) + sum_o g_t / s_o^2
+    delta_t = Lambda_t^-1 eta_t             covariance of z: Lambda_t^-1
 
-Since H, g and q do not contain s_o, the level may change at every sample. Its own sum of squares is
-Q_o = q - 2 delta^T g + delta^T H delta + tr(H Lambda^-1), the expected sum of squared residuals over
-the posterior of z, and log s_o maximizes its posterior given Q_o.
+Since H, g and q do not contain s_o, the level may change at every sample. The sum of squares that it
+follows from is q - 2 delta^T g + delta^T H delta + tr(H Lambda^-1), the expected sum of squared
+residuals over the posterior of z.
 
 References:
-    B. D. O. Anderson, J. B. Moore, Optimal Filtering, Prentice-Hall, 1979, ch. 6 (information filter).
+    B. D. O. Anderson, J. B. Moore, Optimal Filtering, Prentice-Hall, 1979, ch. 6.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from torch import Tensor
 from warp_phys.likelihood.level_posterior import level_freedom, likely_log_level
 from warp_phys.models.information.innovations import Innovations
 from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 
 
@@ -50,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(Rows):
     """The running sums of N records: H (N, O, D, D), g (N, O, D), q and counts (N, O)."""
 
     hessian: Tensor
@@ -64,11 +65,11 @@ class Sums:
         zeros = torch.zeros(records, outputs, unknowns, unknowns, dtype=torch.float64)
         return cls(zeros, zeros[..., 0].clone(), zeros[..., 0, 0].clone(), zeros[..., 0, 0].clone())
 
-    def added(self, sample: Sample, weight: Tensor) -> Sums:
+    def added(self, sample: Sample, weight: Tensor | None) -> Sums:
         """Return the sums with one more sample, its values weighted by (N, O)."""
         seen = sample.residual.isfinite()
         residual = torch.where(seen, sample.residual, 0.0)
-        weight = torch.where(seen, weight, 0.0)
+        weight = seen.double() if weight is None else torch.where(seen, weight, 0.0)
         pulled = weight.unsqueeze(-1) * sample.jacobian
         return Sums(
             self.hessian + pulled.unsqueeze(-1) * sample.jacobian.unsqueeze(-2),
@@ -79,17 +80,193 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Belief:
+class Base(Rows):
+    """What the sums are added to: the prior, or what was known at an earlier mark.
+
+    Attributes:
+        mean: (N, D).
+        precision: (N, D, D), the inverse of the covariance.
+        squares: (N, O), expected sums of squares of the samples that it contains.
+        count: (N, O), their numbers.
+    """
+
+    mean: Tensor
+    precision: Tensor
+    squares: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Belief(Rows):
     """What is known about the unknowns of N records after a sample.
 
     Attributes:
         delta: (N, D), the estimate less z*.
         covariance: (N, D, D).
+        squares: (N, O), expected sums of squares of the samples.
         log_level: (N, O), log s.
         freedom: (N, O), degrees of freedom of the levels.
+        decrement: (N,), delta^T Lambda delta, the squared length of the step from z* in standard
+            deviations.
     """
 
     delta: Tensor
     covariance: Tensor
+    squares: Tensor
     log_level: Tensor
     freedom: Tensor
+    decrement: Tensor
+
+
+@dataclass(frozen=True)
+class Running(Rows):
+    """The hidden state of N records.
+
+    Attributes:
+        point: (N, D), z*, the coordinates at which samples are linearized.
+        base: What the sums are added to.
+        sums: The running sums.
+        belief: What follows from base and sums.
+        size: (N, O), sum of squared sizes of the observed values.
+        innovations: The test whether the model describes the record.
+        tries: (N,), how often several candidates were tried.
+        testable: (N,), whether the linearization is good enough to test innovations.
+        status: (N,), bits of `ESTIMATE_STATUS`.
+    """
+
+    point: Tensor
+    base: Base
+    sums: Sums
+    belief: Belief
+    size: Tensor
+    innovations: Innovations
+    tries: Tensor
+    testable: Tensor
+    status: Tensor
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """The constants of the recurrence.
+
+    Attributes:
+        prior: The prior.
+        noise: The noise model, with its loss.
+        kind: "each" output has an unknown level, all have one in "common", or it is "known".
+    """
+
+    prior: Prior
+    noise: LocationScale
+    kind: str
+
+    def start(self, point: Tensor, outputs: int) -> Running:
+        """Return the state before the first sample, to be linearized at a point (N, D)."""
+        records, unknowns = point.shape
+        zero = torch.zeros(records, outputs, dtype=torch.float64)
+        known = self.kind == "known"
+        mean = self.prior.mean.expand(records, -1)
+        belief = Belief(
+            mean - point,
+            self.prior.covariance().expand(records, -1, -1),
+            zero,
+            zero if known else self.prior.level_center(zero),
+            zero + (torch.inf if known else 1.0),
+            zero.new_zeros(records),
+        )
+        sums = Sums.empty(records, outputs, unknowns)
+        number = torch.zeros(records, dtype=torch.int64)
+        return Running(
+            point,
+            self.base(records),
+            sums,
+            belief,
+            zero,
+            Innovations.empty(records),
+            tries=number,
+            testable=number.bool(),
+            status=number,
+        )
+
+    def base(self, records: int) -> Base:
+        """Return the prior as the base of records."""
+        zero = torch.zeros(records, len(self.prior.level), dtype=torch.float64)
+        mean = self.prior.mean.expand(records, -1)
+        return Base(mean, self.prior.precision.expand(records, -1, -1), zero, zero)
+
+    def advance(self, before: Running, sample: Sample) -> Running:
+        """Return the state after one more sample, linearized at the same point."""
+        scores = innovation_scores(before.belief, sample)
+        sums = before.sums.added(sample, self.weight(scores))
+        size = before.size + sample.size.square()
+        belief = self.solve(before.point, before.base, sums, size, before.belief)
+        freedom = before.belief.freedom.amin(dim=1)
+        innovations = before.innovations.added(scores, freedom, before.testable)
+        return replace(before, sums=sums, belief=belief, size=size, innovations=innovations)
+
+    def weight(self, scores: Tensor) -> Tensor | None:
+        """Return the weights of the loss at scaled residuals; None where all are 1."""
+        if self.noise.is_squared:
+            return None
+        return self.noise.weight(scores.square().nan_to_num(0.0))
+
+    def solve(self, point: Tensor, base: Base, sums: Sums, size: Tensor, before: Belief) -> Belief:
+        """Return the belief of base and sums, at the levels of the belief before."""
+        precision = (-2.0 * before.log_level).exp()
+        matrix = base.precision + (precision[..., None, None] * sums.hessian).sum(dim=1)
+        vector = (base.precision @ (base.mean - point).unsqueeze(2)).squeeze(2)
+        vector = vector + (precision.unsqueeze(-1) * sums.gradient).sum(dim=1)
+        # Scaled to a unit diagonal, so that the sizes of the unknowns cost no digits.
+        scale = matrix.diagonal(dim1=1, dim2=2).rsqrt()
+        scales = scale.unsqueeze(1) * scale.unsqueeze(2)
+        covariance = torch.linalg.inv_ex(matrix * scales)[0] * scales
+        delta = (covariance @ vector.unsqueeze(2)).squeeze(2)
+        squares = base.squares + self.squares(sums, delta, covariance)
+        log_level, freedom = before.log_level, before.freedom
+        if self.kind != "known":
+            log_level, freedom = self._levels(squares, base.count + sums.count, size)
+        decrement = (delta * vector).sum(dim=1)
+        return Belief(delta, covariance, squares, log_level, freedom, decrement)
+
+    def squares(self, sums: Sums, delta: Tensor, covariance: Tensor) -> Tensor:
+        """Return the expected sums of squares (N, O) over the posterior of z."""
+        pulled = (sums.hessian @ delta[:, None, :, None]).squeeze(-1)
+        squares = sums.squares + ((pulled - 2.0 * sums.gradient) * delta.unsqueeze(1)).sum(dim=2)
+        squares = squares + (sums.hessian * covariance.unsqueeze(1)).sum(dim=(2, 3))
+        return (squares / self.noise.mean_pull).clamp_min(0.0)
+
+    def _levels(self, squares: Tensor, count: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        typical = (size / count.clamp_min(1.0)).sqrt()
+        center, spread = self.prior.level_center(typical), self.prior.level_spread
+        if self.kind == "common":
+            squares, count = (part.sum(dim=1, keepdim=True) for part in (squares, count))
+            center, spread = center.amax(dim=1, keepdim=True), spread[:1]
+        log_level = likely_log_level(squares, count, center, spread)
+        freedom = level_freedom(squares, log_level, spread)
+        return log_level.expand_as(size), freedom.expand_as(size)
+
+    def freedom(self, state: Running) -> Tensor:
+        """Return the degrees of freedom (N, D) of the standard deviations of the unknowns.
+
+        The variance of an unknown is a sum over what each output says about it, with its own level,
+        and the base. By Satterthwaite's approximation its degrees of freedom are
+        1 / sum_o c_o^2 / nu_o, where c_o is the share of output o.
+        """
+        belief = state.belief
+        if self.kind == "known":
+            return torch.full_like(belief.delta, torch.inf)
+        covariance = belief.covariance.unsqueeze(1)
+        share = ((covariance @ state.sums.hessian) * covariance).sum(dim=3)
+        share = share * (-2.0 * belief.log_level).exp().unsqueeze(2)
+        share = share / belief.covariance.diagonal(dim1=1, dim2=2).unsqueeze(1)
+        if self.kind == "common":
+            share = share.sum(dim=1, keepdim=True)
+        nu = belief.freedom[:, : share.shape[1]].unsqueeze(2)
+        return 1.0 / (share.square() / nu).sum(dim=1).clamp_min(1e-12)
+
+
+def innovation_scores(belief: Belief, sample: Sample) -> Tensor:
+    """Return (N, O): residuals against the belief over their standard deviations."""
+    jacobian = sample.jacobian
+    error = sample.residual - (jacobian @ belief.delta.unsqueeze(2)).squeeze(2)
+    spread = ((jacobian @ belief.covariance) * jacobian).sum(dim=2)
+    return error / ((2.0 * belief.log_level).exp() + spread).sqrt()

@@ -1,0 +1,187 @@
+"""A mark: the whole record so far is linearized anew, where it is best, and its sums made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from warp_phys.likelihood.starting_points import middle_start
+from warp_phys.models.information.bent import bent
+from warp_phys.models.information.linearize import Linearizer
+from warp_phys.models.information.ridge import ridge_moments
+from warp_phys.models.information.running import Base, Belief, Recurrence, Running, Sums
+from warp_phys.models.information.settle import settle
+
+# A step shorter than this many standard deviations needs no other linearization: what remains of
+# the nonlinearity is of second order in it.
+_SHORT = 0.3
+# Marks at which points of the prior are tried, too, and how many.
+_TRIES, _POINTS = 2, 4
+# Alternations of estimate and noise level.
+_ROUNDS = 3
+# Rise of the objective that rounding and changed plans of integration steps explain.
+_SLACK = 1e-6
+# Optima this many standard deviations apart are different ones; the other counts from this weight
+# relative to the best on.
+_APART, _WEIGHT = 3.0, 0.01
+
+Candidates = Callable[[Tensor, int], Tensor | None]
+"""Other coordinates (n, D) to try for some records after a number of samples."""
+
+
+class Marker:
+    """Linearizes N records anew at marks.
+
+    Args:
+        linearizer: Linearizes the records; keeps the result.
+        recurrence: The recurrence.
+        start: Estimates of a trained model, to be tried at every mark.
+    """
+
+    def __init__(
+        self, linearizer: Linearizer, recurrence: Recurrence, start: Candidates | None = None
+    ) -> None:
+        self.linearizer, self.recurrence, self.start = linearizer, recurrence, start
+        self.problem = linearizer.problem
+        self.prior = recurrence.prior
+
+    def mark(self, state: Running, samples: int, upto: int) -> Running:
+        """Return the state after `samples` samples, linearized for all samples before `upto`."""
+        every = torch.arange(len(self.problem))
+        values = state.base.count.sum(dim=1) + state.sums.count.sum(dim=1)
+        z = state.point + state.belief.delta
+        found = self._linearized(state, z, every, samples, upto)
+        lost = (found.sums.count < state.base.count + state.sums.count).any(dim=1)
+        worse = lost | ~(self._objective(found) <= self._objective(state) + _SLACK)
+        due = (values > z.shape[1]) & (state.tries < _TRIES)
+        due |= state.innovations.alarm & (state.tries < 2 * _TRIES)
+        moving = found.belief.decrement > _SHORT**2
+        rows = (worse | moving | due).nonzero()[:, 0]
+        if rows.numel():
+            found = self._settled(state, found, rows, due, samples, upto)
+        testable = (found.belief.decrement < 1.0) & (values >= 2 * z.shape[1] + 2)
+        return self._bent(replace(found, testable=testable), values, samples)
+
+    def _linearized(
+        self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
+    ) -> Running:
+        """Return the state of some records, linearized at z (n, D), with the prior as base."""
+        self.linearizer.evaluate(z, rows, upto)
+        mine = state if len(rows) == len(self.problem) else state.select(rows)
+        weight = self.recurrence.weight(self.linearizer.scores(rows, samples, mine.belief))
+        sums = self.linearizer.total(rows, samples, weight)
+        base, belief = self.recurrence.base(len(rows)), mine.belief
+        for _ in range(_ROUNDS):
+            belief = self.recurrence.solve(z, base, sums, mine.size, belief)
+        return replace(mine, point=z, base=base, sums=sums, belief=belief)
+
+    def _objective(self, state: Running) -> Tensor:
+        """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
+        away = state.point - self.prior.mean
+        precision = (-2.0 * state.belief.log_level).exp()
+        squares = state.base.squares + state.sums.squares / self.recurrence.noise.mean_pull
+        return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
+
+    def _settled(
+        self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
+    ) -> Running:
+        """Linearize some records where a few damped steps from their candidates lead."""
+        z, second, weight = found.point.clone(), found.point.clone(), torch.zeros(len(due)).double()
+        for many in (True, False):
+            chosen = rows[due[rows] == many]
+            if chosen.numel():
+                candidates = self._candidates(state, found.point, chosen, samples, many=many)
+                part = self.problem.select(chosen)
+                level = state.belief.log_level[chosen]
+                reached, objective = settle(part, self.prior, candidates, samples, level)
+                best, other, share = _two_best(reached, objective, found.belief.covariance[chosen])
+                z[chosen], second[chosen], weight[chosen] = best, other, share
+        again = self._linearized(state, z[rows], rows, samples, upto)
+        found = found.replaced(rows, again)
+        tries = state.tries + due
+        return self._ambiguous(replace(found, tries=tries), second - z, weight)
+
+    def _candidates(
+        self, state: Running, z: Tensor, rows: Tensor, samples: int, *, many: bool
+    ) -> Tensor:
+        found = [z[rows], state.point[rows]]
+        if self.start is not None and (given := self.start(rows, samples)) is not None:
+            found.append(given)
+        if many:
+            found.extend(self._prior_points(rows))
+        return torch.stack(found)
+
+    def _prior_points(self, rows: Tensor) -> Tensor:
+        """Return points (C, n, D) of the prior; states that are observed start as observed."""
+        unknowns = self.problem.unknowns
+        # The same points for every record, so that none depends on its batch.
+        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
+        normal = torch.special.ndtri(engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))
+        root = torch.linalg.cholesky(self.prior.covariance())
+        points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
+        states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
+        return torch.where(states, middle_start(self.problem.select(rows)), points)
+
+    def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
+        """Widen the spread of records that have another optimum, by its weight (N,)."""
+        rows = (weight > _WEIGHT).nonzero()[:, 0]
+        status = torch.where(weight > _WEIGHT, state.status | 2, state.status & ~2)
+        state = replace(state, status=status)
+        if not rows.numel():
+            return state
+        share = (weight / (1.0 + weight))[rows, None, None]
+        apart = away[rows]
+        covariance = state.belief.covariance[rows] + share * apart.unsqueeze(2) * apart.unsqueeze(1)
+        mean = state.point[rows] + state.belief.delta[rows]
+        return _based(state, rows, mean, covariance)
+
+    def _bent(self, state: Running, values: Tensor, samples: int) -> Running:
+        """Replace the normal approximation of records whose posterior is bent."""
+        enough = values >= 2 * state.point.shape[1]
+        rows = (enough & (state.status & 2 == 0)).nonzero()[:, 0]
+        if not rows.numel():
+            return state
+        part, mine = self.problem.select(rows), state.select(rows)
+        rows = rows[bent(part, self.prior, mine, samples)]
+        if not rows.numel():
+            return state
+        part, mine = self.problem.select(rows), state.select(rows)
+        mean, covariance, fine = ridge_moments(
+            part, self.prior, mine.point + mine.belief.delta, mine.belief.covariance, mine.belief.log_level, samples
+        )
+        testable = state.testable.clone()
+        testable[rows] = False
+        return _based(replace(state, testable=testable), rows[fine], mean[fine], covariance[fine])
+
+
+def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best optimum (N, D), the best that differs from it, and its weight (N,).
+
+    Args:
+        reached: (C, N, D), where the candidates ended.
+        objective: (C, N), minus their log posteriors.
+        covariance: (N, D, D), of the unknowns.
+    """
+    every = torch.arange(reached.shape[1])
+    best = objective.argmin(dim=0)
+    away = reached - reached[best, every]
+    precision = torch.linalg.inv_ex(covariance)[0]
+    distance = ((away.unsqueeze(2) @ precision).squeeze(2) * away).sum(dim=2)
+    others = torch.where(distance > _APART**2, objective, torch.inf)
+    second = others.argmin(dim=0)
+    gap = others[second, every] - objective[best, every]
+    return reached[best, every], reached[second, every], (-gap).exp().nan_to_num(0.0)
+
+
+def _based(state: Running, rows: Tensor, mean: Tensor, covariance: Tensor) -> Running:
+    """Return the state with mean (n, D) and covariance of some records as base of later samples."""
+    mine = state.select(rows)
+    belief, sums = mine.belief, mine.sums
+    count = mine.base.count + sums.count
+    base = Base(mean, torch.linalg.inv_ex(covariance)[0], belief.squares, count)
+    known = replace(belief, delta=mean - mine.point, covariance=covariance)
+    empty = Sums(*(torch.zeros_like(part) for part in vars(sums).values()))
+    return state.replaced(rows, replace(mine, base=base, sums=empty, belief=known))

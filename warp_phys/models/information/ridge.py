@@ -1,0 +1,94 @@
+r"""Moments of a posterior that is bent: integration along its longest direction.
+
+A normal approximation at the optimum fails where few samples leave a combination of unknowns open
+and the others follow it along a bent ridge. Let v be the direction in which the normal approximation
+is longest, compared with the prior, and sigma the standard deviation along it. At points
+a = -4, ..., 4 the other directions are optimized with v^T z = v^T z_0 + a sigma held, which gives the
+ridge z(a), the objective Phi(a) (minus the log posterior) and the information A(a) there. By Laplace's
+approximation across the ridge, the posterior along it is
+
+    p(a) ~ exp(-Phi(a)) det(A(a) restricted to directions across v)^(-1/2),
+
+and mean and covariance of z are those of the mixture of normal distributions across the ridge.
+
+References:
+    L. Tierney, J. B. Kadane, J. Am. Stat. Assoc. 81 (1986) 82-86, doi:10.1080/01621459.1986.10478240.
+    H. Rue, S. Martino, N. Chopin, J. R. Stat. Soc. B 71 (2009) 319-392,
+    doi:10.1111/j.1467-9868.2008.00700.x.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from warp_phys.likelihood.problem import FitProblem
+from warp_phys.models.information.bent import longest_direction
+from warp_phys.models.information.evaluate import Objective
+from warp_phys.models.information.prior import Prior
+
+_POINTS, _REACH = 9, 4.0
+# Steps across the ridge at each point, and the longest of them along a coordinate.
+_STEPS, _LONGEST = 3, 1.0
+
+
+def ridge_moments(
+    problem: FitProblem,
+    prior: Prior,
+    z: Tensor,
+    covariance: Tensor,
+    log_level: Tensor,
+    samples: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean (N, D) and covariance (N, D, D) of posteriors, and which could be integrated, (N,).
+
+    Args:
+        problem: N records.
+        prior: The prior.
+        z: (N, D), the optima.
+        covariance: (N, D, D), of the normal approximations there.
+        log_level: (N, O), logarithms of the noise levels.
+        samples: How many samples of each record count.
+    """
+    v, step, _ = longest_direction(prior, covariance)
+    offsets = torch.linspace(-_REACH, _REACH, _POINTS, dtype=torch.float64)
+    points = z + offsets[:, None, None] * step
+    objective = Objective(problem, prior, log_level, samples, lanes=_POINTS)
+    for _ in range(_STEPS):
+        _, information, vector = objective.equations(points)
+        moved, _, _ = _across(information, vector, v)
+        longest = moved.abs().amax(dim=2, keepdim=True)
+        points = points + (moved / (longest / _LONGEST).clamp_min(1.0)).nan_to_num(0.0, 0.0, 0.0)
+    value, information, _ = objective.equations(points)
+    _, across, log_volume = _across(information, torch.zeros_like(points), v)
+    logarithm = 0.5 * log_volume - value
+    usable = logarithm.isfinite() & across.isfinite().all(dim=3).all(dim=2)
+    share = torch.where(usable, logarithm, -torch.inf).softmax(dim=0).nan_to_num(0.0)
+    return *_mixture(share, points, across), usable.any(dim=0)
+
+
+def _across(information: Tensor, vector: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return step, covariance and log determinant of it, across directions that change v^T z.
+
+    With A^-1 = C and b, minimizing over s with v^T s = 0 gives s = C b - C v (v^T C b) / (v^T C v),
+    and the covariance C - C v v^T C / (v^T C v), whose volume is that of C over (v^T C v)^(1/2).
+    """
+    inverse = torch.linalg.inv_ex(information)[0]
+    along = (inverse @ v.unsqueeze(-1)).squeeze(-1)
+    variance = (along * v).sum(dim=-1, keepdim=True)
+    free = (inverse @ vector.unsqueeze(-1)).squeeze(-1)
+    moved = free - along * (free * v).sum(dim=-1, keepdim=True) / variance
+    covariance = inverse - along.unsqueeze(-1) * along.unsqueeze(-2) / variance.unsqueeze(-1)
+    log_volume = -torch.linalg.slogdet(information)[1] - variance.squeeze(-1).log()
+    return moved, covariance, log_volume
+
+
+def _mixture(share: Tensor, points: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and covariance of mixtures of C normal distributions for each of N records."""
+    counts = (share > 0.0).unsqueeze(2)
+    points = torch.where(counts, points, 0.0)
+    across = torch.where(counts.unsqueeze(3), across, 0.0)
+    mean = (share.unsqueeze(2) * points).sum(dim=0)
+    away = points - mean
+    spread = across + away.unsqueeze(3) * away.unsqueeze(2)
+    return mean, (share[..., None, None] * spread).sum(dim=0)

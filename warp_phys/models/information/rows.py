@@ -1,0 +1,32 @@
+"""Dataclasses of tensors that are indexed by records."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Self
+
+from torch import Tensor
+
+
+class Rows:
+    """A dataclass whose fields are tensors with the record as their first dimension, or `Rows`."""
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some of the records."""
+        return self._made(lambda part: part.select(rows) if isinstance(part, Rows) else part[rows])
+
+    def replaced(self, rows: Tensor, other: Self) -> Self:
+        """Return a copy in which the records `rows` are those of `other`, in order."""
+
+        def mixed(mine: Any, theirs: Any) -> Any:
+            if isinstance(mine, Rows):
+                return mine.replaced(rows, theirs)
+            copy = mine.clone()
+            copy[rows] = theirs
+            return copy
+
+        return self._made(mixed, other)
+
+    def _made(self, function: Any, *others: Self) -> Self:
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(function(*(getattr(one, n) for one in (self, *others))) for n in names))
