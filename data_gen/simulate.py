@@ -81,6 +81,10 @@ def simulate(
             `ppf`) or an array (n,), the rest as before; or an array (n, P) in the system's order.
         initial_states: The same for the initial state. None: the initial state follows from the
             parameters if the system defines it so, else from its default numbers and ranges.
+            States given as a number in a mapping are known: they are written as
+            `known_initial_state`, and `fit` does not estimate them. States given as a range, a
+            distribution or an array vary between trajectories and are unknown, and so are the
+            system's default numbers, which the caller did not state.
         inputs: Input name -> a number, (K,) or (n, K) values at `input_times`; linear between
             them or held, as the system's `Input` declares.
         input_times: Times of the inputs' values, (K,) or (n, K) padded with NaN at the end; the
@@ -117,7 +121,9 @@ def simulate(
     Returns:
         A data set with `observed` and `noiseless` (trajectory, time, output), `true_parameters`,
         `true_initial_state`, `true_noise_sd`, `inputs` at the sample times and doses if there are
-        any, and for each trajectory `error_estimate` and `status`. With `input_times`, the table of
+        any, and for each trajectory `error_estimate` and `status`. With numbers in
+        `initial_states`, `known_initial_state` (trajectory, state), NaN for the states that are
+        not known, and its `initial_time` (trajectory). With `input_times`, the table of
         inputs is stored as `input_table` (trajectory, knot, input) and `input_time`. If each
         trajectory has its own times, the dimensions are (trajectory, sample, output), and `time` is
         a coordinate (trajectory, sample).
@@ -180,7 +186,9 @@ def _configuration(plan: DatasetPlan, options: CheckedOptions, shard_size: int) 
         "atol": options.atol,
     }
     storage = {"shard_size": shard_size, "software": computing_software()}
-    return canonical({"n": plan.n} | options.settings() | exact | storage)
+    # Earlier versions did not write this variable, and their shards must not be mixed with others.
+    known = {"known_initial_state": list(plan.known_states)} if plan.known_states else {}
+    return canonical({"n": plan.n} | options.settings() | exact | storage | known)
 
 
 def _recorded_seed(folder: Path) -> int | None:

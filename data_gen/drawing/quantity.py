@@ -52,6 +52,11 @@ def is_drawn(recipe: Recipe) -> bool:
     return isinstance(recipe, tuple | Distribution)
 
 
+def is_number(recipe: Recipe) -> bool:
+    """Return whether the value is one number for all trajectories."""
+    return not isinstance(recipe, tuple | Distribution) and np.ndim(recipe) == 0
+
+
 def quantiles(name: str, recipe: Recipe, probabilities: Floats) -> Floats:
     """Return the quantiles of a range or a distribution, of the shape of the probabilities."""
     if isinstance(recipe, Distribution):

@@ -15,6 +15,7 @@ from warp_phys.data_gen.drawing.quantity import (
     Recipe,
     given_values,
     is_drawn,
+    is_number,
     quantiles,
     rows_of,
 )
@@ -89,6 +90,20 @@ class TableRecipe:
     @property
     def _split(self) -> int:
         return len(self.system.parameters)
+
+
+def known_states(system: System, initial_states: Given) -> tuple[str, ...]:
+    """Return the states whose initial value is given as one number for all trajectories.
+
+    Their values are known to whoever reads the records. Ranges, distributions and arrays are not
+    known in this sense, because a model learns what varies from trajectory to trajectory as an
+    unknown; and neither are the system's own default numbers, which the caller did not state.
+    """
+    # fit and the models compute these states from the parameters, which are the unknowns.
+    if system.has_initial_state or not isinstance(initial_states, Mapping):
+        return ()
+    numbers = {name for name, recipe in initial_states.items() if is_number(recipe)}
+    return tuple(name for name in system.state_names if name in numbers)
 
 
 def table_recipe(

@@ -14,6 +14,7 @@ from warp_phys.data_gen.drawing.doses import check_doses
 from warp_phys.data_gen.drawing.inputs import read_inputs
 from warp_phys.data_gen.drawing.quantity import Floats, is_drawn
 from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.data_gen.drawing.values import known_states
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
 from warp_phys.data_gen.observing.observe import check_samples
@@ -52,6 +53,7 @@ def plan_dataset(system: System, n: int, times: ArrayLike, options: CheckedOptio
     table = read_inputs(system, n, grid, options.inputs, options.input_times)
     check_samples(grid, options.observe, options.noise, options.distribution)
     settings = {"n": n, "system_options": system.options} | options.settings()
+    initial_states = _settled(options.initial_states)
     return DatasetPlan(
         system=system,
         n=n,
@@ -61,12 +63,13 @@ def plan_dataset(system: System, n: int, times: ArrayLike, options: CheckedOptio
         options=replace(
             options,
             parameters=_settled(options.parameters),
-            initial_states=_settled(options.initial_states),
+            initial_states=initial_states,
             # The table holds them, sliced to the trajectories of each block.
             inputs=None,
             input_times=None,
         ),
         inputs=table,
+        known_states=known_states(system, initial_states),
         drawn=None,
         settings=plain(settings),
     )

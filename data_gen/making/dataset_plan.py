@@ -55,6 +55,7 @@ class DatasetPlan:
         options: The checked options; arrays of noise and doses are sliced to the block, recipes of
             parameters and initial states are those of the whole data set.
         inputs: The inputs, or None.
+        known_states: The states whose initial value is one number for all trajectories.
         drawn: The parameters and initial states themselves, if they come from arrays; those of the
             options are then left out.
         settings: The options as the attribute `settings` of a data set records them.
@@ -67,6 +68,7 @@ class DatasetPlan:
     grid: Floats
     options: CheckedOptions
     inputs: InputSeries | None
+    known_states: tuple[str, ...]
     drawn: Sample | None
     settings: Mapping[str, Any]
 
@@ -153,6 +155,8 @@ class DatasetPlan:
             progress=progress,
         )
         variables = self._observed(run, values)
+        if self.known_states:
+            variables |= self._known(values)
         if self.settings["constraints"]:
             variables["rejected"] = values.rejected
         return self._labeled(variables, driven, doses, dated=dated)
@@ -186,6 +190,15 @@ class DatasetPlan:
             "true_noise_sd": levels,
             "error_estimate": run.error_estimate,
             "status": np.where(newly, SimulationStatus.NOT_POSITIVE, run.status),
+        }
+
+    def _known(self, values: Sample) -> dict[str, Any]:
+        """Return the known initial states, NaN where not known, and the time they hold at."""
+        known = [name in self.known_states for name in self.system.state_names]
+        # The time stays with records that are cut later, whose first state is then not known.
+        return {
+            "known_initial_state": np.where(known, values.initial_states, np.nan),
+            "initial_time": np.broadcast_to(self.grid[..., 0], self.count).copy(),
         }
 
     def _labeled(

@@ -93,7 +93,12 @@ QUANTITIES: dict[str, Quantity] = {
         "time of the dose, NaN where there is none", "trajectory dose", units="time"
     ),
     "rejected": _quantity("draws that broke a constraint before this one", "trajectory", units="1"),
-    "known_initial_state": _quantity("known initial state", "trajectory state", units="state"),
+    "known_initial_state": _quantity(
+        "known initial state",
+        "trajectory state",
+        units="state",
+        note="NaN for states that are not known; it holds at initial_time",
+    ),
     "error_estimate": _quantity(
         "estimated integration error relative to the state", "trajectory", units="1"
     ),
@@ -147,7 +152,7 @@ QUANTITIES: dict[str, Quantity] = {
     "noise_sd": _quantity(
         "standard deviation of the noise", "trajectory output", "trajectory time output"
     ),
-    "initial_time": _quantity("time at which the initial state holds", "trajectory"),
+    "initial_time": _quantity("time at which the initial state holds", "trajectory", units="time"),
     "coordinates": _quantity(
         "coordinate in which the right-hand side is affine",
         "trajectory time coordinate",

@@ -91,6 +91,41 @@ class TestNumbers:
         assert data.inputs.dims == ("trajectory", "time", "input")
         assert np.array_equal(data.inputs.values[2, :, 0], push)
 
+    def test_numbers_are_known_initial_states(self):
+        data = simulate(
+            "lotka_volterra", 3, TIMES, initial_states={"prey": 20.0, "predator": (1.0, 5.0)}
+        )
+        known = data.known_initial_state
+        assert known.dims == ("trajectory", "state")
+        assert (known.sel(state="prey") == 20.0).all()
+        assert known.sel(state="predator").isnull().all()
+        assert data.initial_time.values.tolist() == [TIMES[0]] * 3
+        assert data.initial_time.attrs["units"] == data.time.attrs["units"]
+        both = {"prey": 20, "predator": np.float32(3.0)}
+        whole = simulate("lotka_volterra", 3, TIMES, initial_states=both)
+        assert np.array_equal(whole.known_initial_state, whole.true_initial_state)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            None,
+            {},
+            {"prey": (20.0, 20.0)},
+            {"prey": truncated_normal(20.0, 1.0)},
+            {"prey": [20.0, 20.0, 20.0]},
+            {"prey": np.full(3, 20.0)},
+            np.full((3, 2), 20.0),
+        ],
+        ids=str,
+    )
+    def test_what_may_vary_and_defaults_are_not_known(self, given):
+        data = simulate("lotka_volterra", 3, TIMES, initial_states=given)
+        assert not {"known_initial_state", "initial_time"} & set(data.variables)
+
+    def test_initial_states_that_follow_from_parameters_are_not_known(self):
+        data = simulate("sine", 3, TIMES, initial_states={"angle": 1.0})
+        assert "known_initial_state" not in data
+
     def test_own_grids_agree_with_shared_ones(self):
         shared = simulate("lotka_volterra", 3, TIMES, seed=2)
         grids = np.array([TIMES, TIMES, np.r_[TIMES[:3], [np.nan] * 3]])

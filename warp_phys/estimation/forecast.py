@@ -31,6 +31,8 @@ from warp_phys.systems.schema.labels import (
     trajectory_coords,
 )
 
+_LEVEL, _DRAWS, _SEED = 0.9, 400, 0
+
 
 @torch.no_grad()
 def forecast(
@@ -39,9 +41,9 @@ def forecast(
     *,
     data: xr.Dataset | None = None,
     system: System | None = None,
-    level: float = 0.9,
-    draws: int = 400,
-    seed: int = 0,
+    level: float = _LEVEL,
+    draws: int = _DRAWS,
+    seed: int = _SEED,
     progress: bool = True,
 ) -> xr.Dataset:
     """Forecast with fitted parameters, or with those estimated at the last sample of each record.
@@ -54,7 +56,8 @@ def forecast(
 
     Args:
         model_or_fit: What `fit` or `estimate` returned; or a model, with the records as `data`.
-            For a `Warp`, the root network is evaluated with frozen weights, without bands.
+            For a `Warp`, the root network is evaluated with frozen weights, without bands;
+            `level`, `draws` and `seed` are not for it.
         times: (M,), times of the forecast, in the records' time, not before their first sample
             (for a fit, not before its initial time).
         data: Records, where a model is given.
@@ -90,7 +93,10 @@ def forecast(
         raise UsageError(f"expected at least two draws, got {draws}")
     grid = torch.as_tensor(np.asarray(times, dtype=np.float64).copy())
     check_times(grid.numpy())
+    if system is not None and isinstance(model_or_fit, WarpPhys | Warp):
+        raise UsageError("pass system= with a fit or an estimate only, not with a model")
     if isinstance(model_or_fit, Warp):
+        _check_no_bands(level=level, draws=draws, seed=seed)
         return forecast_warp(model_or_fit, grid, data)
     estimated, known = _estimated(model_or_fit, data, system, progress=progress)
     _check_inputs(known)
@@ -118,6 +124,17 @@ def forecast(
         rtol=FLOW["rtol"],
         atol=FLOW["atol"],
     ).assign_attrs(band_level=level)
+
+
+def _check_no_bands(**given: float) -> None:
+    """Raise UsageError if an option of the bands is given where there are none."""
+    usual = {"level": _LEVEL, "draws": _DRAWS, "seed": _SEED}
+    for name, value in given.items():
+        if value != usual[name]:
+            raise UsageError(
+                f"expected no {name} with Warp, whose forecasts have no bands, got {value!r}; "
+                "leave it out"
+            )
 
 
 def _check_inputs(system: System) -> None:

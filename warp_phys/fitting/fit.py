@@ -76,9 +76,13 @@ def fit(
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
             array; None starts in the middle of each parameter's range, at the estimate of the
             regression head (where it applies) and at points spread over the ranges.
-        initial_state: "auto": the data set's `known_initial_state` where it has one, otherwise
-            estimated. "first_sample": exactly the first sample. "estimate": estimated. A mapping
-            from state to number or array: these states are known, the others are estimated.
+        initial_state: "auto": the data set's `known_initial_state`, which
+            `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
+            set's `initial_time`: where records were cut to begin later, nothing is known. States
+            that are known for no trajectory are estimated; where a state is known for some only,
+            the others end with a status. "first_sample": exactly the first sample. "estimate":
+            estimated. A mapping from state to number or array: these states are known, the others
+            are estimated.
         initial_time: The time of the initial state, where it is before the first sample; one
             number, or one for each trajectory. Doses at exactly that time are added after it.
         fixed: Known values by parameter: a number, or one for each trajectory.

@@ -173,13 +173,16 @@ def _drive(head: Head, given: Any) -> Any:
 
 def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings that have an effect in a model with these parts."""
-    yield from ("head", "drive")
-    yield from structure.options
-    for part in (head, drive):
-        # The options of an object were chosen where it was made.
+    yield "head"
+    # Only what is trained has a core, with a drive and a structure; and the options of an object
+    # were chosen where it was made.
+    parts = (head, drive) if head.trains else (head,)
+    for part in parts:
         if not isinstance(part, Head | Drive | str):
             yield from part.options
     if head.trains:
+        yield "drive"
+        yield from structure.options
         yield from _OF_THE_CORE
         if values.get("initial", "first_sample") == "first_sample":
             yield "width"

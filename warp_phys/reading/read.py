@@ -88,7 +88,8 @@ def read_trajectories(
     else:
         dataset = read_netcdf(source)
         if "schema_version" in dataset.attrs:
-            return _own(source, named=bool(rename or units))
+            own = time != "time" or trajectory not in (None, "trajectory")
+            return _own(source, named=own or bool(rename or units))
         series = read_foreign(dataset, source.name, time, trajectory, rename or {})
     record = _label(series, source.name, units or {})
     return stamp(
@@ -120,7 +121,7 @@ def _own(source: Path, *, named: bool) -> xr.Dataset:
     if named:
         raise UsageError(
             f"{source.name} is a file of this package and has its names and units; read it without "
-            "rename and units"
+            "time, trajectory, rename and units"
         )
     dataset = load(source)
     check_dataset(dataset)

@@ -41,7 +41,8 @@ class Records:
         own_grids: Whether each trajectory has its own times in the data set.
         table: The inputs at other times than those of the samples, if given.
         doses: Amounts by which states rose, and their times; None where there are none.
-        known_states: Known initial values (N,) by state; NaN where a trajectory has none.
+        known_states: Known values (N,) at the first sample by state, NaN where a trajectory has
+            none; states that are known for no trajectory are left out.
         groups: The values that group the trajectories, by coordinate of the data set.
         output_units: Units of the outputs, empty where the data set gives none.
         time_unit: Unit of the times, empty where the data set gives none.
@@ -159,7 +160,7 @@ def read_records(
         own_grids="sample" in dataset.dims,
         table=table,
         doses=doses,
-        known_states=_known_states(dataset),
+        known_states=_known_states(dataset, times),
         groups={name: _group(dataset, name) for name in groups},
         output_units=_output_units(dataset, names),
         time_unit=str(dataset["time"].attrs.get("units", "")),
@@ -208,12 +209,17 @@ def _unknown_forcing(doses: Doses | None) -> UsageError:
     )
 
 
-def _known_states(dataset: xr.Dataset) -> dict[str, Tensor]:
+def _known_states(dataset: xr.Dataset, times: Tensor) -> dict[str, Tensor]:
     if "known_initial_state" not in dataset:
         return {}
     table = dataset["known_initial_state"].transpose("trajectory", "state")
     values = torch.as_tensor(np.array(table.values, dtype=np.float64))
-    return {str(name): values[:, place] for place, name in enumerate(table["state"].values)}
+    if "initial_time" in dataset:
+        # Records that were cut begin later than the time at which the state is known.
+        start = torch.as_tensor(np.array(dataset["initial_time"].values, dtype=np.float64))
+        values[start != times[:, 0]] = np.nan
+    known = {str(name): values[:, place] for place, name in enumerate(table["state"].values)}
+    return {name: column for name, column in known.items() if not column.isnan().all()}
 
 
 def _group(dataset: xr.Dataset, name: str) -> NDArray[Any]:

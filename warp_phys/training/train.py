@@ -47,7 +47,7 @@ def train(
             up to a quarter of few records.
         loss: "supervised": likelihood of `true_parameters`. "reconstruction": squared error of
             the predicted outputs, as in the paper; gives no bands. "both": their sum. "auto":
-            supervised where the truth is known. `Warp` has no unknowns and ignores this.
+            supervised where the truth is known. Not for `Warp`, which has no unknowns.
         steps: Optimizer steps.
         batch_size: Records per step.
         learning_rate: Its maximum; the paper uses 1e-5 for the dense weights head.
@@ -100,6 +100,11 @@ def _task(
     if validation is None:
         data, validation = split(data, schedule.seed)
     if isinstance(model, Warp):
+        if schedule.loss != "auto":
+            raise UsageError(
+                f"expected no loss with Warp, which learns outputs alone, got {schedule.loss!r}; "
+                "leave it out"
+            )
         return WarpTask(model, data, validation, schedule.seed, schedule.context)
     if schedule.context is not None:
         raise UsageError("context is of Warp; a WarpPhys model learns from every sample")

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import warp_phys as wp
 from tests.data_gen.storing.sharded import OPTIONS, TIMES, contents, make
 from warp_phys.data_gen import log_normal, open_dataset, simulate
 from warp_phys.data_gen.storing.folder import locked
+from warp_phys.data_gen.storing.manifest import new_manifest, read_manifest
 from warp_phys.data_gen.storing.shards import _check_software
 from warp_phys.data_gen.storing.software import computing_software
 from warp_phys.systems import OutputExistsError, Parameter, State, System, UsageError
@@ -113,6 +115,31 @@ class TestNumbers:
         data = simulate(Growing(), 20, grids, **given, output=tmp_path / "set", shard_size=6)
         memory = simulate(Growing(), 20, grids, **given)
         xr.testing.assert_allclose(data.compute(), memory, rtol=1e-12)
+
+    def test_known_initial_states_are_in_every_shard(self, tmp_path):
+        options = {"initial_states": {"position": 1.5}, "parameters": None}
+        rates = {"damping_rate": np.linspace(0.1, 0.5, 50)}
+        for name, given in (("drawn", options), ("given", options | {"parameters": rates})):
+            memory = simulate("damped_oscillator", 50, TIMES, **OPTIONS, **given)
+            data = make(tmp_path / name, **given)
+            xr.testing.assert_allclose(data.compute(), memory, rtol=1e-12)
+            known = np.array([1.5, np.nan]) * np.ones((50, 1))
+            np.testing.assert_array_equal(data.known_initial_state, known)
+            whole = contents(tmp_path / name)
+            lose(tmp_path / name, 0, 3)
+            make(tmp_path / name, **given)
+            assert contents(tmp_path / name) == whole
+
+    def test_shards_without_known_initial_states_are_not_mixed_in(self, tmp_path):
+        """An earlier version did not write them, nor this entry of its configuration."""
+        options = {"initial_states": {"position": 1.5}}
+        make(tmp_path / "set", **options)
+        manifest = read_manifest(tmp_path / "set")
+        earlier = dict(manifest.configuration)
+        assert earlier.pop("known_initial_state") == ["position"]
+        replace(new_manifest(earlier), shards=manifest.shards).write(tmp_path / "set")
+        with pytest.raises(OutputExistsError, match=r"settings: known_initial_state \(none there"):
+            make(tmp_path / "set", **options)
 
     def test_designs_and_constraints_go_through_all_shards(self, tmp_path):
         options = {

@@ -159,6 +159,11 @@ def test_warp_forecasts_from_frozen_weights() -> None:
     assert error < 0.1 * float(((held - truth) ** 2).mean())
     with pytest.raises(UsageError, match="pass data="):
         wp.forecast(chosen, [2.0])
+    for name, value in (("level", 0.5), ("draws", 20), ("seed", 1)):
+        with pytest.raises(UsageError, match=f"expected no {name} with Warp"):
+            wp.forecast(chosen, [2.0], data=test, **{name: value})
+    with pytest.raises(UsageError, match="pass system= with a fit or an estimate only"):
+        wp.forecast(chosen, [2.0], data=test, system=LotkaVolterra())
 
 
 def test_an_estimate_under_a_noise_model_with_parameters_can_be_forecast(tmp_path: Path) -> None:

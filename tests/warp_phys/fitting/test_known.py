@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from tests.warp_phys.fitting.fit_records import (
     truth_of,
 )
 from warp_phys.data_gen import simulate
-from warp_phys.systems import Sine
+from warp_phys.systems import Sine, UsageError
 
 
 class TestInitialState:
@@ -70,6 +71,33 @@ class TestInitialState:
         assert again["status"].values.tolist() == [CONVERGED, INVALID_DATA, CONVERGED]
         same_bits(again.isel(trajectory=[0, 2]), fitted.isel(trajectory=[0, 2]))
 
+    def test_numbers_that_were_simulated(self, tmp_path: Path) -> None:
+        """States given as numbers are not estimated; ranges and the system's defaults are."""
+        start = {"position": 1.3, "velocity": (-2.0, 2.0)}
+        data = oscillations(3, initial_states=start)
+        wp.save(data, tmp_path / "data.nc")
+        fitted = fit(OSCILLATOR, wp.load(tmp_path / "data.nc"))
+        names = ["natural_frequency", "damping_rate", "velocity(0)"]
+        assert (fitted["status"] == CONVERGED).all()
+        assert fitted["estimated"].values.tolist() == names
+        assert fitted["covariance"].shape == (3, 3, 3)
+        assert (fitted["initial_state"].sel(state="position") == 1.3).all()
+        assert (fitted["initial_state_standard_errors"].sel(state="position") == 0.0).all()
+        same_bits(fitted, fit(OSCILLATOR, data, initial_state={"position": 1.3}))
+        assert fit(OSCILLATOR, data, initial_state="estimate").sizes["estimated"] == 4
+        assert fit(OSCILLATOR, oscillations(3)).sizes["estimated"] == 4
+
+    def test_of_records_that_were_cut(self) -> None:
+        """The state is known at the first time, so that it is not known at a later first sample."""
+        data = oscillations(3, noise=0.0, initial_states={"position": 1.3})
+        late = fit(OSCILLATOR, data.isel(time=slice(5, None)))
+        assert late.sizes["estimated"] == 4
+        np.testing.assert_allclose(
+            late["initial_state"], data["noiseless"][:, 5].values, rtol=1e-6, atol=1e-6
+        )
+        early = fit(OSCILLATOR, data.isel(time=slice(20)))
+        assert early.sizes["estimated"] == 3
+
     def test_before_the_first_sample(self) -> None:
         data = oscillations(3, noise=0.0)
         late = data.isel(time=slice(5, None))
@@ -111,6 +139,20 @@ class TestKnownParameters:
         residual = residuals(data.isel(trajectory=1))
         best = by_scipy(lambda q: residual([q[0], 4.0, *q[1:]]), [15.0, 1.0, 0.0])
         np.testing.assert_allclose(np.delete(found(fitted, 1), 1), best.x, rtol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("position", 'known .initial_state="estimate" estimates it'),
+            ("damping_rate", "its value is fixed; leave it out"),
+        ],
+    )
+    def test_bounds_of_what_is_known(self, name: str, message: str) -> None:
+        data = oscillations(3, initial_states={"position": 1.0})
+        with pytest.raises(UsageError, match=f"'{name}'. has no effect: .*{message}"):
+            fit(OSCILLATOR, data, fixed={"damping_rate": 2.0}, bounds={name: (0.5, 3.0)})
+        bounded = fit(OSCILLATOR, data, initial_state="estimate", bounds={"position": (0.5, 3.0)})
+        assert (bounded["status"] == CONVERGED).all()
 
     def test_bounds_that_do_not_matter(self) -> None:
         data = oscillations(3)

@@ -115,7 +115,14 @@ class TestNoise:
             )
             return (np.log(solution.y.T) - np.log(observed)).ravel()
 
-        fitted = fit(system, data, distribution="lognormal", noise_sd="common", starts=1)
+        fitted = fit(
+            system,
+            data,
+            initial_state="estimate",
+            distribution="lognormal",
+            noise_sd="common",
+            starts=1,
+        )
         best = by_scipy(residual, truth_of(data.isel(trajectory=0)), jac="3-point")
         np.testing.assert_allclose(found(fitted), best.x, rtol=1e-6)
         np.testing.assert_allclose(fitted["sum_of_squares"][0], 2.0 * best.cost, rtol=1e-7)

@@ -247,8 +247,13 @@ class TestNetcdf:
 
     def test_a_file_of_this_package_keeps_its_names(self, tmp_path):
         save(read_trajectories(HUDSON_BAY), tmp_path / "record.nc")
-        with pytest.raises(UsageError, match="read it without rename and units"):
+        with pytest.raises(UsageError, match="read it without time, trajectory, rename and units"):
             read_trajectories(tmp_path / "record.nc", units={"time": "year"})
+        for name in ("time", "trajectory"):
+            with pytest.raises(UsageError, match="read it without time, trajectory, rename"):
+                read_trajectories(tmp_path / "record.nc", **{name: "year"})
+        again = read_trajectories(tmp_path / "record.nc", time="time", trajectory="trajectory")
+        assert "observed" in again
 
     def test_a_file_of_this_package_without_records(self, tmp_path):
         fitted = read_trajectories(HUDSON_BAY).rename(observed="predicted")

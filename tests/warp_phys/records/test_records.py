@@ -133,6 +133,20 @@ class TestWhatElseADataSetSays:
         records = read_records(self.data().isel(trajectory=1), LotkaVolterra())
         assert records.known_states["predator"].tolist() == [2.0]
 
+    def test_a_state_that_is_known_for_no_trajectory_is_not_known(self) -> None:
+        data = self.data()
+        data["known_initial_state"] = data["known_initial_state"] * np.nan
+        assert read_records(data, LotkaVolterra()).known_states == {}
+        # A single trajectory of those that have none.
+        assert read_records(self.data().isel(trajectory=2), LotkaVolterra()).known_states == {}
+
+    def test_a_state_is_known_at_its_time_alone(self) -> None:
+        data = self.data()
+        start = np.full(3, data["time"].values[0])
+        start[0] -= 1.0
+        records = read_records(data.assign(initial_time=("trajectory", start)), LotkaVolterra())
+        np.testing.assert_array_equal(records.known_states["predator"], [np.nan, 2.0, np.nan])
+
     def test_a_group_that_is_not_there(self) -> None:
         with pytest.raises(UnknownNameError, match="unknown coordinate of the data set 'place'"):
             read_records(self.data(), LotkaVolterra(), groups=("place",))

@@ -356,6 +356,9 @@ class TestFigure:
             "beta (1/year)",
             "gamma (1/year)",
         ]
+        for alone in (predators, history()):
+            with pytest.raises(UsageError, match="a training history and records are drawn alone"):
+                figure_of(alone, data=predators)
         assert not plt.get_fignums()
 
     def test_an_estimate_without_predictions(self, springs):

@@ -202,6 +202,27 @@ def test_a_supervised_training_needs_the_initial_states_too() -> None:
         short(small_model(), records().drop_vars("true_initial_state"))
 
 
+def test_a_simulated_number_is_a_constant_of_the_model() -> None:
+    """The model and `fit` know the same initial states."""
+    data = records(FEWEST_RECORDS, initial_states={"prey": 3.0, "predator": (1.0, 3.0)})
+    model = small_model()
+    short(model, data, steps=2, validation=data)
+    found = wp.estimate(model, data)
+    known = data["known_initial_state"]
+    at_last = found["initial_state"].isel(time=-1)
+    np.testing.assert_allclose(at_last.sel(state="prey"), known.sel(state="prey"), rtol=1e-6)
+    initial = found["unknown"].values[found["unknown_kind"] == "initial_state"]
+    fitted = wp.fit(LotkaVolterra(), data.isel(trajectory=[0]), progress=False)
+    unknown = fitted["estimated"].values[fitted["estimated_kind"] == "initial_state"]
+    assert [str(name).partition("(")[0] for name in initial] == ["predator"]
+    assert unknown.tolist() == ["predator(0)"]
+
+
+def test_a_loss_is_not_for_warp() -> None:
+    with pytest.raises(UsageError, match="expected no loss with Warp, which learns outputs alone"):
+        short(wp.Warp(), records(), loss="supervised")
+
+
 def test_data_without_variation_are_refused() -> None:
     data = simulate(
         LotkaVolterra(),

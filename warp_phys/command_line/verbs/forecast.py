@@ -74,11 +74,22 @@ def forecast(
                 f"{model.name} holds fits or estimates, which know their records; leave out "
                 f"{record.name}"
             )
+        _check_no_columns(model, columns)
         found, system = wp.load(model), None
     ahead = wp.forecast(found, times, system=system, level=level, seed=seed, progress=show)
     wp.save(ahead, output, overwrite=overwrite)
     bands = f", {100 * level:g} % bands" if "predicted_lower" in ahead else ""
     typer.echo(f"wrote {output}: {contents(ahead)}{bands}")
+
+
+def _check_no_columns(model: Path, columns: dict[str, Any]) -> None:
+    """Raise UsageError if columns of a record are named where no record is read."""
+    for option in COLUMNS:
+        if columns[option.name] != option.value(option.default):
+            raise UsageError(
+                f"{model.name} holds fits or estimates, and no record is read; leave out "
+                f"{option.flag}"
+            )
 
 
 def _estimated(

@@ -25,6 +25,10 @@ def choose_unknowns(
 ) -> tuple[Unknown, ...]:
     """Return the unknowns of a fit, shared ones first.
 
+    Raises:
+        UnknownNameError: Bounds name neither a parameter nor a state.
+        UsageError: Bounds are not of the form (low, high), or are of a quantity that is known.
+
     Args:
         system: The system.
         known: Names of the parameters that are known.
@@ -52,7 +56,25 @@ def choose_unknowns(
             for place, state in enumerate(system.states)
             if state.name not in given
         ]
+    _check_bounded(system, ranges, entries)
     return tuple(entries)
+
+
+def _check_bounded(
+    system: System, limits: Mapping[str, tuple[float, float]], entries: Sequence[Unknown]
+) -> None:
+    """Raise UsageError if there are bounds of what is not estimated."""
+    estimated = [entry.name for entry in entries]
+    for name in limits:
+        if name in estimated:
+            continue
+        if name in system.parameter_names:
+            fixed = "its value is fixed"
+        elif system.has_initial_state:
+            fixed = "it follows from the parameters"
+        else:
+            fixed = 'its initial value is known (initial_state="estimate" estimates it)'
+        raise UsageError(f"bounds[{name!r}] has no effect: {fixed}; leave it out")
 
 
 def _checked_limits(

@@ -20,7 +20,7 @@ from warp_phys.results.plots.plot import (
     plot_parameters,
     plot_predicted,
 )
-from warp_phys.systems.errors import SchemaError
+from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.schema.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -47,9 +47,15 @@ def figure_of(
 
     Raises:
         SchemaError: The data set holds nothing that can be drawn.
+        UsageError: `data` is given with a history or with records, which are drawn alone.
         MissingExtraError: matplotlib is not installed.
     """
     require_matplotlib()
+    if data is not None and not {"predicted", "parameters"} & set(dataset.variables):
+        raise UsageError(
+            "expected data with an estimate, a fit or a forecast only: a training history and "
+            "records are drawn alone; leave out data"
+        )
     if "training_loss" in dataset:
         figure, axes = _figure(1, 0)
         plot_history(dataset, ax=axes[0])

@@ -23,6 +23,13 @@ class TestForecast:
         assert out == f"wrote {path}: 400 trajectories of sine, 1 samples, 50 % bands\n"
         assert wp.load(path).attrs["band_level"] == 0.5
 
+    def test_columns_are_of_a_record(self, error_of, folder):
+        arguments = ("--times", "1", "-o", folder / "columns.nc")
+        for name, value in (("--time", "t"), ("--trajectory", "run"), ("--rename", "x=value")):
+            error = error_of("forecast", folder / "estimate.nc", *arguments, name, value)
+            assert f"no record is read; leave out {name}" in error
+        assert not (folder / "columns.nc").exists()
+
     def test_times_before_the_record(self, run, folder):
         status, out, err = run(
             *("forecast", folder / "model.safetensors", folder / "data.nc"),

@@ -34,6 +34,10 @@ class TestTrain:
         [
             ("-o model.nc", "expected --output to end in .safetensors, got model.nc"),
             ("-o new.safetensors --head dirct", "unknown head 'dirct'; did you mean 'direct'"),
+            (
+                "-o new.safetensors --drive log_difference",
+                "expected drive='difference', 'features' or 'raw', got 'log_difference', which",
+            ),
             ("-o new.safetensors --history h.csv", "expected --history to end in .nc"),
             ("-o model.safetensors", "model.safetensors exists already; choose another name or"),
             ("-o none/m.safetensors", "the folder of none/m.safetensors does not exist"),
