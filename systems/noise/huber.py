@@ -98,12 +98,16 @@ class Huber(LocationScale):
         """See `LocationScale`."""
         return self._noise.transforms
 
-    @property
-    def mean_pull(self) -> float:
-        """E[min(u^2, c abs(u))] of standard normal u: the level is that of the wrapped noise."""
-        # The integral of u^2 over the middle is P(|u| < c) - 2 c phi(c), that of c |u| over both
-        # tails 2 c phi(c).
-        return 1.0 - 2.0 * float(ndtr(-BEND))
+    def level_term(self, z: Tensor) -> Tensor:
+        """Return min(z, c^2) over its mean for normal noise: an outlier adds no more than c^2.
+
+        References:
+            P. J. Huber, E. M. Ronchetti, Robust Statistics, sec. 7.8, "Proposal 2".
+        """
+        # The integral of u^2 phi(u) over abs(u) < c is P(abs(u) < c) - 2 c phi(c).
+        tails = 2.0 * float(ndtr(-BEND))
+        edge = 2.0 * BEND * math.exp(-0.5 * BEND**2) / math.sqrt(2.0 * math.pi)
+        return z.clamp_max(BEND**2) / (1.0 - tails - edge + BEND**2 * tails)
 
     @property
     def constants(self) -> Constants:

@@ -67,10 +67,13 @@ class LocationScale(Noise):
         """Return the weight drho/dz of squared residuals z over the squared level."""
         return with_slope(self.rho, z)[1]
 
-    @property
-    def mean_pull(self) -> float:
-        """E[z w(z)] of the errors for which the level is meant: 1 under the own density."""
-        return 1.0
+    def level_term(self, z: Tensor) -> Tensor:
+        """Return z w(z), whose mean is 1 at the maximum likelihood level.
+
+        Args:
+            z: Squared residuals over the squared level.
+        """
+        return z * self.weight(z)
 
     @abstractmethod
     def rho(self, z: Tensor) -> Tensor:

@@ -87,13 +87,9 @@ class Linearizer:
         return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
 
     def scores(self, rows: Tensor, samples: int, belief: Belief) -> Tensor:
-        """Return the residuals (n, T, O) of some records at z* over their standard deviations."""
+        """Return the residuals (n, T, O) of some records at z* over their noise levels."""
         place = slice(None) if len(rows) == len(self.rows) else rows
-        jacobian = self.jacobian[place, :samples]
-        # Residuals at z*, where the estimate is after the mark, instead of at the belief before it.
-        spread = ((jacobian @ belief.covariance.unsqueeze(1)) * jacobian).sum(dim=3)
-        variance = (2.0 * belief.log_level).exp().unsqueeze(1) + spread
-        return self.residual[place, :samples] / variance.sqrt()
+        return self.residual[place, :samples] / belief.log_level.exp().unsqueeze(1)
 
     def total(self, rows: Tensor, samples: int, weight: Tensor | None) -> Sums:
         """Return the sums over the first samples of some records, weighted (n, T, O)."""

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.bent import bent
+from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.ridge import ridge_moments
-from warp_phys.models.information.running import Base, Belief, Recurrence, Running, Sums
+from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
 from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
@@ -71,18 +72,32 @@ class Marker:
         """Return the state of some records, linearized at z (n, D), with the prior as base."""
         self.linearizer.evaluate(z, rows, upto)
         mine = state if len(rows) == len(self.problem) else state.select(rows)
-        weight = self.recurrence.weight(self.linearizer.scores(rows, samples, mine.belief))
-        sums = self.linearizer.total(rows, samples, weight)
-        base, belief = self.recurrence.base(len(rows)), mine.belief
+        base, belief, squares = self.recurrence.base(len(rows)), mine.belief, None
+        sums = None
         for _ in range(_ROUNDS):
-            belief = self.recurrence.solve(z, base, sums, mine.size, belief)
-        return replace(mine, point=z, base=base, sums=sums, belief=belief)
+            if sums is None or not self.recurrence.noise.is_squared:
+                sums, squares = self._sums(rows, samples, belief)
+            belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
+        correction = Correction.none(len(rows), z.shape[1])
+        return replace(
+            mine, point=z, base=base, sums=sums, belief=belief, correction=correction
+        )
+
+    def _sums(self, rows: Tensor, samples: int, belief: Belief) -> tuple[Sums, Tensor | None]:
+        """Return the sums of some records, and their squares for the levels of a robust loss."""
+        noise, linearizer = self.recurrence.noise, self.linearizer
+        if noise.is_squared:
+            return linearizer.total(rows, samples, None), None
+        scores = linearizer.scores(rows, samples, belief)
+        variance = (2.0 * belief.log_level).exp()
+        squares = variance * noise.level_term(scores.square()).nansum(dim=1)
+        return linearizer.total(rows, samples, self.recurrence.weight(scores)), squares
 
     def _objective(self, state: Running) -> Tensor:
         """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
         away = state.point - self.prior.mean
         precision = (-2.0 * state.belief.log_level).exp()
-        squares = state.base.squares + state.sums.squares / self.recurrence.noise.mean_pull
+        squares = state.base.squares + state.sums.squares
         return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
 
     def _settled(
@@ -134,9 +149,10 @@ class Marker:
             return state
         share = (weight / (1.0 + weight))[rows, None, None]
         apart = away[rows]
-        covariance = state.belief.covariance[rows] + share * apart.unsqueeze(2) * apart.unsqueeze(1)
-        mean = state.point[rows] + state.belief.delta[rows]
-        return _based(state, rows, mean, covariance)
+        excess = share * apart.unsqueeze(2) * apart.unsqueeze(1)
+        covariance = state.belief.covariance[rows]
+        correction = state.correction.of(rows, covariance, torch.zeros_like(apart), excess)
+        return replace(state, correction=correction)
 
     def _bent(self, state: Running, values: Tensor, samples: int) -> Running:
         """Replace the normal approximation of records whose posterior is bent."""
@@ -148,13 +164,16 @@ class Marker:
         rows = rows[bent(part, self.prior, mine, samples)]
         if not rows.numel():
             return state
-        part, mine = self.problem.select(rows), state.select(rows)
-        mean, covariance, fine = ridge_moments(
-            part, self.prior, mine.point + mine.belief.delta, mine.belief.covariance, mine.belief.log_level, samples
-        )
+        mine = state.select(rows)
+        optimum = mine.point + mine.belief.delta
+        covariance, level = mine.belief.covariance, mine.belief.log_level
+        part = self.problem.select(rows)
+        mean, spread, fine = ridge_moments(part, self.prior, optimum, covariance, level, samples)
+        rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
+        correction = state.correction.of(rows, covariance[fine], shift, excess)
         testable = state.testable.clone()
         testable[rows] = False
-        return _based(replace(state, testable=testable), rows[fine], mean[fine], covariance[fine])
+        return replace(state, testable=testable, correction=correction)
 
 
 def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,14 +193,3 @@ def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[T
     second = others.argmin(dim=0)
     gap = others[second, every] - objective[best, every]
     return reached[best, every], reached[second, every], (-gap).exp().nan_to_num(0.0)
-
-
-def _based(state: Running, rows: Tensor, mean: Tensor, covariance: Tensor) -> Running:
-    """Return the state with mean (n, D) and covariance of some records as base of later samples."""
-    mine = state.select(rows)
-    belief, sums = mine.belief, mine.sums
-    count = mine.base.count + sums.count
-    base = Base(mean, torch.linalg.inv_ex(covariance)[0], belief.squares, count)
-    known = replace(belief, delta=mean - mine.point, covariance=covariance)
-    empty = Sums(*(torch.zeros_like(part) for part in vars(sums).values()))
-    return state.replaced(rows, replace(mine, base=base, sums=empty, belief=known))

@@ -64,8 +64,9 @@ class Track:
     def write(self, sample: int, state: Running, freedom: Tensor) -> None:
         """Write what is known after a sample."""
         belief, innovations = state.belief, state.innovations
-        self.mean[:, sample] = state.point + belief.delta
-        self.covariance[:, sample] = belief.covariance
+        delta, covariance = state.correction.applied(belief.delta, belief.covariance)
+        self.mean[:, sample] = state.point + delta
+        self.covariance[:, sample] = covariance
         self.freedom[:, sample] = freedom
         self.log_level[:, sample] = belief.log_level
         self.level_freedom[:, sample] = belief.freedom

@@ -27,9 +27,9 @@ from warp_phys.models.information.bent import longest_direction
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.prior import Prior
 
-_POINTS, _REACH = 9, 4.0
+_POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.
-_STEPS, _LONGEST = 3, 1.0
+_STEPS, _LONGEST = 2, 1.0
 
 
 def ridge_moments(

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.level_posterior import level_freedom, likely_log_level
+from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.innovations import Innovations
 from warp_phys.models.information.prior import Prior
 from warp_phys.models.information.rows import Rows
@@ -103,7 +104,7 @@ class Belief(Rows):
     Attributes:
         delta: (N, D), the estimate less z*.
         covariance: (N, D, D).
-        squares: (N, O), expected sums of squares of the samples.
+        squares: (N, O), sums of squared residuals at the estimate, from which the levels follow.
         log_level: (N, O), log s.
         freedom: (N, O), degrees of freedom of the levels.
         decrement: (N,), delta^T Lambda delta, the squared length of the step from z* in standard
@@ -128,6 +129,7 @@ class Running(Rows):
         sums: The running sums.
         belief: What follows from base and sums.
         size: (N, O), sum of squared sizes of the observed values.
+        correction: What the belief misses.
         innovations: The test whether the model describes the record.
         tries: (N,), how often several candidates were tried.
         testable: (N,), whether the linearization is good enough to test innovations.
@@ -139,6 +141,7 @@ class Running(Rows):
     sums: Sums
     belief: Belief
     size: Tensor
+    correction: Correction
     innovations: Innovations
     tries: Tensor
     testable: Tensor
@@ -181,6 +184,7 @@ class Recurrence:
             sums,
             belief,
             zero,
+            Correction.none(records, unknowns),
             Innovations.empty(records),
             tries=number,
             testable=number.bool(),
@@ -198,7 +202,14 @@ class Recurrence:
         scores = innovation_scores(before.belief, sample)
         sums = before.sums.added(sample, self.weight(scores))
         size = before.size + sample.size.square()
-        belief = self.solve(before.point, before.base, sums, size, before.belief)
+        squares = None
+        if not self.noise.is_squared:
+            # In a linear model this increment has the mean s^2, like those of the squared residuals
+            # at the estimate and of what its covariance adds to them together.
+            scores = self.noise.level_term(scores.square()).sqrt()
+            added = (2.0 * before.belief.log_level).exp() * scores.square().nan_to_num(0.0)
+            squares = before.belief.squares + added
+        belief = self.solve(before.point, before.base, sums, size, before.belief, squares)
         freedom = before.belief.freedom.amin(dim=1)
         innovations = before.innovations.added(scores, freedom, before.testable)
         return replace(before, sums=sums, belief=belief, size=size, innovations=innovations)
@@ -209,8 +220,25 @@ class Recurrence:
             return None
         return self.noise.weight(scores.square().nan_to_num(0.0))
 
-    def solve(self, point: Tensor, base: Base, sums: Sums, size: Tensor, before: Belief) -> Belief:
-        """Return the belief of base and sums, at the levels of the belief before."""
+    def solve(
+        self,
+        point: Tensor,
+        base: Base,
+        sums: Sums,
+        size: Tensor,
+        before: Belief,
+        squares: Tensor | None = None,
+    ) -> Belief:
+        """Return the belief of base and sums, at the levels of the belief before.
+
+        Args:
+            point: (N, D), z*.
+            base: What the sums are added to.
+            sums: The running sums.
+            size: (N, O), sums of squared sizes of the observed values.
+            before: The belief before.
+            squares: (N, O), sums of squares for the levels, where the loss is not squared.
+        """
         precision = (-2.0 * before.log_level).exp()
         matrix = base.precision + (precision[..., None, None] * sums.hessian).sum(dim=1)
         vector = (base.precision @ (base.mean - point).unsqueeze(2)).squeeze(2)
@@ -220,28 +248,29 @@ class Recurrence:
         scales = scale.unsqueeze(1) * scale.unsqueeze(2)
         covariance = torch.linalg.inv_ex(matrix * scales)[0] * scales
         delta = (covariance @ vector.unsqueeze(2)).squeeze(2)
-        squares = base.squares + self.squares(sums, delta, covariance)
+        spread = (sums.hessian * covariance.unsqueeze(1)).sum(dim=(2, 3))
+        if squares is None:
+            squares = base.squares + _squares_at(sums, delta)
         log_level, freedom = before.log_level, before.freedom
         if self.kind != "known":
-            log_level, freedom = self._levels(squares, base.count + sums.count, size)
+            count = base.count + sums.count
+            log_level, freedom = self._levels(squares, spread, count, size)
         decrement = (delta * vector).sum(dim=1)
         return Belief(delta, covariance, squares, log_level, freedom, decrement)
 
-    def squares(self, sums: Sums, delta: Tensor, covariance: Tensor) -> Tensor:
-        """Return the expected sums of squares (N, O) over the posterior of z."""
-        pulled = (sums.hessian @ delta[:, None, :, None]).squeeze(-1)
-        squares = sums.squares + ((pulled - 2.0 * sums.gradient) * delta.unsqueeze(1)).sum(dim=2)
-        squares = squares + (sums.hessian * covariance.unsqueeze(1)).sum(dim=(2, 3))
-        return (squares / self.noise.mean_pull).clamp_min(0.0)
-
-    def _levels(self, squares: Tensor, count: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    def _levels(
+        self, squares: Tensor, spread: Tensor, count: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
         typical = (size / count.clamp_min(1.0)).sqrt()
-        center, spread = self.prior.level_center(typical), self.prior.level_spread
+        center, width = self.prior.level_center(typical), self.prior.level_spread
         if self.kind == "common":
-            squares, count = (part.sum(dim=1, keepdim=True) for part in (squares, count))
-            center, spread = center.amax(dim=1, keepdim=True), spread[:1]
-        log_level = likely_log_level(squares, count, center, spread)
-        freedom = level_freedom(squares, log_level, spread)
+            squares, spread, count = (
+                part.sum(dim=1, keepdim=True) for part in (squares, spread, count)
+            )
+            center, width = center.amax(dim=1, keepdim=True), width[:1]
+        log_level = likely_log_level(squares + spread, count, center, width)
+        # As in linear regression, unknowns that were estimated take degrees of freedom.
+        freedom = level_freedom(squares, log_level, width)
         return log_level.expand_as(size), freedom.expand_as(size)
 
     def freedom(self, state: Running) -> Tensor:
@@ -262,6 +291,13 @@ class Recurrence:
             share = share.sum(dim=1, keepdim=True)
         nu = belief.freedom[:, : share.shape[1]].unsqueeze(2)
         return 1.0 / (share.square() / nu).sum(dim=1).clamp_min(1e-12)
+
+
+def _squares_at(sums: Sums, delta: Tensor) -> Tensor:
+    """Return the sums of squared residuals (N, O) at z* + delta."""
+    pulled = (sums.hessian @ delta[:, None, :, None]).squeeze(-1)
+    squares = sums.squares + ((pulled - 2.0 * sums.gradient) * delta.unsqueeze(1)).sum(dim=2)
+    return squares.clamp_min(0.0)
 
 
 def innovation_scores(belief: Belief, sample: Sample) -> Tensor:
