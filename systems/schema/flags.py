@@ -79,5 +79,16 @@ OUT_OF_RANGE = {
     2: "the record is longer than the training records",
     4: "a time step is outside those of the training data",
     8: "an estimate lies beyond the training range",
+    16: "an estimate lies many standard deviations from its prior",
+    32: "the residuals are not noise",
+    64: "the model could not be integrated along the record",
 }
-"""How a record differs from the training data, by bit."""
+"""How a record differs from the training data, or from the prior and the model, by bit."""
+
+ESTIMATE_STATUS = {
+    1: "the model could not be integrated to all samples",
+    2: "another optimum is nearly as good",
+    4: "the linearizations before and after disagree",
+    8: "successive residuals are alike",
+}
+"""What is to be minded about an estimate, by bit."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from warp_phys.systems.errors import unknown_name
 from warp_phys.systems.schema.flags import (
+    ESTIMATE_STATUS,
     MISFIT,
     OUT_OF_RANGE,
     FitStatus,
@@ -203,6 +204,20 @@ QUANTITIES: dict[str, Quantity] = {
         "how the record differs from the training data",
         "trajectory",
         flags=Flags(OUT_OF_RANGE, bits=True),
+    ),
+    "estimate_status": _quantity(
+        "what is to be minded about the estimate",
+        "trajectory time",
+        units="1",
+        flags=Flags(ESTIMATE_STATUS, bits=True),
+    ),
+    "described": _quantity(
+        "whether the model describes the record so far", "trajectory time", units="1"
+    ),
+    "changed_at": _quantity(
+        "time of the first sample that the model does not describe, NaN where there is none",
+        "trajectory",
+        units="time",
     ),
 }
 

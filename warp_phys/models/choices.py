@@ -68,11 +68,14 @@ class Choices:
         return copy.deepcopy(self.head), copy.deepcopy(self.drive)
 
 
-def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
+def choose(
+    *, uses: tuple[str, ...] = (), arguments: Mapping[str, Any] | None = None, **given: Any
+) -> Choices:
     """Return the choices of a model, with defaults for what is not given (None).
 
     Args:
         uses: Settings that the model itself uses, in addition to its head, drive and structure.
+        arguments: Arguments of the head that are not plain settings.
         **given: `Settings` by name; `head` and `drive` may be objects, `structure` a class.
 
     Raises:
@@ -83,26 +86,33 @@ def choose(*, uses: tuple[str, ...] = (), **given: Any) -> Choices:
         if name not in known:
             raise unknown_name("setting of a model", name, known)
     values = {name: value for name, value in given.items() if value is not None}
-    head = _part("head", values.get("head", "direct"), Head)
+    extra = {name: value for name, value in (arguments or {}).items() if value is not None}
+    head = _part("head", values.get("head", Settings.head), Head)
     drive = _drive(head, values.get("drive", head.default_drive))
     structure = get_structure(values.get("structure", "diagonal"))
     check_values(values)
-    _check_used(values, {*uses, *_used(head, drive, structure, values)}, head, drive, structure)
+    _check_used(values | extra, {*uses, *_used(head, drive, structure, values)}, head, drive, structure)
     values = {**getattr(drive, "defaults", {}), **values}
     if values.get("stable") and not structure.can_be_stable:
         values.pop("stable")
         values.pop("decay", None)
     values |= {"head": head.name, "structure": structure.name}
     values["drive"] = drive if isinstance(drive, str) else drive.name
-    return _made(Settings(**values), head, drive, structure)
+    return _made(Settings(**values), head, drive, structure, extra)
 
 
-def restore(entry: Mapping[str, Any], source: str, **own: Any) -> Choices:
+def restore(
+    entry: Mapping[str, Any],
+    source: str,
+    arguments: Mapping[str, Any] | None = None,
+    **own: Any,
+) -> Choices:
     """Return the choices that are stored in a file of a model.
 
     Args:
         entry: What `Settings.to_json` returned.
         source: The file's name, for messages.
+        arguments: Arguments of the head that are not plain settings.
         **own: The user's own `head`, `drive` and `structure`; None where the package's are meant.
 
     Raises:
@@ -122,7 +132,8 @@ def restore(entry: Mapping[str, Any], source: str, **own: Any) -> Choices:
     settings = Settings(**entry)
     head = _part("head", own.get("head") or settings.head, Head)
     drive = _drive(head, own.get("drive") or settings.drive)
-    return _made(settings, head, drive, get_structure(own.get("structure") or settings.structure))
+    structure = get_structure(own.get("structure") or settings.structure)
+    return _made(settings, head, drive, structure, arguments or {})
 
 
 def _part(kind: str, given: Any, base: Any) -> Any:
@@ -180,6 +191,8 @@ def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> I
     for part in parts:
         if not isinstance(part, Head | Drive | str):
             yield from part.options
+    if not isinstance(head, Head):
+        yield from head.arguments
     if head.trains:
         yield "drive"
         yield from structure.options
@@ -197,7 +210,7 @@ def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
             f"{kind}={known!r}"
             for kind, shipped in _SHIPPED.items()
             for known, part in shipped.items()
-            if name in part.options
+            if name in (*part.options, *getattr(part, "arguments", ()))
         ]
         chosen = ", ".join(
             f"{kind}={getattr(part, 'name', part)!r}"
@@ -209,10 +222,16 @@ def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
         )
 
 
-def _made(settings: Settings, head: Any, drive: Any, structure: type[Transition]) -> Choices:
+def _made(
+    settings: Settings,
+    head: Any,
+    drive: Any,
+    structure: type[Transition],
+    arguments: Mapping[str, Any],
+) -> Choices:
     """Construct head and drive from the settings where they are given as classes."""
     if not isinstance(head, Head):
-        head = head(**settings.select(head.options))
+        head = head(**settings.select(head.options), **arguments)
     if not isinstance(drive, Drive | str):
         drive = drive(**settings.select(drive.options))
     return Choices(settings, head, None if isinstance(drive, str) else drive, structure)

@@ -19,8 +19,8 @@ DtypeName = Literal["float32", "float64"]
 class Settings:
     """The settings of a model; `WarpPhys` explains each of them."""
 
-    head: str = "direct"
-    drive: str = "features"
+    head: str = "information"
+    drive: str = "difference"
     structure: str = "diagonal"
     rank: int = 4
     stable: bool = False

@@ -64,7 +64,7 @@ class Limits(nn.Module):
             far.any(dim=-1),
         )
         return sum(
-            bit * condition.long() for bit, condition in zip(OUT_OF_RANGE, conditions, strict=True)
+            bit * condition.long() for bit, condition in zip(OUT_OF_RANGE, conditions, strict=False)
         ) + torch.zeros(len(records), dtype=torch.int64)
 
 

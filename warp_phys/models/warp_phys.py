@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,37 @@ from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 
 class WarpPhys(nn.Module):
-    r"""Amortized estimation of the parameters of a physical model, at every sample.
+    r"""Estimation of the parameters of a physical model, at every sample.
 
     .. math::
         \theta_t = A \theta_{t-1} + B u_t, \qquad y_t = f(\tau_t; \theta_t)
 
     The `head` defines the meaning of the hidden state theta_t, the `drive` defines the input u_t,
-    and f is the system: its closed form, or its flow. `train` fits A, B and theta_0 to simulated
-    records; `estimate`, `forecast` and `step` then read records without any gradient descent.
+    and f is the system: its closed form, or its flow. `estimate`, `forecast` and `step` read
+    records without any gradient descent.
+
+    With the default head, "information", the hidden state is what is known about the unknowns z
+    (free parameters, unknown initial states), in unconstrained coordinates: the information matrix
+    and vector
+
+    .. math::
+        \Lambda_t = \Lambda_{t-1} + J_t^T R^{-1} J_t, \qquad
+        \eta_t = \eta_{t-1} + J_t^T R^{-1} (x_t - h_t(z^*) + J_t z^*), \qquad
+        z_t = \Lambda_t^{-1} \eta_t,
+
+    a linear recurrence with A = 1 from the prior, driven by the samples x_t through the exact
+    sensitivities J_t of the physics. At growing marks the whole record so far is linearized anew,
+    at the optimum z*. It needs no training. For the other heads `train` fits A, B and theta_0 to
+    simulated records.
 
     Args:
         system: The physical model, or the name of a shipped one.
-        head: The meaning of theta_t. "direct": the unknowns in unconstrained coordinates, with
-            their scales and couplings. "weights": the weights of a small network of time that emits
+        head: The meaning of theta_t. "information": see above. "direct": the unknowns in
+            unconstrained coordinates, with their scales and couplings. "weights": the weights of a small network of time that emits
             them, as in the paper. "regression": running sums of least squares on the weak form,
             which needs no training. "readout": a linear state read by a fixed network (a control).
             Or an object of a subclass of `Head`.
@@ -64,6 +80,23 @@ class WarpPhys(nn.Module):
         state_size: Size of the state of the read-out control.
         forgetting: Weight of a sample relative to the next in the regression head, in (0, 1].
         dtype: Dtype of the trained tensors, "float32" or "float64".
+        priors: Of the information head: distributions by parameter, initial state ("prey(0)") or
+            noise level ("noise_sd", or "noise_sd(prey)" of one output), such as
+            `{"alpha": truncated_normal(1.0, 0.5)}`; of `warp_phys.data_gen`, SciPy or torch, or
+            ranges (low, high). A normal distribution of the same moments in unconstrained
+            coordinates takes their place. By default the system's ranges, or the moments of a data
+            set, see `train`.
+        start: Of the information head: a trained model of the same system, whose estimates are
+            tried as points of linearization.
+        drift: Of the information head: parameters that change, with the size of the random walk of
+            the coordinate for each square root of the time unit, such as `{"alpha": 0.02}`.
+            Parameters and states are then those at each sample.
+        distribution: Of the information head: the noise model, see `fit`.
+        loss: Of the information head: "linear" or "huber", for which outliers count less.
+        noise_sd: Of the information head: "each" output has an unknown level, "common", or known
+            levels, see `fit`.
+        initial_state: Of the information head: which initial states are known, see `fit`.
+        fixed: Of the information head: known parameters, numbers or one for each trajectory.
 
     Raises:
         UsageError: A choice is unknown, does not fit the system, or has no effect in this model.
@@ -72,6 +105,8 @@ class WarpPhys(nn.Module):
         Nzoyem et al., Weight-space linear recurrent neural networks, arXiv 2506.01153, eq. 1.
 
     Example:
+        >>> WarpPhys("pendulum")
+        WarpPhys(pendulum, head=information, nothing to train)
         >>> WarpPhys("pendulum", head="direct")
         WarpPhys(pendulum, head=direct, drive=features, structure=diagonal, not trained yet)
     """
@@ -79,7 +114,7 @@ class WarpPhys(nn.Module):
     def __init__(
         self,
         system: System | str,
-        head: str | Head = "direct",
+        head: str | Head = "information",
         drive: str | Drive | None = None,
         *,
         structure: str | type[Transition] | None = None,
@@ -92,9 +127,27 @@ class WarpPhys(nn.Module):
         state_size: int | None = None,
         forgetting: float | None = None,
         dtype: str | None = None,
+        priors: Mapping[str, Any] | None = None,
+        start: WarpPhys | None = None,
+        drift: Mapping[str, float] | None = None,
+        distribution: Noise | str | None = None,
+        loss: str | None = None,
+        noise_sd: Any = None,
+        initial_state: Any = None,
+        fixed: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         choices = choose(
+            arguments={
+                "priors": priors,
+                "start": start,
+                "drift": drift,
+                "distribution": distribution,
+                "loss": loss,
+                "noise_sd": noise_sd,
+                "initial_state": initial_state,
+                "fixed": fixed,
+            },
             head=head,
             drive=drive,
             structure=structure,
@@ -284,10 +337,10 @@ class WarpPhys(nn.Module):
 
     def __repr__(self) -> str:
         chosen = self.settings
+        parts = [self.system.name, f"head={chosen.head}"]
+        if self.choices.head.drives != ():
+            parts += [f"drive={chosen.drive}", f"structure={chosen.structure}"]
         state = "not trained yet" if self.choices.head.trains else "nothing to train"
         if self.facts is not None:
             state = f"trained on {self.facts.trajectories} records"
-        return (
-            f"WarpPhys({self.system.name}, head={chosen.head}, drive={chosen.drive}, "
-            f"structure={chosen.structure}, {state})"
-        )
+        return f"WarpPhys({', '.join([*parts, state])})"

@@ -20,6 +20,7 @@ class Head(ABC):
     Attributes:
         name: The value of `head=` that selects it, which files of models store.
         options: Settings of a model that its constructor takes, by the same names.
+        arguments: Arguments of a model that its constructor takes, besides plain settings.
         trains: Whether it must be trained before it can estimate.
         drives: None where any `Drive` may be used; otherwise the names of the drives that the head
             implements itself, possibly none.
@@ -28,6 +29,7 @@ class Head(ABC):
 
     name: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
+    arguments: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool]
     drives: ClassVar[tuple[str, ...] | None] = None
     default_drive: ClassVar[str] = "features"

@@ -86,6 +86,12 @@ class Linearizer:
         noise = self.problem.distribution
         return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
 
+    def residuals_at(self, rows: Tensor, samples: int, delta: Tensor) -> Tensor:
+        """Return the residuals (n, T, O) of some records, by the linearization, at z* + delta."""
+        place = slice(None) if len(rows) == len(self.rows) else rows
+        moved = (self.jacobian[place, :samples] @ delta[:, None, :, None]).squeeze(3)
+        return self.residual[place, :samples] - moved
+
     def scores(self, rows: Tensor, samples: int, belief: Belief) -> Tensor:
         """Return the residuals (n, T, O) of some records at z* over their noise levels."""
         place = slice(None) if len(rows) == len(self.rows) else rows

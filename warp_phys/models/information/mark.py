@@ -11,6 +11,7 @@ from torch import Tensor
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.bent import bent
 from warp_phys.models.information.correction import Correction
+from warp_phys.models.information.innovations import MEMORY
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.ridge import ridge_moments
 from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
@@ -28,6 +29,9 @@ _SLACK = 1e-6
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
+# Correlation of neighboring residuals, in standard deviations, that noise does not have, and the
+# fewest pairs for which that can be told.
+_ALIKE, _PAIRS = 4.5, 8
 
 Candidates = Callable[[Tensor, int], Tensor | None]
 """Other coordinates (n, D) to try for some records after a number of samples."""
@@ -58,13 +62,33 @@ class Marker:
         lost = (found.sums.count < state.base.count + state.sums.count).any(dim=1)
         worse = lost | ~(self._objective(found) <= self._objective(state) + _SLACK)
         due = (values > z.shape[1]) & (state.tries < _TRIES)
-        due |= state.innovations.alarm & (state.tries < 2 * _TRIES)
+        due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
         moving = found.belief.decrement > _SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
             found = self._settled(state, found, rows, due, samples, upto)
         testable = (found.belief.decrement < 1.0) & (values >= 2 * z.shape[1] + 2)
-        return self._bent(replace(found, testable=testable), values, samples)
+        found = self._patterned(replace(found, testable=testable), samples)
+        return self._bent(found, values, samples)
+
+    def confirm(self, state: Running, samples: int, upto: int) -> Running:
+        """Linearize suspicious records anew, and set alarms where their residuals stay large."""
+        rows = state.innovations.suspect.nonzero()[:, 0]
+        if not rows.numel():
+            return state
+        mine, part = state.select(rows), self.problem.select(rows)
+        candidates = torch.stack([mine.point + mine.belief.delta, mine.point])
+        reached, objective = settle(
+            part, self.prior, candidates, samples, mine.belief.log_level
+        )
+        z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
+        again = self._linearized(state, z, rows, samples, upto)
+        residual = self.linearizer.residuals_at(rows, samples, again.belief.delta)
+        scores = residual / mine.belief.log_level.exp().unsqueeze(1)
+        squares, counts = _last(self.recurrence.terms(scores))
+        freedom = mine.belief.freedom.amin(dim=1)
+        innovations = mine.innovations.confirmed(squares, counts, freedom)
+        return state.replaced(rows, replace(again, innovations=innovations))
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -154,6 +178,23 @@ class Marker:
         correction = state.correction.of(rows, covariance, torch.zeros_like(apart), excess)
         return replace(state, correction=correction)
 
+    def _patterned(self, state: Running, samples: int) -> Running:
+        """Mark records whose residuals resemble their neighbors: at a wrong optimum or model.
+
+        For white noise the lag-one autocorrelation r of m pairs is nearly normal with standard
+        deviation m^(-1/2). At the next mark other candidates are tried for such records.
+        """
+        every = torch.arange(len(self.problem))
+        residual = self.linearizer.residuals_at(every, samples, state.belief.delta)
+        seen = residual.isfinite()
+        value = torch.where(seen, residual, 0.0)
+        pairs = (seen[:, 1:] & seen[:, :-1]).sum(dim=1)
+        mean_square = value.square().sum(dim=1) / seen.sum(dim=1).clamp_min(1)
+        correlation = (value[:, 1:] * value[:, :-1]).sum(dim=1) / (pairs * mean_square)
+        alike = (correlation * pairs.sqrt()).nan_to_num(0.0) > _ALIKE
+        alike = (alike & (pairs >= _PAIRS)).any(dim=1)
+        return replace(state, status=torch.where(alike, state.status | 8, state.status & ~8))
+
     def _bent(self, state: Running, values: Tensor, samples: int) -> Running:
         """Replace the normal approximation of records whose posterior is bent."""
         enough = values >= 2 * state.point.shape[1]
@@ -174,6 +215,16 @@ class Marker:
         testable = state.testable.clone()
         testable[rows] = False
         return replace(state, testable=testable, correction=correction)
+
+
+def _last(terms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums over outputs and counts (N, 16) of the last samples of (N, T, O)."""
+    missing = MEMORY - terms.shape[1]
+    last = terms[:, -MEMORY:]
+    if missing > 0:
+        empty = torch.full((len(terms), missing, terms.shape[2]), torch.nan, dtype=terms.dtype)
+        last = torch.cat([empty, last], dim=1)
+    return last.nansum(dim=2), last.isfinite().sum(dim=2).double()
 
 
 def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,9 +86,11 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
     linearizer.evaluate(state.point, torch.arange(count), min(length, schedule[0]) if schedule else length)
     for sample in range(length):
         state = recurrence.advance(state, linearizer.sample(sample))
+        following = next((mark for mark in schedule if mark > sample + 1), length)
         if sample + 1 in schedule:
-            following = [mark for mark in schedule if mark > sample + 1]
-            state = marker.mark(state, sample + 1, min([*following[:1], length]))
+            state = marker.mark(state, sample + 1, following)
+        else:
+            state = marker.confirm(state, sample + 1, following)
         found.write(sample, state, recurrence.freedom(state))
         found.predicted[:, sample] = linearizer.predicted_at(sample, state.belief.delta)
     return found

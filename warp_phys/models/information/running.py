@@ -206,7 +206,7 @@ class Recurrence:
         if not self.noise.is_squared:
             # In a linear model this increment has the mean s^2, like those of the squared residuals
             # at the estimate and of what its covariance adds to them together.
-            scores = self.noise.level_term(scores.square()).sqrt()
+            scores = self.terms(scores).sqrt()
             added = (2.0 * before.belief.log_level).exp() * scores.square().nan_to_num(0.0)
             squares = before.belief.squares + added
         belief = self.solve(before.point, before.base, sums, size, before.belief, squares)
@@ -272,6 +272,11 @@ class Recurrence:
         # As in linear regression, unknowns that were estimated take degrees of freedom.
         freedom = level_freedom(squares, log_level, width)
         return log_level.expand_as(size), freedom.expand_as(size)
+
+    def terms(self, scores: Tensor) -> Tensor:
+        """Return squares of scaled residuals, in which outliers count less if the loss is robust."""
+        squares = scores.square()
+        return squares if self.noise.is_squared else self.noise.level_term(squares)
 
     def freedom(self, state: Running) -> Tensor:
         """Return the degrees of freedom (N, D) of the standard deviations of the unknowns.

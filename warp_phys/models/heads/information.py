@@ -1,0 +1,55 @@
+"""The information head: the hidden state is what is known about the unknowns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from warp_phys.models.estimator import Estimator
+from warp_phys.models.heads.head import Head
+from warp_phys.models.information.estimator import InformationEstimator
+from warp_phys.models.information.options import InformationOptions
+from warp_phys.models.information.prior import Moments
+from warp_phys.systems.model.system import System
+
+
+class Information(Head):
+    r"""The hidden state is the information about all unknowns, a matrix and a vector.
+
+    .. math::
+        \Lambda_t = \Lambda_{t-1} + J_t^T R^{-1} J_t, \qquad
+        \eta_t = \eta_{t-1} + J_t^T R^{-1} (x_t - h_t(z^*) + J_t z^*), \qquad
+        z_t = \Lambda_t^{-1} \eta_t
+
+    with the outputs h_t of the physics, their exact sensitivities J_t by the unknowns z at the
+    linearization point z*, and the noise R: a linear recurrence with A = 1, started from the prior.
+    See `warp_phys.models.information`.
+    """
+
+    name = "information"
+    trains = False
+    drives: ClassVar[tuple[str, ...]] = ()
+    default_drive = "difference"
+    arguments: ClassVar[tuple[str, ...]] = (
+        "priors",
+        "start",
+        "drift",
+        "distribution",
+        "loss",
+        "noise_sd",
+        "initial_state",
+        "fixed",
+    )
+
+    def __init__(self, start: Any = None, **options: Any) -> None:
+        self.start = start
+        self.options = InformationOptions(**options)
+        self.learned: Moments | None = None
+
+    def check(self, system: System) -> None:
+        """Raise UsageError unless the options suit a system."""
+        self.options.check(system)
+
+    def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:  # noqa: ARG002 (Head's own)
+        """Return the estimator of a system."""
+        return InformationEstimator(system, self.options, self.learned, None)

@@ -1,0 +1,87 @@
+"""What the caller of the information head knows beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from warp_phys.likelihood.stating.noise_arguments import noise_model
+from warp_phys.models.information.prior import check_names
+from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.location_scale import LocationScale
+from warp_phys.systems.noise.noise import Noise
+
+
+@dataclass(frozen=True)
+class InformationOptions:
+    """The options of the information head, which `WarpPhys` explains.
+
+    Attributes:
+        priors: Distributions by unknown.
+        drift: Sizes of random walks by parameter.
+        distribution: The noise model, or its name.
+        loss: "linear" or "huber".
+        noise_sd: "each", "common", or known levels.
+        initial_state: "auto", "first_sample", "estimate", or known states.
+        fixed: Known parameters.
+    """
+
+    priors: Mapping[str, Any] = field(default_factory=dict)
+    drift: Mapping[str, float] = field(default_factory=dict)
+    distribution: Noise | str = "normal"
+    loss: str = "linear"
+    noise_sd: Any = "each"
+    initial_state: Any = "auto"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, system: System) -> None:
+        """Raise UsageError unless all options suit a system."""
+        noise = noise_model(self.distribution, self.loss)
+        if not isinstance(noise, LocationScale):
+            raise UsageError(
+                f"the information head takes noise whose errors have one distribution up to a "
+                f"level (normal, lognormal or a LocationScale), got {noise.label} noise; use "
+                "fit(...)"
+            )
+        _check_mapping("priors", self.priors)
+        check_names(system, self.priors)
+        _check_mapping("fixed", self.fixed)
+        for name in self.fixed:
+            if name not in system.parameter_names:
+                raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
+        _check_mapping("drift", self.drift)
+        for name, size in self.drift.items():
+            if name not in system.free_names or name in self.fixed:
+                raise unknown_name(f"free parameter of {system.name}", name, system.free_names)
+            if not isinstance(size, int | float) or not 0.0 < size < float("inf"):
+                raise UsageError(
+                    f"expected drift[{name!r}] as a positive number, the standard deviation of "
+                    f"the change of its coordinate in one {system.time_unit}, got {size!r}"
+                )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as the attribute `settings` of a result records them."""
+        return {
+            "priors": {name: _described(value) for name, value in self.priors.items()},
+            "drift": dict(self.drift),
+            "loss": self.loss,
+            "noise_sd": self.noise_sd if isinstance(self.noise_sd, str) else "known",
+            "initial_state": self.initial_state if isinstance(self.initial_state, str) else "given",
+            "fixed": sorted(self.fixed),
+        }
+
+
+def _check_mapping(name: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"expected {name} as a mapping from name to value, got {given!r}")
+
+
+def _described(given: Any) -> str:
+    """Return a distribution as text."""
+    frozen = getattr(given, "dist", None)
+    if frozen is None:
+        return repr(given)
+    arguments = [*map(str, given.args), *(f"{k}={v}" for k, v in given.kwds.items())]
+    return f"{frozen.name}({', '.join(arguments)})"
