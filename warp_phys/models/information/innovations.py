@@ -1,21 +1,24 @@
-r"""The test whether a model still describes its record, on the innovations.
+r"""The test whether a model still describes its record.
 
-The innovation of a sample is its residual against the prediction from all samples before it, over
-its standard deviation, sqrt(s^2 + J C J^T). Under the model innovations are independent and nearly
-standard normal, with the level s estimated from nu degrees of freedom. Their sum of squares over
-the last 1, 2, 4, ... samples, over the number of values k, then follows an F distribution with k
-and nu degrees of freedom. Paulson's approximation turns it into a normal score,
+With the sum of squares S_t at the estimate after t samples, and the level s_t with nu_t degrees of
+freedom, the samples of a window of width w add
 
-    ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)).
+    (S_t - S_{t-w}) / s_{t-w}^2 = sum of e^2 / (s^2 + J C J^T) s^2 / s_{t-w}^2,
 
-Sample number t spends alpha / (t (t + 1)) of the probability of a false alarm, which adds up to
-alpha over a record of any length.
+the squared innovations e of the window over their variances. Under the model, over their number k,
+that follows an F distribution with k and nu_{t-w} degrees of freedom (the predictive test of Chow,
+whose denominator does not contain the window). Paulson's approximation turns it into a normal score,
 
-The prediction is that of a linearization, which is off where the model jumps. A suspicion therefore
-becomes an alarm only if the residuals of the window are still improbable after the record, this
-sample included, was linearized anew.
+    ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)),
+
+for windows of 1, 2, 4, ... samples. Sample number t spends alpha / (t (t + 1)) of the probability
+of a false alarm, which adds up to alpha over a record of any length.
+
+S_t is that of a linearization, which is off where the model itself moves fast. A suspicion becomes
+an alarm only if S_t is still improbable after the record was linearized anew at its optimum.
 
 References:
+    G. C. Chow, Econometrica 28 (1960) 591-605, doi:10.2307/1910133.
     R. K. Mehra, J. Peschon, Automatica 7 (1971) 637-640, doi:10.1016/0005-1098(71)90028-8.
     E. Paulson, Ann. Math. Stat. 13 (1942) 233-235, doi:10.1214/aoms/1177731608.
 """
@@ -31,17 +34,18 @@ from warp_phys.models.information.rows import Rows
 
 # Windows in samples, the last is the memory of the test.
 _WINDOWS = (1, 2, 4, 8, 16)
-MEMORY = _WINDOWS[-1]
 _ALARM = 0.01
 
 
 @dataclass(frozen=True)
 class Innovations(Rows):
-    """The last innovations of N records, and when they stopped being noise.
+    """What N records had added up to after each of the last samples, the newest last.
 
     Attributes:
-        squares: (N, 16), sums of squares at the last samples over all outputs, the newest last.
-        counts: (N, 16), how many values each sum has.
+        squares: (N, 17, O), sums of squares at the estimates.
+        count: (N, 17, O), numbers of values.
+        log_level: (N, 17, O), logarithms of the levels.
+        freedom: (N, 17, O), their degrees of freedom.
         tested: (N,), how many samples were tested.
         suspect: (N,), whether some window is improbable.
         alarm: (N,), whether a suspicion was confirmed.
@@ -49,51 +53,57 @@ class Innovations(Rows):
     """
 
     squares: Tensor
-    counts: Tensor
+    count: Tensor
+    log_level: Tensor
+    freedom: Tensor
     tested: Tensor
     suspect: Tensor
     alarm: Tensor
     since: Tensor
 
     @classmethod
-    def empty(cls, records: int) -> Innovations:
+    def empty(cls, records: int, outputs: int) -> Innovations:
         """Return the memory before the first sample."""
-        zeros = torch.zeros(records, MEMORY, dtype=torch.float64)
+        zeros = torch.zeros(records, _WINDOWS[-1] + 1, outputs, dtype=torch.float64)
         number = torch.zeros(records, dtype=torch.int64)
-        return cls(zeros, zeros, number, number.bool(), number.bool(), number)
+        return cls(zeros, zeros, zeros, zeros, number, number.bool(), number.bool(), number)
 
-    def added(self, scores: Tensor, freedom: Tensor, testable: Tensor) -> Innovations:
+    def added(self, squares: Tensor, count: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
         """Return the memory after one more sample.
 
         Args:
-            scores: (N, O), innovations over their standard deviations; NaN where there is none.
-            freedom: (N,), degrees of freedom of the level.
-            testable: (N,), whether the linearization is good enough for a test.
+            squares: (N, O), the sum of squares at the estimate.
+            count: (N, O), the number of values.
+            log_level: (N, O), the logarithm of the level.
+            freedom: (N, O), its degrees of freedom.
+            fewest: Values that a record must have before a window.
         """
-        known = scores.isfinite() & testable.unsqueeze(1)
-        fresh = torch.where(known, scores.square(), 0.0).sum(dim=1, keepdim=True)
+        fresh = (count > self.count[:, -1]).any(dim=1)
         after = replace(
             self,
-            squares=torch.cat([self.squares[:, 1:], fresh], dim=1),
-            counts=torch.cat([self.counts[:, 1:], known.sum(dim=1, keepdim=True).double()], dim=1),
-            tested=self.tested + known.any(dim=1),
+            squares=_pushed(self.squares, squares),
+            count=_pushed(self.count, count),
+            log_level=_pushed(self.log_level, log_level),
+            freedom=_pushed(self.freedom, freedom),
             since=self.since + 1,
         )
-        improbable, _ = after._improbable(freedom)
-        return replace(after, suspect=improbable & known.any(dim=1) & ~self.alarm)
+        testable = self.count[:, -1].sum(dim=1) >= fewest
+        after = replace(after, tested=self.tested + (fresh & testable))
+        improbable, _ = after._improbable(fewest)
+        return replace(after, suspect=improbable & fresh & ~self.alarm)
 
-    def confirmed(self, squares: Tensor, counts: Tensor, freedom: Tensor) -> Innovations:
-        """Return the memory with residuals of a new linearization, and alarms where they stay large.
+    def relinearized(self, squares: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
+        """Return the memory with the newest sums at a new optimum, and alarms where they are large.
 
-        Args:
-            squares: (N, 16), as the attribute.
-            counts: (N, 16), as the attribute.
-            freedom: (N,), degrees of freedom of the level.
+        The arguments are those of `added`.
         """
-        # Samples that were not tested stay so.
-        counts = torch.minimum(counts, self.counts)
-        after = replace(self, squares=torch.where(counts > 0.0, squares, 0.0), counts=counts)
-        improbable, since = after._improbable(freedom)
+        after = replace(
+            self,
+            squares=_last_replaced(self.squares, squares),
+            log_level=_last_replaced(self.log_level, log_level),
+            freedom=_last_replaced(self.freedom, freedom),
+        )
+        improbable, since = after._improbable(fewest)
         return replace(
             after,
             suspect=torch.zeros_like(self.suspect),
@@ -101,16 +111,28 @@ class Innovations(Rows):
             since=torch.where(improbable & ~self.alarm, since, self.since),
         )
 
-    def _improbable(self, freedom: Tensor) -> tuple[Tensor, Tensor]:
+    def _improbable(self, fewest: int) -> tuple[Tensor, Tensor]:
         """Return whether some window is improbable (N,), and how long ago the worst one began."""
         number = self.tested.double()
         share = _ALARM / (len(_WINDOWS) * number * (number + 1.0)).clamp_min(1.0)
-        nu = (2.0 / 9.0) / freedom.clamp_min(1.0).unsqueeze(1)
-        total = torch.stack([self.squares[:, -width:].sum(dim=1) for width in _WINDOWS], dim=1)
-        values = torch.stack([self.counts[:, -width:].sum(dim=1) for width in _WINDOWS], dim=1)
-        few = (2.0 / 9.0) / values.clamp_min(1.0)
-        root = (total / values.clamp_min(1.0)).pow(1.0 / 3.0)
+        before = -1 - torch.tensor(_WINDOWS)
+        values = self.count[:, -1:] - self.count[:, before]
+        unit = (-2.0 * self.log_level[:, before]).exp()
+        excess = ((self.squares[:, -1:] - self.squares[:, before]) * unit).sum(dim=2)
+        total = values.sum(dim=2).clamp_min(1.0)
+        # Each output's level has its own degrees of freedom (Satterthwaite's approximation).
+        spread = (values / total.unsqueeze(2)).square() / self.freedom[:, before].clamp_min(1.0)
+        nu, few = (2.0 / 9.0) * spread.sum(dim=2), (2.0 / 9.0) / total
+        root = (excess / total).clamp_min(0.0).pow(1.0 / 3.0)
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
-        best = torch.where(values > 0.0, score, -torch.inf).max(dim=1)
-        improbable = best.values > -torch.special.ndtri(share)
-        return improbable, torch.tensor(_WINDOWS)[best.indices] - 1
+        usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
+        best = torch.where(usable, score, -torch.inf).max(dim=1)
+        return best.values > -torch.special.ndtri(share), torch.tensor(_WINDOWS)[best.indices] - 1
+
+
+def _pushed(history: Tensor, newest: Tensor) -> Tensor:
+    return torch.cat([history[:, 1:], newest.unsqueeze(1)], dim=1)
+
+
+def _last_replaced(history: Tensor, newest: Tensor) -> Tensor:
+    return torch.cat([history[:, :-1], newest.unsqueeze(1)], dim=1)

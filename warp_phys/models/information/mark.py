@@ -11,7 +11,6 @@ from torch import Tensor
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.bent import bent
 from warp_phys.models.information.correction import Correction
-from warp_phys.models.information.innovations import MEMORY
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.ridge import ridge_moments
 from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
@@ -67,8 +66,7 @@ class Marker:
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
             found = self._settled(state, found, rows, due, samples, upto)
-        testable = (found.belief.decrement < 1.0) & (values >= 2 * z.shape[1] + 2)
-        found = self._patterned(replace(found, testable=testable), samples)
+        found = self._tested(self._patterned(found, samples))
         return self._bent(found, values, samples)
 
     def confirm(self, state: Running, samples: int, upto: int) -> Running:
@@ -83,12 +81,15 @@ class Marker:
         )
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
-        residual = self.linearizer.residuals_at(rows, samples, again.belief.delta)
-        scores = residual / mine.belief.log_level.exp().unsqueeze(1)
-        squares, counts = _last(self.recurrence.terms(scores))
-        freedom = mine.belief.freedom.amin(dim=1)
-        innovations = mine.innovations.confirmed(squares, counts, freedom)
-        return state.replaced(rows, replace(again, innovations=innovations))
+        return state.replaced(rows, self._tested(again))
+
+    def _tested(self, state: Running) -> Running:
+        """Return the state with alarms where its sums of squares are improbable."""
+        belief = state.belief
+        innovations = state.innovations.relinearized(
+            belief.squares, belief.log_level, belief.freedom, self.recurrence.fewest
+        )
+        return replace(state, innovations=innovations)
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -212,19 +213,7 @@ class Marker:
         mean, spread, fine = ridge_moments(part, self.prior, optimum, covariance, level, samples)
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
-        testable = state.testable.clone()
-        testable[rows] = False
-        return replace(state, testable=testable, correction=correction)
-
-
-def _last(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sums over outputs and counts (N, 16) of the last samples of (N, T, O)."""
-    missing = MEMORY - terms.shape[1]
-    last = terms[:, -MEMORY:]
-    if missing > 0:
-        empty = torch.full((len(terms), missing, terms.shape[2]), torch.nan, dtype=terms.dtype)
-        last = torch.cat([empty, last], dim=1)
-    return last.nansum(dim=2), last.isfinite().sum(dim=2).double()
+        return replace(state, correction=correction)
 
 
 def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -132,7 +132,6 @@ class Running(Rows):
         correction: What the belief misses.
         innovations: The test whether the model describes the record.
         tries: (N,), how often several candidates were tried.
-        testable: (N,), whether the linearization is good enough to test innovations.
         status: (N,), bits of `ESTIMATE_STATUS`.
     """
 
@@ -144,7 +143,6 @@ class Running(Rows):
     correction: Correction
     innovations: Innovations
     tries: Tensor
-    testable: Tensor
     status: Tensor
 
 
@@ -161,6 +159,11 @@ class Recurrence:
     prior: Prior
     noise: LocationScale
     kind: str
+
+    @property
+    def fewest(self) -> int:
+        """Values that a record must have before changes are looked for."""
+        return len(self.prior.mean) + 2
 
     def start(self, point: Tensor, outputs: int) -> Running:
         """Return the state before the first sample, to be linearized at a point (N, D)."""
@@ -185,9 +188,8 @@ class Recurrence:
             belief,
             zero,
             Correction.none(records, unknowns),
-            Innovations.empty(records),
+            Innovations.empty(records, outputs),
             tries=number,
-            testable=number.bool(),
             status=number,
         )
 
@@ -206,12 +208,16 @@ class Recurrence:
         if not self.noise.is_squared:
             # In a linear model this increment has the mean s^2, like those of the squared residuals
             # at the estimate and of what its covariance adds to them together.
-            scores = self.terms(scores).sqrt()
-            added = (2.0 * before.belief.log_level).exp() * scores.square().nan_to_num(0.0)
+            added = (2.0 * before.belief.log_level).exp() * self.terms(scores).nan_to_num(0.0)
             squares = before.belief.squares + added
         belief = self.solve(before.point, before.base, sums, size, before.belief, squares)
-        freedom = before.belief.freedom.amin(dim=1)
-        innovations = before.innovations.added(scores, freedom, before.testable)
+        innovations = before.innovations.added(
+            belief.squares,
+            before.base.count + sums.count,
+            belief.log_level,
+            belief.freedom,
+            self.fewest,
+        )
         return replace(before, sums=sums, belief=belief, size=size, innovations=innovations)
 
     def weight(self, scores: Tensor) -> Tensor | None:
