@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Estimates:
 Way = Callable[[Case], Estimates]
 
 
-@lru_cache(maxsize=1)
+@cache
 def trained_head(name: str, seed: int, quick: bool) -> tuple[wp.WarpPhys, float]:
     """Return a direct head trained on ordinary records of a system, and the seconds it took."""
     study, few = SYSTEMS[name], QUICK if quick else 1
@@ -135,8 +135,14 @@ def unscented_filter(case: Case, walk: Mapping[str, float] | None = None) -> Est
 def fit(case: Case) -> Estimates:
     """Fit each beginning anew by maximum likelihood, from the default starts."""
     shape = (len(FRACTIONS), *case.truth.shape)
-    found = Estimates(*(np.full(shape, np.nan) for _ in range(3)), np.full(shape[0], np.nan))
-    options = {"initial_state": "estimate", "level": LEVEL, "loss": case.loss, "progress": False}
+    values, lower, upper = (np.full(shape, np.nan) for _ in range(3))
+    found = Estimates(values, lower, upper, np.full(len(FRACTIONS), np.nan))
+    options: dict[str, Any] = {
+        "initial_state": "estimate",
+        "level": LEVEL,
+        "loss": case.loss,
+        "progress": False,
+    }
     wp.fit(case.system, case.first(WARM_UP).observed, **options)
     dim = "sample" if "sample" in case.data.dims else "time"
     for place, count in enumerate(case.beginnings):
