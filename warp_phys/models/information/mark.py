@@ -18,7 +18,7 @@ from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.
-_SHORT = 0.3
+_SHORT = 1.0
 # Marks at which points of the prior are tried, too, and how many.
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
