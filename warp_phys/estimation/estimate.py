@@ -12,10 +12,8 @@ from warp_phys.models.bands import check_level
 from warp_phys.models.roots import FLOW
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.records.records import Records, read_records, result_coords
-from warp_phys.systems.schema.labels import (
-    labeled,
-    stamp,
-)
+from warp_phys.systems.forcing.dataset import dose_variables
+from warp_phys.systems.schema.labels import labeled, stamp
 
 
 @torch.no_grad()
@@ -25,9 +23,11 @@ def estimate(
     """Estimate the parameters of records, at every sample from the samples so far.
 
     Args:
-        model: A trained model, or one with the regression head, which needs no training.
+        model: A model. The information head (the default) and the regression head need no
+            training.
         data: Records of the system: `observed` on a shared or on own time grids, NaN where
-            missing. Times may start anywhere; they are counted from each first sample.
+            missing. Times may start anywhere; trained heads count them from each first sample.
+            Doses and tables of inputs are for the information head alone.
         level: Probability inside the band of each unknown.
         progress: Show a progress bar on long work.
 
@@ -38,7 +38,11 @@ def estimate(
         from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
         in unconstrained coordinates that `forecast` draws from (not after training by
         reconstruction alone); `out_of_range` (trajectory), whose bits say how a record differs
-        from the training data (0: it does not). The regression head returns `parameters` (NaN
+        from the training data, or from prior and model (0: it does not). The information head adds
+        `described` (trajectory, time), 1 as long as the model describes the record so far,
+        `changed_at` (trajectory), the time of the first sample that it does not describe, and
+        `estimate_status` (trajectory, time), whose bits say what is to be minded. Where parameters
+        drift, `parameters` and `initial_state` are those at each sample. The regression head returns `parameters` (NaN
         where the data do not determine them), `coordinates`, `predicted` and `initial_time`, the
         time of its `initial_state`, and no bands. With `drive="log_difference"` a sample counts as
         missing where one of the states that enter by their logarithm is not positive.
@@ -48,20 +52,33 @@ def estimate(
         SchemaError: The data set does not follow the schema.
 
     Example:
-        >>> from warp_phys import WarpPhys
         >>> import numpy as np
+        >>> from warp_phys import WarpPhys
         >>> from warp_phys.data_gen import simulate
-        >>> data = simulate("lotka_volterra", n=2, times=np.linspace(0.0, 5.0, 41), seed=0)
-        >>> found = estimate(WarpPhys("lotka_volterra", head="regression"), data)
-        >>> bool(abs(found.parameters[:, -1] / data.true_parameters - 1).max() < 0.01)
+        >>> times = np.linspace(0.0, 10.0, 61)
+        >>> data = simulate("lotka_volterra", n=2, times=times, noise=0.01, seed=0)
+        >>> found = estimate(WarpPhys("lotka_volterra"), data)
+        >>> bool(abs(found.parameters[:, -1] / data.true_parameters - 1).max() < 0.05)
         True
     """
     check_level(level)
     estimator = model.estimator()
-    records = read_records(data, model.system, estimator.outputs)
+    records = read_records(
+        data,
+        model.system,
+        estimator.outputs,
+        empty=estimator.forcing,
+        forcing=estimator.forcing,
+    )
     found = estimator.estimate(records, level, show=progress)
-    arrays = {name: value.numpy() for name, value in found.values.items()}
-    dataset = labeled(arrays, {**result_coords(model.system, records), **found.coords})
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in found.values.items()}
+    coordinates = {**result_coords(model.system, records), **found.coords}
+    if records.doses is not None:
+        # A forecast from the estimate needs the doses, too.
+        values, labels = dose_variables(model.system, records.doses)
+        arrays |= values
+        coordinates |= labels
+    dataset = labeled(arrays, coordinates)
     settings = {"model": repr(model)} | dict(found.settings)
     return _finish(dataset, model, records, settings).assign_attrs(dict(found.attrs))
 

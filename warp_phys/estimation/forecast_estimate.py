@@ -12,6 +12,7 @@ from torch import Tensor
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
 from warp_phys.fitting.result.read import noise_model
 from warp_phys.models.coordinates import Physical
+from warp_phys.systems.forcing.dataset import read_doses
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.system import System
 
@@ -34,6 +35,8 @@ def freeze_estimate(estimated: xr.Dataset, system: System) -> Frozen:
     quiet = torch.zeros(count, len(outputs), dtype=torch.float64)
     noise = at_last("noise_sd") if "noise_sd" in estimated else quiet
     first = estimated["initial_time"].values if "initial_time" in estimated else grid[:, 0]
+    if estimated.attrs.get("state_at") == "sample":
+        first = grid[rows, last]  # parameters drift, and states are those at each sample
     spread = None
     if "unknowns" in estimated:
         kinds, names = estimated["unknown_kind"].values, estimated["unknown"].values
@@ -51,6 +54,7 @@ def freeze_estimate(estimated: xr.Dataset, system: System) -> Frozen:
         distribution=noise_model(estimated),
         spread=spread,
         max_steps=_MAX_STEPS,
+        doses=read_doses(estimated, system, estimated["trajectory"].values.tolist()),
     )
 
 

@@ -68,12 +68,17 @@ class Estimator(Protocol):
     Trained networks and heads that need no training implement it.
 
     Attributes:
-        outputs: Names of the outputs that it reads, in its order.
+        outputs: Names of the outputs that it reads, in its order; None for those of the records.
+        forcing: Whether it applies doses and tables of inputs, and takes records without values.
     """
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs that it reads, in its order."""
+    def outputs(self) -> tuple[str, ...] | None:
+        """Names of the outputs that it reads, in its order; None for those of the records."""
+
+    @property
+    def forcing(self) -> bool:
+        """Whether it applies doses and tables of inputs, and takes records without values."""
 
     def estimate(self, records: Records, level: float, *, show: bool) -> Estimates:
         """Estimate for whole records, at every sample from the samples so far.

@@ -33,6 +33,8 @@ class TrainedEstimator:
         facts: Facts about its training data.
     """
 
+    forcing = False
+
     def __init__(self, system: System, root: str, network: Network, facts: TrainingFacts) -> None:
         self.system = system
         self.root = root

@@ -10,6 +10,7 @@ from warp_phys.models.heads.head import Head
 from warp_phys.models.information.estimator import InformationEstimator
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.prior import Moments
+from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
 
@@ -49,7 +50,14 @@ class Information(Head):
     def check(self, system: System) -> None:
         """Raise UsageError unless the options suit a system."""
         self.options.check(system)
+        other = None if self.start is None else self.start.system
+        if other is not None and other.parameter_names != system.parameter_names:
+            raise UsageError(
+                f"expected start as a model of {system.name}, got one of {other.name}, whose "
+                "parameters are others"
+            )
 
     def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:  # noqa: ARG002 (Head's own)
         """Return the estimator of a system."""
-        return InformationEstimator(system, self.options, self.learned, None)
+        start = None if self.start is None else self.start.estimator()
+        return InformationEstimator(system, self.options, self.learned, start)

@@ -67,6 +67,8 @@ class Regression(Head):
 class RegressionEstimator:
     """Parameters by regression, at every sample of records and of sensors."""
 
+    forcing = False
+
     def __init__(self, regression: WeakFormRegression) -> None:
         self.regression = regression
         self.outputs = regression.system.output_names

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,14 @@ from tqdm import tqdm
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
-from warp_phys.models.estimator import Estimates
+from warp_phys.models.estimator import Estimates, Estimator
+from warp_phys.models.information.mark import Candidates
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.physical import bands, t_quantile
 from warp_phys.models.information.prior import Moments, Prior, build_prior
 from warp_phys.models.information.records_estimate import Track, track
 from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.started import started
 from warp_phys.records.records import Records
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.registry import noise_settings
@@ -39,7 +39,7 @@ class InformationEstimator:
         system: The system.
         options: What the caller knows.
         learned: Moments of a data set as prior, or None.
-        start: Returns another model's estimates of records, to be tried where to linearize.
+        start: Another model's estimator, whose estimates are tried as points of linearization.
     """
 
     outputs = None
@@ -50,23 +50,28 @@ class InformationEstimator:
         system: System,
         options: InformationOptions,
         learned: Moments | None,
-        start: Callable[[Records], Tensor] | None,
+        start: Estimator | None,
     ) -> None:
         self.system, self.options = system, options
-        self.learned, self.start_from = learned, start
+        self.learned, self.start_model = learned, start
 
     def problem(self, records: Records) -> FitProblem:
         """Return the likelihood problem of records."""
-        options = self.options
+        options, learned = self.options, self.learned
+        noise = "normal" if learned is None else learned.noise
+        fixed = {} if learned is None else learned.fixed
+        states = options.initial_state
+        if learned is not None and learned.states and states == "auto":
+            states = records.known_states or learned.states
         return state_problem(
             self.system,
             records,
-            distribution=options.distribution,
+            distribution=noise if options.distribution is None else options.distribution,
             loss=options.loss,
             noise_sd=options.noise_sd,
-            initial_state=options.initial_state,
+            initial_state=states,
             initial_time=None,
-            fixed=options.fixed,
+            fixed={**fixed, **options.fixed},
             bounds=None,
             shared=None,
             group=None,
@@ -84,6 +89,9 @@ class InformationEstimator:
         )
         return Recurrence(prior, problem.distribution, problem.noise)
 
+    def _candidates(self, problem: FitProblem) -> Candidates | None:
+        return None if self.start_model is None else started(self.start_model, problem)
+
     def estimate(self, records: Records, level: float, *, show: bool) -> Estimates:
         """Estimate for whole records, with bands; see `Estimator.estimate`."""
         problem = self.problem(records)
@@ -96,7 +104,7 @@ class InformationEstimator:
             for low in range(0, len(records), together):
                 rows = torch.arange(low, min(len(records), low + together))
                 part = problem.select(rows)
-                found = track(part, recurrence)
+                found = track(part, recurrence, self._candidates(part))
                 pieces.append(_values(part, recurrence.prior, found, level))
                 bar.update(len(rows))
         values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}

@@ -32,8 +32,8 @@ _APART, _WEIGHT = 3.0, 0.01
 # fewest pairs for which that can be told.
 _ALIKE, _PAIRS = 4.5, 8
 
-Candidates = Callable[[Tensor, int], Tensor | None]
-"""Other coordinates (n, D) to try for some records after a number of samples."""
+Candidates = Callable[[Tensor, int], Tensor]
+"""Other coordinates (n, D) to try for some records after a number of samples, NaN if unknown."""
 
 
 class Marker:
@@ -42,7 +42,7 @@ class Marker:
     Args:
         linearizer: Linearizes the records; keeps the result.
         recurrence: The recurrence.
-        start: Estimates of a trained model, to be tried at every mark.
+        start: Estimates of another model, to be tried in place of points of the prior.
     """
 
     def __init__(
@@ -148,9 +148,11 @@ class Marker:
         self, state: Running, z: Tensor, rows: Tensor, samples: int, *, many: bool
     ) -> Tensor:
         found = [z[rows], state.point[rows]]
-        if self.start is not None and (given := self.start(rows, samples)) is not None:
-            found.append(given)
-        if many:
+        if self.start is not None and many:
+            # A trained model is no better than the record itself, once that is long.
+            given = self.start(rows, samples)
+            found.append(torch.where(given.isfinite(), given, z[rows]))
+        elif many:
             found.extend(self._prior_points(rows))
         return torch.stack(found)
 

@@ -21,7 +21,8 @@ class InformationOptions:
     Attributes:
         priors: Distributions by unknown.
         drift: Sizes of random walks by parameter.
-        distribution: The noise model, or its name.
+        distribution: The noise model, or its name; None for that of the data set that the prior was
+            learned from, or else normal noise.
         loss: "linear" or "huber".
         noise_sd: "each", "common", or known levels.
         initial_state: "auto", "first_sample", "estimate", or known states.
@@ -30,7 +31,7 @@ class InformationOptions:
 
     priors: Mapping[str, Any] = field(default_factory=dict)
     drift: Mapping[str, float] = field(default_factory=dict)
-    distribution: Noise | str = "normal"
+    distribution: Noise | str | None = None
     loss: str = "linear"
     noise_sd: Any = "each"
     initial_state: Any = "auto"
@@ -38,7 +39,7 @@ class InformationOptions:
 
     def check(self, system: System) -> None:
         """Raise UsageError unless all options suit a system."""
-        noise = noise_model(self.distribution, self.loss)
+        noise = noise_model(self.distribution or "normal", self.loss)
         if not isinstance(noise, LocationScale):
             raise UsageError(
                 f"the information head takes noise whose errors have one distribution up to a "

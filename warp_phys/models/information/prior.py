@@ -13,6 +13,7 @@ from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.information.prior_moments import check_prior, moments
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.noise import Noise
 
 # The level of noise before anything was seen: its logarithm is normal around that of this share of
 # the data's size, with this standard deviation. It matters while there are fewer values than
@@ -57,12 +58,20 @@ class Moments:
         mean: (Q,).
         covariance: (Q, Q).
         levels: Mean and standard deviation of log s by output.
+        fixed: Parameters that do not vary over the data set.
+        states: Initial states that do not vary.
+        noise: The noise model.
+        trajectories: How many records.
     """
 
     labels: tuple[str, ...]
     mean: Tensor
     covariance: Tensor
     levels: Mapping[str, tuple[float, float]]
+    fixed: Mapping[str, float]
+    states: Mapping[str, float]
+    noise: Noise
+    trajectories: int
 
 
 def check_names(system: System, given: Mapping[str, Any]) -> None:
