@@ -48,11 +48,15 @@ class TrainingData:
 
 
 def read_training_data(
-    dataset: xr.Dataset, system: System, outputs: tuple[str, ...] | None = None
+    dataset: xr.Dataset,
+    system: System,
+    outputs: tuple[str, ...] | None = None,
+    *,
+    forcing: bool = False,
 ) -> TrainingData:
-    """Return the records of a data set that can be learned from."""
+    """Return the records of a data set that can be learned from; `forcing`: also with doses."""
     kept = drop_failed(dataset, system)
-    records = read_records(kept, system, outputs)
+    records = read_records(kept, system, outputs, forcing=forcing)
     supervised = "true_parameters" in kept
     return TrainingData(
         records=records,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from warp_phys.models.heads.information import Information
 from warp_phys.models.warp import Warp
 from warp_phys.models.warp_phys import WarpPhys
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.schema.labels import stamp
 from warp_phys.training.checkpoint import Progress
 from warp_phys.training.data import split
+from warp_phys.training.moments import moments_of
 from warp_phys.training.optimize import optimize
 from warp_phys.training.physics_task import PhysicsTask
 from warp_phys.training.schedule import Schedule
@@ -36,6 +41,9 @@ def train(
     progress: bool = True,
 ) -> xr.Dataset:
     """Train a model on many records, keeping the weights of the lowest validation loss.
+
+    A model with the information head has no weights: it takes the moments of the true values as its
+    prior, in one pass, and no other argument of this function than `data` matters.
 
     Failed simulations (status not 0) are left out and counted. Bands are calibrated on the
     validation data at the end, so a test of the model needs other records.
@@ -64,6 +72,8 @@ def train(
 
     Returns:
         History: `training_loss` and `validation_loss` over `step`, and the seconds since the start.
+        For the information head, `prior_mean` and `prior_sd` of every unknown in its unconstrained
+        coordinate.
 
     Raises:
         UsageError: The data cannot be used for training; the message says why.
@@ -78,6 +88,9 @@ def train(
         >>> history.sizes["step"] > 0
         True
     """
+    if isinstance(model, WarpPhys) and isinstance(model.choices.head, Information):
+        _check_unused(locals())
+        return _learn_prior(model, model.choices.head, data)
     schedule = Schedule(
         loss, steps, batch_size, learning_rate, seed, time_budget, patience, context
     )
@@ -92,6 +105,45 @@ def train(
         model.discard()
         raise
     return _history(done, schedule, model, task)
+
+
+def _check_unused(arguments: Mapping[str, Any]) -> None:
+    """Raise UsageError where an argument would have no effect: it differs from its default."""
+    for name, parameter in inspect.signature(train).parameters.items():
+        default = parameter.default
+        if default is not inspect.Parameter.empty and name not in ("seed", "progress"):
+            if arguments[name] is not default and arguments[name] != default:
+                raise UsageError(
+                    f"expected no {name} with head='information', which only takes the moments of "
+                    f"the data set, got {name}={arguments[name]!r}; leave it out"
+                )
+
+
+def _learn_prior(model: WarpPhys, head: Information, data: xr.Dataset) -> xr.Dataset:
+    moments, training = moments_of(data, model.system)
+    model.discard()
+    head.learned = moments
+    names: Any = np.array(moments.labels, dtype=str)
+    spread = moments.covariance.diagonal().sqrt()
+    history = xr.Dataset(
+        {
+            "prior_mean": ("unknown", moments.mean.numpy(), {"long_name": "mean of the prior"}),
+            "prior_sd": (
+                "unknown",
+                spread.numpy(),
+                {"long_name": "standard deviation of the prior"},
+            ),
+        },
+        coords={"unknown": ("unknown", names, {"long_name": "unknown"})},
+    )
+    settings = {
+        "model": repr(model),
+        "training_records": moments.trajectories,
+        "failed_records_left_out": training.left_out,
+    }
+    return stamp(
+        history, title="prior of a model", system=model.system, settings=settings, function="train"
+    )
 
 
 def _task(
