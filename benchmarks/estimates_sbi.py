@@ -3,10 +3,10 @@
 Neural posterior estimation with the package's defaults (a masked autoregressive flow, training
 until 20 epochs bring no improvement) on as many simulations as the direct head is trained on, from
 the same priors: logarithms of the four parameters given all values of a whole record, initial
-states left out. The prior is the true one, uniform in the
-logarithms. Estimates are means and bands central intervals of draws, so they stand at the last
-sample alone. Draws outside the prior are dropped, as sbi drops them, but are not drawn again, which
-takes it more than ten minutes; where none is inside, all count.
+states left out. The prior is the true one, uniform in the logarithms. Estimates are means and bands
+central intervals of draws, so they stand at the last sample alone. Draws outside the prior are
+dropped, as sbi drops them, but not drawn again, which took it more than five minutes; where none is
+inside, all count.
 
 Usage: python benchmarks/estimates_sbi.py [--n 500] [--seed 0] [--quick]    # pip install sbi
 """
