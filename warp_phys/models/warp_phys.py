@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from warp_phys.models.choices import Choices, choose, restore
 from warp_phys.models.coordinates import Coordinate, Coordinates
@@ -16,6 +16,8 @@ from warp_phys.models.drives.drive import Drive
 from warp_phys.models.estimator import Estimator, Memory, StreamEstimate
 from warp_phys.models.files import find_system, load_weights, read_model, write_model
 from warp_phys.models.heads.head import Head
+from warp_phys.models.heads.information import Information
+from warp_phys.models.information.stored import options_from_json
 from warp_phys.models.network import Network
 from warp_phys.models.roots import check_root
 from warp_phys.models.settings import Settings
@@ -27,6 +29,9 @@ from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
+
+# Before the names of the tensors of a model that another one starts from.
+_START = "start."
 
 
 class WarpPhys(nn.Module):
@@ -282,23 +287,35 @@ class WarpPhys(nn.Module):
         return self.estimator().step(state, clock, values, known)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the trained model as safetensors with a JSON header.
+        """Write the model as safetensors with a JSON header.
+
+        Priors of the information head are stored as their moments in unconstrained coordinates.
 
         Raises:
             UsageError: The model is not trained, or the name does not end in .safetensors.
             OutputExistsError: The file exists and `overwrite` is off.
         """
-        network, facts = self.built()
-        header = {
+        tensors, header = self._stored()
+        write_model(path, tensors, header, overwrite=overwrite)
+
+    def _stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and the header of a file."""
+        header: dict[str, Any] = {
             "kind": "WarpPhys",
             "system": self.system.name,
             "system_options": self.system.options,
             "parameters": list(self.system.parameter_names),
             "settings": self.settings.to_json(),
-            "facts": facts.to_json(),
-            "coordinates": network.coordinates.to_json(),
         }
-        write_model(path, network.state_dict(), header, overwrite=overwrite)
+        if isinstance(self.choices.head, Information):
+            tensors, header["head"] = self.choices.head.stored(self.system)
+            if self.choices.head.start is not None:
+                nested, header["start"] = self.choices.head.start._stored()
+                tensors |= {f"{_START}{name}": tensor for name, tensor in nested.items()}
+            return tensors, header
+        network, facts = self.built()
+        header |= {"facts": facts.to_json(), "coordinates": network.coordinates.to_json()}
+        return network.state_dict(), header
 
     @classmethod
     def load(
@@ -324,10 +341,34 @@ class WarpPhys(nn.Module):
                 or structure.
         """
         tensors, header = read_model(path, "WarpPhys")
-        known = find_system(header, system, path)
         own = {"head": head, "drive": drive, "structure": structure}
-        model = cls(known)
-        model._set_up(known, restore(header["settings"], Path(path).name, **own))
+        return cls._restored(tensors, header, find_system(header, system, path), path, own)
+
+    @classmethod
+    def _restored(
+        cls,
+        tensors: Mapping[str, Tensor],
+        header: Mapping[str, Any],
+        known: System,
+        path: str | os.PathLike[str],
+        own: Mapping[str, Any],
+    ) -> WarpPhys:
+        """Return the model of a file, from its tensors and its header."""
+        model, name = cls(known), Path(path).name
+        if "head" in header:
+            arguments = options_from_json(header["head"]["options"])
+            if "start" in header:
+                inner = {
+                    key.removeprefix(_START): tensor
+                    for key, tensor in tensors.items()
+                    if key.startswith(_START)
+                }
+                arguments["start"] = cls._restored(inner, header["start"], known, path, own)
+            model._set_up(known, restore(header["settings"], name, arguments))
+            if isinstance(model.choices.head, Information):
+                model.choices.head.restore(header["head"], tensors)
+            return model
+        model._set_up(known, restore(header["settings"], name, **own))
         facts = TrainingFacts.from_json(header["facts"])
         entries = [Coordinate.from_json(entry) for entry in header["coordinates"]]
         network = model.build(facts, Coordinates(known, entries, len(facts.outputs)), seed=0)
@@ -341,6 +382,9 @@ class WarpPhys(nn.Module):
         if self.choices.head.drives != ():
             parts += [f"drive={chosen.drive}", f"structure={chosen.structure}"]
         state = "not trained yet" if self.choices.head.trains else "nothing to train"
+        learned = getattr(self.choices.head, "learned", None)
+        if learned is not None:
+            state = f"prior of {learned.trajectories} records"
         if self.facts is not None:
             state = f"trained on {self.facts.trajectories} records"
         return f"WarpPhys({', '.join([*parts, state])})"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from warp_phys.models.estimator import Estimator
 from warp_phys.models.heads.head import Head
 from warp_phys.models.information.estimator import InformationEstimator
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.prior import Moments
+from warp_phys.models.information.stored import (
+    moments_from_json,
+    moments_to_json,
+    options_to_json,
+)
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
@@ -56,6 +63,19 @@ class Information(Head):
                 f"expected start as a model of {system.name}, got one of {other.name}, whose "
                 "parameters are others"
             )
+
+    def stored(self, system: System) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and plain values that a file stores."""
+        header: dict[str, Any] = {"options": options_to_json(self.options, system)}
+        if self.learned is None:
+            return {}, header
+        header["learned"], tensors = moments_to_json(self.learned)
+        return tensors, header
+
+    def restore(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take the learned prior from a file."""
+        if "learned" in header:
+            self.learned = moments_from_json(header["learned"], tensors)
 
     def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:  # noqa: ARG002 (Head's own)
         """Return the estimator of a system."""

@@ -19,7 +19,8 @@ from warp_phys.systems.noise.noise import Noise
 # the data's size, with this standard deviation. It matters while there are fewer values than
 # unknowns, when the residuals alone would let the level go to zero.
 _LEVEL, _LEVEL_SPREAD = 0.05, 2.0
-_NOISE = "noise_sd"
+NOISE = "noise_sd"
+"""Name of the priors of noise levels."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def check_names(system: System, given: Mapping[str, Any]) -> None:
 def known_labels(system: System) -> list[str]:
     """Return the names under which priors can be given."""
     states = [] if system.has_initial_state else [f"{name}(0)" for name in system.state_names]
-    levels = [f"{_NOISE}({name})" for name in system.output_names]
-    return [*system.parameter_names, *states, _NOISE, *levels]
+    levels = [f"{NOISE}({name})" for name in system.output_names]
+    return [*system.parameter_names, *states, NOISE, *levels]
 
 
 def build_prior(
@@ -112,7 +113,7 @@ def build_prior(
     """
     unknown = [entry.label for entry in entries]
     idle = [
-        name for name in given if not name.startswith(_NOISE) and name not in unknown
+        name for name in given if not name.startswith(NOISE) and name not in unknown
     ]
     if idle:
         raise UsageError(
@@ -149,9 +150,9 @@ def _levels(
 ) -> tuple[Tensor, Tensor]:
     center, spread = [], []
     for name in outputs:
-        found = given.get(f"{_NOISE}({name})", given.get(_NOISE))
+        found = given.get(f"{NOISE}({name})", given.get(NOISE))
         if found is not None:
-            pair = moments(_NOISE, found, "positive")
+            pair = moments(NOISE, found, "positive")
         elif learned is not None and name in learned.levels:
             pair = learned.levels[name]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,24 @@ from warp_phys.systems.model.supports import Support, contains, describe, to_unc
 _POINTS = 2000
 
 
+@dataclass(frozen=True)
+class InCoordinates:
+    """A normal prior of a quantity's coordinate.
+
+    Attributes:
+        mean: Its mean.
+        sd: Its standard deviation.
+    """
+
+    mean: float
+    sd: float
+
+
 def check_prior(name: str, given: Any) -> None:
     """Raise UsageError unless a prior is a range, or a distribution of SciPy or torch."""
     pair = isinstance(given, tuple) and len(given) == 2
-    if not (pair or hasattr(given, "ppf") or isinstance(given, Distribution)):
+    known = (Distribution, InCoordinates)
+    if not (pair or hasattr(given, "ppf") or isinstance(given, known)):
         raise UsageError(
             f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
             f"one of torch.distributions, or as a range (low, high); got {given!r}"
@@ -35,6 +50,8 @@ def moments(name: str, given: Any, support: Support) -> tuple[float, float]:
             (low, high), which counts as uniform.
         support: Its support, whose bijection defines the coordinate.
     """
+    if isinstance(given, InCoordinates):
+        return given.mean, given.sd
     values = _quantiles(given)
     outside = ~contains(values, support)
     if outside.any():
