@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,7 @@ def _values(problem: FitProblem, prior: Prior, found: Track, level: float) -> di
     elif problem.weights is not None:
         values["noise_sd"] = problem.weights.rsqrt()
     values["predicted"] = found.predicted
+    found = replace(found, status=found.status | _unreached(problem, found))
     mean, covariance = _joint(problem, found, wide / t_quantile(torch.tensor([torch.inf]), level))
     values |= {"unknowns": mean, "unknowns_covariance": covariance}
     for array in values.values():
@@ -137,10 +139,17 @@ def _values(problem: FitProblem, prior: Prior, found: Track, level: float) -> di
     times = problem.records.times[rows, found.since.clamp_min(0)]
     return values | {
         "described": found.described.to(torch.int8),
-        "changed_at": torch.where(found.since >= 0, times, torch.nan),
+        # A record that has ended may still be linearized anew, with others that have not.
+        "changed_at": torch.where(found.described[rows, last], torch.nan, times),
         "estimate_status": found.status,
         "out_of_range": _out_of_range(prior, found, rows, last),
     }
+
+
+def _unreached(problem: FitProblem, found: Track) -> Tensor:
+    """Return bit 1 of `ESTIMATE_STATUS` (N, T) where the model has no finite prediction."""
+    missing = ~found.predicted.isfinite().all(dim=2)
+    return (missing & problem.records.valid).long()
 
 
 def _joint(problem: FitProblem, found: Track, widening: Tensor) -> tuple[Tensor, Tensor]:

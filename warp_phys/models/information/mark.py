@@ -153,10 +153,10 @@ class Marker:
             given = self.start(rows, samples)
             found.append(torch.where(given.isfinite(), given, z[rows]))
         elif many:
-            found.extend(self._prior_points(rows))
+            found.extend(self._prior_points(rows, samples))
         return torch.stack(found)
 
-    def _prior_points(self, rows: Tensor) -> Tensor:
+    def _prior_points(self, rows: Tensor, samples: int) -> Tensor:
         """Return points (C, n, D) of the prior; states that are observed start as observed."""
         unknowns = self.problem.unknowns
         # The same points for every record, so that none depends on its batch.
@@ -165,7 +165,7 @@ class Marker:
         root = torch.linalg.cholesky(self.prior.covariance())
         points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
         states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
-        return torch.where(states, middle_start(self.problem.select(rows)), points)
+        return torch.where(states, middle_start(self.problem.select(rows), samples), points)
 
     def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
         """Widen the spread of records that have another optimum, by its weight (N,)."""
