@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,33 @@ class InCoordinates:
 
 
 def check_prior(name: str, given: Any) -> None:
-    """Raise UsageError unless a prior is a range, or a distribution of SciPy or torch."""
-    pair = isinstance(given, tuple) and len(given) == 2
-    known = (Distribution, InCoordinates)
-    if not (pair or hasattr(given, "ppf") or isinstance(given, known)):
+    """Raise UsageError unless a prior is a range, or one distribution of SciPy or torch."""
+    if isinstance(given, tuple) and len(given) == 2:
+        if not _ascending(*given):
+            raise UsageError(
+                f"expected priors[{name!r}] as a range (low, high) with low < high, got {given!r}"
+            )
+        return
+    if not (hasattr(given, "ppf") or isinstance(given, Distribution | InCoordinates)):
         raise UsageError(
             f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
             f"one of torch.distributions, or as a range (low, high); got {given!r}"
         )
+    size = 1
+    if hasattr(given, "ppf"):
+        size = np.size(given.ppf(0.5))
+    elif isinstance(given, Distribution):
+        size = given.batch_shape.numel() * given.event_shape.numel()
+    if size != 1:
+        raise UsageError(
+            f"expected priors[{name!r}] as the distribution of one quantity, got {size} of them; "
+            "give every quantity its own"
+        )
+
+
+def _ascending(low: Any, high: Any) -> bool:
+    numbers = isinstance(low, Real) and isinstance(high, Real)
+    return numbers and -math.inf < low < high < math.inf
 
 
 def moments(name: str, given: Any, support: Support) -> tuple[float, float]:
