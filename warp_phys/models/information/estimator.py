@@ -12,16 +12,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.stating.noise_arguments import noise_model
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.estimator import Estimates, Estimator
 from warp_phys.models.information.mark import Candidates
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.physical import bands, t_quantile
-from warp_phys.models.information.prior import Moments, Prior, build_prior
+from warp_phys.models.information.prior import NOISE, Moments, Prior, build_prior
 from warp_phys.models.information.records_estimate import Track, track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.started import started
 from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.registry import noise_settings
 
@@ -57,9 +59,13 @@ class InformationEstimator:
         self.learned, self.start_model = learned, start
 
     def problem(self, records: Records) -> FitProblem:
-        """Return the likelihood problem of records."""
+        """Return the likelihood problem of records; values that the noise rules out are missing."""
         options, learned = self.options, self.learned
-        noise = "normal" if learned is None else learned.noise
+        noise = options.distribution
+        if noise is None:
+            noise = "normal" if learned is None else learned.noise
+        wrong = noise_model(noise, options.loss).impossible(records.observed)
+        records = replace(records, observed=records.observed.masked_fill(wrong, torch.nan))
         fixed = {} if learned is None else learned.fixed
         states = options.initial_state
         if learned is not None and learned.states and states == "auto":
@@ -67,7 +73,7 @@ class InformationEstimator:
         return state_problem(
             self.system,
             records,
-            distribution=noise if options.distribution is None else options.distribution,
+            distribution=noise,
             loss=options.loss,
             noise_sd=options.noise_sd,
             initial_state=states,
@@ -81,6 +87,11 @@ class InformationEstimator:
 
     def recurrence(self, problem: FitProblem) -> Recurrence:
         """Return the recurrence of a problem, with its prior."""
+        levels = [name for name in self.options.priors if name.startswith(NOISE)]
+        if problem.noise == "known" and levels:
+            raise UsageError(
+                f"priors[{levels[0]!r}] is of a level that is known by noise_sd; leave one out"
+            )
         prior = build_prior(
             problem.unknowns.entries,
             problem.records.outputs,
