@@ -316,6 +316,16 @@ class TestOutOfRange:
         found = estimate("lotka_volterra", data)
         assert float((found["out_of_range"] != 0).mean()) <= 0.02
 
+    @pytest.mark.parametrize(
+        ("name", "duration"),
+        [("seir", 60.0), ("coupled_oscillators", 5.0), ("michaelis_menten", 10.0)],
+    )
+    def test_many_outputs_set_no_bit(self, name: str, duration: float) -> None:
+        """Levels of four and more outputs have few degrees of freedom at first."""
+        times = np.linspace(0.0, duration, 31)
+        found = estimate(name, records(name, n=150, times=times, noise=0.02))
+        assert float((found["out_of_range"] != 0).mean()) <= 0.02
+
     def test_far_from_the_prior(self) -> None:
         data = records(parameters=USUAL, initial_states=STATES, noise=0.02)
         far = estimate("lotka_volterra", data, priors={"alpha": log_normal(1.4, 0.1)})
@@ -416,6 +426,16 @@ def test_a_fit_starts_from_it() -> None:
     started = wp.fit("lotka_volterra", data, initial=found, progress=False)
     np.testing.assert_allclose(started["parameters"], whole["parameters"], rtol=1e-4)
     assert float(started["iterations"].sum()) < float(whole["iterations"].sum())
+
+
+def test_a_start_must_read_the_records() -> None:
+    with pytest.raises(UsageError, match="expected start as a trained model, got 3"):
+        wp.WarpPhys("lotka_volterra", start=3)  # type: ignore[arg-type]
+    start = wp.WarpPhys("lotka_volterra", head="regression")
+    found = estimate("lotka_volterra", records(), start=start)
+    holds(found, records())
+    with pytest.raises(UsageError, match="start reads the outputs prey, predator"):
+        estimate("lotka_volterra", records(observe=["prey"]), start=start)
 
 
 @pytest.mark.parametrize(

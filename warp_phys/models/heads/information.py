@@ -57,7 +57,9 @@ class Information(Head):
     def check(self, system: System) -> None:
         """Raise UsageError unless the options suit a system."""
         self.options.check(system)
-        other = None if self.start is None else self.start.system
+        other = None if self.start is None else getattr(self.start, "system", None)
+        if self.start is not None and not hasattr(self.start, "estimator"):
+            raise UsageError(f"expected start as a trained model, got {self.start!r}")
         if other is not None and other.parameter_names != system.parameter_names:
             raise UsageError(
                 f"expected start as a model of {system.name}, got one of {other.name}, whose "

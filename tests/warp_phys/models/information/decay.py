@@ -72,7 +72,7 @@ def log_posterior(z: NDArray[Any], times: NDArray[Any], observed: NDArray[Any]) 
 
 def quadrature(times: NDArray[Any], observed: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return mean and covariance of the posterior by sums over a dense grid."""
-    line = [np.linspace(m - 6.0 * s, m + 6.0 * s, 1201) for m, s in zip(MEAN, SPREAD, strict=True)]
+    line = [np.linspace(m - 6.0 * s, m + 6.0 * s, 401) for m, s in zip(MEAN, SPREAD, strict=True)]
     grid = np.stack(np.meshgrid(*line, indexing="ij"), axis=-1)
     density = log_posterior(grid, times, observed)
     density = np.exp(density - density.max())

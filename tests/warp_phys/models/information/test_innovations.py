@@ -46,7 +46,7 @@ def test_normal_noise_sets_few_alarms() -> None:
 
 def test_the_unit_of_the_values_does_not_matter() -> None:
     values = noise()[:500]
-    values[:, 30:] *= 1.5
+    values[:, 30:] *= 2.0
     one = run(values)
     other = run(7.0 * values, unit=7.0)
     assert torch.equal(one.alarm, other.alarm)
