@@ -23,9 +23,7 @@ _SHORT = 0.3
 # Marks at which points of the prior are tried, too, and how many.
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
-_ROUNDS = 3
-# Rise of the objective that rounding and changed plans of integration steps explain.
-_SLACK = 1e-6
+ROUNDS = 3
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
@@ -60,7 +58,7 @@ class Marker:
         z = state.point + state.belief.delta
         found = self._linearized(state, z, every, samples, upto)
         lost = (found.sums.count < state.base.count + state.sums.count).any(dim=1)
-        worse = lost | ~(self._objective(found) <= self._objective(state) + _SLACK)
+        worse = lost | ~self.recurrence.no_worse(found, state)
         due = (values > z.shape[1]) & (state.tries < _TRIES)
         due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
         moving = found.belief.decrement > _SHORT**2
@@ -84,11 +82,7 @@ class Marker:
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
         residual = self.linearizer.residuals_at(rows, samples, again.belief.delta)
-        scores = residual / mine.belief.log_level.exp().unsqueeze(1)
-        squares, counts = _last(self.recurrence.terms(scores))
-        freedom = mine.belief.freedom.amin(dim=1)
-        innovations = mine.innovations.confirmed(squares, counts, freedom)
-        return state.replaced(rows, replace(again, innovations=innovations))
+        return state.replaced(rows, confirmed(self.recurrence, mine, again, residual))
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -98,7 +92,7 @@ class Marker:
         mine = state if len(rows) == len(self.problem) else state.select(rows)
         base, belief, squares = self.recurrence.base(len(rows)), mine.belief, None
         sums = None
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             if sums is None or not self.recurrence.noise.is_squared:
                 sums, squares = self._sums(rows, samples, belief)
             belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
@@ -116,13 +110,6 @@ class Marker:
         variance = (2.0 * belief.log_level).exp()
         squares = variance * noise.level_term(scores.square()).nansum(dim=1)
         return linearizer.total(rows, samples, self.recurrence.weight(scores)), squares
-
-    def _objective(self, state: Running) -> Tensor:
-        """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
-        away = state.point - self.prior.mean
-        precision = (-2.0 * state.belief.log_level).exp()
-        squares = state.base.squares + state.sums.squares
-        return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
 
     def _settled(
         self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
@@ -150,10 +137,10 @@ class Marker:
         if self.start is not None and (given := self.start(rows, samples)) is not None:
             found.append(given)
         if many:
-            found.extend(self._prior_points(rows))
+            found.extend(self._prior_points(rows, samples))
         return torch.stack(found)
 
-    def _prior_points(self, rows: Tensor) -> Tensor:
+    def _prior_points(self, rows: Tensor, samples: int) -> Tensor:
         """Return points (C, n, D) of the prior; states that are observed start as observed."""
         unknowns = self.problem.unknowns
         # The same points for every record, so that none depends on its batch.
@@ -162,7 +149,7 @@ class Marker:
         root = torch.linalg.cholesky(self.prior.covariance())
         points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
         states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
-        return torch.where(states, middle_start(self.problem.select(rows)), points)
+        return torch.where(states, middle_start(self.problem.select(rows), samples), points)
 
     def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
         """Widen the spread of records that have another optimum, by its weight (N,)."""
@@ -215,6 +202,23 @@ class Marker:
         testable = state.testable.clone()
         testable[rows] = False
         return replace(state, testable=testable, correction=correction)
+
+
+def confirmed(
+    recurrence: Recurrence, before: Running, after: Running, residual: Tensor
+) -> Running:
+    """Return a new linearization of records, with alarms where their residuals are improbable.
+
+    Args:
+        recurrence: The recurrence.
+        before: The linearization before.
+        after: The new linearization.
+        residual: (N, T, O), residuals of the samples so far at the new estimate.
+    """
+    scores = residual / before.belief.log_level.exp().unsqueeze(1)
+    squares, counts = _last(recurrence.terms(scores))
+    freedom = before.belief.freedom.amin(dim=1)
+    return replace(after, innovations=before.innovations.confirmed(squares, counts, freedom))
 
 
 def _last(terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,6 +97,9 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
 
 
 def first_point(problem: FitProblem, recurrence: Recurrence) -> Tensor:
-    """Return where records (N, D) are linearized first: the prior's mean, states as observed."""
+    """Return where records (N, D) are linearized first: the prior's mean, states as observed.
+
+    Only the first sample counts, so that no estimate depends on later ones.
+    """
     states = torch.tensor([entry.kind == "initial_state" for entry in problem.unknowns.entries])
-    return torch.where(states, middle_start(problem), recurrence.prior.mean)
+    return torch.where(states, middle_start(problem, 1), recurrence.prior.mean)

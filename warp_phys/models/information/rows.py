@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 
@@ -26,6 +28,19 @@ class Rows:
             return copy
 
         return self._made(mixed, other)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """Return the records of several pieces, in order."""
+        first, *rest = pieces
+        if not rest:
+            return first
+
+        def together(*parts: Any) -> Any:
+            one = parts[0]
+            return type(one).joined(parts) if isinstance(one, Rows) else torch.cat(parts)
+
+        return first._made(together, *rest)
 
     def _made(self, function: Any, *others: Self) -> Self:
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]
