@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Self
 
@@ -41,6 +41,22 @@ class Rows:
             return type(one).joined(parts) if isinstance(one, Rows) else torch.cat(parts)
 
         return first._made(together, *rest)
+
+    def flat(self, prefix: str) -> dict[str, Tensor]:
+        """Return all tensors by names such as `prefix.field.field`."""
+        found = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            part, name = getattr(self, field.name), f"{prefix}.{field.name}"
+            found |= part.flat(name) if isinstance(part, Rows) else {name: part}
+        return found
+
+    def from_flat(self, prefix: str, tensors: Mapping[str, Tensor]) -> Self:
+        """Return an object of the same structure with the tensors that `flat` returned."""
+        parts = []
+        for field in fields(self):  # type: ignore[arg-type]
+            part, name = getattr(self, field.name), f"{prefix}.{field.name}"
+            parts.append(part.from_flat(name, tensors) if isinstance(part, Rows) else tensors[name])
+        return type(self)(*parts)
 
     def _made(self, function: Any, *others: Self) -> Self:
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]

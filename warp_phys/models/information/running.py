@@ -306,8 +306,8 @@ class Recurrence:
         belief = state.belief
         if self.kind == "known":
             return torch.full_like(belief.delta, torch.inf)
-        covariance = belief.covariance.unsqueeze(1)
-        share = ((covariance @ state.sums.hessian) * covariance).sum(dim=3)
+        covariance = belief.covariance
+        share = torch.einsum("nij,nojk,nik->noi", covariance, state.sums.hessian, covariance)
         share = share * (-2.0 * belief.log_level).exp().unsqueeze(2)
         share = share / belief.covariance.diagonal(dim1=1, dim2=2).unsqueeze(1)
         if self.kind == "common":

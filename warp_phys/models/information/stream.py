@@ -10,8 +10,10 @@ At marks the kept samples are linearized anew, as those of a whole record.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,13 +24,14 @@ from warp_phys.models.information.interval import Intervals, Position
 from warp_phys.models.information.linearize import Linearizer, sample_of, scaled
 from warp_phys.models.information.mark import Candidates, Marker
 from warp_phys.models.information.marks import is_mark
-from warp_phys.models.information.physical import bands, t_quantile
+from warp_phys.models.information.physical import physical_values, t_quantile
 from warp_phys.models.information.records_estimate import first_point
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence, Running
 from warp_phys.models.information.stream_memory import InformationMemory
 from warp_phys.models.information.window import Window, WindowLinearizer, WindowMarker, window_at
 from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
 # Samples of all sensors that are linearized in one pass: enough that the cost of a call does not
@@ -85,7 +88,16 @@ class SensorStream:
         self.every = torch.arange(len(problem))
 
     def begin(self, keep: int) -> InformationMemory:
-        """Return the memory before the first sample, to keep at most so many samples."""
+        """Return the memory before the first sample, to keep at most so many samples.
+
+        Raises:
+            UsageError: `keep` is not a whole number of at least 2.
+        """
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 2:
+            raise UsageError(
+                f"expected keep, the number of samples that are kept, as a whole number of at "
+                f"least 2, got {keep!r}"
+            )
         states = torch.full_like(self.problem.unknowns.initial_state, torch.nan)
         inputs = self.problem.records.inputs[:, 0]
         point = self.recurrence.prior.mean.expand(len(self.problem), -1)
@@ -97,7 +109,20 @@ class SensorStream:
             window=None,
             count=0,
             keep=keep,
+            about=self._about(),
         )
+
+    def _about(self) -> dict[str, Any]:
+        """Return what a memory belongs to."""
+        problem = self.problem
+        options = json.dumps(problem.system.options, sort_keys=True, default=float)
+        return {
+            "system": problem.system.name,
+            "options": options,
+            "unknowns": list(problem.unknowns.labels),
+            "outputs": list(problem.records.outputs),
+            "noise": [problem.distribution.name, problem.distribution.loss_name, problem.noise],
+        }
 
     def step(
         self, memory: InformationMemory, times: Tensor, observed: Tensor, inputs: Tensor
@@ -234,12 +259,17 @@ class SensorStream:
         wide = t_quantile(self.recurrence.freedom(running), self.level)
         half_width = wide * covariance.diagonal(dim1=1, dim2=2).sqrt()
         problem = self.problem
-        found = bands(problem.system, problem.unknowns, running.point + delta, half_width)
+        z = running.point + delta
+        # One call for estimate and both ends: calls dominate the time of few sensors.
+        ends = torch.stack([z, z - half_width, z + half_width], dim=1)
+        parameters, initial = physical_values(problem.system, problem.unknowns, ends)
+        low, high = parameters[:, 1], parameters[:, 2]
         return StreamEstimate(
-            found["parameters"],
-            found["parameters_lower"],
-            found["parameters_upper"],
-            found["initial_state"],
+            parameters[:, 0],
+            # The bijection of a support with an upper bound alone decreases.
+            torch.minimum(low, high),
+            torch.maximum(low, high),
+            initial[:, 0],
             described=~running.innovations.alarm,
             status=running.status,
         )
