@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.choose import build_engine
-from warp_phys.likelihood.engines.engine import Engine, Evaluation, Sums as EngineSums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation
+from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.running import Belief, Sample, Sums
-from warp_phys.systems.noise.noise import Noise, with_slope
+from warp_phys.systems.noise.location_scale import LocationScale
+from warp_phys.systems.noise.noise import with_slope
 
 
 def scaled(
-    noise: Noise,
+    noise: LocationScale,
     observed: Tensor,
     predicted: Tensor,
     jacobian: Tensor,
@@ -54,7 +58,7 @@ def scaled(
     return residual, torch.where(sound.unsqueeze(-1), jacobian, 0.0)
 
 
-def sample_of(noise: Noise, observed: Tensor, residual: Tensor, jacobian: Tensor) -> Sample:
+def sample_of(noise: LocationScale, observed: Tensor, residual: Tensor, jacobian: Tensor) -> Sample:
     """Return a sample of N records of what `scaled` returned for it."""
     size = torch.where(residual.isfinite(), noise.magnitude(observed), 0.0)
     return Sample(residual, jacobian, size)
@@ -73,7 +77,7 @@ class Linearizer:
     """
 
     def __init__(self, problem: FitProblem, *, ending: bool = False) -> None:
-        self.problem = problem
+        self.problem, self.noise = problem, cast("LocationScale", problem.distribution)
         self.rows = torch.arange(len(problem))
         self.engine = self._build()
         count, states = problem.unknowns.initial_state.shape
@@ -140,7 +144,7 @@ class Linearizer:
         problem, whole = self.problem, len(rows) == len(self.rows)
         place = slice(None) if whole else rows
         self.residual[place, :samples], self.jacobian[place, :samples] = scaled(
-            problem.distribution,
+            self.noise,
             problem.records.observed[place, :samples],
             self.predicted[place, :samples],
             self.jacobian[place, :samples],
@@ -150,7 +154,7 @@ class Linearizer:
 
     def sample(self, number: int) -> Sample:
         """Return one sample of all records."""
-        noise, observed = self.problem.distribution, self.problem.records.observed[:, number]
+        noise, observed = self.noise, self.problem.records.observed[:, number]
         return sample_of(noise, observed, self.residual[:, number], self.jacobian[:, number])
 
     def predicted_at(self, number: int, delta: Tensor) -> Tensor:
@@ -158,7 +162,7 @@ class Linearizer:
         moved = (self.jacobian[:, number] @ delta.unsqueeze(2)).squeeze(2)
         if self.problem.weights is not None:
             moved = moved / self.problem.weights[:, number].sqrt()
-        noise = self.problem.distribution
+        noise = self.noise
         return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
 
     def residuals_at(self, rows: Tensor, samples: int, delta: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.
-_SHORT = 0.3
+SHORT = 0.3
 # Marks at which points of the prior are tried, too, and how many.
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
@@ -61,7 +61,7 @@ class Marker:
         worse = lost | ~self.recurrence.no_worse(found, state)
         due = (values > z.shape[1]) & (state.tries < _TRIES)
         due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
-        moving = found.belief.decrement > _SHORT**2
+        moving = found.belief.decrement > SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
             found = self._settled(state, found, rows, due, samples, upto)

@@ -44,7 +44,7 @@ class Rows:
 
     def flat(self, prefix: str) -> dict[str, Tensor]:
         """Return all tensors by names such as `prefix.field.field`."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for field in fields(self):  # type: ignore[arg-type]
             part, name = getattr(self, field.name), f"{prefix}.{field.name}"
             found |= part.flat(name) if isinstance(part, Rows) else {name: part}

@@ -286,13 +286,17 @@ class Recurrence:
         return squares if self.noise.is_squared else self.noise.level_term(squares)
 
     def no_worse(self, state: Running, before: Running) -> Tensor:
-        """Return (N,) whether the point of a state is at least as good as that of another one."""
-        return self._objective(state) <= self._objective(before) + _SLACK
+        """Return (N,) whether the point of a state is at least as good as that of one before.
 
-    def _objective(self, state: Running) -> Tensor:
-        """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
+        Both are compared at the noise levels before: with levels of their own, all points fit well.
+        """
+        level = before.belief.log_level
+        return self._objective(state, level) <= self._objective(before, level) + _SLACK
+
+    def _objective(self, state: Running, log_level: Tensor) -> Tensor:
+        """Return minus the log posterior (N,) at the point of a state, at noise levels (N, O)."""
         away = state.point - self.prior.mean
-        precision = (-2.0 * state.belief.log_level).exp()
+        precision = (-2.0 * log_level).exp()
         squares = ((state.base.squares + state.sums.squares) * precision).sum(dim=1)
         return 0.5 * (squares + ((away @ self.prior.precision) * away).sum(dim=1))
 

@@ -39,6 +39,9 @@ from warp_phys.systems.model.system import System
 _TOGETHER = 200_000
 # Sensors in one pass.
 _SENSORS = 1000
+# Squared length of a step, in standard deviations, from which on the samples in a window are
+# linearized anew at once.
+_STALE = 4.0
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,7 @@ class SensorStream:
             memory = self._begun(memory)
         else:
             memory = self._moved(memory, times, observed, inputs)
-        if is_mark(memory.count):
-            memory = self._marked(memory)
-        elif memory.running.innovations.suspect.any():
-            memory = self._confirmed(memory)
+        memory = self._marked(memory) if is_mark(memory.count) else self._confirmed(memory)
         return memory, self._estimate(memory.running)
 
     def _begun(self, memory: InformationMemory) -> InformationMemory:
@@ -165,7 +165,7 @@ class SensorStream:
             problem.unknowns.slopes(running.point), memory.sensitivity
         )
         weights = None if problem.weights is None else problem.weights[:, 0]
-        noise = problem.distribution
+        noise = self.recurrence.noise
         residual, jacobian = scaled(
             noise, observed, moved.predicted, moved.jacobian @ chain, weights
         )
@@ -180,39 +180,50 @@ class SensorStream:
 
     def _marked(self, memory: InformationMemory) -> InformationMemory:
         """Return the memory, its kept samples linearized anew."""
-        pieces = [self._mark(memory, rows) for rows in self._parts(self.every, memory)]
-        return _linearized(memory, _Linearized.joined(pieces))
-
-    def _mark(self, memory: InformationMemory, rows: Tensor) -> _Linearized:
-        problem, state = self._problem(memory.kept, rows), memory.running.select(rows)
-        if memory.window is not None:
-            continued = WindowLinearizer(problem, memory.window.select(rows), self.intervals)
-            state = WindowMarker(continued, self.recurrence).mark(state)
-            return _Linearized(state, continued.states, continued.sensitivity)
-        linearizer = Linearizer(problem, ending=True)
-        state = self._marker(linearizer).mark(state, memory.count, memory.count)
-        return _Linearized(state, linearizer.states, linearizer.sensitivity)
+        return self._linearized(memory, self.every, suspect=False)
 
     def _confirmed(self, memory: InformationMemory) -> InformationMemory:
-        """Return the memory, the kept samples of suspicious sensors linearized anew."""
-        suspect = memory.running.innovations.suspect.nonzero()[:, 0]
-        pieces = [self._confirm(memory, rows) for rows in self._parts(suspect, memory)]
-        whole = _Linearized(memory.running, memory.position.states, memory.sensitivity)
-        return _linearized(memory, whole.replaced(suspect, _Linearized.joined(pieces)))
+        """Return the memory, the kept samples of some sensors linearized anew between marks."""
+        running = memory.running
+        suspect = running.innovations.suspect
+        if suspect.any():
+            memory = self._linearized(memory, suspect.nonzero()[:, 0], suspect=True)
+        if memory.window is not None:
+            # Once samples were dropped, no search makes up for a linearization that was far away.
+            stale = (running.belief.decrement > _STALE) & ~suspect
+            if stale.any():
+                memory = self._linearized(memory, stale.nonzero()[:, 0], suspect=False)
+        return memory
 
-    def _confirm(self, memory: InformationMemory, rows: Tensor) -> _Linearized:
+    def _linearized(
+        self, memory: InformationMemory, rows: Tensor, *, suspect: bool
+    ) -> InformationMemory:
+        """Return the memory, the kept samples of some sensors (n,) linearized anew."""
+        parts = self._parts(rows, memory)
+        found = _Linearized.joined([self._relinearized(memory, part, suspect) for part in parts])
+        if len(rows) < len(self.every):
+            whole = _Linearized(memory.running, memory.position.states, memory.sensitivity)
+            found = whole.replaced(rows, found)
+        return replace(
+            memory,
+            running=found.running,
+            position=replace(memory.position, states=found.states),
+            sensitivity=found.sensitivity,
+        )
+
+    def _relinearized(self, memory: InformationMemory, rows: Tensor, suspect: bool) -> _Linearized:
         problem, state = self._problem(memory.kept, rows), memory.running.select(rows)
         if memory.window is not None:
-            continued = WindowLinearizer(problem, memory.window.select(rows), self.intervals)
-            state = WindowMarker(continued, self.recurrence).confirm(state)
-            return _Linearized(state, continued.states, continued.sensitivity)
-        linearizer = Linearizer(problem, ending=True)
-        state = self._marker(linearizer).confirm(state, memory.count, memory.count)
-        return _Linearized(state, linearizer.states, linearizer.sensitivity)
-
-    def _marker(self, linearizer: Linearizer) -> Marker:
-        start = None if self.start is None else self.start(linearizer.problem)
-        return Marker(linearizer, self.recurrence, start)
+            linearizer = WindowLinearizer(problem, memory.window.select(rows), self.intervals)
+            marker = WindowMarker(linearizer, self.recurrence)
+            state = marker.confirm(state) if suspect else marker.mark(state)
+            return _Linearized(state, linearizer.states, linearizer.sensitivity)
+        whole = Linearizer(problem, ending=True)
+        start = None if self.start is None else self.start(problem)
+        search = Marker(whole, self.recurrence, start)
+        treat = search.confirm if suspect else search.mark
+        state = treat(state, memory.count, memory.count)
+        return _Linearized(state, whole.states, whole.sensitivity)
 
     def _shortened(self, memory: InformationMemory) -> InformationMemory:
         """Return the memory without the older half of its samples.
@@ -273,8 +284,3 @@ class SensorStream:
             described=~running.innovations.alarm,
             status=running.status,
         )
-
-
-def _linearized(memory: InformationMemory, found: _Linearized) -> InformationMemory:
-    position = replace(memory.position, states=found.states)
-    return replace(memory, running=found.running, position=position, sensitivity=found.sensitivity)

@@ -11,7 +11,8 @@ dropped samples have
 
     H(z) = H     g(z) = g - H (z - z_w)     q(z) = q - 2 (z - z_w)^T g + (z - z_w)^T H (z - z_w),
 
-exact where the model is linear. Since H, g and q do not contain the noise level, it may still change.
+exact where the model is linear. Since H, g and q do not contain the noise level, it may still
+change.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.engine import Engine, Evaluation, Sums as EngineSums
+from warp_phys.likelihood.engines.engine import Engine, Evaluation
+from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.information.interval import Intervals, Position
 from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import ROUNDS, confirmed
+from warp_phys.models.information.mark import ROUNDS, SHORT, confirmed
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence, Running, Sums, squares_at
 from warp_phys.systems.model.supports import slope_of_physical, to_physical, to_unconstrained
+
+# Steps at a mark, and the share of a step that is tried after it was refused.
+_STEPS, _SHORTER = 6, 0.3
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class WindowLinearizer(Linearizer):
 
 
 class WindowMarker:
-    """Linearizes the kept samples of N sensors anew, once and without a search.
+    """Linearizes the kept samples of N sensors anew, by a few steps without other candidates.
 
     Args:
         linearizer: Linearizes the kept samples; keeps the result.
@@ -156,14 +161,26 @@ class WindowMarker:
         self.every, self.samples = linearizer.rows, linearizer.residual.shape[1]
 
     def mark(self, state: Running) -> Running:
-        """Return the state, linearized at the estimate, or where it was if that was better."""
-        found = self._linearized(state, state.point + state.belief.delta, self.every)
-        lost = (found.sums.count < state.sums.count).any(dim=1)
-        back = (lost | ~self.recurrence.no_worse(found, state)).nonzero()[:, 0]
+        """Return the state, linearized near the estimate, at a point no worse than before."""
+        share = torch.ones(len(self.every), 1, dtype=torch.float64)
+        refused, rows = torch.zeros(len(self.every), dtype=torch.bool), self.every
+        for _ in range(_STEPS):
+            mine = state.select(rows)
+            z = mine.point + share[rows] * mine.belief.delta
+            found = self._linearized(mine, z, rows)
+            lost = (found.sums.count < mine.sums.count).any(dim=1)
+            good = ~lost & self.recurrence.no_worse(found, mine)
+            state = state.replaced(rows[good], found.select(good))
+            refused[rows] = ~good
+            share[rows] = torch.where(good.unsqueeze(1), 1.0, _SHORTER * share[rows])
+            rows = rows[~good | (found.belief.decrement > SHORT**2)]
+            if not rows.numel():
+                return state
+        back = refused.nonzero()[:, 0]
         if back.numel():
             mine = state.select(back)
-            found = found.replaced(back, self._linearized(mine, mine.point, back))
-        return found
+            state = state.replaced(back, self._linearized(mine, mine.point, back))
+        return state
 
     def confirm(self, state: Running) -> Running:
         """Linearize suspicious records anew, and set alarms where their residuals stay large."""
