@@ -170,6 +170,11 @@ class WarpPhys(nn.Module):
         self._set_up(as_system(system), choices)
 
     def _set_up(self, system: System, choices: Choices) -> None:
+        start = getattr(choices.head, "start", None)
+        if start is not None and not isinstance(start, WarpPhys):
+            raise UsageError(
+                f"expected start as a trained WarpPhys model of {system.name}, got {start!r}"
+            )
         choices.head.check(system)
         check_root(system, choices.settings.root)
         choices.check_sizes(len(system.output_names), len(system.inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from tqdm import tqdm
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
-from warp_phys.models.information.mark import Candidates
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.physical import bands, t_quantile
 from warp_phys.models.information.prior import Moments, Prior, build_prior
@@ -98,9 +98,6 @@ class InformationEstimator:
         )
         return Recurrence(prior, _noise_of(problem), problem.noise)
 
-    def _candidates(self, problem: FitProblem) -> Candidates | None:
-        return None if self.start_model is None else started(self.start_model, problem)
-
     def start(self, sensors: int, dtype: torch.dtype) -> InformationMemory:
         """Return the memory of sensors before their first sample."""
         return self.begin(sensors, dtype, KEEP, None)
@@ -108,7 +105,7 @@ class InformationEstimator:
     def begin(
         self, sensors: int, dtype: torch.dtype, keep: int, outputs: Sequence[str] | None
     ) -> InformationMemory:
-        """Return the memory of sensors, to keep so many samples of these outputs (all by default)."""
+        """Return the memory of sensors that measure some outputs, all by default."""
         if dtype != torch.float64:
             raise UsageError(
                 "expected dtype=torch.float64 for the information head, whose sums need its "
@@ -126,7 +123,7 @@ class InformationEstimator:
         if key not in self._streams:
             self._check_stream()
             problem = self.problem(sensor_records(self.system, sensors, outputs))
-            start = None if self.start_model is None else self._candidates
+            start = None if self.start_model is None else partial(started, self.start_model)
             # One at a time: the streams of many numbers of sensors would fill the memory.
             self._streams = {
                 key: SensorStream(problem, self.recurrence(problem), BAND_LEVEL, start)
@@ -163,7 +160,8 @@ class InformationEstimator:
             for low in range(0, len(records), together):
                 rows = torch.arange(low, min(len(records), low + together))
                 part = problem.select(rows)
-                found = track(part, recurrence, self._candidates(part))
+                other = None if self.start_model is None else started(self.start_model, part)
+                found = track(part, recurrence, other)
                 pieces.append(_values(part, recurrence.prior, found, level))
                 bar.update(len(rows))
         values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
