@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import warp_phys as wp
 from warp_phys.command_line.options import (
@@ -20,9 +20,6 @@ from warp_phys.command_line.options import (
 )
 from warp_phys.command_line.values import parse_numbers, parse_recipes, parse_word_or_numbers
 from warp_phys.systems.errors import UsageError
-
-if TYPE_CHECKING:
-    from warp_phys.models.warp_phys import WarpPhys
 
 _WORD_OR_NUMBERS = partial(parse_word_or_numbers, default=None)
 
@@ -64,7 +61,7 @@ def is_file(model: str) -> bool:
     return bool(path.suffix) or len(path.parts) > 1
 
 
-def model_of(model: str, options: Mapping[str, Any]) -> WarpPhys:
+def model_of(model: str, options: Mapping[str, Any]) -> wp.WarpPhys:
     """Return the model of a file, or the information head of a system with its options.
 
     Args:

@@ -43,7 +43,7 @@ def _samples(estimate: xr.Dataset) -> list[tuple[str, str]]:
     low, high = int(counts.min()), int(counts.max())
     rows = [("samples", str(low) if low == high else f"{low} to {high}")]
     return rows + [
-        (name, text)
+        (f"median {name}", text)
         for name, values, text in noise_levels(estimate, np.arange(len(counts)))
         if np.isfinite(values).any()
     ]
@@ -81,25 +81,31 @@ def _changed(estimate: xr.Dataset, changed: Sequence[tuple[Any, float]]) -> str:
 
 def _parameters(estimate: xr.Dataset) -> list[tuple[str, ...]]:
     header = f"median half-width of the {band_words(estimate)}"
-    banded = has_band(estimate, "parameters")
-    rows: list[tuple[str, ...]] = [("", "median", "quartiles", header if banded else "")]
-    values = at_last(estimate, "parameters")
-    half = np.full_like(values, np.nan)
-    if banded:
-        ends = [at_last(estimate, f"parameters_{end}") for end in ("upper", "lower")]
-        half = 0.5 * (ends[0] - ends[1])
+    rows: list[tuple[str, ...]] = [
+        ("", "median", "quartiles", header if has_band(estimate, "parameters") else "")
+    ]
     free = free_parameters(estimate)
-    for place, name in enumerate(str(name) for name in estimate["parameter"].values):
-        unit = unit_of("parameter", estimate, name)
-        rows.append((f"{name}:", *_row(values[:, place], half[:, place], unit, name in free)))
+    for variable, dim in (("parameters", "parameter"), ("coordinates", "coordinate")):
+        if variable not in estimate:
+            continue
+        values = at_last(estimate, variable)
+        half = np.full_like(values, np.nan)
+        if has_band(estimate, variable):
+            ends = [at_last(estimate, f"{variable}_{end}") for end in ("upper", "lower")]
+            half = 0.5 * (ends[0] - ends[1])
+        for place, name in enumerate(str(name) for name in estimate[dim].values):
+            if dim == "parameter" or name not in estimate["parameter"].values:
+                known = dim == "parameter" and name not in free
+                unit = unit_of(dim, estimate, name)
+                rows.append((f"{name}:", *_row(values[:, place], half[:, place], unit, known)))
     return rows
 
 
-def _row(values: Floats, half: Floats, unit: str, free: bool) -> tuple[str, str, str]:
+def _row(values: Floats, half: Floats, unit: str, known: bool) -> tuple[str, str, str]:
     """Return median, quartiles and median half-width of one parameter."""
     if not np.isfinite(values).any():
         return "(not determined)", "", ""
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
-    quartiles = f"{low:.4g} to {high:.4g}" if free or low < high else "(fixed)"
-    width = f"{np.nanmedian(half):.2g}" if free and np.isfinite(half).any() else ""
+    quartiles = "(fixed)" if known and low == high else f"{low:.4g} to {high:.4g}"
+    width = "" if known or not np.isfinite(half).any() else f"{np.nanmedian(half):.2g}"
     return with_unit(f"{middle:.4g}", unit), quartiles, width

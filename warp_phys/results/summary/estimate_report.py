@@ -51,10 +51,9 @@ def variables_at_last(estimate: xr.Dataset, position: int) -> list[str]:
     """Return a line for each parameter and state of a trajectory at its last sample."""
     free = free_parameters(estimate)
     rows = [
-        (
-            name,
-            _numbers(estimate, "parameters", position, "parameter", name, known=name not in free),
-        )
+        (name, _numbers(estimate, "parameters", position, "parameter", name))
+        if name in free
+        else (name, _known(estimate, position, name))
         for name in (str(name) for name in estimate["parameter"].values)
     ]
     if "initial_state" in estimate:
