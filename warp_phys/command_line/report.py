@@ -20,7 +20,7 @@ from warp_phys.results.pick import (
     trajectory_labels,
     unit_of,
 )
-from warp_phys.results.remarks import changed_words, remarks_of
+from warp_phys.results.remarks import all_remarks, changed_words
 from warp_phys.results.summary.numbers import with_unit
 from warp_phys.systems.catalog.registry import get_system, system_names
 
@@ -82,8 +82,7 @@ def warn_about(found: xr.Dataset) -> None:
     """Warn about the trajectories of an estimate of which something is to be minded."""
     labels = trajectory_labels(found)
     texts = []
-    for position, label in enumerate(labels):
-        remarks = remarks_of(found, position)
+    for label, remarks in zip(labels, all_remarks(found), strict=True):
         findings = list(remarks.status)
         if remarks.changed:
             findings.insert(0, changed_words(found, remarks.changed_at))

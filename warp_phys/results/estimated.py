@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from warp_phys.results.pick import Floats, has_band, sample_times
 
@@ -54,10 +55,11 @@ def last_sample(estimate: xr.Dataset, position: int) -> int:
     return int(np.flatnonzero(np.isfinite(sample_times(estimate, position)))[-1])
 
 
-def last_samples(estimate: xr.Dataset) -> Any:
+def last_samples(estimate: xr.Dataset) -> NDArray[np.int64]:
     """Return the numbers (N,) of the last samples of all trajectories."""
-    count = estimate.sizes["trajectory"]
-    return np.array([last_sample(estimate, position) for position in range(count)], dtype=np.int64)
+    times = np.asarray(estimate["time"].values, dtype=np.float64)
+    counts = np.isfinite(times).sum(axis=-1)  # samples of a trajectory come first, padding last
+    return np.broadcast_to(counts, estimate.sizes["trajectory"]) - 1
 
 
 def at_last(estimate: xr.Dataset, variable: str) -> Any:

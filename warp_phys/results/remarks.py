@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from warp_phys.fitting.result.read import flags
-from warp_phys.results.estimated import last_sample
+from warp_phys.results.estimated import at_last
 from warp_phys.results.summary.numbers import with_unit
 
 # Bits of `out_of_range` that other variables say better: the sample from which on a record is not
@@ -45,24 +45,27 @@ class Remarks:
 
 def remarks_of(estimate: xr.Dataset, position: int) -> Remarks:
     """Return what is to be minded about one trajectory of an estimate."""
-    changed_at = np.nan
+    return all_remarks(estimate.isel(trajectory=[position]))[0]
+
+
+def all_remarks(estimate: xr.Dataset) -> list[Remarks]:
+    """Return what is to be minded about each trajectory of an estimate."""
+    count = estimate.sizes["trajectory"]
+    changed_at = np.full(count, np.nan)
+    status, outside = np.zeros((2, count), dtype=np.int64)
     if "changed_at" in estimate:
-        changed_at = float(estimate["changed_at"].values[position])
-    status = 0
+        changed_at = np.asarray(estimate["changed_at"].values, dtype=np.float64)
     if "estimate_status" in estimate:
-        status = int(estimate["estimate_status"].values[position, last_sample(estimate, position)])
-    outside = 0
+        status = at_last(estimate, "estimate_status").astype(np.int64)
     if "out_of_range" in estimate:
-        outside = int(estimate["out_of_range"].values[position])
-    if np.isfinite(changed_at):
-        outside &= ~_NOT_NOISE
-    if status & _STATUS_NOT_INTEGRATED:
-        outside &= ~_NOT_INTEGRATED
-    return Remarks(
-        changed_at,
+        outside = estimate["out_of_range"].values.astype(np.int64)
+    outside = np.where(np.isfinite(changed_at), outside & ~_NOT_NOISE, outside)
+    outside = np.where(status & _STATUS_NOT_INTEGRATED, outside & ~_NOT_INTEGRATED, outside)
+    columns = (
         _words(estimate, "estimate_status", status),
         _words(estimate, "out_of_range", outside),
     )
+    return [Remarks(*row) for row in zip(changed_at.tolist(), *columns, strict=True)]
 
 
 def changed_words(estimate: xr.Dataset, changed_at: float) -> str:
@@ -78,7 +81,9 @@ def note_of(remarks: Remarks) -> str:
     )
 
 
-def _words(estimate: xr.Dataset, variable: str, bits: Any) -> tuple[str, ...]:
-    if not bits:
-        return ()
-    return tuple(words for bit, words in flags(estimate[variable]).items() if bits & bit)
+def _words(estimate: xr.Dataset, variable: str, bits: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """Return the meanings of the bits (N,) of each trajectory."""
+    if not bits.any():
+        return [()] * len(bits)
+    meanings = flags(estimate[variable])
+    return [tuple(words for bit, words in meanings.items() if row & bit) for row in bits.tolist()]

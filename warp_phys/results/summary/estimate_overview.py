@@ -10,7 +10,7 @@ import xarray as xr
 
 from warp_phys.results.estimated import at_last, free_parameters, last_samples
 from warp_phys.results.pick import Floats, band_words, has_band, trajectory_labels, unit_of
-from warp_phys.results.remarks import Remarks, remarks_of
+from warp_phys.results.remarks import Remarks, all_remarks
 from warp_phys.results.summary.estimate_report import noise_levels
 from warp_phys.results.summary.numbers import with_unit
 from warp_phys.results.summary.overview import listed
@@ -21,7 +21,7 @@ _LISTED = 5
 def estimate_overview(estimate: xr.Dataset) -> str:
     """Return how many estimates are to be minded and why, and the ranges of the parameters."""
     labels = trajectory_labels(estimate)
-    remarks = [remarks_of(estimate, position) for position in range(len(labels))]
+    remarks = all_remarks(estimate)
     rows = [*_samples(estimate), *_findings(estimate, remarks, labels)]
     width = max(len(name) for name, _ in rows)
     lines = [f"[[Estimate of {estimate.attrs['system']}, {len(labels)} trajectories]]"]
@@ -43,9 +43,7 @@ def _samples(estimate: xr.Dataset) -> list[tuple[str, str]]:
     low, high = int(counts.min()), int(counts.max())
     rows = [("samples", str(low) if low == high else f"{low} to {high}")]
     return rows + [
-        (f"median {name}", text)
-        for name, values, text in noise_levels(estimate, np.arange(len(counts)))
-        if np.isfinite(values).any()
+        (f"median {name}", text) for name, values, text in noise_levels(estimate) if values.size
     ]
 
 

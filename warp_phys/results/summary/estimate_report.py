@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from warp_phys.fitting.result.read import noise_model
-from warp_phys.results.estimated import free_parameters, last_sample
-from warp_phys.results.pick import band_ends, has_band, sample_times, series, unit_of
+from warp_phys.results.estimated import at_last, free_parameters, last_sample
+from warp_phys.results.pick import Floats, band_ends, has_band, sample_times, series, unit_of
 from warp_phys.results.remarks import Remarks, changed_words, remarks_of
 from warp_phys.results.summary.numbers import rounded, with_unit
 
@@ -20,30 +20,22 @@ def statistics_of(estimate: xr.Dataset, position: int) -> list[tuple[str, str]]:
     last = last_sample(estimate, position)
     unit = str(estimate["time"].attrs.get("units", ""))
     rows = [("samples", f"{last + 1}, the last at {with_unit(f'{times[last]:g}', unit)}")]
-    return rows + [
-        (name, text)
-        for name, values, text in noise_levels(estimate, np.array([position]))
-        if np.isfinite(values).all()
-    ]
+    one = estimate.isel(trajectory=[position])
+    return rows + [(name, text) for name, values, text in noise_levels(one) if values.size]
 
 
-def noise_levels(
-    estimate: xr.Dataset, positions: np.ndarray
-) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Yield name, values and text of the median of each output's noise level at last samples."""
+def noise_levels(estimate: xr.Dataset) -> Iterator[tuple[str, Floats, str]]:
+    """Yield name, finite values at last samples and text of their median for each output."""
     if "noise_sd" not in estimate:
         return
     noise = noise_model(estimate)
     note = f" ({noise.level_note})" if noise.level_note else ""
-    for name in (str(name) for name in estimate["output"].values):
-        values = np.array(
-            [
-                series(estimate, "noise_sd", place, "output", name)[last_sample(estimate, place)]
-                for place in positions.tolist()
-            ]
-        )
+    for name, column in zip(
+        map(str, estimate["output"].values), at_last(estimate, "noise_sd").T, strict=True
+    ):
+        values = column[np.isfinite(column)]
         unit = noise.level_unit(unit_of("output", estimate, name))
-        text = with_unit(f"{np.nanmedian(values):.4g}", unit) + note
+        text = with_unit(f"{np.median(values):.4g}", unit) + note if values.size else ""
         yield f"noise {noise.level_name} of {name}", values, text
 
 
