@@ -80,7 +80,7 @@ class TestTrain:
             ),
             (
                 "-o new.safetensors --head information --drive features",
-                "expected no drive with head='information', got 'features'",
+                "expected no drive with head='information'",
             ),
             ("-o new.safetensors --history h.csv", "expected --history to end in .nc"),
             ("-o model.safetensors", "model.safetensors exists already; choose another name or"),
