@@ -1,0 +1,142 @@
+r"""Forward and backward passes of a Kalman filter over linearized intervals.
+
+Unknown at sample k are the coordinates x_k of parameters and states. With deviations d_k from the
+points x_k* at which the intervals are linearized, and b_k, by which x_k* is not the end of the
+interval that begins at x_{k-1}*,
+
+    d_k = F_k d_{k-1} + w_k - b_k,  w_k ~ N(0, Q_k)     r_k = J_k d_{k-1} + noise,  N(0, s^2)
+
+The outputs at the end of an interval are functions of the coordinates before it, J_k is their
+derivative, so that a sample is taken in before the interval is passed. The random walk moves the
+parameters between intervals: Q_k is its variance for a unit of time times the duration.
+
+The backward pass is that of Bryson and Frazier: multipliers l of the dynamics, which need no inverse
+of a covariance, so that known states and unknowns that are determined exactly are no exception. The
+smoothed deviation at the start is m - P l_0.
+
+References:
+    A. E. Bryson, M. Frazier, Smoothing for linear and nonlinear dynamic systems, 1963.
+    G. J. Bierman, Automatica 9 (1973) 621-624, doi:10.1016/0005-1098(73)90047-2.
+    S. Särkkä, Bayesian Filtering and Smoothing, Cambridge, 2013, ch. 4, 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warp_phys.models.information.coordinate_flow import Interval
+from warp_phys.models.information.rows import Rows
+
+
+@dataclass(frozen=True)
+class Normal(Rows):
+    """What is known about the coordinates of N records.
+
+    Attributes:
+        mean: (N, K), of the coordinates or of deviations from a path.
+        covariance: (N, K, K), P.
+        by_level: (N, K, K), dP / dlog s^2, see `drift_level`; None where it is not needed.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    by_level: Tensor | None
+
+
+@dataclass(frozen=True)
+class Taken(Rows):
+    """What taking in a sample left behind.
+
+    Attributes:
+        known: What is known about the coordinates before the interval.
+        gain: (N, O, K), Kalman gains, 0 where nothing was observed.
+        pull: (N, O), innovations over their variances.
+        score: (N, O), innovations over their standard deviations; NaN where nothing was observed.
+        share: (N, O), derivatives of the logarithms of these variances by that of s^2.
+        volume: (N, O), the variances; 1 where nothing was observed.
+    """
+
+    known: Normal
+    gain: Tensor
+    pull: Tensor
+    score: Tensor
+    share: Tensor
+    volume: Tensor
+
+
+def take(known: Normal, interval: Interval, variance: Tensor) -> Taken:
+    """Take in a sample, one output after the other.
+
+    Args:
+        known: About the coordinates before the interval.
+        interval: The interval that ends with the sample.
+        variance: (N, O), of the noise.
+    """
+    mean, covariance, by_level = known.mean, known.covariance, known.by_level
+    seen = interval.residual.isfinite()
+    residual = torch.where(seen, interval.residual, 0.0)
+    parts: list[tuple[Tensor, ...]] = []
+    for output in range(residual.shape[1]):
+        h, noise, here = interval.jacobian[:, output], variance[:, output], seen[:, output]
+        along = (covariance @ h.unsqueeze(2)).squeeze(2)
+        total = noise + (along * h).sum(dim=1)
+        error = residual[:, output] - (mean * h).sum(dim=1)
+        gain = torch.where(here.unsqueeze(1), along / total.unsqueeze(1), 0.0)
+        mean = mean + gain * error.unsqueeze(1)
+        covariance = covariance - gain.unsqueeze(2) * along.unsqueeze(1)
+        slope = noise
+        if by_level is not None:
+            by_level, slope = _by_level(by_level, h, gain, noise)
+        pull = torch.where(here, error / total, 0.0)
+        score = torch.where(here, error / total.sqrt(), torch.nan)
+        parts.append((gain, pull, score, slope / total, torch.where(here, total, 1.0)))
+    found = (torch.stack(part, dim=1) for part in zip(*parts, strict=True))
+    return Taken(Normal(mean, covariance, by_level), *found)
+
+
+def _by_level(by_level: Tensor, h: Tensor, gain: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return dP / dlog s^2 after a value, and the derivative (N,) of its variance before.
+
+    It is that of the Joseph form (I - k h) P (I - k h)^T + k k^T s^2; the derivative by the gain is
+    zero, because the gain minimizes the variances.
+    """
+    steep = (by_level @ h.unsqueeze(2)).squeeze(2)
+    slope = noise + (steep * h).sum(dim=1)
+    crossed = gain.unsqueeze(2) * (0.5 * slope.unsqueeze(1) * gain - steep).unsqueeze(1)
+    return by_level + crossed + crossed.mT, slope
+
+
+def carry(known: Normal, interval: Interval, step: Tensor | None, variance: Tensor) -> Normal:
+    """Return what is known about the coordinates after an interval.
+
+    Args:
+        known: About those before it.
+        interval: The interval.
+        step: (N, K), b; None for 0.
+        variance: (N, F), of the random walk's step, Q.
+    """
+    transition = interval.transition
+    mean = (transition @ known.mean.unsqueeze(2)).squeeze(2)
+    free = variance.shape[1]
+    if step is not None:
+        mean = mean - step
+    covariance = transition @ known.covariance @ transition.mT
+    covariance = 0.5 * (covariance + covariance.mT)
+    covariance.diagonal(dim1=1, dim2=2)[:, :free] += variance
+    by_level = known.by_level
+    if by_level is not None:
+        by_level = transition @ by_level @ transition.mT
+    return Normal(mean, covariance, by_level)
+
+
+def backward(multiplier: Tensor, interval: Interval, taken: Taken) -> Tensor:
+    """Return the multipliers (N, K) before an interval, from those after it."""
+    found = (interval.transition.mT @ multiplier.unsqueeze(2)).squeeze(2)
+    for output in reversed(range(taken.pull.shape[1])):
+        # (I - k h)^T l - h e / v
+        along = (taken.gain[:, output] * found).sum(dim=1) + taken.pull[:, output]
+        found = found - interval.jacobian[:, output] * along.unsqueeze(1)
+    return found
