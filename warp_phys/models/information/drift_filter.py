@@ -32,18 +32,26 @@ from warp_phys.models.information.rows import Rows
 
 
 @dataclass(frozen=True)
+class ByLevel(Rows):
+    """Derivatives of mean (N, K) and covariance (N, K, K) by log s^2."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+@dataclass(frozen=True)
 class Normal(Rows):
     """What is known about the coordinates of N records.
 
     Attributes:
         mean: (N, K), of the coordinates or of deviations from a path.
         covariance: (N, K, K), P.
-        by_level: (N, K, K), dP / dlog s^2, see `drift_level`; None where it is not needed.
+        by_level: Derivatives by log s^2, see `drift_level`; None where they are not needed.
     """
 
     mean: Tensor
     covariance: Tensor
-    by_level: Tensor | None
+    by_level: ByLevel | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Taken(Rows):
         gain: (N, O, K), Kalman gains, 0 where nothing was observed.
         pull: (N, O), innovations over their variances.
         score: (N, O), innovations over their standard deviations; NaN where nothing was observed.
-        share: (N, O), derivatives of the logarithms of these variances by that of s^2.
+        share: (N, O), derivatives of the logarithms of these variances by log s^2.
+        lean: (N, O), derivatives of the innovations by log s^2, over their standard deviations.
         volume: (N, O), the variances; 1 where nothing was observed.
     """
 
@@ -64,6 +73,7 @@ class Taken(Rows):
     pull: Tensor
     score: Tensor
     share: Tensor
+    lean: Tensor
     volume: Tensor
 
 
@@ -87,26 +97,34 @@ def take(known: Normal, interval: Interval, variance: Tensor) -> Taken:
         gain = torch.where(here.unsqueeze(1), along / total.unsqueeze(1), 0.0)
         mean = mean + gain * error.unsqueeze(1)
         covariance = covariance - gain.unsqueeze(2) * along.unsqueeze(1)
-        slope = noise
+        slope, lean = noise, torch.zeros_like(noise)
         if by_level is not None:
-            by_level, slope = _by_level(by_level, h, gain, noise)
+            by_level, slope, lean = _by_level(by_level, h, gain, noise, error, total)
         pull = torch.where(here, error / total, 0.0)
         score = torch.where(here, error / total.sqrt(), torch.nan)
-        parts.append((gain, pull, score, slope / total, torch.where(here, total, 1.0)))
+        volume = torch.where(here, total, 1.0)
+        parts.append((gain, pull, score, slope / total, lean / total.sqrt(), volume))
     found = (torch.stack(part, dim=1) for part in zip(*parts, strict=True))
     return Taken(Normal(mean, covariance, by_level), *found)
 
 
-def _by_level(by_level: Tensor, h: Tensor, gain: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dP / dlog s^2 after a value, and the derivative (N,) of its variance before.
+def _by_level(
+    before: ByLevel, h: Tensor, gain: Tensor, noise: Tensor, error: Tensor, total: Tensor
+) -> tuple[ByLevel, Tensor, Tensor]:
+    """Return derivatives by log s^2 after a value, and those of its variance and innovation (N,).
 
-    It is that of the Joseph form (I - k h) P (I - k h)^T + k k^T s^2; the derivative by the gain is
-    zero, because the gain minimizes the variances.
+    That of the covariance is the derivative of the Joseph form (I - k h) P (I - k h)^T + k k^T s^2;
+    the derivative by the gain is zero, because the gain minimizes the variances.
     """
-    steep = (by_level @ h.unsqueeze(2)).squeeze(2)
+    steep = (before.covariance @ h.unsqueeze(2)).squeeze(2)
     slope = noise + (steep * h).sum(dim=1)
     crossed = gain.unsqueeze(2) * (0.5 * slope.unsqueeze(1) * gain - steep).unsqueeze(1)
-    return by_level + crossed + crossed.mT, slope
+    lean = -(before.mean * h).sum(dim=1)
+    # The gain P h / v is 0 where nothing was observed, and then neither mean nor gain change.
+    here = (gain != 0.0).any(dim=1)
+    turned = (steep - gain * slope.unsqueeze(1)) * (error / total).unsqueeze(1)
+    mean = before.mean + torch.where(here.unsqueeze(1), turned, 0.0) + gain * lean.unsqueeze(1)
+    return ByLevel(mean, before.covariance + crossed + crossed.mT), slope, lean
 
 
 def carry(known: Normal, interval: Interval, step: Tensor | None, variance: Tensor) -> Normal:
@@ -128,7 +146,10 @@ def carry(known: Normal, interval: Interval, step: Tensor | None, variance: Tens
     covariance.diagonal(dim1=1, dim2=2)[:, :free] += variance
     by_level = known.by_level
     if by_level is not None:
-        by_level = transition @ by_level @ transition.mT
+        by_level = ByLevel(
+            (transition @ by_level.mean.unsqueeze(2)).squeeze(2),
+            transition @ by_level.covariance @ transition.mT,
+        )
     return Normal(mean, covariance, by_level)
 
 

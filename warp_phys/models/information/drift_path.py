@@ -140,7 +140,7 @@ class PathFinder:
     def chain(self, base: Base, samples: Observed, level: Level) -> Chain:
         """Return the paths of filters that start at m + P u without any spread."""
         away, place = base.away, base.place
-        x, variance = base.known.mean + away, (2.0 * level.logarithm).exp()
+        x, variance = base.known.mean + away, self.rule.variance(level)
         squares = loss = (away * base.pull).sum(dim=1)
         still = torch.zeros_like(x)
         spread = torch.zeros_like(base.known.covariance)
@@ -166,12 +166,12 @@ class PathFinder:
         """Filter the linear model; `keep` is the number of samples after which the base will be."""
         known, sums = replace(base.known, mean=-base.away), base.sums
         squares = torch.zeros(len(chain.end), dtype=torch.float64)
-        variance, taken, middle = (2.0 * level.logarithm).exp(), [], None
+        variance, taken, middle = self.rule.variance(level), [], None
         for sample, link in enumerate(chain.links):
             found = take(known, link.interval, self.noise(link.interval, variance))
             known = self.carried(found.known, link.interval, link.step)
             size = self.flow.noise.magnitude(samples.values[:, sample])
-            sums = self.rule.added(sums, level, found.score, found.share, size)
+            sums = self.rule.added(sums, level, found, size)
             squares = squares + found.score.square().nansum(dim=1)
             taken.append(found)
             if sample + 1 == keep:
@@ -197,23 +197,24 @@ class PathFinder:
             multiplier = backward(multiplier, link.interval, taken)
         return -multiplier
 
-    def improved(self, base: Base, samples: Observed, level: Level) -> tuple[Base, Chain, Level]:
-        """Return bases with better paths, the paths, and their noise levels."""
+    def improved(
+        self, base: Base, samples: Observed, level: Level, keep: int = 0
+    ) -> tuple[Base, Chain, Level, Filtered]:
+        """Return bases with better paths, the paths, their noise levels, and filters along them."""
         chain = self.chain(base, samples, level)
         share = torch.ones(len(base.pull), 1, dtype=torch.float64)
         for _ in range(_STEPS):
-            passed = self.filtered(base, chain, samples, level)
-            best = self.pull(chain, passed)
-            moving = ~(chain.squares - passed.squares <= _SHORT**2)
+            passed = self.filtered(base, chain, samples, level, keep)
+            rows = (~(chain.squares - passed.squares <= _SHORT**2)).nonzero()[:, 0]
             level = self.rule.solve(passed.sums, level)
-            rows = moving.nonzero()[:, 0]
             if not rows.numel():
-                break
-            mine = base.select(rows)
-            mine = replace(mine, pull=mine.pull + share[rows] * (best[rows] - mine.pull))
+                return base, chain, level, passed
+            mine, best = base.select(rows), self.pull(chain, passed)[rows]
+            mine = replace(mine, pull=mine.pull + share[rows] * (best - mine.pull))
             tried = self.chain(mine, samples.select(rows), level.select(rows))
             good = tried.objective <= chain.objective[rows] + _SLACK
             share[rows] = torch.where(good.unsqueeze(1), 1.0, share[rows] * _SHORTER)
             chain = chain.replaced(rows[good], tried, good)
             base = base.replaced(rows[good], mine.select(good))
-        return base, chain, level
+        passed = self.filtered(base, chain, samples, level, keep)
+        return base, chain, self.rule.solve(passed.sums, level), passed

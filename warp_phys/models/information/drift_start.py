@@ -11,7 +11,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.information.coordinate_flow import CoordinateFlow, Observed
-from warp_phys.models.information.drift_filter import Normal
+from warp_phys.models.information.drift_filter import ByLevel, Normal
 from warp_phys.models.information.drift_level import Level
 from warp_phys.models.information.drift_path import Base
 from warp_phys.models.information.prior import Prior
@@ -45,7 +45,7 @@ def opening(problem: FitProblem, prior: Prior, entries: tuple[Unknown, ...]) -> 
     mean = torch.stack(moving, dim=1)
     mean = torch.cat([prior.mean[:free].expand(count, -1), mean], dim=1)
     covariance = by_prior @ prior.covariance() @ by_prior.mT
-    return Normal(mean, covariance, torch.zeros_like(covariance))
+    return Normal(mean, covariance, ByLevel(torch.zeros_like(mean), torch.zeros_like(covariance)))
 
 
 def places(problem: FitProblem) -> Tensor:

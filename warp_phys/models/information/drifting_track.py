@@ -10,12 +10,14 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.coordinate_flow import Observed
 from warp_phys.models.information.drift import Drifting, DriftingRecurrence
-from warp_phys.models.information.marks import marks
+from warp_phys.models.information.drift_level import LevelRule
 from warp_phys.models.information.records_estimate import Track
 from warp_phys.models.information.running import Recurrence
 
 WINDOW = 128
 """How many samples are linearized anew at most."""
+# After each of so many samples all are linearized anew, then after twice as many as the last time.
+_DENSE = 8
 
 
 def drifting_track(
@@ -54,7 +56,7 @@ def drifting_track(
             keep = schedule.dropped(since)
             state = advancing.mark(state, samples.between(first, sample + 1), keep)
             first += keep
-        _write(found, state, written[:, sample], recurrence.kind)
+        _write(found, state, written[:, sample], advancing.rule)
     return found
 
 
@@ -67,11 +69,12 @@ class Schedule:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self.early = set(marks(window))
 
     def due(self, count: int) -> bool:
         """Return whether all samples since the base are linearized anew after `count` samples."""
-        return count in self.early if count < self.window else count % (self.window // 2) == 0
+        if count >= self.window:
+            return count % (self.window // 2) == 0
+        return count <= _DENSE or count.bit_count() == 1
 
     def dropped(self, since: int) -> int:
         """Return how many of the samples since the base it then leaves behind."""
@@ -90,13 +93,13 @@ def _written(problem: FitProblem) -> Tensor:
     return found
 
 
-def _write(track: Track, state: Drifting, sample: Tensor, kind: str) -> None:
+def _write(track: Track, state: Drifting, sample: Tensor, rule: LevelRule) -> None:
     """Write what is known after a sample of a number (N,) into the rows that have one."""
     rows = (sample >= 0).nonzero()[:, 0]
     place = rows, sample[rows]
     track.mean[place] = state.known.mean[rows]
-    track.covariance[place] = state.known.covariance[rows]
-    track.freedom[place] = state.freedom(kind)[rows]
+    track.covariance[place] = state.covariance(rule)[rows]
+    track.freedom[place] = state.freedom(rule.kind)[rows]
     track.log_level[place] = state.level.logarithm[rows]
     track.level_freedom[place] = state.level.freedom[rows]
     track.predicted[place] = state.predicted[rows]
