@@ -12,6 +12,7 @@ from warp_phys.likelihood.unknowns import Unknown, Unknowns
 from warp_phys.models.information.interval import Intervals, Moved, Position
 from warp_phys.models.information.residual_scale import scaled_residual
 from warp_phys.models.information.rows import Rows
+from warp_phys.systems.noise.location_scale import LocationScale
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,15 @@ class CoordinateFlow:
     """Moves records from sample to sample.
 
     Args:
-        problem: Tells system, unknown parameters, outputs, noise and tolerance.
+        problem: Tells system, unknown parameters, outputs and tolerance.
+        noise: The noise model.
     """
 
-    def __init__(self, problem: FitProblem) -> None:
-        self.problem = problem
+    def __init__(self, problem: FitProblem, noise: LocationScale) -> None:
+        self.problem, self.noise = problem, noise
         self.intervals = Intervals(problem)
         self.entries = current_entries(problem)
         self.free = len(self.entries) - len(problem.system.states)
-        self.noise = problem.distribution
         nothing = torch.zeros(0, dtype=torch.float64)
         self.unknowns = Unknowns(self.entries, nothing, nothing)
 
@@ -162,7 +163,9 @@ class CoordinateFlow:
         residual, stretch = scaled_residual(
             self.noise, sample.values, moved.predicted, sample.weights
         )
-        jacobian = moved.jacobian * stretch.unsqueeze(2) * slopes.unsqueeze(1)
+        jacobian = moved.jacobian * slopes.unsqueeze(1)
+        if stretch is not None:
+            jacobian = jacobian * stretch.unsqueeze(2)
         sound = moved.predicted.isfinite() & jacobian.isfinite().all(dim=2)
         return Interval(
             x,

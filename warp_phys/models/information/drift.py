@@ -16,6 +16,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,7 +26,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.coordinate_flow import CoordinateFlow, Observed, Place
 from warp_phys.models.information.drift_filter import Normal, take
 from warp_phys.models.information.drift_level import Level, LevelRule, LevelSums
-from warp_phys.models.information.drift_path import Base, Chain, Filtered, PathFinder
+from warp_phys.models.information.drift_path import Base, Chain, Filtered, Improved, PathFinder
 from warp_phys.models.information.drift_start import StillStarts, opening
 from warp_phys.models.information.innovations import Innovations
 from warp_phys.models.information.rows import Rows
@@ -69,7 +70,7 @@ class Drifting(Rows):
 
     def covariance(self, rule: LevelRule) -> Tensor:
         """Return the covariance (N, K, K) at the estimated levels, without the filter's caution."""
-        if rule.kind == "known":
+        if rule.kind == "known" or self.known.by_level is None:
             return self.known.covariance
         # To first order, P - E log(caution); E <= P, because the rest is that of prior and walk.
         return self.known.covariance - math.log(rule.caution) * self.known.by_level.covariance
@@ -81,7 +82,7 @@ class Drifting(Rows):
         variance, rather than of the prior and the random walk, and nu those of the noise level: of
         several levels their mean, which is the harmonic one because variances of variances add.
         """
-        if kind == "known":
+        if kind == "known" or self.known.by_level is None:
             return torch.full_like(self.known.mean, torch.inf)
         variance = self.known.covariance.diagonal(dim1=1, dim2=2)
         share = self.known.by_level.covariance.diagonal(dim1=1, dim2=2) / variance.clamp_min(1e-300)
@@ -100,11 +101,11 @@ class DriftingRecurrence:
     """
 
     def __init__(
-        self, problem: FitProblem, recurrence: Recurrence, drift: dict[str, float]
+        self, problem: FitProblem, recurrence: Recurrence, drift: Mapping[str, float]
     ) -> None:
         self.problem = problem
         self.prior = recurrence.prior
-        self.flow = CoordinateFlow(problem)
+        self.flow = CoordinateFlow(problem, recurrence.noise)
         names = [entry.name for entry in self.flow.entries[: self.flow.free]]
         rate = torch.tensor([drift.get(name, 0.0) for name in names], dtype=torch.float64).square()
         caution = _CAUTION if bool(rate.any()) else 1.0
@@ -168,31 +169,30 @@ class DriftingRecurrence:
         base, level = before.base, before.level
         if samples.time.shape[1] == 1:
             base = replace(base, pull=self.starts.first(base, samples))
-        base, chain, level, passed = self.finder.improved(base, samples, level, keep)
+        found = self.finder.improved(base, samples, level, keep)
         values = before.sums.count.sum(dim=1)
         due = (before.tries < _TRIES) & (values > len(self.prior.mean) * (1 + before.tries))
         due &= base.sums.count.sum(dim=1) == 0.0
         if due.any():
-            rows = due.nonzero()[:, 0]
-            base, chain, level = self._restarted(base, chain, level, samples, rows)
-            passed = self.finder.filtered(base, chain, samples, level, keep)
-        found = replace(before, base=base, level=level, tries=before.tries + due)
-        found = self._at_end(found, chain, samples, passed)
-        return self._rebased(found, passed, chain, keep) if keep else found
+            found = self._restarted(found, samples, due.nonzero()[:, 0], keep)
+        base, chain, level, passed = found
+        state = replace(before, base=base, level=level, tries=before.tries + due)
+        state = self._at_end(state, chain, samples, passed)
+        return self._rebased(state, passed, chain, keep) if keep else state
 
-    def _restarted(
-        self, base: Base, chain: Chain, level: Level, samples: Observed, rows: Tensor
-    ) -> tuple[Base, Chain, Level]:
+    def _restarted(self, found: Improved, samples: Observed, rows: Tensor, keep: int) -> Improved:
         """Return paths of which some are replaced where another start is better."""
+        base, chain, level, passed = found
         mine, part, levels = base.select(rows), samples.select(rows), level.select(rows)
         other = replace(mine, pull=self.starts.best(mine, part, levels))
-        other, linear, levels, _ = self.finder.improved(other, part, levels)
+        other, linear, levels, again = self.finder.improved(other, part, levels, keep)
         better = linear.objective < chain.objective[rows]
         chosen = rows[better]
         return (
             base.replaced(chosen, other.select(better)),
             chain.replaced(chosen, linear, better),
             level.replaced(chosen, levels.select(better)),
+            passed.replaced(chosen, again, better),
         )
 
     def _at_end(
@@ -215,7 +215,7 @@ class DriftingRecurrence:
     def _rebased(self, state: Drifting, passed: Filtered, chain: Chain, keep: int) -> Drifting:
         """Return the state with the base after `keep` of the samples."""
         assert passed.middle is not None
-        known, sums = passed.middle
+        known, sums = passed.middle.known, passed.middle.sums
         following = chain.links[keep].interval
         place = replace(state.place, time=following.time, inputs=following.inputs)
         mean = following.origin + known.mean

@@ -10,9 +10,9 @@ The outputs at the end of an interval are functions of the coordinates before it
 derivative, so that a sample is taken in before the interval is passed. The random walk moves the
 parameters between intervals: Q_k is its variance for a unit of time times the duration.
 
-The backward pass is that of Bryson and Frazier: multipliers l of the dynamics, which need no inverse
-of a covariance, so that known states and unknowns that are determined exactly are no exception. The
-smoothed deviation at the start is m - P l_0.
+The backward pass is that of Bryson and Frazier: multipliers l of the dynamics, which need no
+inverse of a covariance, so that known states and unknowns that are determined exactly are no
+exception. The smoothed deviation at the start is m - P l_0.
 
 References:
     A. E. Bryson, M. Frazier, Smoothing for linear and nonlinear dynamic systems, 1963.
@@ -91,7 +91,7 @@ def take(known: Normal, interval: Interval, variance: Tensor) -> Taken:
     parts: list[tuple[Tensor, ...]] = []
     for output in range(residual.shape[1]):
         h, noise, here = interval.jacobian[:, output], variance[:, output], seen[:, output]
-        along = (covariance @ h.unsqueeze(2)).squeeze(2)
+        along = (covariance * h.unsqueeze(1)).sum(dim=2)
         total = noise + (along * h).sum(dim=1)
         error = residual[:, output] - (mean * h).sum(dim=1)
         gain = torch.where(here.unsqueeze(1), along / total.unsqueeze(1), 0.0)
@@ -116,7 +116,7 @@ def _by_level(
     That of the covariance is the derivative of the Joseph form (I - k h) P (I - k h)^T + k k^T s^2;
     the derivative by the gain is zero, because the gain minimizes the variances.
     """
-    steep = (before.covariance @ h.unsqueeze(2)).squeeze(2)
+    steep = (before.covariance * h.unsqueeze(1)).sum(dim=2)
     slope = noise + (steep * h).sum(dim=1)
     crossed = gain.unsqueeze(2) * (0.5 * slope.unsqueeze(1) * gain - steep).unsqueeze(1)
     lean = -(before.mean * h).sum(dim=1)
@@ -136,26 +136,41 @@ def carry(known: Normal, interval: Interval, step: Tensor | None, variance: Tens
         step: (N, K), b; None for 0.
         variance: (N, F), of the random walk's step, Q.
     """
-    transition = interval.transition
-    mean = (transition @ known.mean.unsqueeze(2)).squeeze(2)
     free = variance.shape[1]
+    moved = interval.transition[:, free:]
+    mean = _moved(known.mean, moved)
     if step is not None:
         mean = mean - step
-    covariance = transition @ known.covariance @ transition.mT
-    covariance = 0.5 * (covariance + covariance.mT)
+    covariance = _spread(known.covariance, moved)
     covariance.diagonal(dim1=1, dim2=2)[:, :free] += variance
     by_level = known.by_level
     if by_level is not None:
-        by_level = ByLevel(
-            (transition @ by_level.mean.unsqueeze(2)).squeeze(2),
-            transition @ by_level.covariance @ transition.mT,
-        )
+        by_level = ByLevel(_moved(by_level.mean, moved), _spread(by_level.covariance, moved))
     return Normal(mean, covariance, by_level)
+
+
+def _moved(mean: Tensor, moved: Tensor) -> Tensor:
+    """Return F d (N, K), where F has the rows `moved` (N, S, K) for states, and keeps the rest."""
+    free = mean.shape[1] - moved.shape[1]
+    return torch.cat([mean[:, :free], (moved * mean.unsqueeze(1)).sum(dim=2)], dim=1)
+
+
+def _spread(covariance: Tensor, moved: Tensor) -> Tensor:
+    """Return F P F^T of a symmetric P (N, K, K), see `_moved`."""
+    free = covariance.shape[1] - moved.shape[1]
+    # Sums of products: for matrices this small they are several times faster than batched products.
+    crossed = (moved.unsqueeze(3) * covariance.unsqueeze(1)).sum(dim=2)
+    found = covariance.clone()
+    found[:, free:, :free] = crossed[:, :, :free]
+    found[:, :free, free:] = crossed[:, :, :free].mT
+    among = (crossed.unsqueeze(2) * moved.unsqueeze(1)).sum(dim=3)
+    found[:, free:, free:] = 0.5 * (among + among.mT)
+    return found
 
 
 def backward(multiplier: Tensor, interval: Interval, taken: Taken) -> Tensor:
     """Return the multipliers (N, K) before an interval, from those after it."""
-    found = (interval.transition.mT @ multiplier.unsqueeze(2)).squeeze(2)
+    found = (interval.transition * multiplier.unsqueeze(2)).sum(dim=1)
     for output in reversed(range(taken.pull.shape[1])):
         # (I - k h)^T l - h e / v
         along = (taken.gain[:, output] * found).sum(dim=1) + taken.pull[:, output]

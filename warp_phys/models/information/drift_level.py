@@ -16,8 +16,8 @@ be continued while s changes. The part of a is not small: it tells noise, which 
 to sample, from a random walk, and makes the level right where unknowns change less than the random
 walk allows.
 
-The derivatives follow from those of mean and covariance P of the unknowns. E = dP / dlog s^2 is also
-the share of the noise, not the prior or the random walk, in their variance.
+The derivatives follow from those of mean and covariance P of the unknowns. E = dP / dlog s^2 is
+also the share of the noise, not the prior or the random walk, in their variance.
 
 References:
     F. C. Schweppe, IEEE Trans. Inf. Theory 11 (1965) 61-70, doi:10.1109/TIT.1965.1053737.

@@ -8,10 +8,10 @@ the random walk are integrated out, so that x_0 = m + P u minimizes
     Phi = 1/2 sum (rho(e_k^2 / v_k) + log v_k) + 1/2 u^T P u.
 
 Linearized along the path of that filter, the record is a linear model of all unknowns. A Kalman
-filter of that model, from N(m, P), says what is known after the record, and a backward pass what x_0
-then is: a Gauss-Newton step of Phi, along which the derivative of v is neglected; its part in the
-gradient, (1 - e^2 / v) dlog v, has the mean zero. Steps that would raise Phi are shortened. Without
-a random walk this is the least squares fit of the record.
+filter of that model, from N(m, P), says what is known after the record, and a backward pass what
+x_0 then is: a Gauss-Newton step of Phi, along which the derivative of v is neglected; its part in
+the gradient, (1 - e^2 / v) dlog v, has the mean zero. Steps that would raise Phi are shortened.
+Without a random walk this is the least squares fit of the record.
 
 The intervals are not linearized along the most probable path, as an iterated Kalman smoother does:
 its steps follow the noise, and so do the sensitivities there. The estimate is then drawn to where
@@ -105,6 +105,14 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Middle(Rows):
+    """What is known after a sample in the middle of a path, and the sums of the levels there."""
+
+    known: Normal
+    sums: LevelSums
+
+
+@dataclass(frozen=True)
 class Filtered:
     """What a filter of the linear model found.
 
@@ -120,7 +128,25 @@ class Filtered:
     known: Normal
     sums: LevelSums
     squares: Tensor
-    middle: tuple[Normal, LevelSums] | None
+    middle: Middle | None
+
+    def replaced(self, rows: Tensor, other: Filtered, chosen: Tensor) -> Filtered:
+        """Return the filter in which the records `rows` are the `chosen` ones of another."""
+        pairs = zip(self.taken, other.taken, strict=True)
+        middle = None
+        if self.middle is not None and other.middle is not None:
+            middle = self.middle.replaced(rows, other.middle.select(chosen))
+        return Filtered(
+            [mine.replaced(rows, theirs.select(chosen)) for mine, theirs in pairs],
+            self.known.replaced(rows, other.known.select(chosen)),
+            self.sums.replaced(rows, other.sums.select(chosen)),
+            self.squares.index_copy(0, rows, other.squares[chosen]),
+            middle,
+        )
+
+
+Improved = tuple[Base, Chain, Level, Filtered]
+"""Bases with the best paths, the paths, their noise levels, and filters along them."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,7 @@ class PathFinder:
             squares = squares + found.score.square().nansum(dim=1)
             taken.append(found)
             if sample + 1 == keep:
-                middle = known, sums
+                middle = Middle(known, sums)
         return Filtered(taken, known, sums, squares, middle)
 
     def noise(self, interval: Interval, variance: Tensor) -> Tensor:
@@ -197,18 +223,18 @@ class PathFinder:
             multiplier = backward(multiplier, link.interval, taken)
         return -multiplier
 
-    def improved(
-        self, base: Base, samples: Observed, level: Level, keep: int = 0
-    ) -> tuple[Base, Chain, Level, Filtered]:
+    def improved(self, base: Base, samples: Observed, level: Level, keep: int = 0) -> Improved:
         """Return bases with better paths, the paths, their noise levels, and filters along them."""
         chain = self.chain(base, samples, level)
         share = torch.ones(len(base.pull), 1, dtype=torch.float64)
         for _ in range(_STEPS):
             passed = self.filtered(base, chain, samples, level, keep)
             rows = (~(chain.squares - passed.squares <= _SHORT**2)).nonzero()[:, 0]
-            level = self.rule.solve(passed.sums, level)
+            solved = self.rule.solve(passed.sums, level)
             if not rows.numel():
-                return base, chain, level, passed
+                return base, chain, solved, passed
+            # Records that have arrived keep everything, so that they do not depend on others.
+            level = level.replaced(rows, solved.select(rows))
             mine, best = base.select(rows), self.pull(chain, passed)[rows]
             mine = replace(mine, pull=mine.pull + share[rows] * (best - mine.pull))
             tried = self.chain(mine, samples.select(rows), level.select(rows))

@@ -86,7 +86,7 @@ def _written(problem: FitProblem) -> Tensor:
     count, length = problem.records.times.shape
     numbers = torch.arange(length).expand(count, -1)
     if problem.fine is None:
-        return numbers
+        return torch.where(problem.records.valid, numbers, -1)
     found = torch.full(problem.fine.records.times.shape, -1)
     rows, samples = problem.fine.valid.nonzero(as_tuple=True)
     found[rows, problem.fine.place[rows, samples]] = samples

@@ -8,8 +8,8 @@ from torch import Tensor
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.engines.engine import Evaluation, Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.models.information.residual_scale import scaled_residual
 from warp_phys.models.information.running import Belief, Sample, Sums
-from warp_phys.systems.noise.noise import with_slope
 
 
 class Linearizer:
@@ -53,15 +53,8 @@ class Linearizer:
         place = slice(None) if whole else rows
         observed = problem.records.observed[place, :samples]
         predicted, jacobian = self.predicted[place, :samples], self.jacobian[place, :samples]
-        noise = problem.distribution
-        if noise.transforms:
-            residual, slope = with_slope(lambda f: noise.residual(observed, f), predicted)
-            stretch = -slope
-        else:
-            residual, stretch = observed - predicted, None
-        if problem.weights is not None:
-            root = problem.weights[place, :samples].sqrt()
-            residual, stretch = residual * root, root if stretch is None else stretch * root
+        weights = None if problem.weights is None else problem.weights[place, :samples]
+        residual, stretch = scaled_residual(problem.distribution, observed, predicted, weights)
         slopes = problem.unknowns.slopes(z)[:, None, None]
         if stretch is not None:
             slopes = slopes * stretch.unsqueeze(-1)
