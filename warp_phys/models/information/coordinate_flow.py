@@ -38,11 +38,14 @@ class Observed(Rows):
         """Return all samples of the records of a problem."""
         records = problem.records
         shape = (*records.times.shape, len(problem.system.states))
-        weights, jumps = problem.weights, problem.jumps
+        weights, jumps, inputs = problem.weights, problem.jumps, records.inputs
+        if not problem.system.inputs:
+            # A fine grid leaves out the times of inputs that do not exist.
+            inputs = torch.zeros(*records.times.shape, 0, dtype=torch.float64)
         return cls(
             records.times,
             records.observed,
-            records.inputs,
+            inputs,
             torch.ones_like(records.observed) if weights is None else weights,
             torch.zeros(shape, dtype=torch.float64) if jumps is None else jumps,
         )

@@ -117,7 +117,7 @@ class DriftingRecurrence:
         """Return the state of the problem's records before the first sample."""
         count, _, outputs = self.problem.records.observed.shape
         known = opening(self.problem, self.prior, self.flow.entries)
-        inputs = self.problem.records.inputs[:, 0]
+        inputs = Observed.of(self.problem).inputs[:, 0]
         place = Place(self.problem.start, inputs, self.problem.unknowns.parameters)
         sums = LevelSums.empty(count, outputs)
         number = torch.zeros(count, dtype=torch.int64)
