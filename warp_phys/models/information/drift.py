@@ -53,7 +53,6 @@ class Drifting(Rows):
         predicted: (N, O), outputs at the last sample.
         innovations: The test whether the model describes the record.
         tries: (N,), how often other starts were tried.
-        testable: (N,), whether the linearization is good enough to test innovations.
         status: (N,), bits of `ESTIMATE_STATUS`.
     """
 
@@ -65,7 +64,6 @@ class Drifting(Rows):
     predicted: Tensor
     innovations: Innovations
     tries: Tensor
-    testable: Tensor
     status: Tensor
 
     def covariance(self, rule: LevelRule) -> Tensor:
@@ -128,9 +126,8 @@ class DriftingRecurrence:
             self.rule.start(count, outputs),
             Base(place, known, sums, torch.zeros_like(known.mean)),
             torch.full((count, outputs), torch.nan, dtype=torch.float64),
-            Innovations.empty(count),
+            Innovations.empty(count, outputs),
             tries=number,
-            testable=number.bool(),
             status=number,
         )
 
@@ -144,19 +141,29 @@ class DriftingRecurrence:
         known = finder.carried(taken.known, interval, None)
         size = self.flow.noise.magnitude(sample.values)
         sums = self.rule.added(before.sums, level, taken, size)
-        scores = taken.score
-        if not self.rule.noise.is_squared:
-            scores = self.rule.noise.level_term(scores.square()).sqrt()
-        freedom = level.freedom.amin(dim=1)
+        after = self.rule.solve(sums, level)
         return replace(
             before,
             place=place,
             known=replace(known, mean=interval.after + known.mean),
             sums=sums,
-            level=self.rule.solve(sums, level),
+            level=after,
             predicted=self.flow.predicted(interval, taken.known.mean, sample.weights),
-            innovations=before.innovations.added(scores, freedom, before.testable),
+            innovations=self._tested(before, taken.score, sums.count, after),
         )
+
+    def _tested(self, before: Drifting, scores: Tensor, count: Tensor, level: Level) -> Innovations:
+        """Return the test with one more sample, of innovations over their standard deviations."""
+        squares = scores.square()
+        if not self.rule.noise.is_squared:
+            squares = self.rule.noise.level_term(squares)
+        fresh = (2.0 * before.level.logarithm).exp() * squares.nan_to_num(0.0)
+        total = before.innovations.squares[:, -1] + fresh
+        fewest = len(self.prior.mean) + 2
+        after = before.innovations.added(total, count, level.logarithm, level.freedom, fewest)
+        # The linearization is that of the filter at every sample: there is no better one to confirm
+        # a suspicion at.
+        return after.relinearized(total, level.logarithm, level.freedom, fewest)
 
     def mark(self, before: Drifting, samples: Observed, keep: int = 0) -> Drifting:
         """Return the state after samples that were linearized anew.
@@ -199,9 +206,6 @@ class DriftingRecurrence:
         self, before: Drifting, chain: Chain, samples: Observed, passed: Filtered
     ) -> Drifting:
         """Return the state at the end of chains."""
-        decrement = chain.squares - passed.squares
-        values = passed.sums.count.sum(dim=1)
-        enough = values >= 2 * passed.known.mean.shape[1] + 2
         last, taken = chain.links[-1].interval, passed.taken[-1]
         return replace(
             before,
@@ -209,7 +213,6 @@ class DriftingRecurrence:
             known=replace(passed.known, mean=chain.end + passed.known.mean),
             sums=passed.sums,
             predicted=self.flow.predicted(last, taken.known.mean, samples.at(-1).weights),
-            testable=enough & (decrement < 1.0),
         )
 
     def _rebased(self, state: Drifting, passed: Filtered, chain: Chain, keep: int) -> Drifting:
