@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
 from warp_phys.models.information.coordinate_flow import current_entries
-from warp_phys.models.information.drifting_track import drifting_track
+from warp_phys.models.information.drift_stream import DriftMemory, DriftStream
+from warp_phys.models.information.drifting_track import WINDOW, drifting_track
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.prior import Moments, build_prior
 from warp_phys.models.information.records_estimate import track
@@ -61,7 +63,7 @@ class InformationEstimator:
     ) -> None:
         self.system, self.options = system, options
         self.learned, self.start_model = learned, start
-        self._streams: dict[tuple[int, tuple[str, ...]], SensorStream] = {}
+        self._streams: dict[tuple[int, tuple[str, ...]], SensorStream | DriftStream] = {}
 
     def problem(self, records: Records) -> FitProblem:
         """Return the likelihood problem of records."""
@@ -97,43 +99,49 @@ class InformationEstimator:
         )
         return Recurrence(prior, _noise_of(problem), problem.noise)
 
-    def start(self, sensors: int, dtype: torch.dtype) -> InformationMemory:
+    def start(self, sensors: int, dtype: torch.dtype) -> InformationMemory | DriftMemory:
         """Return the memory of sensors before their first sample."""
         return self.begin(sensors, dtype, KEEP, None)
 
     def begin(
         self, sensors: int, dtype: torch.dtype, keep: int, outputs: Sequence[str] | None
-    ) -> InformationMemory:
+    ) -> InformationMemory | DriftMemory:
         """Return the memory of sensors that measure some outputs, all by default."""
         if dtype != torch.float64:
             raise UsageError(
                 "expected dtype=torch.float64 for the information head, whose sums need its "
                 f"digits, got {dtype}"
             )
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 2:
+            raise UsageError(
+                f"expected keep, the number of samples that are kept, as a whole number of at "
+                f"least 2, got {keep!r}"
+            )
         names = self.system.output_names if outputs is None else tuple(outputs)
         for name in names:
             if name not in self.system.output_names:
                 raise unknown_name(f"output of {self.system.name}", name, self.system.output_names)
-        return self.stream(sensors, names).begin(keep)
+        return self.stream(sensors, names).begin(min(keep, WINDOW) if self.options.drift else keep)
 
-    def stream(self, sensors: int, outputs: tuple[str, ...]) -> SensorStream:
+    def stream(self, sensors: int, outputs: tuple[str, ...]) -> SensorStream | DriftStream:
         """Return the stream of so many sensors, which is made once."""
         key = sensors, outputs
         if key not in self._streams:
             self._check_stream()
             problem = self.problem(sensor_records(self.system, sensors, outputs))
-            start = None if self.start_model is None else partial(started, self.start_model)
             # One at a time: the streams of many numbers of sensors would fill the memory.
-            self._streams = {
-                key: SensorStream(problem, self.recurrence(problem), BAND_LEVEL, start)
-            }
+            self._streams = {key: self._stream(problem)}
         return self._streams[key]
 
-    def _check_stream(self) -> None:
+    def _stream(self, problem: FitProblem) -> SensorStream | DriftStream:
+        recurrence = self.recurrence(problem)
         if self.options.drift:
-            raise UsageError(
-                "model.step does not know drift yet; estimate the record so far with estimate(...)"
-            )
+            about = SensorStream.about(problem)
+            return DriftStream(problem, recurrence, self.options.drift, BAND_LEVEL, about)
+        start = None if self.start_model is None else partial(started, self.start_model)
+        return SensorStream(problem, recurrence, BAND_LEVEL, start)
+
+    def _check_stream(self) -> None:
         if self.options.initial_state == "first_sample":
             raise UsageError(
                 'expected initial_state other than "first_sample" for sensors, whose first sample '
@@ -141,8 +149,8 @@ class InformationEstimator:
             )
 
     def step(
-        self, memory: InformationMemory, times: Tensor, observed: Tensor, inputs: Tensor
-    ) -> tuple[InformationMemory, StreamEstimate]:
+        self, memory: Any, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[InformationMemory | DriftMemory, StreamEstimate]:
         """Process one sample of every sensor."""
         stream = self.stream(memory.shape[0], tuple(memory.about["outputs"]))
         return stream.step(memory, times, observed, inputs)

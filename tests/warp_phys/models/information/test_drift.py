@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+import warp_phys as wp
 from warp_phys.data_gen import log_uniform, simulate, uniform
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
@@ -200,3 +202,26 @@ def test_gaps_and_the_end_of_a_record_leave_the_others_alone() -> None:
         assert float((one / other - 1.0).abs().max()) < 1e-12
         assert bool(one.isfinite().all())
     assert bool(together.mean[1, 25:].isnan().all())
+
+
+class TestDriftOfSensors:
+    """Streams whose parameters change."""
+
+    def test_a_stream_equals_the_records_and_goes_on_from_a_file(self, tmp_path: Path) -> None:
+        times = np.linspace(0.0, 8.0, 30)
+        data = simulate("lotka_volterra", n=4, times=times, noise=0.02, missing=0.1, seed=3)
+        model = wp.WarpPhys("lotka_volterra", drift={"alpha": 0.05})
+        whole = wp.estimate(model, data, progress=False)
+        state = model.init_state(4)
+        for number, time in enumerate(times):
+            state, now = model.step(state, time, data["observed"].values[:, number])
+            if number == 17:
+                state.save(tmp_path / "sensors.safetensors")
+                state = model.init_state(4).restored(tmp_path / "sensors.safetensors")
+        last = whole.isel(time=-1)
+        np.testing.assert_allclose(now.parameters, last["parameters"], rtol=1e-9)
+        np.testing.assert_allclose(now.upper, last["parameters_upper"], rtol=1e-9)
+        # States are those at the sample, not those at the start.
+        np.testing.assert_allclose(now.initial_state, last["initial_state"], rtol=1e-9)
+        near = abs(last["initial_state"].values / data["noiseless"].values[:, -1] - 1.0)
+        assert near.max() < 0.2
