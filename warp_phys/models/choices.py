@@ -91,7 +91,9 @@ def choose(
     drive = _drive(head, values.get("drive", head.default_drive))
     structure = get_structure(values.get("structure", "diagonal"))
     check_values(values)
-    _check_used(values | extra, {*uses, *_used(head, drive, structure, values)}, head, drive, structure)
+    _check_used(
+        values | extra, {*uses, *_used(head, drive, structure, values)}, head, drive, structure
+    )
     values = {**getattr(drive, "defaults", {}), **values}
     if values.get("stable") and not structure.can_be_stable:
         values.pop("stable")

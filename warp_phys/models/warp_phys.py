@@ -61,10 +61,10 @@ class WarpPhys(nn.Module):
     Args:
         system: The physical model, or the name of a shipped one.
         head: The meaning of theta_t. "information": see above. "direct": the unknowns in
-            unconstrained coordinates, with their scales and couplings. "weights": the weights of a small network of time that emits
-            them, as in the paper. "regression": running sums of least squares on the weak form,
-            which needs no training. "readout": a linear state read by a fixed network (a control).
-            Or an object of a subclass of `Head`.
+            unconstrained coordinates, with their scales and couplings. "weights": the weights of a
+            small network of time that emits them, as in the paper. "regression": running sums of
+            least squares on the weak form, which needs no training. "readout": a linear state read
+            by a fixed network (a control). Or an object of a subclass of `Head`.
         drive: The name of a drive, such as "difference", "raw" or "features" (learned, of the last
             `window` samples), or an object of a subclass of `Drive`; by default features for direct
             and readout, difference for weights. The regression head takes "difference" (the

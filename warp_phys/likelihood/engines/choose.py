@@ -9,6 +9,7 @@ PyTorch compute the same, more slowly.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class _FineEngine:
 
     def evaluate(self, wanted: Evaluation) -> None:
         """See `Engine.evaluate`."""
-        inner = {
+        inner: dict[str, Any] = {
             name: self._on_grid(given)
             for name in ("predicted", "jacobian")
             if (given := getattr(wanted, name)) is not None

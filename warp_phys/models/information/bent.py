@@ -1,4 +1,4 @@
-"""Whether the posterior of a record is bent, so that a normal approximation does not describe it."""
+"""Whether the posterior of a record is bent, so that a normal approximation does not fit it."""
 
 from __future__ import annotations
 

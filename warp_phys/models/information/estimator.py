@@ -21,7 +21,9 @@ from warp_phys.models.information.records_estimate import Track, track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.started import started
 from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.registry import noise_settings
 
 # Records in one pass: enough that the cost of a call does not matter, few enough for the cache.
@@ -87,7 +89,7 @@ class InformationEstimator:
             self.learned,
             relative=problem.distribution.relative,
         )
-        return Recurrence(prior, problem.distribution, problem.noise)
+        return Recurrence(prior, _noise_of(problem), problem.noise)
 
     def _candidates(self, problem: FitProblem) -> Candidates | None:
         return None if self.start_model is None else started(self.start_model, problem)
@@ -116,6 +118,13 @@ class InformationEstimator:
             settings=settings | noise,
             attrs={"band_level": level, "distribution": problem.distribution.name},
         )
+
+
+def _noise_of(problem: FitProblem) -> LocationScale:
+    noise = problem.distribution
+    if not isinstance(noise, LocationScale):
+        raise UsageError(f"the information head cannot take {noise.label} noise; use fit(...)")
+    return noise
 
 
 def _values(problem: FitProblem, prior: Prior, found: Track, level: float) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ freedom, the samples of a window of width w add
 
 the squared innovations e of the window over their variances. Under the model, over their number k,
 that follows an F distribution with k and nu_{t-w} degrees of freedom (the predictive test of Chow,
-whose denominator does not contain the window). Paulson's approximation turns it into a normal score,
+whose denominator does not contain the window). By Paulson's approximation, a normal score is
 
     ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)),
 
@@ -68,7 +68,9 @@ class Innovations(Rows):
         number = torch.zeros(records, dtype=torch.int64)
         return cls(zeros, zeros, zeros, zeros, number, number.bool(), number.bool(), number)
 
-    def added(self, squares: Tensor, count: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
+    def added(
+        self, squares: Tensor, count: Tensor, log_level: Tensor, freedom: Tensor, fewest: int
+    ) -> Innovations:
         """Return the memory after one more sample.
 
         Args:
@@ -92,7 +94,9 @@ class Innovations(Rows):
         improbable, _ = after._improbable(fewest)
         return replace(after, suspect=improbable & fresh & ~self.alarm)
 
-    def relinearized(self, squares: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
+    def relinearized(
+        self, squares: Tensor, log_level: Tensor, freedom: Tensor, fewest: int
+    ) -> Innovations:
         """Return the memory with the newest sums at a new optimum, and alarms where they are large.
 
         The arguments are those of `added`.

@@ -59,7 +59,9 @@ class Intervals:
     """
 
     def __init__(self, problem: FitProblem) -> None:
-        self.problem = replace(problem, system=_continued(problem.system), fine=None, jumps=None, weights=None)
+        self.problem = replace(
+            problem, system=_continued(problem.system), fine=None, jumps=None, weights=None
+        )
         entries = [entry for entry in problem.unknowns.entries if entry.kind == "parameter"]
         self.free = torch.tensor([entry.index for entry in entries], dtype=torch.int64)
         # Derivatives by all states, known or not: they depend on what was unknown at the start.
@@ -113,9 +115,7 @@ class Intervals:
         )
         unknowns = Unknowns(self.entries, parameters, at.states)
         every = torch.arange(count)
-        return replace(
-            self.problem, records=two, start=at.time, unknowns=unknowns, group=every
-        )
+        return replace(self.problem, records=two, start=at.time, unknowns=unknowns, group=every)
 
 
 def _continued(system: System) -> System:

@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.choose import build_engine
-from warp_phys.likelihood.engines.engine import Evaluation, Sums as EngineSums
+from warp_phys.likelihood.engines.engine import Evaluation
+from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.running import Belief, Sample, Sums
+from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.noise import with_slope
 
 
 class Linearizer:
     """Linearizes the records of a problem; keeps the plan of integration steps between calls."""
 
-    def __init__(self, problem: FitProblem) -> None:
-        self.problem = problem
+    def __init__(self, problem: FitProblem, noise: LocationScale) -> None:
+        self.problem, self.noise = problem, noise
         self.rows = torch.arange(len(problem))
         self.engine = build_engine(problem, self.rows, problem.counts)
         outputs, unknowns = len(problem.records.outputs), len(problem.unknowns)
@@ -53,7 +55,7 @@ class Linearizer:
         place = slice(None) if whole else rows
         observed = problem.records.observed[place, :samples]
         predicted, jacobian = self.predicted[place, :samples], self.jacobian[place, :samples]
-        noise = problem.distribution
+        noise = self.noise
         if noise.transforms:
             residual, slope = with_slope(lambda f: noise.residual(observed, f), predicted)
             stretch = -slope
@@ -83,8 +85,7 @@ class Linearizer:
         moved = (self.jacobian[:, number] @ delta.unsqueeze(2)).squeeze(2)
         if self.problem.weights is not None:
             moved = moved / self.problem.weights[:, number].sqrt()
-        noise = self.problem.distribution
-        return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
+        return torch.as_tensor(self.noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
 
     def residuals_at(self, rows: Tensor, samples: int, delta: Tensor) -> Tensor:
         """Return the residuals (n, T, O) of some records, by the linearization, at z* + delta."""

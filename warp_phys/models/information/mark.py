@@ -76,9 +76,7 @@ class Marker:
             return state
         mine, part = state.select(rows), self.problem.select(rows)
         candidates = torch.stack([mine.point + mine.belief.delta, mine.point])
-        reached, objective = settle(
-            part, self.prior, candidates, samples, mine.belief.log_level
-        )
+        reached, objective = settle(part, self.prior, candidates, samples, mine.belief.log_level)
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
         return state.replaced(rows, self._tested(again))
@@ -97,16 +95,15 @@ class Marker:
         """Return the state of some records, linearized at z (n, D), with the prior as base."""
         self.linearizer.evaluate(z, rows, upto)
         mine = state if len(rows) == len(self.problem) else state.select(rows)
-        base, belief, squares = self.recurrence.base(len(rows)), mine.belief, None
-        sums = None
-        for _ in range(_ROUNDS):
-            if sums is None or not self.recurrence.noise.is_squared:
+        base, belief = self.recurrence.base(len(rows)), mine.belief
+        sums, squares = self._sums(rows, samples, belief)
+        for turn in range(_ROUNDS):
+            if turn and not self.recurrence.noise.is_squared:
+                # The weights of a robust loss depend on the levels.
                 sums, squares = self._sums(rows, samples, belief)
             belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
         correction = Correction.none(len(rows), z.shape[1])
-        return replace(
-            mine, point=z, base=base, sums=sums, belief=belief, correction=correction
-        )
+        return replace(mine, point=z, base=base, sums=sums, belief=belief, correction=correction)
 
     def _sums(self, rows: Tensor, samples: int, belief: Belief) -> tuple[Sums, Tensor | None]:
         """Return the sums of some records, and their squares for the levels of a robust loss."""
@@ -123,7 +120,9 @@ class Marker:
         away = state.point - self.prior.mean
         precision = (-2.0 * state.belief.log_level).exp()
         squares = state.base.squares + state.sums.squares
-        return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
+        return 0.5 * (
+            (squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1)
+        )
 
     def _settled(
         self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
@@ -161,7 +160,9 @@ class Marker:
         unknowns = self.problem.unknowns
         # The same points for every record, so that none depends on its batch.
         engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
-        normal = torch.special.ndtri(engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))
+        normal = torch.special.ndtri(
+            engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        )
         root = torch.linalg.cholesky(self.prior.covariance())
         points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
         states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
@@ -218,7 +219,9 @@ class Marker:
         return replace(state, correction=correction)
 
 
-def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _two_best(
+    reached: Tensor, objective: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best optimum (N, D), the best that differs from it, and its weight (N,).
 
     Args:

@@ -30,9 +30,7 @@ def t_quantile(freedom: Tensor, level: float) -> Tensor:
     return torch.from_numpy(found).view(freedom.shape)
 
 
-def physical_values(
-    system: System, unknowns: Unknowns, z: Tensor
-) -> tuple[Tensor, Tensor]:
+def physical_values(system: System, unknowns: Unknowns, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return parameters (N, ..., P) and initial states (N, ..., S) at coordinates (N, ..., D)."""
     rows = torch.arange(len(z)).repeat_interleave(z[0, ..., 0].numel())
     parameters, initial = unknowns.physical(z.reshape(-1, z.shape[-1]), rows)
@@ -42,9 +40,7 @@ def physical_values(
     return parameters.reshape(*shape, -1), initial.reshape(*shape, -1)
 
 
-def bands(
-    system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor
-) -> dict[str, Tensor]:
+def bands(system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor) -> dict[str, Tensor]:
     """Return estimates and the ends of their bands by the names of the data schema.
 
     Args:

@@ -112,9 +112,7 @@ def build_prior(
         relative: Whether levels of noise are relative to the values.
     """
     unknown = [entry.label for entry in entries]
-    idle = [
-        name for name in given if not name.startswith(NOISE) and name not in unknown
-    ]
+    idle = [name for name in given if not name.startswith(NOISE) and name not in unknown]
     if idle:
         raise UsageError(
             f"priors[{idle[0]!r}] is of a quantity that is known; leave it out, or make "
@@ -124,10 +122,14 @@ def build_prior(
     mean = torch.tensor([pair[0] for pair in pairs], dtype=torch.float64)
     covariance = torch.tensor([pair[1] ** 2 for pair in pairs], dtype=torch.float64).diag()
     if learned is not None:
-        places = [k for k, name in enumerate(unknown) if name in learned.labels and name not in given]
+        places = [
+            k for k, name in enumerate(unknown) if name in learned.labels and name not in given
+        ]
         source = [learned.labels.index(unknown[k]) for k in places]
         mean[places] = learned.mean[source]
-        covariance[torch.tensor(places).unsqueeze(1), places] = learned.covariance[source][:, source]
+        covariance[torch.tensor(places).unsqueeze(1), places] = learned.covariance[source][
+            :, source
+        ]
     level, spread = _levels(outputs, given, learned, relative=relative)
     return Prior(mean, torch.linalg.inv(covariance), level, spread)
 

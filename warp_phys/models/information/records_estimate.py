@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -79,11 +79,13 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
     """Return what is known at every sample of N records."""
     count, length, outputs = problem.records.observed.shape
     found = Track.empty(count, length, outputs, len(problem.unknowns))
-    linearizer = Linearizer(problem)
+    linearizer = Linearizer(problem, recurrence.noise)
     marker = Marker(linearizer, recurrence, start)
     state = recurrence.start(first_point(problem, recurrence), outputs)
     schedule = marks(length)
-    linearizer.evaluate(state.point, torch.arange(count), min(length, schedule[0]) if schedule else length)
+    linearizer.evaluate(
+        state.point, torch.arange(count), min(length, schedule[0]) if schedule else length
+    )
     for sample in range(length):
         state = recurrence.advance(state, linearizer.sample(sample))
         following = next((mark for mark in schedule if mark > sample + 1), length)

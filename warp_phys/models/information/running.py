@@ -13,9 +13,9 @@ follow the information matrix and vector, and from these the estimate:
     Lambda_t = P^-1 + sum_o H_t / s_o^2     eta_t = P^-1 (m - z*) + sum_o g_t / s_o^2
     delta_t = Lambda_t^-1 eta_t             covariance of z: Lambda_t^-1
 
-Since H, g and q do not contain s_o, the level may change at every sample. The sum of squares that it
-follows from is q - 2 delta^T g + delta^T H delta + tr(H Lambda^-1), the expected sum of squared
-residuals over the posterior of z.
+Since H, g and q do not contain s_o, the level may change at every sample. It follows from
+q - 2 delta^T g + delta^T H delta + tr(H Lambda^-1), the expected sum of squared residuals over the
+posterior of z.
 
 References:
     B. D. O. Anderson, J. B. Moore, Optimal Filtering, Prentice-Hall, 1979, ch. 6.
@@ -280,7 +280,7 @@ class Recurrence:
         return log_level.expand_as(size), freedom.expand_as(size)
 
     def terms(self, scores: Tensor) -> Tensor:
-        """Return squares of scaled residuals, in which outliers count less if the loss is robust."""
+        """Return squares of scaled residuals, those of outliers bounded if the loss is robust."""
         squares = scores.square()
         return squares if self.noise.is_squared else self.noise.level_term(squares)
 
