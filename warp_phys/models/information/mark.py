@@ -28,6 +28,8 @@ _SLACK = 1e-6
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
+# Length of a step, in standard deviations for each unknown, at which linearizations disagree.
+_JUMP = 4.0
 # Correlation of neighboring residuals, in standard deviations, that noise does not have, and the
 # fewest pairs for which that can be told.
 _ALIKE, _PAIRS = 4.5, 8
@@ -58,8 +60,8 @@ class Marker:
         values = state.base.count.sum(dim=1) + state.sums.count.sum(dim=1)
         z = state.point + state.belief.delta
         found = self._linearized(state, z, every, samples, upto)
-        lost = (found.sums.count < state.base.count + state.sums.count).any(dim=1)
-        worse = lost | ~(self._objective(found) <= self._objective(state) + _SLACK)
+        improved = self._objective(found) <= self._objective(state) + _SLACK
+        worse = self._lost(found, state) | ~improved
         due = (values > z.shape[1]) & (state.tries < _TRIES)
         due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
         moving = found.belief.decrement > _SHORT**2
@@ -67,6 +69,7 @@ class Marker:
         if rows.numel():
             found = self._settled(state, found, rows, due, samples, upto)
         found = self._tested(self._patterned(found, samples))
+        found = _judged(found, state, lost=self._lost(found, state))
         return self._bent(found, values, samples)
 
     def confirm(self, state: Running, samples: int, upto: int) -> Running:
@@ -115,6 +118,10 @@ class Marker:
         squares = variance * noise.level_term(scores.square()).nansum(dim=1)
         return linearizer.total(rows, samples, self.recurrence.weight(scores)), squares
 
+    def _lost(self, found: Running, state: Running) -> Tensor:
+        """Return (N,) whether the model could not be integrated to all samples of a state."""
+        return (found.sums.count < state.base.count + state.sums.count).any(dim=1)
+
     def _objective(self, state: Running) -> Tensor:
         """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
         away = state.point - self.prior.mean
@@ -152,14 +159,15 @@ class Marker:
             given = self.start(rows, samples)
             found.append(torch.where(given.isfinite(), given, z[rows]))
         elif many:
-            found.extend(self._prior_points(rows))
+            found.extend(self._prior_points(rows, samples))
         return torch.stack(found)
 
-    def _prior_points(self, rows: Tensor) -> Tensor:
+    def _prior_points(self, rows: Tensor, samples: int) -> Tensor:
         """Return points (C, n, D) of the prior; states that are observed start as observed."""
         unknowns = self.problem.unknowns
-        # The same points for every record, so that none depends on its batch.
-        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
+        # The same points for every record, so that none depends on its batch, but others at every
+        # mark, so that a wrong optimum is left at last.
+        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=samples)
         normal = torch.special.ndtri(
             engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
         )
@@ -217,6 +225,17 @@ class Marker:
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
         return replace(state, correction=correction)
+
+
+def _judged(found: Running, before: Running, *, lost: Tensor) -> Running:
+    """Set the bits of records that could not be integrated, or whose estimate has jumped."""
+    step = found.point + found.belief.delta - before.point - before.belief.delta
+    precision = torch.linalg.inv_ex(before.belief.covariance)[0]
+    length = ((precision @ step.unsqueeze(2)).squeeze(2) * step).sum(dim=1)
+    # The square of a step by new information alone is about D squared standard deviations at most.
+    jumped = length > _JUMP**2 * step.shape[1]
+    status = found.status & ~5
+    return replace(found, status=status | lost.long() | 4 * jumped.long())
 
 
 def _two_best(
