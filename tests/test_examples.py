@@ -1,6 +1,7 @@
 """Every script in examples/ runs, with --quick where it has that option."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def test_example_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     quick = ["--quick"] if '"--quick"' in script.read_text(encoding="utf-8") else []
-    runpy.run_path(str(script))["main"](quick)
+    monkeypatch.setattr(sys, "argv", [script.name, *quick])
+    runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out
     # What a script writes goes to the folder it says, and nowhere else.
     assert {path.name for path in tmp_path.iterdir()} <= {"output"}
