@@ -69,7 +69,9 @@ def print_row(
     mean, sd = published
     label = name if dim == "parameter" else f"{name}(0)"
     unit = estimated[f"{dim}_unit"].sel({dim: name}).item()
-    print(f"{label:<12}" + "".join(f"{cell:<22}" for cell in cells) + f"{mean} ({sd}) {unit}")
+    print(
+        f"{label:<12}" + "".join(f"{cell:<22}" for cell in cells) + f"{f'{mean} ({sd})':<16}" + unit
+    )
 
 
 def print_fit(fitted: xr.Dataset) -> None:
