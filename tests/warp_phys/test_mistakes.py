@@ -45,7 +45,16 @@ def trained() -> wp.WarpPhys:
 
 
 @pytest.fixture(
-    params=["train", "train with validation", "train Warp", "estimate", "regression", "forecast"]
+    params=[
+        "train",
+        "train with validation",
+        "train Warp",
+        "train the prior",
+        "estimate",
+        "information",
+        "regression",
+        "forecast",
+    ]
 )
 def door(request: pytest.FixtureRequest, trained: wp.WarpPhys) -> Door:
     """Every public function that takes records."""
@@ -57,7 +66,11 @@ def door(request: pytest.FixtureRequest, trained: wp.WarpPhys) -> Door:
             wp.WarpPhys("lotka_volterra", head="direct"), data, records(), progress=False
         ),
         "train Warp": lambda data: wp.train(wp.Warp(), data, progress=False),
+        "train the prior": lambda data: wp.train(
+            wp.WarpPhys("lotka_volterra"), data, progress=False
+        ),
         "estimate": lambda data: wp.estimate(trained, data),
+        "information": lambda data: wp.estimate(wp.WarpPhys("lotka_volterra"), data),
         "regression": lambda data: wp.estimate(
             wp.WarpPhys("lotka_volterra", head="regression"), data
         ),
@@ -139,8 +152,10 @@ class TestNames:
     def test_an_unknown_output(self, trained: wp.WarpPhys) -> None:
         data = records().assign_coords(output=["prey", "preditor"])
         message = "unknown output 'preditor'; did you mean 'predator'? known: prey"
-        regression = wp.WarpPhys("lotka_volterra", head="regression")
-        for model in (trained, regression):
+        untrained = [
+            wp.WarpPhys("lotka_volterra", head=head) for head in ("information", "regression")
+        ]
+        for model in (trained, *untrained):
             says(UnknownNameError, message, lambda model=model: wp.estimate(model, data))
         model = wp.WarpPhys("lotka_volterra", head="direct")
         says(UnknownNameError, message, lambda: wp.train(model, data, data, progress=False))
