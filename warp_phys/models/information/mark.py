@@ -23,9 +23,9 @@ SHORT = 1.0
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
 ROUNDS = 3
-# Squared length of a step, in standard deviations for each unknown, at which a linearization is no
-# longer trusted.
-_STALE = 5.0
+# Squared length of a step, in standard deviations for each unknown, at which an estimate has run
+# away. Steps of ten standard deviations are common while a few samples shrink the bands.
+_STALE = 1000.0
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
@@ -213,8 +213,7 @@ class Marker:
 def in_doubt(state: Running) -> Tensor:
     """Return which records (N,) are to be linearized anew before the next mark.
 
-    Some window of theirs is improbable, or the estimate has run away from the linearization point:
-    on the way from one mark to the next its square grows by less than one for each unknown.
+    Some window of theirs is improbable, or the estimate has run away from the linearization point.
     """
     far = state.belief.decrement > _STALE * state.point.shape[1]
     return state.innovations.suspect | far
