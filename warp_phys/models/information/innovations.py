@@ -7,8 +7,7 @@ nu_t degrees of freedom, the samples of a window of width w add
 
 the squared innovations e of the window over their variances. Under the model, over their number k,
 that follows an F distribution with k and nu_{t-w} degrees of freedom (the predictive test of Chow,
-whose denominator does not contain the window). Paulson's approximation turns it into a normal
-score,
+whose denominator does not contain the window). By Paulson's approximation, a normal score is
 
     ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)),
 
@@ -38,6 +37,8 @@ from warp_phys.models.information.rows import Rows
 # Windows in samples, the last is the memory of the test.
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
+# Degrees of freedom that the level of every output must have before a window.
+_FREEDOM = 8.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,9 @@ class Innovations(Rows):
         root = (excess / values.clamp_min(1.0)).clamp_min(0.0).pow(1.0 / 3.0)
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
         enough = self.count[:, before].sum(dim=2, keepdim=True) >= fewest
-        score = torch.where((values > 0.0) & enough, score, -torch.inf).amax(dim=2)
+        # While as many unknowns as values were fitted, a level says nothing.
+        enough = enough & (self.freedom[:, before] >= _FREEDOM) & (values > 0.0)
+        score = torch.where(enough, score, -torch.inf).amax(dim=2)
         best = score.max(dim=1)
         return best.values > -torch.special.ndtri(share), torch.tensor(_WINDOWS)[best.indices] - 1
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -23,27 +26,39 @@ def t_quantile(freedom: Tensor, level: float) -> Tensor:
         freedom: Degrees of freedom, infinite for the normal distribution.
         level: Probability inside the band.
     """
-    grid = np.linspace(0.0, 1.0 / _FEWEST, _KNOTS)
-    with np.errstate(divide="ignore"):
-        known = stdtrit(1.0 / grid, 0.5 * (1.0 + level))
-    found = np.interp(freedom.clamp_min(_FEWEST).reciprocal().numpy(), grid, known)
+    found = np.interp(freedom.clamp_min(_FEWEST).reciprocal().numpy(), *_known_quantiles(level))
     return torch.from_numpy(found).view(freedom.shape)
 
 
+@lru_cache(maxsize=16)
+def _known_quantiles(level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return reciprocals of degrees of freedom, ascending, and the quantiles there."""
+    grid = np.linspace(0.0, 1.0 / _FEWEST, _KNOTS)
+    with np.errstate(divide="ignore"):
+        return grid, stdtrit(1.0 / grid, 0.5 * (1.0 + level))
+
+
 def physical_values(
-    system: System, unknowns: Unknowns, z: Tensor
+    system: System, unknowns: Unknowns, z: Tensor, *, at_start: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return parameters (N, ..., P) and initial states (N, ..., S) at coordinates (N, ..., D)."""
+    """Return parameters (N, ..., P) and states (N, ..., S) at coordinates (N, ..., D).
+
+    Args:
+        system: The system.
+        unknowns: The unknowns.
+        z: Coordinates.
+        at_start: Whether states are those at the start, which parameters may imply.
+    """
     rows = torch.arange(len(z)).repeat_interleave(z[0, ..., 0].numel())
     parameters, initial = unknowns.physical(z.reshape(-1, z.shape[-1]), rows)
-    if system.has_initial_state:
+    if system.has_initial_state and at_start:
         initial = implied_initial_state(system, parameters)
     shape = z.shape[:-1]
     return parameters.reshape(*shape, -1), initial.reshape(*shape, -1)
 
 
 def bands(
-    system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor
+    system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor, *, at_start: bool
 ) -> dict[str, Tensor]:
     """Return estimates and the ends of their bands by the names of the data schema.
 
@@ -52,9 +67,12 @@ def bands(
         unknowns: The unknowns.
         z: (N, ..., D), coordinates.
         half_width: (N, ..., D), of the bands in coordinates.
+        at_start: Whether states are those at the start, which parameters may imply.
     """
-    value = physical_values(system, unknowns, z)
-    ends = [physical_values(system, unknowns, z + sign * half_width) for sign in (-1.0, 1.0)]
+    value, *ends = (
+        physical_values(system, unknowns, z + sign * half_width, at_start=at_start)
+        for sign in (0.0, -1.0, 1.0)
+    )
     found = {}
     for place, name in enumerate(("parameters", "initial_state")):
         found[name] = value[place]

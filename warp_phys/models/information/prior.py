@@ -80,7 +80,7 @@ def check_names(system: System, given: Mapping[str, Any]) -> None:
     known = known_labels(system)
     for name, value in given.items():
         if name not in known:
-            raise unknown_name(f"quantity with a prior of {system.name}", name, known)
+            raise unknown_name(f"quantity of {system.name} that can have a prior,", name, known)
         check_prior(name, value)
 
 
@@ -112,9 +112,7 @@ def build_prior(
         relative: Whether levels of noise are relative to the values.
     """
     unknown = [entry.label for entry in entries]
-    idle = [
-        name for name in given if not name.startswith(NOISE) and name not in unknown
-    ]
+    idle = [name for name in given if not name.startswith(NOISE) and name not in unknown]
     if idle:
         raise UsageError(
             f"priors[{idle[0]!r}] is of a quantity that is known; leave it out, or make "

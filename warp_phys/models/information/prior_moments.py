@@ -34,16 +34,11 @@ class InCoordinates:
 
 def check_prior(name: str, given: Any) -> None:
     """Raise UsageError unless a prior is a range, or one distribution of SciPy or torch."""
-    if isinstance(given, tuple) and len(given) == 2:
-        if not _ascending(*given):
-            raise UsageError(
-                f"expected priors[{name!r}] as a range (low, high) with low < high, got {given!r}"
-            )
-        return
-    if not (hasattr(given, "ppf") or isinstance(given, Distribution | InCoordinates)):
+    pair = isinstance(given, tuple) and len(given) == 2 and _ascending(*given)
+    if not (pair or hasattr(given, "ppf") or isinstance(given, Distribution | InCoordinates)):
         raise UsageError(
             f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
-            f"one of torch.distributions, or as a range (low, high); got {given!r}"
+            f"one of torch.distributions, or as a range (low, high) with low < high; got {given!r}"
         )
     size = 1
     if hasattr(given, "ppf"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -83,7 +83,9 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
     marker = Marker(linearizer, recurrence, start)
     state = recurrence.start(first_point(problem, recurrence), outputs)
     schedule = marks(length)
-    linearizer.evaluate(state.point, torch.arange(count), min(length, schedule[0]) if schedule else length)
+    linearizer.evaluate(
+        state.point, torch.arange(count), min(length, schedule[0]) if schedule else length
+    )
     for sample in range(length):
         state = recurrence.advance(state, linearizer.sample(sample))
         following = next((mark for mark in schedule if mark > sample + 1), length)
