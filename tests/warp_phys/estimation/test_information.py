@@ -160,6 +160,18 @@ def test_log_normal_noise() -> None:
     same(one, other)
 
 
+def test_a_sensor_may_send_values_that_the_noise_rules_out() -> None:
+    data = records(n=1, distribution="lognormal", noise=0.1).isel(time=slice(0, 14))
+    data["observed"][0, 5, 0] = -1.0
+    model = wp.WarpPhys("lotka_volterra", distribution="lognormal")
+    expected = wp.estimate(model, data, progress=False)
+    state = model.init_state()
+    for time, values in zip(data["time"].values, data["observed"].values[0], strict=True):
+        state, now = model.step(state, time, values[None])
+    # Each integrates in steps of its own.
+    np.testing.assert_allclose(now.parameters[0], expected["parameters"][0, -1], rtol=1e-7)
+
+
 def test_known_levels_by_output_and_as_an_array() -> None:
     data = records(noise={"prey": 0.5, "predator": 0.2})
     data["observed"][:, -1, 0] = np.nan
@@ -429,7 +441,7 @@ def test_a_fit_starts_from_it() -> None:
 
 
 def test_a_start_must_read_the_records() -> None:
-    with pytest.raises(UsageError, match="expected start as a trained model, got 3"):
+    with pytest.raises(UsageError, match=r"expected start as a trained .* got 3"):
         wp.WarpPhys("lotka_volterra", start=3)  # type: ignore[arg-type]
     start = wp.WarpPhys("lotka_volterra", head="regression")
     found = estimate("lotka_volterra", records(), start=start)

@@ -163,7 +163,8 @@ class InformationEstimator:
     ) -> tuple[InformationMemory | DriftMemory, StreamEstimate]:
         """Process one sample of every sensor."""
         stream = self.stream(memory.shape[0], tuple(memory.about["outputs"]))
-        return stream.step(memory, times, observed, inputs)
+        wrong = stream.problem.distribution.impossible(observed)
+        return stream.step(memory, times, observed.masked_fill(wrong, torch.nan), inputs)
 
     def estimate(self, records: Records, level: float, *, show: bool) -> Estimates:
         """Estimate for whole records, with bands; see `Estimator.estimate`."""
