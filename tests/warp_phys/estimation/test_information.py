@@ -1,9 +1,7 @@
-"""Estimates of the information head under every condition of a record."""
+"""Estimates of the information head, however records are observed and whatever is known."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,26 +9,19 @@ import pytest
 import xarray as xr
 
 import warp_phys as wp
-from tests.systems.noise.poisson import Poisson
-from tests.warp_phys.estimation.cut_records import beginning, over_time, same
+from tests.warp_phys.estimation.information_records import (
+    COUNT,
+    beginning,
+    estimate,
+    holds,
+    over_time,
+    records,
+    same,
+)
 from tests.warp_phys.user_systems import DrivenOscillator, Saturation, Switched
-from warp_phys.data_gen import log_normal, simulate
-from warp_phys.systems import Dose, Parameter, State, System
+from warp_phys.data_gen import log_normal
+from warp_phys.systems import Dose, System
 from warp_phys.systems.errors import UsageError
-
-TIMES = np.linspace(0.0, 10.0, 41)
-COUNT = 6
-USUAL = {"alpha": 0.7, "beta": 0.06, "gamma": 0.8, "delta": 0.05}
-STATES = {"prey": (9.0, 12.0), "predator": (6.0, 9.0)}
-
-
-def records(system: System | str = "lotka_volterra", n: int = COUNT, **options: Any) -> xr.Dataset:
-    known: dict[str, Any] = {"times": TIMES, "noise": 0.05, "seed": 3}
-    return simulate(system, n, progress=False, **(known | options))
-
-
-def estimate(system: System | str, data: xr.Dataset, **options: Any) -> xr.Dataset:
-    return wp.estimate(wp.WarpPhys(system, **options), data, progress=False)
 
 
 def uneven(seed: int = 0) -> np.ndarray[Any, Any]:
@@ -38,21 +29,6 @@ def uneven(seed: int = 0) -> np.ndarray[Any, Any]:
     times[::3, 25:] = np.nan
     times[1, 5:] = np.nan
     return times
-
-
-def holds(found: xr.Dataset, data: xr.Dataset, factor: float = 6.0) -> None:
-    """The truth is within a few standard deviations, and these are small, at the last samples."""
-    # Half widths of 90 % bands are 1.64 standard deviations and more.
-    last = np.isfinite(found["parameters"].values).all(axis=2).sum(axis=1) - 1
-    rows = np.arange(len(last))
-    names = list(found["parameter"].values)
-    truth = data["true_parameters"].sel(parameter=names).values
-    value = found["parameters"].values[rows, last]
-    half = (found["parameters_upper"] - found["parameters_lower"]).values[rows, last] / 2.0
-    assert (abs(value - truth) <= factor / 1.64 * half + 1e-9 * abs(truth)).all()
-    assert (found["out_of_range"] == 0).all()
-    assert (found["described"] == 1).all()
-    assert found["changed_at"].isnull().all()
 
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -258,215 +234,3 @@ def test_a_record_without_values_has_the_prior() -> None:
     np.testing.assert_allclose(spread, 1.645 * 0.2, rtol=5e-3)
     assert int(empty["out_of_range"]) == 0
     assert (empty["described"] == 1).all()
-
-
-class Explosion(System):
-    """x' = a x^2, which is infinite at 1 / (a x(0))."""
-
-    time_unit = "s"
-    states = (State("x", "m"),)
-    parameters = (Parameter("a", "1", "positive", (0.5, 2.0)),)
-
-    def rhs(self, t: Any, y: Any, p: Any) -> Any:
-        return (p.a * y[0] ** 2,)
-
-
-def test_a_record_that_cannot_be_integrated_is_flagged_alone() -> None:
-    times = np.linspace(0.0, 1.0, 21)
-    states = np.full(COUNT, 0.3)
-    data = records(Explosion(), times=times, initial_states={"x": 0.3}, noise=0.01)
-    expected = estimate(Explosion(), data, initial_state={"x": states})
-    for state in (1e3, np.nan):
-        states[4] = state
-        found = estimate(Explosion(), data, initial_state={"x": states})
-        others = [0, 1, 2, 3, 5]
-        same(found.isel(trajectory=others), expected.isel(trajectory=others))
-        assert (found["estimate_status"][4, 1:] & 1 == 1).all()
-        assert found["out_of_range"].values.tolist() == [0, 0, 0, 0, 64, 0]
-
-
-def test_one_sample() -> None:
-    data = records().isel(time=[0])
-    found = estimate("lotka_volterra", data)
-    # Both states were measured, and nothing else is known.
-    np.testing.assert_allclose(found["initial_state"][:, 0], data["observed"][:, 0], rtol=0.1)
-    assert (found["parameters"] == found["parameters"][0]).all()
-    assert (found["out_of_range"] == 0).all()
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 1e30])
-def test_constant_outputs_give_numbers(value: float) -> None:
-    data = records(n=2)
-    data["observed"][:] = value
-    found = estimate("lotka_volterra", data)
-    for name in ("parameters", "parameters_lower", "parameters_upper", "noise_sd"):
-        assert np.isfinite(found[name]).all(), name
-    assert (found["noise_sd"] > 0.0).all()
-
-
-def test_without_noise_a_record_is_described() -> None:
-    data = records(noise=0.0)
-    found = estimate("lotka_volterra", data)
-    np.testing.assert_allclose(found["parameters"][:, -1], data["true_parameters"], rtol=1e-5)
-    assert (found["described"] == 1).all()
-    assert (found["out_of_range"] == 0).all()
-
-
-def test_a_stiff_system_ends_with_a_status() -> None:
-    times = np.array([0.0, *np.logspace(-4.0, 1.0, 9)])
-    data = records("robertson", n=2, times=times, noise=0.01)
-    found = estimate("robertson", data)
-    assert np.isfinite(found["parameters"]).all()
-    assert np.isfinite(found["out_of_range"]).all()
-
-
-class TestOutOfRange:
-    def test_gaps_and_uneven_times_set_no_bit(self) -> None:
-        random = np.random.default_rng(0)
-        times = np.linspace(0.0, 10.0, 41) + random.uniform(-0.07, 0.07, (60, 41))
-        data = records(n=60, times=times, missing=0.3, noise=0.02)
-        found = estimate("lotka_volterra", data)
-        assert float((found["out_of_range"] != 0).mean()) <= 0.02
-
-    @pytest.mark.parametrize(
-        ("name", "duration"),
-        [("seir", 60.0), ("coupled_oscillators", 5.0), ("michaelis_menten", 10.0)],
-    )
-    def test_many_outputs_set_no_bit(self, name: str, duration: float) -> None:
-        """Levels of four and more outputs have few degrees of freedom at first."""
-        times = np.linspace(0.0, duration, 31)
-        found = estimate(name, records(name, n=150, times=times, noise=0.02))
-        assert float((found["out_of_range"] != 0).mean()) <= 0.02
-
-    def test_far_from_the_prior(self) -> None:
-        data = records(parameters=USUAL, initial_states=STATES, noise=0.02)
-        far = estimate("lotka_volterra", data, priors={"alpha": log_normal(1.4, 0.1)})
-        assert (far["out_of_range"] == 16).all()
-        near = estimate("lotka_volterra", data, priors={"alpha": log_normal(0.9, 0.1)})
-        assert (near["out_of_range"] == 0).all()
-        impossible = estimate("lotka_volterra", data, priors={"alpha": log_normal(20.0, 0.1)})
-        assert (impossible["out_of_range"] & (16 | 32) != 0).all()
-
-    def test_a_jump_is_noticed_where_it_is(self) -> None:
-        times = np.linspace(0.0, 10.0, 101)
-        ranges = {name: (0.8 * value, 1.2 * value) for name, value in USUAL.items()}
-        data = records(n=60, times=times, parameters=ranges, initial_states=STATES, noise=0.02)
-        truth = data["true_parameters"].values.copy()
-        truth[:, 0] *= 1.5
-        state = data["noiseless"].values[:, 50]
-        after = records(n=60, times=times[:51], parameters=truth, initial_states=state, noise=0.0)
-        error = (data["observed"] - data["noiseless"]).values
-        data["observed"][:, 50:] = after["noiseless"].values + error[:, 50:]
-        found = estimate("lotka_volterra", data)
-        changed = found["changed_at"].values
-        assert np.mean(np.isfinite(changed)) > 0.95
-        assert abs(np.nanmedian(changed) - 5.0) < 1.0
-        misfit = found["out_of_range"] & 32 == 32
-        np.testing.assert_array_equal(misfit, np.isfinite(changed))
-        np.testing.assert_array_equal(found["described"][:, -1] == 0, misfit)
-        # What is said of a sample says when: from a sample shortly after the change on.
-        first = (found["described"].values == 0).argmax(axis=1)[misfit]
-        assert (times[first] >= changed[misfit]).all()
-
-    def test_what_follows_a_record_says_nothing_of_it(self) -> None:
-        """A record that has ended is linearized anew with others, and stays as it was."""
-        times = np.broadcast_to(TIMES, (30, 41)).copy()
-        times[1::2, 20:] = np.nan
-        data = records(n=30, times=times)
-        data["observed"][:, 15:] *= 1.3
-        found = estimate("lotka_volterra", data)
-        last = np.isfinite(times).sum(axis=1) - 1
-        described = found["described"].values[np.arange(30), last] == 1
-        np.testing.assert_array_equal(np.isnan(found["changed_at"]), described)
-        np.testing.assert_array_equal(found["out_of_range"].values & 32 == 0, described)
-        assert not described.all()
-
-
-@lru_cache
-def trained_start() -> wp.WarpPhys:
-    """Return a trained model; tests must leave it as it is."""
-    model = wp.WarpPhys("lotka_volterra", head="direct", window=4, width=8)
-    wp.train(model, records(n=200), records(n=110, seed=9), steps=2, progress=False)
-    return model
-
-
-def test_saved_models_estimate_to_the_same_bits(tmp_path: Path) -> None:
-    data = records()
-    model = wp.WarpPhys(
-        "lotka_volterra",
-        priors={"alpha": log_normal(0.6, 0.5), "noise_sd(prey)": log_normal(0.5, 1.0)},
-        start=trained_start(),
-        initial_state={"predator": data["true_initial_state"].values[0, 1]},
-        fixed={"delta": 0.05},
-        loss="huber",
-    )
-    model.save(tmp_path / "model.safetensors")
-    again = wp.WarpPhys.load(tmp_path / "model.safetensors")
-    one, other = (wp.estimate(each, data, progress=False) for each in (model, again))
-    for name in one.data_vars:
-        assert one[name].equals(other[name]), name
-    assert repr(again) == repr(model)
-
-
-def test_a_trained_start_does_not_reach_ahead() -> None:
-    data, start = records(missing=0.1), trained_start()
-    found = estimate("lotka_volterra", data, start=start)
-    holds(found, data)
-    for samples in (5, 12):
-        shorter = estimate("lotka_volterra", beginning(data, samples), start=start)
-        same(over_time(shorter), beginning(over_time(found), samples))
-
-
-def test_a_forecast_goes_on_from_any_sample() -> None:
-    data = records(noise=0.02)
-    found = estimate("lotka_volterra", data)
-    later = TIMES[-5:]
-    for samples in (20, 36, 41):
-        cut = beginning(found, samples)
-        ahead = wp.forecast(cut, later, draws=200, seed=0, progress=False)
-        truth = data["noiseless"].isel(time=slice(-5, None)).values
-        inside = (ahead["predicted_lower"] <= truth) & (truth <= ahead["predicted_upper"])
-        assert float(inside.mean()) > 0.7
-        scale = np.abs(truth).max(axis=(1, 2), keepdims=True)
-        assert np.median(np.abs(ahead["predicted"].values - truth) / scale) < 0.05
-
-
-def test_a_fit_starts_from_it() -> None:
-    data = records()
-    found = estimate("lotka_volterra", data)
-    whole = wp.fit("lotka_volterra", data, progress=False)
-    started = wp.fit("lotka_volterra", data, initial=found, progress=False)
-    np.testing.assert_allclose(started["parameters"], whole["parameters"], rtol=1e-4)
-    assert float(started["iterations"].sum()) < float(whole["iterations"].sum())
-
-
-def test_a_start_must_read_the_records() -> None:
-    with pytest.raises(UsageError, match=r"expected start as a trained .* got 3"):
-        wp.WarpPhys("lotka_volterra", start=3)  # type: ignore[arg-type]
-    start = wp.WarpPhys("lotka_volterra", head="regression")
-    found = estimate("lotka_volterra", records(), start=start)
-    holds(found, records())
-    with pytest.raises(UsageError, match="start reads the outputs prey, predator"):
-        estimate("lotka_volterra", records(observe=["prey"]), start=start)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"noise_sd": {"prey": 0.1}}, "predator"),
-        ({"noise_sd": -1.0}, "positive standard deviations"),
-        ({"distribution": Poisson()}, "use fit"),
-        ({"fixed": {"alfa": 1.0}}, "alpha"),
-        ({"fixed": 1.0}, "mapping"),
-        ({"initial_state": {"wolf": 1.0}}, "predator"),
-        ({"initial_state": "somewhere"}, "first_sample"),
-        ({"fixed": {"alpha": 1.0}, "priors": {"alpha": log_normal(1.0, 0.1)}}, "is known"),
-        ({"initial_state": {"prey": 1.0}, "priors": {"prey(0)": log_normal(1.0, 0.1)}}, "is known"),
-        ({"noise_sd": 0.1, "priors": {"noise_sd": log_normal(1.0, 0.1)}}, "is known"),
-        ({"loss": "absolute"}, "huber"),
-        ({"fixed": {"alpha": np.ones(5)}}, "one number or 6"),
-    ],
-)
-def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        estimate("lotka_volterra", records(), **options)
