@@ -69,11 +69,8 @@ class Marker:
         found = self._tested(self._patterned(found, samples))
         return self._bent(found, values, samples)
 
-    def confirm(self, state: Running, samples: int, upto: int) -> Running:
-        """Linearize suspicious records anew, and set alarms where their residuals stay large."""
-        rows = state.innovations.suspect.nonzero()[:, 0]
-        if not rows.numel():
-            return state
+    def confirm(self, state: Running, rows: Tensor, samples: int, upto: int) -> Running:
+        """Return the state of suspect records (n,), linearized anew, with alarms where confirmed."""
         mine, part = state.select(rows), self.problem.select(rows)
         candidates = torch.stack([mine.point + mine.belief.delta, mine.point])
         reached, objective = settle(
@@ -81,7 +78,7 @@ class Marker:
         )
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
-        return state.replaced(rows, self._tested(again))
+        return self._tested(again)
 
     def _tested(self, state: Running) -> Running:
         """Return the state with alarms where its sums of squares are improbable."""

@@ -1,0 +1,170 @@
+"""The information recurrence over a segment of samples by compiled code."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from enum import IntEnum
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from warp_phys.models.information.innovations import improbable_score
+from warp_phys.models.information.prior import USUAL_LEVEL
+from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.systems.compiling.compiler import CompileError, compile_library
+from warp_phys.systems.compiling.cpp import PRELUDE
+from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
+
+# Records in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
+_LANES = 8
+# More unknowns than this would overflow the stack and the cache.
+_MOST_UNKNOWNS = 24
+
+
+class _Kind(IntEnum):
+    """As in `segment.cpp`."""
+
+    EACH = 0
+    COMMON = 1
+    KNOWN = 2
+
+
+# Layouts of the C++ structures of the same names in `segment.cpp`.
+class _Segment(ctypes.Structure):
+    _fields_ = [
+        *integers("length", "first", "last", "marked", "kind", "fewest"),
+        *doubles("usual_level"),
+        *pointers("level", "spread", "threshold", "residual", "jacobian", "size"),
+    ]
+
+
+class _State(ctypes.Structure):
+    _fields_ = [
+        *pointers("point", "base_mean", "base_precision", "base_squares", "base_count"),
+        *pointers("hessian", "gradient", "sum", "count"),
+        *pointers("delta", "covariance", "squares", "log_level", "freedom", "decrement"),
+        *pointers("size", "corrected", "precision", "shift", "excess"),
+        *pointers("past_squares", "past_count", "past_level", "past_freedom"),
+        *pointers("tested", "suspect", "alarm", "since"),
+    ]
+
+
+class _Known(ctypes.Structure):
+    _fields_ = pointers(
+        "mean", "covariance", "freedom", "log_level", "level_freedom", "moved", "described"
+    )
+
+
+def segment_kernel(recurrence: Recurrence, outputs: int) -> ctypes.CDLL | None:
+    """Return the library for a recurrence, or None without a compiler or with a robust loss."""
+    unknowns = len(recurrence.prior.mean)
+    if not recurrence.noise.is_squared or not 0 < unknowns <= _MOST_UNKNOWNS:
+        return None
+    return _library(unknowns, outputs)
+
+
+@lru_cache(maxsize=64)
+def _library(unknowns: int, outputs: int) -> ctypes.CDLL | None:
+    folder = files(__package__)
+    sizes = {"W": _LANES, "D": unknowns, "O": outputs}
+    constants = "".join(f"static constexpr int {name} = {size};\n" for name, size in sizes.items())
+    names = ("symmetric.cpp", "segment.cpp")
+    parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in names]
+    try:
+        return compile_library("\n".join([constants, PRELUDE, *parts])).handle
+    except CompileError:
+        return None
+
+
+class Walk:
+    """Advances records over segments by compiled code, and writes what is known at each sample.
+
+    Args:
+        library: What `segment_kernel` returned.
+        recurrence: The recurrence.
+        known: Arrays that are written, among them those of `_Known`.
+        linear: Residuals (N, T, O) and sensitivities (N, T, O, D), which may change between calls.
+        size: (N, T, O), the reference sizes of the observed values.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        recurrence: Recurrence,
+        known: Mapping[str, Tensor],
+        linear: tuple[Tensor, Tensor],
+        size: Tensor,
+    ) -> None:
+        self.function = library.walk
+        self.function.restype = None
+        self.recurrence, self.known = recurrence, known
+        self.linear, self.size = linear, size.contiguous()
+        prior = recurrence.prior
+        self.level, self.spread = prior.level.contiguous(), prior.level_spread.contiguous()
+        # A record of T samples is tested T times at most.
+        self.threshold = improbable_score(torch.arange(size.shape[1] + 1))
+
+    def go(
+        self, state: Running, rows: Tensor, samples: tuple[int, int], *, marked: bool
+    ) -> Tensor:
+        """Advance records (n,), in place; return the samples (n,) at which they became suspect.
+
+        Args:
+            state: The state before, from `owned`; that of these records becomes the state after.
+            rows: (n,), the records.
+            samples: The first sample, and the end of the segment, which is also returned for
+                records that did not become suspect.
+            marked: Whether a mark follows the last sample.
+        """
+        stop = torch.empty(len(rows), dtype=torch.int64)
+        held = [self.level, self.spread, self.threshold, *self.linear, self.size]
+        segment = _Segment(
+            self.size.shape[1],
+            *samples,
+            int(marked),
+            _Kind[self.recurrence.kind.upper()],
+            self.recurrence.fewest,
+            USUAL_LEVEL,
+            *map(address, held),
+        )
+        self.function(
+            ctypes.c_int64(len(rows)),
+            ctypes.c_void_p(rows.data_ptr()),
+            ctypes.byref(segment),
+            ctypes.byref(_State(*map(address, _arrays(state)))),
+            ctypes.byref(_Known(*(address(self.known[name]) for name, _ in _Known._fields_))),
+            ctypes.c_void_p(stop.data_ptr()),
+            ctypes.c_int64(torch.get_num_threads()),
+        )
+        return stop
+
+
+def owned(state: Running) -> Running:
+    """Return a copy of which no array shares memory with another one, to be changed in place."""
+
+    def copied(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part.clone(memory_format=torch.contiguous_format)
+        return replace(part, **{f.name: copied(getattr(part, f.name)) for f in fields(part)})
+
+    return copied(state)
+
+
+def _arrays(state: Running) -> list[Tensor]:
+    """Return the arrays of a state in the order of `_State`."""
+    base, sums, belief = state.base, state.sums, state.belief
+    correction, past = state.correction, state.innovations
+    return [
+        *(state.point, base.mean, base.precision, base.squares, base.count),
+        *(sums.hessian, sums.gradient, sums.squares, sums.count),
+        *(belief.delta, belief.covariance, belief.squares, belief.log_level, belief.freedom),
+        *(belief.decrement, state.size),
+        *(correction.active, correction.precision, correction.shift, correction.excess),
+        *(past.squares, past.count, past.log_level, past.freedom),
+        *(past.tested, past.suspect, past.alarm, past.since),
+    ]
