@@ -65,7 +65,7 @@ class Marker:
         moving = found.belief.decrement > _SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
-            found = self._settled(state, found, rows, due, samples, upto)
+            found = self._settled(state, found, rows, due, worse, samples, upto)
         found = self._tested(self._patterned(found, samples))
         return self._bent(found, values, samples)
 
@@ -123,14 +123,16 @@ class Marker:
         return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
 
     def _settled(
-        self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
+        self, state: Running, found: Running, rows: Tensor, due: Tensor, worse: Tensor, samples: int, upto: int
     ) -> Running:
         """Linearize some records where a few damped steps from their candidates lead."""
         z, second, weight = found.point.clone(), found.point.clone(), torch.zeros(len(due)).double()
         for many in (True, False):
             chosen = rows[due[rows] == many]
             if chosen.numel():
-                candidates = self._candidates(state, found.point, chosen, samples, many=many)
+                # Where the new linearization is worse, a shorter step leads there from the old one.
+                begin = torch.where(worse.unsqueeze(1), state.point, found.point)
+                candidates = self._candidates(begin, chosen, samples, many=many)
                 part = self.problem.select(chosen)
                 level = state.belief.log_level[chosen]
                 reached, objective = settle(part, self.prior, candidates, samples, level)
@@ -142,13 +144,13 @@ class Marker:
         return self._ambiguous(replace(found, tries=tries), second - z, weight)
 
     def _candidates(
-        self, state: Running, z: Tensor, rows: Tensor, samples: int, *, many: bool
+        self, begin: Tensor, rows: Tensor, samples: int, *, many: bool
     ) -> Tensor:
-        found = [z[rows], state.point[rows]]
+        found = [begin[rows]]
         if self.start is not None and many:
             # A trained model is no better than the record itself, once that is long.
             given = self.start(rows, samples)
-            found.append(torch.where(given.isfinite(), given, z[rows]))
+            found.append(torch.where(given.isfinite(), given, begin[rows]))
         elif many:
             found.extend(self._prior_points(rows))
         return torch.stack(found)
