@@ -3,7 +3,7 @@ r"""Moments of a posterior that is bent: integration along its longest direction
 A normal approximation at the optimum fails where few samples leave a combination of unknowns open
 and the others follow it along a bent ridge. Let v be the direction in which the normal approximation
 is longest, compared with the prior, and sigma the standard deviation along it. At points
-a = -4, ..., 4 the other directions are optimized with v^T z = v^T z_0 + a sigma held, which gives the
+a = -2.5, ..., 2.5 the other directions are optimized with v^T z = v^T z_0 + a sigma held, which gives the
 ridge z(a), the objective Phi(a) (minus the log posterior) and the information A(a) there. By Laplace's
 approximation across the ridge, the posterior along it is
 
@@ -27,9 +27,9 @@ from warp_phys.models.information.bent import longest_direction
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.prior import Prior
 
-_POINTS, _REACH = 7, 3.0
+_POINTS, _REACH = 5, 2.5
 # Steps across the ridge at each point, and the longest of them along a coordinate.
-_STEPS, _LONGEST = 2, 1.0
+_STEPS, _LONGEST = 1, 1.0
 
 
 def ridge_moments(
