@@ -11,6 +11,7 @@ from torch import Tensor
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.bent import bent
 from warp_phys.models.information.correction import Correction
+from warp_phys.models.information.kernels.segment import SegmentKernel
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.ridge import ridge_moments
 from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
@@ -43,11 +44,17 @@ class Marker:
         linearizer: Linearizes the records; keeps the result.
         recurrence: The recurrence.
         start: Estimates of another model, to be tried in place of points of the prior.
+        kernel: Compiled code of the recurrence, on what the linearizer keeps; or None.
     """
 
     def __init__(
-        self, linearizer: Linearizer, recurrence: Recurrence, start: Candidates | None = None
+        self,
+        linearizer: Linearizer,
+        recurrence: Recurrence,
+        start: Candidates | None = None,
+        kernel: SegmentKernel | None = None,
     ) -> None:
+        self.kernel = kernel
         self.linearizer, self.recurrence, self.start = linearizer, recurrence, start
         self.problem = linearizer.problem
         self.prior = recurrence.prior
@@ -95,15 +102,16 @@ class Marker:
         self.linearizer.evaluate(z, rows, upto)
         mine = state if len(rows) == len(self.problem) else state.select(rows)
         base, belief, squares = self.recurrence.base(len(rows)), mine.belief, None
+        correction = Correction.none(len(rows), z.shape[1])
+        mine = replace(mine, point=z, base=base, correction=correction)
+        if self.kernel is not None:
+            return self.kernel.sum_up(mine, rows, samples, _ROUNDS)
         sums = None
         for _ in range(_ROUNDS):
             if sums is None or not self.recurrence.noise.is_squared:
                 sums, squares = self._sums(rows, samples, belief)
             belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
-        correction = Correction.none(len(rows), z.shape[1])
-        return replace(
-            mine, point=z, base=base, sums=sums, belief=belief, correction=correction
-        )
+        return replace(mine, sums=sums, belief=belief)
 
     def _sums(self, rows: Tensor, samples: int, belief: Belief) -> tuple[Sums, Tensor | None]:
         """Return the sums of some records, and their squares for the levels of a robust loss."""

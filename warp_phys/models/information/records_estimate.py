@@ -10,7 +10,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
-from warp_phys.models.information.kernels.segment import Walk, owned, segment_kernel
+from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.mark import Candidates, Marker
 from warp_phys.models.information.marks import marks
@@ -64,17 +64,15 @@ class Track:
         )
 
     def write(self, sample: int, state: Running, freedom: Tensor, rows: Tensor | slice) -> None:
-        """Write what is known after a sample about some records (n,), whose state it is."""
-        belief, innovations = state.belief, state.innovations
+        """Write the estimates of some records (n,), whose state it is, after a sample."""
+        belief = state.belief
         delta, covariance = state.correction.applied(belief.delta, belief.covariance)
         self.mean[rows, sample] = state.point + delta
         self.covariance[rows, sample] = covariance
         self.freedom[rows, sample] = freedom
         self.log_level[rows, sample] = belief.log_level
         self.level_freedom[rows, sample] = belief.freedom
-        self.described[rows, sample] = ~innovations.alarm
-        self.since[rows] = torch.where(innovations.alarm, sample - innovations.since, -1)
-        self.status[rows, sample] = state.status
+        self.described[rows, sample] = ~state.innovations.alarm
 
 
 def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None = None) -> Track:
@@ -93,16 +91,16 @@ class _Tracker:
         self.every = torch.arange(count)
         self.track = Track.empty(count, self.length, outputs, len(problem.unknowns))
         self.linearizer = Linearizer(problem)
-        self.marker = Marker(self.linearizer, recurrence, start)
-        library = segment_kernel(recurrence, outputs)
-        self.walk = None if library is None else self._walk(library)
+        library = library_for(recurrence, outputs)
+        self.kernel = None if library is None else self._kernel(library)
+        self.marker = Marker(self.linearizer, recurrence, start, self.kernel)
 
-    def _walk(self, library: CDLL) -> Walk:
+    def _kernel(self, library: CDLL) -> SegmentKernel:
         # What the kernel writes to the array of predictions is how far they move.
         known = {**vars(self.track), "moved": self.track.predicted}
         linear = self.linearizer.residual, self.linearizer.jacobian
         size = self.problem.distribution.magnitude(self.problem.records.observed)
-        return Walk(library, self.recurrence, known, linear, size)
+        return SegmentKernel(library, self.recurrence, known, linear, size)
 
     def run(self) -> Track:
         """Return what is known at every sample."""
@@ -115,12 +113,12 @@ class _Tracker:
         first = 0
         for place, end in enumerate(ends):
             marked = place < len(schedule)
-            advance = self._stepped if self.walk is None else self._walked
+            advance = self._stepped if self.kernel is None else self._walked
             state = advance(state, first, end, marked)
             if marked:
                 following = ends[place + 1] if place + 1 < len(ends) else end
                 state = self.marker.mark(state, end, following)
-                self._write(end - 1, state, slice(None))
+                self._write(end - 1, state, self.every)
             first = end
         return self.track
 
@@ -133,7 +131,7 @@ class _Tracker:
             rows = state.innovations.suspect.nonzero()[:, 0]
             if rows.numel():
                 state = state.replaced(rows, self.marker.confirm(state, rows, sample + 1, end))
-            self._write(sample, state, slice(None))
+            self._write(sample, state, self.every)
         return state
 
     def _walked(self, state: Running, first: int, end: int, marked: bool) -> Running:
@@ -142,7 +140,7 @@ class _Tracker:
         state, waiting = owned(state), [(self.every, first)]
         while waiting:
             rows, begin = waiting.pop()
-            stop = self.walk.go(state, rows, (begin, end), marked=marked)
+            stop = self.kernel.walk(state, rows, (begin, end), marked=marked)
             self._predict(rows, slice(begin, end))
             for sample in stop[stop < end].unique().tolist():
                 some = rows[stop == sample]
@@ -159,10 +157,20 @@ class _Tracker:
         moved = self.track.predicted[place, samples]
         self.track.predicted[place, samples] = self.linearizer.predicted_after(place, samples, moved)
 
-    def _write(self, sample: int, state: Running, rows: Tensor | slice) -> None:
-        self.track.write(sample, state, self.recurrence.freedom(state), rows)
-        predicted = self.linearizer.predicted_at(sample, state.belief.delta, rows)
-        self.track.predicted[rows, sample] = predicted
+    def _write(self, sample: int, state: Running, rows: Tensor) -> None:
+        """Write what is known after a sample about some records (n,), whose state it is."""
+        track = self.track
+        if self.kernel is None:
+            place = slice(None) if len(rows) == len(self.every) else rows
+            track.write(sample, state, self.recurrence.freedom(state), place)
+            predicted = self.linearizer.predicted_at(sample, state.belief.delta, place)
+            track.predicted[place, sample] = predicted
+        else:
+            self.kernel.write(state, rows, sample)
+            self._predict(rows, slice(sample, sample + 1))
+        alarm, since = state.innovations.alarm, state.innovations.since
+        track.since[rows] = torch.where(alarm, sample - since, -1)
+        track.status[rows, sample] = state.status
 
 
 def first_point(problem: FitProblem, recurrence: Recurrence) -> Tensor:

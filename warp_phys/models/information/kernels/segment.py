@@ -60,20 +60,12 @@ class _Known(ctypes.Structure):
     )
 
 
-def segment_kernel(recurrence: Recurrence, outputs: int) -> ctypes.CDLL | None:
-    """Return the library for a recurrence, or None without a compiler or with a robust loss."""
-    unknowns = len(recurrence.prior.mean)
-    if not recurrence.noise.is_squared or not 0 < unknowns <= _MOST_UNKNOWNS:
-        return None
-    return _library(unknowns, outputs)
-
-
 @lru_cache(maxsize=64)
 def _library(unknowns: int, outputs: int) -> ctypes.CDLL | None:
     folder = files(__package__)
     sizes = {"W": _LANES, "D": unknowns, "O": outputs}
     constants = "".join(f"static constexpr int {name} = {size};\n" for name, size in sizes.items())
-    names = ("symmetric.cpp", "segment.cpp")
+    names = ("symmetric.cpp", "layout.cpp", "belief.cpp", "segment.cpp")
     parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in names]
     try:
         return compile_library("\n".join([constants, PRELUDE, *parts])).handle
@@ -81,11 +73,11 @@ def _library(unknowns: int, outputs: int) -> ctypes.CDLL | None:
         return None
 
 
-class Walk:
-    """Advances records over segments by compiled code, and writes what is known at each sample.
+class SegmentKernel:
+    """The recurrence over segments of the samples of N records by compiled code.
 
     Args:
-        library: What `segment_kernel` returned.
+        library: What `library_for` returned.
         recurrence: The recurrence.
         known: Arrays that are written, among them those of `_Known`.
         linear: Residuals (N, T, O) and sensitivities (N, T, O, D), which may change between calls.
@@ -100,8 +92,7 @@ class Walk:
         linear: tuple[Tensor, Tensor],
         size: Tensor,
     ) -> None:
-        self.function = library.walk
-        self.function.restype = None
+        self.library = library
         self.recurrence, self.known = recurrence, known
         self.linear, self.size = linear, size.contiguous()
         prior = recurrence.prior
@@ -109,7 +100,7 @@ class Walk:
         # A record of T samples is tested T times at most.
         self.threshold = improbable_score(torch.arange(size.shape[1] + 1))
 
-    def go(
+    def walk(
         self, state: Running, rows: Tensor, samples: tuple[int, int], *, marked: bool
     ) -> Tensor:
         """Advance records (n,), in place; return the samples (n,) at which they became suspect.
@@ -122,6 +113,41 @@ class Walk:
             marked: Whether a mark follows the last sample.
         """
         stop = torch.empty(len(rows), dtype=torch.int64)
+        arrays = _arrays(state)
+        self._call("walk", rows, rows, samples, arrays, ctypes.c_void_p(stop.data_ptr()), marked)
+        return stop
+
+    def sum_up(self, state: Running, rows: Tensor, samples: int, rounds: int) -> Running:
+        """Return a state of records (n,) with new sums over samples that it contains already.
+
+        Args:
+            state: The state of these records, with its new point and base.
+            rows: (n,), the records.
+            samples: How many samples.
+            rounds: Alternations of estimate and noise level.
+        """
+        changed = {name: owned(getattr(state, name)) for name in ("base", "sums", "belief")}
+        new = replace(state, point=state.point.contiguous(), size=state.size.clone(), **changed)
+        places = torch.arange(len(rows))
+        self._call("sum_up", rows, places, (0, samples), _arrays(new), ctypes.c_int64(rounds))
+        return new
+
+    def write(self, state: Running, rows: Tensor, sample: int) -> None:
+        """Write what is known of records (n,), whose state it is, after a sample."""
+        arrays = [array.contiguous() for array in _arrays(state)]
+        places = torch.arange(len(rows))
+        self._call("write", rows, places, (sample, sample + 1), arrays, ctypes.c_int64(0))
+
+    def _call(
+        self,
+        name: str,
+        rows: Tensor,
+        places: Tensor,
+        samples: tuple[int, int],
+        arrays: list[Tensor],
+        last: ctypes.c_int64 | ctypes.c_void_p,
+        marked: bool = False,
+    ) -> None:
         held = [self.level, self.spread, self.threshold, *self.linear, self.size]
         segment = _Segment(
             self.size.shape[1],
@@ -132,27 +158,31 @@ class Walk:
             USUAL_LEVEL,
             *map(address, held),
         )
-        self.function(
+        self.library[f"segment_{name}"](
             ctypes.c_int64(len(rows)),
             ctypes.c_void_p(rows.data_ptr()),
+            ctypes.c_void_p(places.data_ptr()),
             ctypes.byref(segment),
-            ctypes.byref(_State(*map(address, _arrays(state)))),
+            ctypes.byref(_State(*map(address, arrays))),
             ctypes.byref(_Known(*(address(self.known[name]) for name, _ in _Known._fields_))),
-            ctypes.c_void_p(stop.data_ptr()),
             ctypes.c_int64(torch.get_num_threads()),
+            last,
         )
-        return stop
 
 
-def owned(state: Running) -> Running:
-    """Return a copy of which no array shares memory with another one, to be changed in place."""
+def library_for(recurrence: Recurrence, outputs: int) -> ctypes.CDLL | None:
+    """Return the library for a recurrence, or None without a compiler or with a robust loss."""
+    unknowns = len(recurrence.prior.mean)
+    if not recurrence.noise.is_squared or not 0 < unknowns <= _MOST_UNKNOWNS:
+        return None
+    return _library(unknowns, outputs)
 
-    def copied(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            return part.clone(memory_format=torch.contiguous_format)
-        return replace(part, **{f.name: copied(getattr(part, f.name)) for f in fields(part)})
 
-    return copied(state)
+def owned(part: Any) -> Any:
+    """Return a copy of a state, or of a part of one, whose arrays can be changed in place."""
+    if isinstance(part, Tensor):
+        return part.clone(memory_format=torch.contiguous_format)
+    return replace(part, **{f.name: owned(getattr(part, f.name)) for f in fields(part)})
 
 
 def _arrays(state: Running) -> list[Tensor]:
