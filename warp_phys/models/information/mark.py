@@ -212,14 +212,15 @@ class Marker:
         if not rows.numel():
             return state
         part, mine = self.problem.select(rows), state.select(rows)
-        rows = rows[bent(part, self.prior, mine, samples)]
+        chosen, *direction = bent(part, self.prior, mine, samples)
+        rows = rows[chosen]
         if not rows.numel():
             return state
         mine = state.select(rows)
         optimum = mine.point + mine.belief.delta
         covariance, level = mine.belief.covariance, mine.belief.log_level
         part = self.problem.select(rows)
-        mean, spread, fine = ridge_moments(part, self.prior, optimum, covariance, level, samples)
+        mean, spread, fine = ridge_moments(part, self.prior, optimum, direction, level, samples)
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
         return replace(state, correction=correction)

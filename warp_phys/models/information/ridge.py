@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.bent import longest_direction
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.prior import Prior
 
@@ -36,7 +35,7 @@ def ridge_moments(
     problem: FitProblem,
     prior: Prior,
     z: Tensor,
-    covariance: Tensor,
+    direction: tuple[Tensor, Tensor],
     log_level: Tensor,
     samples: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,41 +45,23 @@ def ridge_moments(
         problem: N records.
         prior: The prior.
         z: (N, D), the optima.
-        covariance: (N, D, D), of the normal approximations there.
+        direction: v (N, D), and the step (N, D) along it, see `bent.longest_direction`.
         log_level: (N, O), logarithms of the noise levels.
         samples: How many samples of each record count.
     """
-    v, step, _ = longest_direction(prior, covariance)
+    v, step = direction
     offsets = torch.linspace(-_REACH, _REACH, _POINTS, dtype=torch.float64)
     points = z + offsets[:, None, None] * step
     objective = Objective(problem, prior, log_level, samples, lanes=_POINTS)
     for _ in range(_STEPS):
-        _, information, vector = objective.equations(points)
-        moved, _, _ = _across(information, vector, v)
+        _, moved, _, _ = objective.across(points, v)
         longest = moved.abs().amax(dim=2, keepdim=True)
         points = points + (moved / (longest / _LONGEST).clamp_min(1.0)).nan_to_num(0.0, 0.0, 0.0)
-    value, information, _ = objective.equations(points)
-    _, across, log_volume = _across(information, torch.zeros_like(points), v)
+    value, _, across, log_volume = objective.across(points, v)
     logarithm = 0.5 * log_volume - value
     usable = logarithm.isfinite() & across.isfinite().all(dim=3).all(dim=2)
     share = torch.where(usable, logarithm, -torch.inf).softmax(dim=0).nan_to_num(0.0)
     return *_mixture(share, points, across), usable.any(dim=0)
-
-
-def _across(information: Tensor, vector: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return step, covariance and log determinant of it, across directions that change v^T z.
-
-    With A^-1 = C and b, minimizing over s with v^T s = 0 gives s = C b - C v (v^T C b) / (v^T C v),
-    and the covariance C - C v v^T C / (v^T C v), whose volume is that of C over (v^T C v)^(1/2).
-    """
-    inverse = torch.linalg.inv_ex(information)[0]
-    along = (inverse @ v.unsqueeze(-1)).squeeze(-1)
-    variance = (along * v).sum(dim=-1, keepdim=True)
-    free = (inverse @ vector.unsqueeze(-1)).squeeze(-1)
-    moved = free - along * (free * v).sum(dim=-1, keepdim=True) / variance
-    covariance = inverse - along.unsqueeze(-1) * along.unsqueeze(-2) / variance.unsqueeze(-1)
-    log_volume = -torch.linalg.slogdet(information)[1] - variance.squeeze(-1).log()
-    return moved, covariance, log_volume
 
 
 def _mixture(share: Tensor, points: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,25 +6,16 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from enum import IntEnum
-from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from warp_phys.models.information.innovations import improbable_score
+from warp_phys.models.information.kernels.library import library
 from warp_phys.models.information.prior import USUAL_LEVEL
 from warp_phys.models.information.running import Recurrence, Running
-from warp_phys.systems.compiling.compiler import CompileError, compile_library
-from warp_phys.systems.compiling.cpp import PRELUDE
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
-
-# Records in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
-_LANES = 8
-# More unknowns than this would overflow the stack and the cache.
-_MOST_UNKNOWNS = 24
-
 
 class _Kind(IntEnum):
     """As in `segment.cpp`."""
@@ -60,24 +51,11 @@ class _Known(ctypes.Structure):
     )
 
 
-@lru_cache(maxsize=64)
-def _library(unknowns: int, outputs: int) -> ctypes.CDLL | None:
-    folder = files(__package__)
-    sizes = {"W": _LANES, "D": unknowns, "O": outputs}
-    constants = "".join(f"static constexpr int {name} = {size};\n" for name, size in sizes.items())
-    names = ("symmetric.cpp", "layout.cpp", "belief.cpp", "segment.cpp")
-    parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in names]
-    try:
-        return compile_library("\n".join([constants, PRELUDE, *parts])).handle
-    except CompileError:
-        return None
-
-
 class SegmentKernel:
     """The recurrence over segments of the samples of N records by compiled code.
 
     Args:
-        library: What `library_for` returned.
+        compiled: What `library_for` returned.
         recurrence: The recurrence.
         known: Arrays that are written, among them those of `_Known`.
         linear: Residuals (N, T, O) and sensitivities (N, T, O, D), which may change between calls.
@@ -86,13 +64,13 @@ class SegmentKernel:
 
     def __init__(
         self,
-        library: ctypes.CDLL,
+        compiled: ctypes.CDLL,
         recurrence: Recurrence,
         known: Mapping[str, Tensor],
         linear: tuple[Tensor, Tensor],
         size: Tensor,
     ) -> None:
-        self.library = library
+        self.compiled = compiled
         self.recurrence, self.known = recurrence, known
         self.linear, self.size = linear, size.contiguous()
         prior = recurrence.prior
@@ -158,7 +136,7 @@ class SegmentKernel:
             USUAL_LEVEL,
             *map(address, held),
         )
-        self.library[f"segment_{name}"](
+        self.compiled[f"segment_{name}"](
             ctypes.c_int64(len(rows)),
             ctypes.c_void_p(rows.data_ptr()),
             ctypes.c_void_p(places.data_ptr()),
@@ -172,10 +150,9 @@ class SegmentKernel:
 
 def library_for(recurrence: Recurrence, outputs: int) -> ctypes.CDLL | None:
     """Return the library for a recurrence, or None without a compiler or with a robust loss."""
-    unknowns = len(recurrence.prior.mean)
-    if not recurrence.noise.is_squared or not 0 < unknowns <= _MOST_UNKNOWNS:
+    if not recurrence.noise.is_squared:
         return None
-    return _library(unknowns, outputs)
+    return library(len(recurrence.prior.mean), outputs, "layout", "belief", "segment")
 
 
 def owned(part: Any) -> Any:
