@@ -25,7 +25,7 @@ from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.registry import noise_settings
 
 # Records in one pass: enough that the cost of a call does not matter, few enough for the cache.
-_TOGETHER = 1000
+_TOGETHER = 2000
 _SAMPLES_TOGETHER = 400_000
 # Standard deviations of the prior beyond which an estimate is out of range.
 _FAR = 5.0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
-from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned
+from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned, put
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.mark import Candidates, Marker
 from warp_phys.models.information.marks import marks
@@ -145,7 +145,7 @@ class _Tracker:
             for sample in stop[stop < end].unique().tolist():
                 some = rows[stop == sample]
                 found = self.marker.confirm(state, some, sample + 1, end)
-                state = owned(state.replaced(some, found))
+                put(state, some, found)
                 self._write(sample, found, some)
                 if sample + 1 < end:
                     waiting.append((some, sample + 1))

@@ -162,6 +162,16 @@ def owned(part: Any) -> Any:
     return replace(part, **{f.name: owned(getattr(part, f.name)) for f in fields(part)})
 
 
+def put(part: Any, rows: Tensor, found: Any) -> None:
+    """Write the state of some records (n,), or a part of it, into an owned one."""
+    for field in fields(part):
+        mine, theirs = getattr(part, field.name), getattr(found, field.name)
+        if isinstance(mine, Tensor):
+            mine[rows] = theirs
+        else:
+            put(mine, rows, theirs)
+
+
 def _arrays(state: Running) -> list[Tensor]:
     """Return the arrays of a state in the order of `_State`."""
     base, sums, belief = state.base, state.sums, state.belief
