@@ -42,10 +42,11 @@ def estimate(
         `described` (trajectory, time), 1 as long as the model describes the record so far,
         `changed_at` (trajectory), the time of the first sample that it does not describe, and
         `estimate_status` (trajectory, time), whose bits say what is to be minded. Where parameters
-        drift, `parameters` and `initial_state` are those at each sample. The regression head returns `parameters` (NaN
-        where the data do not determine them), `coordinates`, `predicted` and `initial_time`, the
-        time of its `initial_state`, and no bands. With `drive="log_difference"` a sample counts as
-        missing where one of the states that enter by their logarithm is not positive.
+        drift, `parameters` and `initial_state` are those at each sample. The regression head
+        returns `parameters` (NaN where the data do not determine them), `coordinates`, `predicted`
+        and `initial_time`, the time of its `initial_state`, and no bands. With
+        `drive="log_difference"` a sample counts as missing where one of the states that enter by
+        their logarithm is not positive.
 
     Raises:
         UsageError: The model is not trained, or the records do not fit it.

@@ -82,7 +82,7 @@ def train(
     Example:
         >>> from warp_phys import WarpPhys
         >>> from warp_phys.data_gen import simulate
-        >>> model = WarpPhys("sine", window=4, width=16)
+        >>> model = WarpPhys("sine", head="direct", window=4, width=16)
         >>> data = simulate("sine", n=400, times=[0.0, 0.1, 0.2, 0.3], noise=0.05, seed=1)
         >>> history = train(model, data, steps=50, progress=False)
         >>> history.sizes["step"] > 0
@@ -110,13 +110,14 @@ def train(
 def _check_unused(arguments: Mapping[str, Any]) -> None:
     """Raise UsageError where an argument would have no effect: it differs from its default."""
     for name, parameter in inspect.signature(train).parameters.items():
-        default = parameter.default
-        if default is not inspect.Parameter.empty and name not in ("seed", "progress"):
-            if arguments[name] is not default and arguments[name] != default:
-                raise UsageError(
-                    f"expected no {name} with head='information', which only takes the moments of "
-                    f"the data set, got {name}={arguments[name]!r}; leave it out"
-                )
+        default, given = parameter.default, arguments[name]
+        if default is inspect.Parameter.empty or name in ("seed", "progress"):
+            continue
+        if given is not default and given != default:
+            raise UsageError(
+                f"expected no {name} with head='information', which only takes the moments of "
+                f"the data set, got {name}={given!r}; leave it out"
+            )
 
 
 def _learn_prior(model: WarpPhys, head: Information, data: xr.Dataset) -> xr.Dataset:

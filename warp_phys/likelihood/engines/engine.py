@@ -60,8 +60,8 @@ class Evaluation:
         precision: (L, O), one over the squared level at which the loss is evaluated; None for 1.
         predicted: (L, T, O), predictions are written here unless it is None; entries without a
             prediction are left as they are.
-        jacobian: (L, T, O, D), derivatives of the predictions by the physical values of the unknowns
-            are written here unless it is None, as `predicted`; only with sensitivities.
+        jacobian: (L, T, O, D), derivatives of the predictions by the physical values of the
+            unknowns are written here unless it is None, as `predicted`; only with sensitivities.
         ending: (L, 1 + D, S), the states at the last sample and their derivatives are written here
             unless it is None; only with sensitivities.
         limit: (L,), how many samples of its record each lane uses, if not those that the engine was

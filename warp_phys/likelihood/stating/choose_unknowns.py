@@ -52,7 +52,9 @@ def choose_unknowns(
     entries.sort(key=lambda entry: not entry.shared)
     if not system.has_initial_state:
         entries += [
-            _unknown("initial_state", place, state, ranges, system.default_initial_state[state.name])
+            _unknown(
+                "initial_state", place, state, ranges, system.default_initial_state[state.name]
+            )
             for place, state in enumerate(system.states)
             if state.name not in given
         ]
@@ -110,7 +112,7 @@ def _unknown(
     place: int,
     spec: Parameter | State,
     limits: Mapping[str, tuple[float, float]],
-    default: float | Sequence[float] | None,
+    default: float | tuple[float, float] | None,
     *,
     shared: bool = False,
 ) -> Unknown:
@@ -119,8 +121,10 @@ def _unknown(
         low, high = limits[spec.name]
         support = "positive" if (low, high) == (0.0, math.inf) else (low, high)
         support = "real" if (low, high) == (-math.inf, math.inf) else support
-    ranged = isinstance(default, tuple | list)
-    usual = (float(default[0]), float(default[1])) if ranged else _around(float(default or 0.0))
+    if isinstance(default, tuple | list):
+        ranged, usual = True, (float(default[0]), float(default[1]))
+    else:
+        ranged, usual = False, _around(0.0 if default is None else float(default))
     return Unknown(
         kind, spec.name, spec.unit, place, support, _inside(support, usual), shared, ranged
     )

@@ -49,14 +49,18 @@ class Information(Head):
         "fixed",
     )
 
-    def __init__(self, start: Any = None, **options: Any) -> None:
+    def __init__(self, start: Any = None, **knowledge: Any) -> None:
         self.start = start
-        self.options = InformationOptions(**options)
+        self.knowledge = InformationOptions(**knowledge)
         self.learned: Moments | None = None
 
     def check(self, system: System) -> None:
         """Raise UsageError unless the options suit a system."""
-        self.options.check(system)
+        self.knowledge.check(system)
+        if self.start is not None and not self.start.trained:
+            raise UsageError(
+                f"expected start as a trained model, got {self.start!r}; train it first"
+            )
         other = None if self.start is None else self.start.system
         if other is not None and other.parameter_names != system.parameter_names:
             raise UsageError(
@@ -66,7 +70,7 @@ class Information(Head):
 
     def stored(self, system: System) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and plain values that a file stores."""
-        header: dict[str, Any] = {"options": options_to_json(self.options, system)}
+        header: dict[str, Any] = {"options": options_to_json(self.knowledge, system)}
         if self.learned is None:
             return {}, header
         header["learned"], tensors = moments_to_json(self.learned)
@@ -80,4 +84,4 @@ class Information(Head):
     def estimator(self, system: System, trained: Callable[[], Estimator]) -> Estimator:  # noqa: ARG002 (Head's own)
         """Return the estimator of a system."""
         start = None if self.start is None else self.start.estimator()
-        return InformationEstimator(system, self.options, self.learned, start)
+        return InformationEstimator(system, self.knowledge, self.learned, start)

@@ -46,7 +46,9 @@ class Correction(Rows):
     def of(self, rows: Tensor, covariance: Tensor, shift: Tensor, excess: Tensor) -> Correction:
         """Return these corrections with those of some records (n,) replaced."""
         precision = torch.linalg.inv_ex(covariance)[0]
-        return self.replaced(rows, Correction(torch.ones_like(rows).bool(), precision, shift, excess))
+        return self.replaced(
+            rows, Correction(torch.ones_like(rows).bool(), precision, shift, excess)
+        )
 
     def applied(self, delta: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """Return corrected estimates (N, D) and covariances (N, D, D)."""

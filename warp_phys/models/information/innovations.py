@@ -7,7 +7,7 @@ freedom, the samples of a window of width w add
 
 the squared innovations e of the window over their variances. Under the model, over their number k,
 that follows an F distribution with k and nu_{t-w} degrees of freedom (the predictive test of Chow,
-whose denominator does not contain the window). Paulson's approximation turns it into a normal score,
+whose denominator does not contain the window). By Paulson's approximation, a normal score is
 
     ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)),
 
@@ -35,6 +35,8 @@ from warp_phys.models.information.rows import Rows
 # Windows in samples, the last is the memory of the test.
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
+# Degrees of freedom that the level of every output must have before a window.
+_FREEDOM = 3.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Innovations(Rows):
         number = torch.zeros(records, dtype=torch.int64)
         return cls(zeros, zeros, zeros, zeros, number, number.bool(), number.bool(), number)
 
-    def added(self, squares: Tensor, count: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
+    def added(
+        self, squares: Tensor, count: Tensor, log_level: Tensor, freedom: Tensor, fewest: int
+    ) -> Innovations:
         """Return the memory after one more sample.
 
         Args:
@@ -92,7 +96,9 @@ class Innovations(Rows):
         improbable, _ = after._improbable(fewest)
         return replace(after, suspect=improbable & fresh & ~self.alarm)
 
-    def relinearized(self, squares: Tensor, log_level: Tensor, freedom: Tensor, fewest: int) -> Innovations:
+    def relinearized(
+        self, squares: Tensor, log_level: Tensor, freedom: Tensor, fewest: int
+    ) -> Innovations:
         """Return the memory with the newest sums at a new optimum, and alarms where they are large.
 
         The arguments are those of `added`.
@@ -124,6 +130,8 @@ class Innovations(Rows):
         root = (excess / total).clamp_min(0.0).pow(1.0 / 3.0)
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
         usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
+        # While as many unknowns as values were fitted, a level says nothing.
+        usable &= ((self.freedom[:, before] >= _FREEDOM) | (values == 0.0)).all(dim=2)
         best = torch.where(usable, score, -torch.inf).max(dim=1)
         return best.values > improbable_score(self.tested), torch.tensor(_WINDOWS)[best.indices] - 1
 

@@ -19,16 +19,19 @@ from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.
-_SHORT = 1.0
+SHORT = 1.0
 # Marks at which points of the prior are tried, too, and how many.
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
-_ROUNDS = 3
-# Rise of the objective that rounding and changed plans of integration steps explain.
-_SLACK = 1e-6
+ROUNDS = 3
+# Squared length of a step, in standard deviations for each unknown, at which an estimate has run
+# away. Steps of ten standard deviations are common while a few samples shrink the bands.
+STALE = 1000.0
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
+# Length of a step, in standard deviations for each unknown, at which linearizations disagree.
+_JUMP = 4.0
 # Correlation of neighboring residuals, in standard deviations, that noise does not have, and the
 # fewest pairs for which that can be told.
 _ALIKE, _PAIRS = 4.5, 8
@@ -65,35 +68,25 @@ class Marker:
         values = state.base.count.sum(dim=1) + state.sums.count.sum(dim=1)
         z = state.point + state.belief.delta
         found = self._linearized(state, z, every, samples, upto)
-        lost = (found.sums.count < state.base.count + state.sums.count).any(dim=1)
-        worse = lost | ~(self._objective(found) <= self._objective(state) + _SLACK)
+        worse = self._lost(found, state) | ~self.recurrence.no_worse(found, state)
         due = (values > z.shape[1]) & (state.tries < _TRIES)
         due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
-        moving = found.belief.decrement > _SHORT**2
+        moving = found.belief.decrement > SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
             found = self._settled(state, found, rows, due, worse, samples, upto)
-        found = self._tested(self._patterned(found, samples))
+        found = tested(self.recurrence, self._patterned(found, samples))
+        found = _judged(found, state, lost=self._lost(found, state))
         return self._bent(found, values, samples)
 
     def confirm(self, state: Running, rows: Tensor, samples: int, upto: int) -> Running:
-        """Return the state of suspect records (n,), linearized anew, with alarms where confirmed."""
+        """Return the state of records in doubt (n,), linearized anew, with confirmed alarms."""
         mine, part = state.select(rows), self.problem.select(rows)
         candidates = torch.stack([mine.point + mine.belief.delta, mine.point])
-        reached, objective = settle(
-            part, self.prior, candidates, samples, mine.belief.log_level
-        )
+        reached, objective = settle(part, self.prior, candidates, samples, mine.belief.log_level)
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
-        return self._tested(again)
-
-    def _tested(self, state: Running) -> Running:
-        """Return the state with alarms where its sums of squares are improbable."""
-        belief = state.belief
-        innovations = state.innovations.relinearized(
-            belief.squares, belief.log_level, belief.freedom, self.recurrence.fewest
-        )
-        return replace(state, innovations=innovations)
+        return tested(self.recurrence, again)
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -101,14 +94,15 @@ class Marker:
         """Return the state of some records, linearized at z (n, D), with the prior as base."""
         self.linearizer.evaluate(z, rows, upto)
         mine = state if len(rows) == len(self.problem) else state.select(rows)
-        base, belief, squares = self.recurrence.base(len(rows)), mine.belief, None
+        base, belief = self.recurrence.base(len(rows)), mine.belief
         correction = Correction.none(len(rows), z.shape[1])
         mine = replace(mine, point=z, base=base, correction=correction)
         if self.kernel is not None:
-            return self.kernel.sum_up(mine, rows, samples, _ROUNDS)
-        sums = None
-        for _ in range(_ROUNDS):
-            if sums is None or not self.recurrence.noise.is_squared:
+            return self.kernel.sum_up(mine, rows, samples, ROUNDS)
+        sums, squares = self._sums(rows, samples, belief)
+        for turn in range(ROUNDS):
+            if turn and not self.recurrence.noise.is_squared:
+                # The weights of a robust loss depend on the levels.
                 sums, squares = self._sums(rows, samples, belief)
             belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
         return replace(mine, sums=sums, belief=belief)
@@ -123,15 +117,19 @@ class Marker:
         squares = variance * noise.level_term(scores.square()).nansum(dim=1)
         return linearizer.total(rows, samples, self.recurrence.weight(scores)), squares
 
-    def _objective(self, state: Running) -> Tensor:
-        """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
-        away = state.point - self.prior.mean
-        precision = (-2.0 * state.belief.log_level).exp()
-        squares = state.base.squares + state.sums.squares
-        return 0.5 * ((squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1))
+    def _lost(self, found: Running, state: Running) -> Tensor:
+        """Return (N,) whether the model could not be integrated to all samples of a state."""
+        return (found.sums.count < state.base.count + state.sums.count).any(dim=1)
 
     def _settled(
-        self, state: Running, found: Running, rows: Tensor, due: Tensor, worse: Tensor, samples: int, upto: int
+        self,
+        state: Running,
+        found: Running,
+        rows: Tensor,
+        due: Tensor,
+        worse: Tensor,
+        samples: int,
+        upto: int,
     ) -> Running:
         """Linearize some records where a few damped steps from their candidates lead."""
         z, second, weight = found.point.clone(), found.point.clone(), torch.zeros(len(due)).double()
@@ -151,28 +149,29 @@ class Marker:
         tries = state.tries + due
         return self._ambiguous(replace(found, tries=tries), second - z, weight)
 
-    def _candidates(
-        self, begin: Tensor, rows: Tensor, samples: int, *, many: bool
-    ) -> Tensor:
+    def _candidates(self, begin: Tensor, rows: Tensor, samples: int, *, many: bool) -> Tensor:
         found = [begin[rows]]
         if self.start is not None and many:
             # A trained model is no better than the record itself, once that is long.
             given = self.start(rows, samples)
             found.append(torch.where(given.isfinite(), given, begin[rows]))
         elif many:
-            found.extend(self._prior_points(rows))
+            found.extend(self._prior_points(rows, samples))
         return torch.stack(found)
 
-    def _prior_points(self, rows: Tensor) -> Tensor:
+    def _prior_points(self, rows: Tensor, samples: int) -> Tensor:
         """Return points (C, n, D) of the prior; states that are observed start as observed."""
         unknowns = self.problem.unknowns
-        # The same points for every record, so that none depends on its batch.
-        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
-        normal = torch.special.ndtri(engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))
+        # The same points for every record, so that none depends on its batch, but others at every
+        # mark, so that a wrong optimum is left at last.
+        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=samples)
+        normal = torch.special.ndtri(
+            engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        )
         root = torch.linalg.cholesky(self.prior.covariance())
         points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
         states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
-        return torch.where(states, middle_start(self.problem.select(rows)), points)
+        return torch.where(states, middle_start(self.problem.select(rows), samples), points)
 
     def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
         """Widen the spread of records that have another optimum, by its weight (N,)."""
@@ -226,7 +225,38 @@ class Marker:
         return replace(state, correction=correction)
 
 
-def _two_best(reached: Tensor, objective: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def in_doubt(state: Running) -> Tensor:
+    """Return which records (N,) are to be linearized anew before the next mark.
+
+    Some window of theirs is improbable, or the estimate has run away from the linearization point.
+    """
+    far = state.belief.decrement > STALE * state.point.shape[1]
+    return state.innovations.suspect | far
+
+
+def tested(recurrence: Recurrence, state: Running) -> Running:
+    """Return a new linearization with alarms where its sums of squares are improbable."""
+    belief = state.belief
+    innovations = state.innovations.relinearized(
+        belief.squares, belief.log_level, belief.freedom, recurrence.fewest
+    )
+    return replace(state, innovations=innovations)
+
+
+def _judged(found: Running, before: Running, *, lost: Tensor) -> Running:
+    """Set the bits of records that could not be integrated, or whose estimate has jumped."""
+    step = found.point + found.belief.delta - before.point - before.belief.delta
+    precision = torch.linalg.inv_ex(before.belief.covariance)[0]
+    length = ((precision @ step.unsqueeze(2)).squeeze(2) * step).sum(dim=1)
+    # The square of a step by new information alone is about D squared standard deviations at most.
+    jumped = length > _JUMP**2 * step.shape[1]
+    status = found.status & ~5
+    return replace(found, status=status | lost.long() | 4 * jumped.long())
+
+
+def _two_best(
+    reached: Tensor, objective: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best optimum (N, D), the best that differs from it, and its weight (N,).
 
     Args:

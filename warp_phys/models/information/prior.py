@@ -80,7 +80,7 @@ def check_names(system: System, given: Mapping[str, Any]) -> None:
     known = known_labels(system)
     for name, value in given.items():
         if name not in known:
-            raise unknown_name(f"quantity with a prior of {system.name}", name, known)
+            raise unknown_name(f"quantity of {system.name} that can have a prior,", name, known)
         check_prior(name, value)
 
 
@@ -112,9 +112,7 @@ def build_prior(
         relative: Whether levels of noise are relative to the values.
     """
     unknown = [entry.label for entry in entries]
-    idle = [
-        name for name in given if not name.startswith(NOISE) and name not in unknown
-    ]
+    idle = [name for name in given if not name.startswith(NOISE) and name not in unknown]
     if idle:
         raise UsageError(
             f"priors[{idle[0]!r}] is of a quantity that is known; leave it out, or make "
@@ -124,10 +122,14 @@ def build_prior(
     mean = torch.tensor([pair[0] for pair in pairs], dtype=torch.float64)
     covariance = torch.tensor([pair[1] ** 2 for pair in pairs], dtype=torch.float64).diag()
     if learned is not None:
-        places = [k for k, name in enumerate(unknown) if name in learned.labels and name not in given]
+        places = [
+            k for k, name in enumerate(unknown) if name in learned.labels and name not in given
+        ]
         source = [learned.labels.index(unknown[k]) for k in places]
         mean[places] = learned.mean[source]
-        covariance[torch.tensor(places).unsqueeze(1), places] = learned.covariance[source][:, source]
+        covariance[torch.tensor(places).unsqueeze(1), places] = learned.covariance[source][
+            :, source
+        ]
     level, spread = _levels(outputs, given, learned, relative=relative)
     return Prior(mean, torch.linalg.inv(covariance), level, spread)
 

@@ -12,7 +12,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned, put
 from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import Candidates, Marker
+from warp_phys.models.information.mark import STALE, Candidates, Marker, in_doubt
 from warp_phys.models.information.marks import marks
 from warp_phys.models.information.running import Recurrence, Running
 
@@ -99,8 +99,8 @@ class _Tracker:
         # What the kernel writes to the array of predictions is how far they move.
         known = {**vars(self.track), "moved": self.track.predicted}
         linear = self.linearizer.residual, self.linearizer.jacobian
-        size = self.problem.distribution.magnitude(self.problem.records.observed)
-        return SegmentKernel(library, self.recurrence, known, linear, size)
+        size = self.linearizer.noise.magnitude(self.problem.records.observed)
+        return SegmentKernel(library, self.recurrence, known, linear, size, STALE)
 
     def run(self) -> Track:
         """Return what is known at every sample."""
@@ -128,7 +128,7 @@ class _Tracker:
             state = self.recurrence.advance(state, self.linearizer.sample(sample))
             if marked and sample + 1 == end:
                 break  # the mark tests and writes the last sample
-            rows = state.innovations.suspect.nonzero()[:, 0]
+            rows = in_doubt(state).nonzero()[:, 0]
             if rows.numel():
                 state = state.replaced(rows, self.marker.confirm(state, rows, sample + 1, end))
             self._write(sample, state, self.every)
@@ -155,7 +155,9 @@ class _Tracker:
         """Turn how far predictions of some records move into predictions."""
         place = slice(None) if len(rows) == len(self.every) else rows
         moved = self.track.predicted[place, samples]
-        self.track.predicted[place, samples] = self.linearizer.predicted_after(place, samples, moved)
+        self.track.predicted[place, samples] = self.linearizer.predicted_after(
+            place, samples, moved
+        )
 
     def _write(self, sample: int, state: Running, rows: Tensor) -> None:
         """Write what is known after a sample about some records (n,), whose state it is."""
@@ -174,6 +176,9 @@ class _Tracker:
 
 
 def first_point(problem: FitProblem, recurrence: Recurrence) -> Tensor:
-    """Return where records (N, D) are linearized first: the prior's mean, states as observed."""
+    """Return where records (N, D) are linearized first: the prior's mean, states as observed.
+
+    Only the first sample counts, so that no estimate depends on later ones.
+    """
     states = torch.tensor([entry.kind == "initial_state" for entry in problem.unknowns.entries])
-    return torch.where(states, middle_start(problem), recurrence.prior.mean)
+    return torch.where(states, middle_start(problem, 1), recurrence.prior.mean)

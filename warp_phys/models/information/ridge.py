@@ -1,18 +1,19 @@
 r"""Moments of a posterior that is bent: integration along its longest direction.
 
 A normal approximation at the optimum fails where few samples leave a combination of unknowns open
-and the others follow it along a bent ridge. Let v be the direction in which the normal approximation
-is longest, compared with the prior, and sigma the standard deviation along it. At points
-a = -2.5, ..., 2.5 the other directions are optimized with v^T z = v^T z_0 + a sigma held, which gives the
-ridge z(a), the objective Phi(a) (minus the log posterior) and the information A(a) there. By Laplace's
-approximation across the ridge, the posterior along it is
+and the others follow it along a bent ridge. Let v be the direction in which the approximation is
+longest, compared with the prior, and sigma the standard deviation along it. At points
+a = -2.5, ..., 2.5 the other directions are optimized with v^T z = v^T z_0 + a sigma held. This
+gives the ridge z(a), and there the objective Phi(a), minus the log posterior, and the information
+A(a). By Laplace's approximation across the ridge, the posterior along it is
 
     p(a) ~ exp(-Phi(a)) det(A(a) restricted to directions across v)^(-1/2),
 
 and mean and covariance of z are those of the mixture of normal distributions across the ridge.
 
 References:
-    L. Tierney, J. B. Kadane, J. Am. Stat. Assoc. 81 (1986) 82-86, doi:10.1080/01621459.1986.10478240.
+    L. Tierney, J. B. Kadane, J. Am. Stat. Assoc. 81 (1986) 82-86,
+    doi:10.1080/01621459.1986.10478240.
     H. Rue, S. Martino, N. Chopin, J. R. Stat. Soc. B 71 (2009) 319-392,
     doi:10.1111/j.1467-9868.2008.00700.x.
 """
@@ -29,6 +30,8 @@ from warp_phys.models.information.prior import Prior
 _POINTS, _REACH = 5, 2.5
 # Steps across the ridge at each point, and the longest of them along a coordinate.
 _STEPS, _LONGEST = 1, 1.0
+# Weight of one point above which the others were not found; it is .5 for a normal distribution.
+_ALONE = 0.9
 
 
 def ridge_moments(
@@ -39,7 +42,7 @@ def ridge_moments(
     log_level: Tensor,
     samples: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (N, D) and covariance (N, D, D) of posteriors, and which could be integrated, (N,).
+    """Return mean (N, D) and covariance (N, D, D) of posteriors, and which have one, (N,).
 
     Args:
         problem: N records.
@@ -61,7 +64,9 @@ def ridge_moments(
     logarithm = 0.5 * log_volume - value
     usable = logarithm.isfinite() & across.isfinite().all(dim=3).all(dim=2)
     share = torch.where(usable, logarithm, -torch.inf).softmax(dim=0).nan_to_num(0.0)
-    return *_mixture(share, points, across), usable.any(dim=0)
+    # Where the steps across did not reach the ridge, nothing is left but the point in the middle.
+    reached = share.amax(dim=0) < _ALONE
+    return *_mixture(share, points, across), reached & usable.any(dim=0)
 
 
 def _mixture(share: Tensor, points: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:

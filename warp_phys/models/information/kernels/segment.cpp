@@ -1,7 +1,8 @@
 // The information recurrence over a segment of samples, W records at a time.
 //
 // Included after `belief.cpp`. Formulas and names of the test are those of `innovations.py`, whose
-// results it repeats to rounding errors. A record stops at the sample at which it becomes suspect.
+// results it repeats to rounding errors. A record stops at the sample at which it comes into doubt,
+// see `in_doubt` in `mark.py`.
 
 namespace {
 
@@ -20,14 +21,14 @@ struct Group : Belief {
     void walk(int64_t *stop) {
         load_past();
         for (int64_t t = segment.first; t < segment.last; ++t) {
-            const M suspect = step(t);
+            const M suspect = step(t), doubt = suspect | (decrement > splat(segment.farthest));
             const bool tests = !(segment.marked && t + 1 == segment.last);
             bool some = false;
             for (int l = 0; l < W; ++l) {
-                const bool ends = t + 1 == segment.last, stops = tests && suspect[l];
+                const bool ends = t + 1 == segment.last, stops = tests && doubt[l];
                 if (going[l] && (ends || stops)) {
                     save_belief(l);
-                    save_past(l, t + 1 - segment.first, stops);
+                    save_past(l, t + 1 - segment.first, tests && suspect[l]);
                     stop[l] = stops ? t : segment.last;
                     going[l] = 0;
                 }
@@ -142,7 +143,7 @@ void each_group(int64_t n, const int64_t *rows, const int64_t *places, const Seg
     int64_t n, const int64_t *rows, const int64_t *places, const Segment *segment,            \
         const State *state, const Known *known, int64_t threads
 
-// Advance n records sample by sample; `stop` becomes the sample at which each was suspect.
+// Advance n records sample by sample; `stop` becomes the sample at which each came into doubt.
 extern "C" void segment_walk(RECORDS, int64_t *stop) {
     each_group(n, rows, places, *segment, *state, *known, threads,
                [=](Group &group, int64_t first) { group.walk(stop + first); });

@@ -17,6 +17,7 @@ from warp_phys.models.information.prior import USUAL_LEVEL
 from warp_phys.models.information.running import Recurrence, Running
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
 
+
 class _Kind(IntEnum):
     """As in `segment.cpp`."""
 
@@ -29,7 +30,7 @@ class _Kind(IntEnum):
 class _Segment(ctypes.Structure):
     _fields_ = [
         *integers("length", "first", "last", "marked", "kind", "fewest"),
-        *doubles("usual_level"),
+        *doubles("usual_level", "farthest"),
         *pointers("level", "spread", "threshold", "residual", "jacobian", "size"),
     ]
 
@@ -60,6 +61,8 @@ class SegmentKernel:
         known: Arrays that are written, among them those of `_Known`.
         linear: Residuals (N, T, O) and sensitivities (N, T, O, D), which may change between calls.
         size: (N, T, O), the reference sizes of the observed values.
+        stale: Squared length of a step, in standard deviations for each unknown, at which a
+            linearization is in doubt.
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class SegmentKernel:
         known: Mapping[str, Tensor],
         linear: tuple[Tensor, Tensor],
         size: Tensor,
+        stale: float,
     ) -> None:
         self.compiled = compiled
         self.recurrence, self.known = recurrence, known
         self.linear, self.size = linear, size.contiguous()
         prior = recurrence.prior
+        self.farthest = stale * len(prior.mean)
         self.level, self.spread = prior.level.contiguous(), prior.level_spread.contiguous()
         # A record of T samples is tested T times at most.
         self.threshold = improbable_score(torch.arange(size.shape[1] + 1))
@@ -81,13 +86,13 @@ class SegmentKernel:
     def walk(
         self, state: Running, rows: Tensor, samples: tuple[int, int], *, marked: bool
     ) -> Tensor:
-        """Advance records (n,), in place; return the samples (n,) at which they became suspect.
+        """Advance records (n,), in place; return the samples (n,) at which they came into doubt.
 
         Args:
             state: The state before, from `owned`; that of these records becomes the state after.
             rows: (n,), the records.
             samples: The first sample, and the end of the segment, which is also returned for
-                records that did not become suspect.
+                records that are not in doubt.
             marked: Whether a mark follows the last sample.
         """
         stop = torch.empty(len(rows), dtype=torch.int64)
@@ -134,6 +139,7 @@ class SegmentKernel:
             _Kind[self.recurrence.kind.upper()],
             self.recurrence.fewest,
             USUAL_LEVEL,
+            self.farthest,
             *map(address, held),
         )
         self.compiled[f"segment_{name}"](
