@@ -52,12 +52,17 @@ class Objective:
         sound = (sums.status == 0) & value.isfinite()
         return torch.where(sound, value, torch.inf).view(z.shape[:2])
 
-    def _information(self, flat: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Return the information (C, N, D, D) and minus the gradient (C, N, D)."""
+    def equations(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the information (C, N, D, D) and minus the gradient (C, N, D) at z.
+
+        Args:
+            z: (C, N, D), at which the objective was evaluated last, with sensitivities.
+        """
+        flat = z.flatten(0, 1)
         one = torch.ones_like(self.minimizer.sums.squares)
         packed, vector = self.minimizer.equations(flat, self.every, self.every, one)
         self.anchor.add(flat, self.every, packed, vector)
-        return unpack(packed, shape[2]).view(*shape, -1), vector.view(shape)
+        return unpack(packed, z.shape[2]).view(*z.shape, -1), vector.view(z.shape)
 
     def across(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the objective (C, N), and what `across` returns, at z.
@@ -71,7 +76,7 @@ class Objective:
         away, precision = flat - self.prior.mean, self.prior.precision
         found = steps_across((sums.hessian, sums.gradient), slopes, away, precision, v)
         if found is None:
-            return value, *across(*self._information(flat, z.shape), v)
+            return value, *across(*self.equations(z), v)
         moved, covariance, log_volume = found
         shape = z.shape
         return value, moved.view(shape), covariance.view(*shape, -1), log_volume.view(shape[:2])

@@ -79,7 +79,14 @@ class Marker:
         found = _judged(found, state, lost=self._lost(found, state))
         return self._bent(found, values, samples)
 
-    def confirm(self, state: Running, rows: Tensor, samples: int, upto: int) -> Running:
+    def confirm(self, state: Running, samples: int, upto: int) -> Running:
+        """Linearize records in doubt anew, and set alarms where their residuals stay large."""
+        rows = in_doubt(state).nonzero()[:, 0]
+        if not rows.numel():
+            return state
+        return state.replaced(rows, self.confirmed(state, rows, samples, upto))
+
+    def confirmed(self, state: Running, rows: Tensor, samples: int, upto: int) -> Running:
         """Return the state of records in doubt (n,), linearized anew, with confirmed alarms."""
         mine, part = state.select(rows), self.problem.select(rows)
         candidates = torch.stack([mine.point + mine.belief.delta, mine.point])

@@ -12,7 +12,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned, put
 from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import STALE, Candidates, Marker, in_doubt
+from warp_phys.models.information.mark import STALE, Candidates, Marker
 from warp_phys.models.information.marks import marks
 from warp_phys.models.information.running import Recurrence, Running
 
@@ -128,9 +128,7 @@ class _Tracker:
             state = self.recurrence.advance(state, self.linearizer.sample(sample))
             if marked and sample + 1 == end:
                 break  # the mark tests and writes the last sample
-            rows = in_doubt(state).nonzero()[:, 0]
-            if rows.numel():
-                state = state.replaced(rows, self.marker.confirm(state, rows, sample + 1, end))
+            state = self.marker.confirm(state, sample + 1, end)
             self._write(sample, state, self.every)
         return state
 
@@ -144,7 +142,7 @@ class _Tracker:
             self._predict(rows, slice(begin, end))
             for sample in stop[stop < end].unique().tolist():
                 some = rows[stop == sample]
-                found = self.marker.confirm(state, some, sample + 1, end)
+                found = self.marker.confirmed(state, some, sample + 1, end)
                 put(state, some, found)
                 self._write(sample, found, some)
                 if sample + 1 < end:
