@@ -218,7 +218,7 @@ class Marker:
         if not rows.numel():
             return state
         part, mine = self.problem.select(rows), state.select(rows)
-        chosen, *direction = bent(part, self.prior, mine, samples)
+        chosen, v, step = bent(part, self.prior, mine, samples)
         rows = rows[chosen]
         if not rows.numel():
             return state
@@ -226,7 +226,7 @@ class Marker:
         optimum = mine.point + mine.belief.delta
         covariance, level = mine.belief.covariance, mine.belief.log_level
         part = self.problem.select(rows)
-        mean, spread, fine = ridge_moments(part, self.prior, optimum, direction, level, samples)
+        mean, spread, fine = ridge_moments(part, self.prior, optimum, (v, step), level, samples)
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
         return replace(state, correction=correction)

@@ -113,8 +113,10 @@ class _Tracker:
         first = 0
         for place, end in enumerate(ends):
             marked = place < len(schedule)
-            advance = self._stepped if self.kernel is None else self._walked
-            state = advance(state, first, end, marked)
+            if self.kernel is None:
+                state = self._stepped(state, first, end, marked)
+            else:
+                state = self._walked(self.kernel, state, first, end, marked)
             if marked:
                 following = ends[place + 1] if place + 1 < len(ends) else end
                 state = self.marker.mark(state, end, following)
@@ -132,13 +134,15 @@ class _Tracker:
             self._write(sample, state, self.every)
         return state
 
-    def _walked(self, state: Running, first: int, end: int, marked: bool) -> Running:
+    def _walked(
+        self, kernel: SegmentKernel, state: Running, first: int, end: int, marked: bool
+    ) -> Running:
         """Return the state after a segment, by compiled code."""
         self.track.status[:, first:end] = state.status.unsqueeze(1)
         state, waiting = owned(state), [(self.every, first)]
         while waiting:
             rows, begin = waiting.pop()
-            stop = self.kernel.walk(state, rows, (begin, end), marked=marked)
+            stop = kernel.walk(state, rows, (begin, end), marked=marked)
             self._predict(rows, slice(begin, end))
             for sample in stop[stop < end].unique().tolist():
                 some = rows[stop == sample]
