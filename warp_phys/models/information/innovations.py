@@ -36,7 +36,7 @@ from warp_phys.models.information.rows import Rows
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
 # Degrees of freedom that the level of every output must have before a window.
-_FREEDOM = 8.0
+LEAST_FREEDOM = 8.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Innovations(Rows):
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
         usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
         # While as many unknowns as values were fitted, a level says nothing.
-        usable &= ((self.freedom[:, before] >= _FREEDOM) | (values == 0.0)).all(dim=2)
+        usable &= ((self.freedom[:, before] >= LEAST_FREEDOM) | (values == 0.0)).all(dim=2)
         best = torch.where(usable, score, -torch.inf).max(dim=1)
         return best.values > improbable_score(self.tested), torch.tensor(_WINDOWS)[best.indices] - 1
 

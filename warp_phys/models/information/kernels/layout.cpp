@@ -13,6 +13,7 @@ struct Segment {
     int64_t kind, fewest;
     double usual_level;            // share of the data's size
     double farthest;               // squared length of a step at which a record is in doubt
+    double least_freedom;          // that a level must have before a window
     const double *level, *spread;  // (O,), prior of the logarithms of the levels; NaN if it follows
                                    // from the data
     const double *threshold;       // normal score that is improbable, by the number of tests

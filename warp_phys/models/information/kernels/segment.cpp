@@ -108,10 +108,11 @@ struct Group : Belief {
             earlier += past_count[from][o];
             excess += (past_squares[newest][o] - past_squares[from][o]) * unit[from][o];
         }
-        const M usable = (number > splat(0.0)) & (earlier >= splat(segment.fewest));
+        M usable = (number > splat(0.0)) & (earlier >= splat(segment.fewest));
         const V total = vmax(number, splat(1.0)), ratio = vmax(excess / total, splat(0.0));
         for (int o = 0; o < O; ++o) {
-            const V share = (past_count[newest][o] - past_count[from][o]) / total;
+            const V added = past_count[newest][o] - past_count[from][o], share = added / total;
+            usable &= (past_freedom[from][o] >= splat(segment.least_freedom)) | (added == splat(0.0));
             spread += share * share / vmax(past_freedom[from][o], splat(1.0));
         }
         const V nu = (2.0 / 9.0) * spread, few = (2.0 / 9.0) / total;

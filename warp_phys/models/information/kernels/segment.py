@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.models.information.innovations import improbable_score
+from warp_phys.models.information.innovations import LEAST_FREEDOM, improbable_score
 from warp_phys.models.information.kernels.library import library
 from warp_phys.models.information.prior import USUAL_LEVEL
 from warp_phys.models.information.running import Recurrence, Running
@@ -30,7 +30,7 @@ class _Kind(IntEnum):
 class _Segment(ctypes.Structure):
     _fields_ = [
         *integers("length", "first", "last", "marked", "kind", "fewest"),
-        *doubles("usual_level", "farthest"),
+        *doubles("usual_level", "farthest", "least_freedom"),
         *pointers("level", "spread", "threshold", "residual", "jacobian", "size"),
     ]
 
@@ -140,6 +140,7 @@ class SegmentKernel:
             self.recurrence.fewest,
             USUAL_LEVEL,
             self.farthest,
+            LEAST_FREEDOM,
             *map(address, held),
         )
         self.compiled[f"segment_{name}"](
