@@ -36,7 +36,7 @@ from warp_phys.models.information.rows import Rows
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
 # Degrees of freedom that the level of every output must have before a window.
-_FREEDOM = 8.0
+LEAST_FREEDOM = 8.0
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,6 @@ class Innovations(Rows):
 
     def _improbable(self, fewest: int) -> tuple[Tensor, Tensor]:
         """Return whether some window is improbable (N,), and how long ago the worst one began."""
-        number = self.tested.double()
-        share = _ALARM / (len(_WINDOWS) * number * (number + 1.0)).clamp_min(1.0)
         before = -1 - torch.tensor(_WINDOWS)
         values = self.count[:, -1:] - self.count[:, before]
         unit = (-2.0 * self.log_level[:, before]).exp()
@@ -133,9 +131,16 @@ class Innovations(Rows):
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
         usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
         # While as many unknowns as values were fitted, a level says nothing.
-        usable &= ((self.freedom[:, before] >= _FREEDOM) | (values == 0.0)).all(dim=2)
+        usable &= ((self.freedom[:, before] >= LEAST_FREEDOM) | (values == 0.0)).all(dim=2)
         best = torch.where(usable, score, -torch.inf).max(dim=1)
-        return best.values > -torch.special.ndtri(share), torch.tensor(_WINDOWS)[best.indices] - 1
+        return best.values > improbable_score(self.tested), torch.tensor(_WINDOWS)[best.indices] - 1
+
+
+def improbable_score(tested: Tensor) -> Tensor:
+    """Return the normal scores above which tests of these numbers are improbable."""
+    number = tested.double()
+    share = _ALARM / (len(_WINDOWS) * number * (number + 1.0)).clamp_min(1.0)
+    return -torch.special.ndtri(share)
 
 
 def _pushed(history: Tensor, newest: Tensor) -> Tensor:
