@@ -21,6 +21,9 @@ from warp_phys.training.data import TrainingData, read_training_data
 _CONSTANT = 1e-9
 # Least standard deviation of the logarithm of a noise level: measured records are never so alike.
 _LEAST_LEVEL_SPREAD = 0.1
+# Least variance of a combination of coordinates, scaled to variance 1 each: quantities that move
+# together have no variance across, which has no inverse.
+_LEAST_VARIANCE = 1e-6
 # Fewest records from which a covariance of Q unknowns is taken, for each unknown.
 _RECORDS_PER_UNKNOWN = 5
 
@@ -50,7 +53,7 @@ def moments_of(data: xr.Dataset, system: System) -> tuple[Moments, TrainingData]
         Moments(
             labels=tuple(labels),
             mean=line.mean(dim=0),
-            covariance=torch.cov(line.T).reshape(len(labels), len(labels)),
+            covariance=_covariance(line),
             levels=_levels(training.records.outputs, truth.noise_sd),
             fixed={name: value for name, value in fixed.items() if name not in known},
             states=states,
@@ -76,6 +79,16 @@ def _varying(
         else:
             constant[spec.name] = float(column[0])
     return labels, columns, constant
+
+
+def _covariance(line: Tensor) -> Tensor:
+    """Return the covariance (Q, Q) of coordinates (N, Q)."""
+    found = torch.cov(line.T).reshape(line.shape[1], line.shape[1])
+    scale = found.diagonal().sqrt()
+    values, vectors = torch.linalg.eigh(found / scale / scale.unsqueeze(1))
+    if values[0] >= _LEAST_VARIANCE:
+        return found
+    return (vectors * values.clamp_min(_LEAST_VARIANCE)) @ vectors.T * scale * scale.unsqueeze(1)
 
 
 def _levels(outputs: Sequence[str], levels: Tensor) -> dict[str, tuple[float, float]]:

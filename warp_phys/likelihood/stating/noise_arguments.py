@@ -67,9 +67,9 @@ def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseK
         levels = torch.stack(_columns(records, noise_sd), dim=2)
     else:
         levels = _table(records, noise_sd)
-    # W = 1 / s^2; where nothing was observed the weight is 1, which is finite and has no effect.
-    _check_positive(records, levels)
-    return "known", torch.where(records.seen, levels.square().reciprocal(), 1.0).contiguous()
+    known = _check_positive(records, levels)
+    # W = 1 / s^2; where no level is known nothing was observed, and 1 is finite and has no effect.
+    return "known", torch.where(known, levels.square().reciprocal(), 1.0).contiguous()
 
 
 def _columns(records: Records, given: Mapping[str, Any]) -> list[Tensor]:
@@ -121,8 +121,10 @@ def _numbers(value: Any) -> Tensor:
         raise UsageError(f"expected standard deviations as numbers, got {value!r}") from None
 
 
-def _check_positive(records: Records, levels: Tensor) -> None:
-    wrong = records.seen & ~((levels > 0.0) & levels.isfinite())
+def _check_positive(records: Records, levels: Tensor) -> Tensor:
+    """Return where levels (N, T, O) are positive numbers, and raise UsageError for values without."""
+    known = (levels > 0.0) & levels.isfinite()
+    wrong = records.seen & ~known
     if wrong.any():
         row, sample, output = wrong.nonzero()[0].tolist()
         raise UsageError(
@@ -130,3 +132,4 @@ def _check_positive(records: Records, levels: Tensor) -> None:
             f"{float(levels[row, sample, output]):g} at sample {sample} of trajectory "
             f"{records.labels[row]}"
         )
+    return known

@@ -57,7 +57,7 @@ class Information(Head):
     def check(self, system: System) -> None:
         """Raise UsageError unless the options suit a system."""
         self.knowledge.check(system)
-        if self.start is not None and not self.start.trained:
+        if self.start is not None and not getattr(self.start, "trained", False):
             raise UsageError(
                 f"expected start as a trained model, got {self.start!r}; train it first"
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.stating.noise_arguments import noise_model
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
@@ -19,7 +20,7 @@ from warp_phys.models.information.coordinate_flow import current_entries
 from warp_phys.models.information.drift_stream import DriftMemory, DriftStream
 from warp_phys.models.information.drifting_track import WINDOW, drifting_track
 from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior import Moments, build_prior
+from warp_phys.models.information.prior import NOISE, Moments, build_prior
 from warp_phys.models.information.records_estimate import track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.started import started
@@ -66,9 +67,13 @@ class InformationEstimator:
         self._streams: dict[tuple[int, tuple[str, ...]], SensorStream | DriftStream] = {}
 
     def problem(self, records: Records) -> FitProblem:
-        """Return the likelihood problem of records."""
+        """Return the likelihood problem of records; values that the noise rules out are missing."""
         options, learned = self.options, self.learned
-        noise = "normal" if learned is None else learned.noise
+        noise = options.distribution
+        if noise is None:
+            noise = "normal" if learned is None else learned.noise
+        wrong = noise_model(noise, options.loss).impossible(records.observed)
+        records = replace(records, observed=records.observed.masked_fill(wrong, torch.nan))
         fixed = {} if learned is None else learned.fixed
         states = options.initial_state
         if learned is not None and learned.states and states == "auto":
@@ -76,7 +81,7 @@ class InformationEstimator:
         return state_problem(
             self.system,
             records,
-            distribution=noise if options.distribution is None else options.distribution,
+            distribution=noise,
             loss=options.loss,
             noise_sd=options.noise_sd,
             initial_state=states,
@@ -90,6 +95,11 @@ class InformationEstimator:
 
     def recurrence(self, problem: FitProblem) -> Recurrence:
         """Return the recurrence of a problem, with its prior."""
+        levels = [name for name in self.options.priors if name.startswith(NOISE)]
+        if problem.noise == "known" and levels:
+            raise UsageError(
+                f"priors[{levels[0]!r}] is of a level that is known by noise_sd; leave one out"
+            )
         prior = build_prior(
             problem.unknowns.entries,
             problem.records.outputs,

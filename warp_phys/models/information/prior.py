@@ -122,14 +122,11 @@ def build_prior(
     mean = torch.tensor([pair[0] for pair in pairs], dtype=torch.float64)
     covariance = torch.tensor([pair[1] ** 2 for pair in pairs], dtype=torch.float64).diag()
     if learned is not None:
-        places = [
-            k for k, name in enumerate(unknown) if name in learned.labels and name not in given
-        ]
-        source = [learned.labels.index(unknown[k]) for k in places]
+        labels = [name for name in unknown if name in learned.labels and name not in given]
+        places = torch.tensor([unknown.index(name) for name in labels]).long()
+        source = torch.tensor([learned.labels.index(name) for name in labels]).long()
         mean[places] = learned.mean[source]
-        covariance[torch.tensor(places).unsqueeze(1), places] = learned.covariance[source][
-            :, source
-        ]
+        covariance[places.unsqueeze(1), places] = learned.covariance[source][:, source]
     level, spread = _levels(outputs, given, learned, relative=relative)
     return Prior(mean, torch.linalg.inv(covariance), level, spread)
 

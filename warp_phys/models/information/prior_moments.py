@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,19 +33,28 @@ class InCoordinates:
 
 
 def check_prior(name: str, given: Any) -> None:
-    """Raise UsageError unless a prior is a range, or a distribution of SciPy or torch."""
+    """Raise UsageError unless a prior is a range, or one distribution of SciPy or torch."""
     pair = isinstance(given, tuple) and len(given) == 2 and _ascending(*given)
-    known = (Distribution, InCoordinates)
-    if not (pair or hasattr(given, "ppf") or isinstance(given, known)):
+    if not (pair or hasattr(given, "ppf") or isinstance(given, Distribution | InCoordinates)):
         raise UsageError(
             f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
             f"one of torch.distributions, or as a range (low, high) with low < high; got {given!r}"
         )
+    size = 1
+    if hasattr(given, "ppf"):
+        size = np.size(given.ppf(0.5))
+    elif isinstance(given, Distribution):
+        size = given.batch_shape.numel() * given.event_shape.numel()
+    if size != 1:
+        raise UsageError(
+            f"expected priors[{name!r}] as the distribution of one quantity, got {size} of them; "
+            "give every quantity its own"
+        )
 
 
 def _ascending(low: Any, high: Any) -> bool:
-    numbers = all(isinstance(end, int | float) for end in (low, high))
-    return numbers and -float("inf") < low < high < float("inf")
+    numbers = isinstance(low, Real) and isinstance(high, Real)
+    return numbers and -math.inf < low < high < math.inf
 
 
 def moments(name: str, given: Any, support: Support) -> tuple[float, float]:

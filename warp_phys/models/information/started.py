@@ -11,6 +11,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import Estimator
 from warp_phys.models.information.mark import Candidates
 from warp_phys.records.records import Records
+from warp_phys.systems.errors import UsageError
 
 
 def started(model: Estimator, problem: FitProblem) -> Candidates:
@@ -19,7 +20,15 @@ def started(model: Estimator, problem: FitProblem) -> Candidates:
     Args:
         model: Reads the records.
         problem: The records, and the unknowns that coordinates are wanted of.
+
+    Raises:
+        UsageError: The model reads outputs that the records do not have.
     """
+    if not set(model.outputs or ()) <= set(problem.records.outputs):
+        raise UsageError(
+            f"start reads the outputs {', '.join(model.outputs or ())}, the records have "
+            f"{', '.join(problem.records.outputs)}; leave start out, or train one on these"
+        )
 
     def candidates(rows: Tensor, samples: int) -> Tensor:
         part = problem.select(rows)

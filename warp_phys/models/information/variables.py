@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def variables(
     elif problem.weights is not None:
         values["noise_sd"] = problem.weights.rsqrt()
     values["predicted"] = found.predicted
+    found = replace(found, status=found.status | _unreached(problem, found))
     mean, covariance = _joint(problem, found, wide / t_quantile(torch.tensor([torch.inf]), level))
     values |= {"unknowns": mean, "unknowns_covariance": covariance}
     for array in values.values():
@@ -60,10 +62,17 @@ def variables(
     compared = len(kinds) if at_start else kinds.count("parameter")
     return values | {
         "described": found.described.to(torch.int8),
-        "changed_at": torch.where(found.since >= 0, times, torch.nan),
+        # A record that has ended may still be linearized anew, with others that have not.
+        "changed_at": torch.where(found.described[rows, last], torch.nan, times),
         "estimate_status": found.status,
         "out_of_range": _out_of_range(prior, found, rows, last, compared),
     }
+
+
+def _unreached(problem: FitProblem, found: Track) -> Tensor:
+    """Return bit 1 of `ESTIMATE_STATUS` (N, T) where the model has no finite prediction."""
+    missing = ~found.predicted.isfinite().all(dim=2)
+    return (missing & problem.records.valid).long()
 
 
 def _joint(problem: FitProblem, found: Track, widening: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,6 +80,23 @@ def simulated(contract: type[EngineContract]) -> xr.Dataset:
     )
 
 
+@lru_cache
+def differentiated(contract: type[EngineContract]) -> list[tuple[Tensor, Tensor]]:
+    """Return predictions (L, T, O) and last states (L, S), each with its derivatives (D, ...)."""
+    test = contract()
+    problem = test.problem()
+    at = test.at_lanes(problem)
+    size = at.shape[1]
+    along = torch.eye(size, dtype=torch.float64).repeat_interleave(LANES, dim=0)
+    values, slopes = torch.func.jvp(
+        lambda unknowns: test.reached_at(problem, unknowns, size), (at.repeat(size, 1),), (along,)
+    )
+    return [
+        (value[:LANES], slope.unflatten(0, (size, LANES)))
+        for value, slope in zip(values, slopes, strict=True)
+    ]
+
+
 class EngineContract:
     """A subclass says which system, how it is observed, and what is known."""
 
@@ -156,8 +173,28 @@ class EngineContract:
 
     # What it should give
 
-    def outputs_at(self, problem: FitProblem, unknowns: Tensor, repeat: int) -> Tensor:
-        """Return predictions (n, T, O) of the lanes, `repeat` times over, at unknowns (n, D)."""
+    def reached_at(
+        self, problem: FitProblem, unknowns: Tensor, repeat: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return predictions (n, T, O) and the states (n, S) at the last sample of each lane.
+
+        Args:
+            problem: The problem.
+            unknowns: (n, D), of the lanes, one after the other, `repeat` times over.
+            repeat: How many times.
+        """
+        states, parameters, times, inputs = self.states_at(problem, unknowns, repeat)
+        each = parameters.T[:, :, None].expand(-1, -1, times.shape[1])
+        given = None if inputs is None else inputs.movedim(2, 0)
+        found = self.system.outputs_at(times, states.movedim(2, 0), each, given)
+        _, limit, _, _ = self.lanes()
+        last = (limit - 1).repeat(repeat)[:, None, None].expand(-1, 1, states.shape[2])
+        return found[problem.seen].movedim(0, 2), states.gather(1, last).squeeze(1)
+
+    def states_at(
+        self, problem: FitProblem, unknowns: Tensor, repeat: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return states (n, T, S), parameters, times and inputs of the lanes."""
         rows, _, parameters, initial = (
             part.repeat(repeat, *[1] * (part.ndim - 1)) for part in self.lanes()
         )
@@ -178,10 +215,7 @@ class EngineContract:
             method="solution" if self.system.has_solution else "rk4",
             substeps=self.substeps,
         )
-        each = parameters.T[:, :, None].expand(-1, -1, times.shape[1])
-        given = None if inputs is None else inputs.movedim(2, 0)
-        found = self.system.outputs_at(times, solution.states.movedim(2, 0), each, given)
-        return found[problem.seen].movedim(0, 2)
+        return solution.states, parameters, times, inputs
 
     def outside(self, rows: Tensor) -> dict[str, Any]:
         """Return the inputs and doses of trajectories as `integrate` takes them."""
@@ -209,18 +243,6 @@ class EngineContract:
             [table[entry.kind][:, entry.index] for entry in problem.unknowns.entries], dim=1
         )
 
-    def jacobian(self, problem: FitProblem) -> tuple[Tensor, Tensor]:
-        """Return predictions (L, T, O) and their derivatives (D, L, T, O)."""
-        at = self.at_lanes(problem)
-        size = at.shape[1]
-        along = torch.eye(size, dtype=torch.float64).repeat_interleave(LANES, dim=0)
-        value, slope = torch.func.jvp(
-            lambda unknowns: self.outputs_at(problem, unknowns, size),
-            (at.repeat(size, 1),),
-            (along,),
-        )
-        return value[:LANES], slope.unflatten(0, (size, LANES))
-
     def half_loss(self, scaled: Tensor) -> Tensor:
         """Return half the loss of residuals over their level."""
         return torch.nn.functional.huber_loss(
@@ -229,7 +251,7 @@ class EngineContract:
 
     def expected(self, problem: FitProblem) -> tuple[Sums, Tensor]:
         rows, limit, _, _ = self.lanes()
-        predicted, slopes = self.jacobian(problem)
+        predicted, slopes = differentiated(type(self))[0]
         observed = problem.records.observed[rows]
         logarithmic = self.distribution == "lognormal"
         if logarithmic:
@@ -316,6 +338,62 @@ class EngineContract:
             for name, value in vars(sums).items():
                 assert torch.equal(value[lane], getattr(reached[0], name)[lane]), name
             assert torch.equal(predicted[lane].nan_to_num(), reached[1][lane].nan_to_num())
+
+    def linearized(self, problem: FitProblem, **options: Any) -> tuple[Tensor, Tensor]:
+        """Return what the fastest engine writes to `jacobian` and `ending`, NaN where nothing."""
+        outputs, unknowns = len(problem.records.outputs), len(problem.unknowns)
+        shape = (LANES, max(SAMPLES), outputs, unknowns)
+        jacobian = torch.full(shape, torch.nan, dtype=torch.float64)
+        states = len(problem.system.states)
+        ending = torch.full((LANES, 1 + unknowns, states), torch.nan, dtype=torch.float64)
+        self.evaluated(problem, jacobian=jacobian, ending=ending, **options)
+        return jacobian, ending
+
+    def same(self, found: Tensor, expected: Tensor, rtol: float) -> None:
+        size = float(expected.nan_to_num().abs().max())
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=rtol * size, equal_nan=True)
+
+    def test_the_jacobian_is_that_of_the_predictions(self) -> None:
+        """At samples without a value, too, and nowhere after the last sample of a lane."""
+        _, slopes = differentiated(type(self))[0]
+        _, limit, _, _ = self.lanes()
+        reached = torch.arange(max(SAMPLES)) < limit[:, None]
+        expected = torch.where(reached[:, :, None, None], slopes.movedim(0, 3), torch.nan)
+        self.same(self.linearized(self.problem())[0], expected, rtol=1e-6)
+
+    def test_the_ending_is_the_state_at_the_last_sample(self) -> None:
+        value, slopes = differentiated(type(self))[1]
+        expected = torch.cat([value.unsqueeze(1), slopes.movedim(0, 1)], dim=1)
+        self.same(self.linearized(self.problem())[1], expected, rtol=1e-6)
+
+    def test_engines_linearize_alike(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        problem = self.problem(rtol=1e-4)
+        fastest = self.linearized(problem)
+        slow = self.linearized(self.problem(untraceable(self.system), rtol=1e-4))
+        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        for found in (slow, self.linearized(problem)):
+            for one, other in zip(found, fastest, strict=True):
+                self.same(one, other, rtol=1e-9)
+
+    @pytest.mark.parametrize("engine", ["fastest", "numpy"])
+    def test_a_limit_ends_a_record_early(
+        self, engine: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A limit of an evaluation has the bits of an engine that was built for it."""
+        if engine == "numpy":
+            monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+        problem = self.problem(rtol=1e-4)
+        rows, limit, _, _ = self.lanes()
+        shorter = (limit - 2).clamp_min(1)
+        built = self.evaluated(problem, build_engine(problem, rows, shorter))
+        found = self.evaluated(problem, build_engine(problem, rows, limit), limit=shorter)
+        self.close(found, built, rtol=1e-14)
+        for one, other in zip(
+            self.linearized(problem, engine=build_engine(problem, rows, shorter)),
+            self.linearized(problem, limit=shorter),
+            strict=True,
+        ):
+            self.same(one, other, rtol=1e-14)
 
     def test_again_from_its_own_plan_of_steps(self, reached: tuple[Sums, Tensor]) -> None:
         problem = self.problem()
