@@ -125,7 +125,7 @@ def _estimate() -> Call:
     from warp_phys.systems import get_system
 
     record = _record()
-    model = wp.WarpPhys(get_system("lotka_volterra"), width=8)
+    model = wp.WarpPhys(get_system("lotka_volterra"), head="direct", width=8)
     wp.train(model, record, steps=2, seed=0, progress=False)
     return lambda: wp.estimate(model, record[["observed"]])
 

@@ -42,7 +42,7 @@ def _check_main_job(folder: Path) -> None:
     data = simulate(
         system, n=1200, times=np.arange(21.0), noise=0.25, distribution="lognormal", seed=0
     )
-    model = wp.WarpPhys(system, width=16)
+    model = wp.WarpPhys(system, head="direct", width=16)
     wp.train(model, data, steps=20, progress=False)
     model.save(folder / "model.safetensors")
     loaded = wp.WarpPhys.load(folder / "model.safetensors")

@@ -72,7 +72,13 @@ class Case:
 
 CASES = (
     Case("Warp, diagonal A", lambda: wp.Warp(structure="diagonal"), 1024, 256, 3.0),
-    Case("WarpPhys, direct head, features", lambda: wp.WarpPhys("lotka_volterra"), 1024, 256, 3.0),
+    Case(
+        "WarpPhys, direct head, features",
+        lambda: wp.WarpPhys("lotka_volterra", head="direct"),
+        1024,
+        256,
+        3.0,
+    ),
     Case(
         "WarpPhys, weights head, differences",
         lambda: wp.WarpPhys("lotka_volterra", head="weights"),

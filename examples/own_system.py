@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     data = simulate(
         GasOil(), n=1_000 if quick else 50_000, times=record["time"].values, noise=0.03, seed=1
     )
-    model = wp.WarpPhys(GasOil())
+    model = wp.WarpPhys(GasOil(), head="direct")
     wp.train(model, data, steps=40 if quick else 2_500, time_budget=110)
     found = wp.estimate(model, record).isel(trajectory=0, time=-1)
     print(GasOil())

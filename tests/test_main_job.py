@@ -33,7 +33,7 @@ def records(hudson_bay: dict[str, Any]) -> xr.Dataset:
 def model(
     request: pytest.FixtureRequest, hudson_bay: dict[str, Any], records: xr.Dataset
 ) -> wp.WarpPhys:
-    chosen = wp.WarpPhys(LotkaVolterra())
+    chosen = wp.WarpPhys(LotkaVolterra(), head="direct")
     steps, rate = hudson_bay["STEPS"], hudson_bay["LEARNING_RATE"]
     wp.train(chosen, records, steps=steps, learning_rate=rate, seed=request.param, progress=False)
     return chosen
@@ -68,7 +68,7 @@ def test_a_pendulums_length_from_its_angle_alone() -> None:
         "noise": 0.02,
         "observe": ["angle"],
     }
-    chosen = wp.WarpPhys("pendulum")
+    chosen = wp.WarpPhys("pendulum", head="direct")
     wp.train(chosen, simulate("pendulum", n=20_000, seed=1, **options), steps=2_500, progress=False)
     test = simulate("pendulum", n=1_000, seed=2, **options)
     found = wp.estimate(chosen, test, progress=False)["parameters"].isel(time=-1)
@@ -80,7 +80,7 @@ def test_a_pendulums_length_from_its_angle_alone() -> None:
 def test_the_identifiable_combinations_of_a_mass_spring_damper(noise: float) -> None:
     options: dict[str, Any] = {"times": np.linspace(0.0, 1.0, 65), "noise": noise}
     name = "mass_spring_damper"
-    chosen = wp.WarpPhys(name)
+    chosen = wp.WarpPhys(name, head="direct")
     wp.train(chosen, simulate(name, n=20_000, seed=1, **options), steps=2_000, progress=False)
     test = simulate(name, n=1_000, seed=2, **options)
     found = wp.estimate(chosen, test, progress=False)["parameters"].isel(time=-1).values

@@ -13,7 +13,7 @@ from warp_phys.systems import LotkaVolterra
 @pytest.fixture(scope="session")
 def noisy_model() -> wp.WarpPhys:
     """Return a model trained briefly on `noisy_records`; tests must leave it as it is."""
-    chosen = wp.WarpPhys(LotkaVolterra(), window=8, width=32)
+    chosen = wp.WarpPhys(LotkaVolterra(), head="direct", window=8, width=32)
     wp.train(chosen, noisy_records(4000, seed=1), steps=400, progress=False)
     return chosen
 

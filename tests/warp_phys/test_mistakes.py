@@ -39,23 +39,38 @@ def records() -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def trained() -> wp.WarpPhys:
-    model = wp.WarpPhys("lotka_volterra", window=3, width=8)
+    model = wp.WarpPhys("lotka_volterra", head="direct", window=3, width=8)
     wp.train(model, simulated(110), simulated(110), steps=2, progress=False)
     return model
 
 
 @pytest.fixture(
-    params=["train", "train with validation", "train Warp", "estimate", "regression", "forecast"]
+    params=[
+        "train",
+        "train with validation",
+        "train Warp",
+        "train the prior",
+        "estimate",
+        "information",
+        "regression",
+        "forecast",
+    ]
 )
 def door(request: pytest.FixtureRequest, trained: wp.WarpPhys) -> Door:
     """Every public function that takes records."""
     doors: dict[str, Door] = {
-        "train": lambda data: wp.train(wp.WarpPhys("lotka_volterra"), data, progress=False),
+        "train": lambda data: wp.train(
+            wp.WarpPhys("lotka_volterra", head="direct"), data, progress=False
+        ),
         "train with validation": lambda data: wp.train(
-            wp.WarpPhys("lotka_volterra"), data, records(), progress=False
+            wp.WarpPhys("lotka_volterra", head="direct"), data, records(), progress=False
         ),
         "train Warp": lambda data: wp.train(wp.Warp(), data, progress=False),
+        "train the prior": lambda data: wp.train(
+            wp.WarpPhys("lotka_volterra"), data, progress=False
+        ),
         "estimate": lambda data: wp.estimate(trained, data),
+        "information": lambda data: wp.estimate(wp.WarpPhys("lotka_volterra"), data),
         "regression": lambda data: wp.estimate(
             wp.WarpPhys("lotka_volterra", head="regression"), data
         ),
@@ -106,7 +121,7 @@ class TestRecords:
         says(UsageError, message, lambda: wp.forecast(trained, [10.0], data=data))
         data.observed[:] = np.nan
         message = "expected at least one trajectory with a valid sample and status 0"
-        for model in (wp.WarpPhys("lotka_volterra"), wp.Warp()):
+        for model in (wp.WarpPhys("lotka_volterra", head="direct"), wp.Warp()):
             says(UsageError, message, lambda model=model: wp.train(model, data, progress=False))
 
     @pytest.mark.parametrize("dtype", [object, str, complex])
@@ -137,10 +152,12 @@ class TestNames:
     def test_an_unknown_output(self, trained: wp.WarpPhys) -> None:
         data = records().assign_coords(output=["prey", "preditor"])
         message = "unknown output 'preditor'; did you mean 'predator'? known: prey"
-        regression = wp.WarpPhys("lotka_volterra", head="regression")
-        for model in (trained, regression):
+        untrained = [
+            wp.WarpPhys("lotka_volterra", head=head) for head in ("information", "regression")
+        ]
+        for model in (trained, *untrained):
             says(UnknownNameError, message, lambda model=model: wp.estimate(model, data))
-        model = wp.WarpPhys("lotka_volterra")
+        model = wp.WarpPhys("lotka_volterra", head="direct")
         says(UnknownNameError, message, lambda: wp.train(model, data, data, progress=False))
         message = "unknown output of LotkaVolterra 'lynx'; known: prey, predator"
         says(UnknownNameError, message, lambda: simulated(observe=["lynx"]))
@@ -187,7 +204,7 @@ class TestParameters:
 
 class TestModels:
     def test_not_trained(self) -> None:
-        model = wp.WarpPhys("lotka_volterra")
+        model = wp.WarpPhys("lotka_volterra", head="direct")
         message = (
             "the model of lotka_volterra is not trained yet; call train(model, data) with data "
             "from simulate, or load one with WarpPhys.load"
@@ -207,8 +224,12 @@ class TestModels:
 
     def test_a_root_that_does_not_fit(self) -> None:
         message = "root='solution' needs a closed form, which lotka_volterra lacks"
-        says(UsageError, message, lambda: wp.WarpPhys("lotka_volterra", root="solution"))
-        model = wp.WarpPhys("lotka_volterra", root="step")
+        says(
+            UsageError,
+            message,
+            lambda: wp.WarpPhys("lotka_volterra", head="direct", root="solution"),
+        )
+        model = wp.WarpPhys("lotka_volterra", head="direct", root="step")
         data = simulate("lotka_volterra", n=8, times=TIMES, observe=["prey"], seed=0)
         message = "root='step' needs every state of lotka_volterra observed, got prey"
         says(

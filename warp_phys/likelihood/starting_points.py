@@ -9,21 +9,33 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
 
 
-def middle_start(problem: FitProblem) -> Tensor:
-    """Return (N, D): parameters in the middle of their ranges, states as first observed."""
-    return torch.stack([_middle(problem, entry) for entry in problem.unknowns.entries], dim=1)
+def middle_start(problem: FitProblem, samples: int | None = None) -> Tensor:
+    """Return (N, D): parameters in the middle of their ranges, states as first observed.
+
+    Args:
+        problem: N records.
+        samples: How many samples of each record count; None for all.
+    """
+    entries = problem.unknowns.entries
+    return torch.stack([_middle(problem, entry, samples) for entry in entries], dim=1)
 
 
-def _middle(problem: FitProblem, entry: Unknown) -> Tensor:
+def _middle(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
     default = torch.full((len(problem),), entry.middle(), dtype=torch.float64)
     if entry.kind == "parameter":
         return default
-    first = first_observed(problem, entry)
+    first = first_observed(problem, entry, samples)
     return torch.where(first.isfinite(), entry.coordinate(first.nan_to_num(1.0)), default)
 
 
-def first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
-    """Return (N,), the first value of the output that is this state; NaN where there is none."""
+def first_observed(problem: FitProblem, entry: Unknown, samples: int | None = None) -> Tensor:
+    """Return (N,), the first value of the output that is this state; NaN where there is none.
+
+    Args:
+        problem: N records.
+        entry: An unknown initial state.
+        samples: How many samples of each record count; None for all.
+    """
     system, records = problem.system, problem.records
     nothing = torch.full((len(problem),), torch.nan, dtype=torch.float64)
     if not system.observes_all_states:
@@ -31,7 +43,7 @@ def first_observed(problem: FitProblem, entry: Unknown) -> Tensor:
     name = system.output_names[entry.index]
     if name not in records.outputs:
         return nothing
-    values = records.observed[..., records.outputs.index(name)]
+    values = records.observed[:, :samples, records.outputs.index(name)]
     place = values.isfinite().long().argmax(dim=1)
     first = values.gather(1, place.unsqueeze(1)).squeeze(1)
     if records.doses is not None:

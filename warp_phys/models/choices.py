@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,13 +13,11 @@ from warp_phys.models.drives.registry import DRIVES
 from warp_phys.models.heads.head import Head, TrainedHead
 from warp_phys.models.heads.registry import HEADS
 from warp_phys.models.settings import Settings, check_values
+from warp_phys.models.settings_in_use import check_used
 from warp_phys.recurrence.transitions.registry import STRUCTURES, get_structure
 from warp_phys.recurrence.transitions.transition import Transition
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 from warp_phys.systems.registries.by_file import check_methods, check_own_name
-
-# Settings of the core of every trained head, in addition to options of head, drive and structure.
-_OF_THE_CORE = ("structure", "initial", "root", "dtype")
 
 _SHIPPED: dict[str, Mapping[str, Any]] = {
     "head": HEADS,
@@ -91,9 +89,7 @@ def choose(
     drive = _drive(head, values.get("drive", head.default_drive))
     structure = get_structure(values.get("structure", "diagonal"))
     check_values(values)
-    _check_used(
-        values | extra, {*uses, *_used(head, drive, structure, values)}, head, drive, structure
-    )
+    check_used(values | extra, uses, head, drive, structure)
     values = {**getattr(drive, "defaults", {}), **values}
     if values.get("stable") and not structure.can_be_stable:
         values.pop("stable")
@@ -167,61 +163,24 @@ def _part(kind: str, given: Any, base: Any) -> Any:
 
 def _drive(head: Head, given: Any) -> Any:
     """Return the drive as `_part` does, or its name where the head has its own drives."""
+    if head.drives == ():
+        # `check_used` refuses any other.
+        return head.default_drive
     if head.drives is not None and given in (*head.drives, head.default_drive):
         return given
     owners = {name: each.name for each in HEADS.values() for name in each.drives or ()}
-    if isinstance(given, str) and given not in {*DRIVES, *owners} and head.drives != ():
+    if isinstance(given, str) and given not in {*DRIVES, *owners}:
         raise unknown_name("drive", given, DRIVES if head.drives is None else head.drives)
     if head.drives is not None:
         got = repr(getattr(given, "name", given))
-        wanted = f"drive={_alternatives(head.drives)}" if head.drives else "no drive"
-        raise UsageError(f"expected {wanted} with head={head.name!r}, got {got}")
+        wanted = _alternatives(head.drives)
+        raise UsageError(f"expected drive={wanted} with head={head.name!r}, got {got}")
     if isinstance(given, str) and given not in DRIVES:
         raise UsageError(
             f"expected drive={_alternatives(DRIVES)}, got {given!r}, which only "
             f"head={owners[given]!r} takes"
         )
     return _part("drive", given, Drive)
-
-
-def _used(head: Any, drive: Any, structure: Any, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings that have an effect in a model with these parts."""
-    yield "head"
-    # Only what is trained has a core, with a drive and a structure; and the options of an object
-    # were chosen where it was made.
-    parts = (head, drive) if head.trains else (head,)
-    for part in parts:
-        if not isinstance(part, Head | Drive | str):
-            yield from part.options
-    if not isinstance(head, Head):
-        yield from head.arguments
-    if head.trains:
-        yield "drive"
-        yield from structure.options
-        yield from _OF_THE_CORE
-        if values.get("initial", "first_sample") == "first_sample":
-            yield "width"
-
-
-def _check_used(values: Mapping[str, Any], used: set[str], *parts: Any) -> None:
-    """Raise UsageError where a setting would have no effect."""
-    for name, value in values.items():
-        if name in used:
-            continue
-        users = [
-            f"{kind}={known!r}"
-            for kind, shipped in _SHIPPED.items()
-            for known, part in shipped.items()
-            if name in (*part.options, *getattr(part, "arguments", ()))
-        ]
-        chosen = ", ".join(
-            f"{kind}={getattr(part, 'name', part)!r}"
-            for kind, part in zip(_SHIPPED, parts, strict=True)
-        )
-        raise UsageError(
-            f"expected no {name} with {chosen}, which do not use it, got {value!r}; leave it out"
-            + (f", or choose {' or '.join(users)}" if users else "")
-        )
 
 
 def _made(

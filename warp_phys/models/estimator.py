@@ -39,12 +39,17 @@ class StreamEstimate:
         lower: (N, P), lower end of the 90 % band; NaN where the model has none.
         upper: (N, P), upper end.
         initial_state: (N, S) at the first sample.
+        described: (N,), whether the model describes the record so far; None where the model does
+            not test it.
+        status: (N,), bits of `ESTIMATE_STATUS`; None where the model has none.
     """
 
     parameters: Tensor
     lower: Tensor
     upper: Tensor
     initial_state: Tensor
+    described: Tensor | None = None
+    status: Tensor | None = None
 
 
 class Memory(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from warp_phys.models.estimator import Estimator, Memory, StreamEstimate
 from warp_phys.models.files import find_system, load_weights, read_model, write_model
 from warp_phys.models.heads.head import Head
 from warp_phys.models.heads.information import Information
+from warp_phys.models.information.estimator import KEEP, InformationEstimator
 from warp_phys.models.information.stored import options_from_json
 from warp_phys.models.network import Network
 from warp_phys.models.roots import check_root
@@ -169,6 +170,11 @@ class WarpPhys(nn.Module):
         self._set_up(as_system(system), choices)
 
     def _set_up(self, system: System, choices: Choices) -> None:
+        start = getattr(choices.head, "start", None)
+        if start is not None and not isinstance(start, WarpPhys):
+            raise UsageError(
+                f"expected start as a trained WarpPhys model of {system.name}, got {start!r}"
+            )
         choices.head.check(system)
         check_root(system, choices.settings.root)
         choices.check_sizes(len(system.output_names), len(system.inputs))
@@ -245,17 +251,44 @@ class WarpPhys(nn.Module):
             )
         return self.network, self.facts
 
-    def init_state(self, sensors: int = 1, *, dtype: torch.dtype = torch.float64) -> Memory:
-        """Return the memory of sensors before their first sample; its size never grows.
+    def init_state(
+        self,
+        sensors: int = 1,
+        *,
+        dtype: torch.dtype = torch.float64,
+        keep: int | None = None,
+        outputs: Sequence[str] | None = None,
+    ) -> Memory:
+        """Return the memory of sensors before their first sample; its size is bounded.
+
+        The memory of the information head can be saved, `state.save("sensors.safetensors")`, and
+        goes on where it was with `model.init_state(sensors).restored("sensors.safetensors")`.
 
         Args:
             sensors: The number of sensors.
             dtype: The dtype of the steps. With torch.float32 they take about half the time and
                 the memory half the space; estimates then differ from those of `estimate` in the
-                sixth or seventh digit. The regression head has torch.float64 alone.
+                sixth or seventh digit. The information head and the regression head have
+                torch.float64 alone.
+            keep: Of the information head: how many samples of each sensor are kept, 1024 by
+                default. What older ones said stays in the information alone, which is not
+                linearized anew.
+            outputs: Of the information head: the outputs that the sensors measure, all by default.
+
+        Raises:
+            UsageError: An argument is invalid, or has no effect with this head.
         """
         check_start(sensors, dtype)
-        return self.estimator().start(sensors, dtype)
+        estimator = self.estimator()
+        if isinstance(estimator, InformationEstimator):
+            return estimator.begin(sensors, dtype, KEEP if keep is None else keep, outputs)
+        for name, value in (("keep", keep), ("outputs", outputs)):
+            if value is not None:
+                raise UsageError(
+                    f"expected no {name} with head={self.choices.head.name!r}, which keeps no "
+                    f"samples and reads the outputs it was made for, got {value!r}; leave it out"
+                )
+        return estimator.start(sensors, dtype)
 
     @torch.no_grad()
     def step(
@@ -266,7 +299,8 @@ class WarpPhys(nn.Module):
         Args:
             state: From `init_state` or the last step.
             times: (N,) or a number, in the system's time unit.
-            observed: (N, O), NaN where missing, in the order the model was trained on.
+            observed: (N, O), NaN where missing, in the order the model was trained on, or else that
+                of `init_state`.
             inputs: (N, I), where the system has inputs.
 
         Returns:

@@ -82,7 +82,7 @@ def train(
     Example:
         >>> from warp_phys import WarpPhys
         >>> from warp_phys.data_gen import simulate
-        >>> model = WarpPhys("sine", window=4, width=16)
+        >>> model = WarpPhys("sine", head="direct", window=4, width=16)
         >>> data = simulate("sine", n=400, times=[0.0, 0.1, 0.2, 0.3], noise=0.05, seed=1)
         >>> history = train(model, data, steps=50, progress=False)
         >>> history.sizes["step"] > 0

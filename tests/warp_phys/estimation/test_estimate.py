@@ -136,7 +136,7 @@ def test_fixed_parameters_stay_in_the_result() -> None:
     data = simulate(
         "pendulum", n=500, times=np.linspace(0.0, 2.0, 11), observe=["angle"], noise=0.02, seed=0
     )
-    chosen = wp.WarpPhys(Pendulum(), window=4, width=16)
+    chosen = wp.WarpPhys(Pendulum(), head="direct", window=4, width=16)
     wp.train(chosen, data, steps=30, progress=False)
     found = wp.estimate(chosen, data.isel(trajectory=[0, 1]))
     gravity = found.sel(parameter="g")

@@ -91,7 +91,7 @@ def test_bands_widen_with_the_level(noisy_model: wp.WarpPhys) -> None:
 
 def test_constant_noise_widens_the_band_of_a_measurement() -> None:
     options = {"times": TIMES, "noise": 0.25, "distribution": "lognormal"}
-    chosen = wp.WarpPhys("lotka_volterra", window=4, width=16)
+    chosen = wp.WarpPhys("lotka_volterra", head="direct", window=4, width=16)
     wp.train(chosen, simulate("lotka_volterra", n=600, seed=1, **options), steps=30, progress=False)
     data = simulate("lotka_volterra", n=2, seed=2, **options)
     found = wp.estimate(chosen, data)
@@ -136,7 +136,7 @@ class HalfSeen(System):
 
 def test_a_users_own_system_is_asked_for() -> None:
     data = simulate(HalfSeen(), n=600, times=np.linspace(0.0, 3.0, 13), noise=0.02, seed=0)
-    chosen = wp.WarpPhys(HalfSeen(), window=4, width=16)
+    chosen = wp.WarpPhys(HalfSeen(), head="direct", window=4, width=16)
     wp.train(chosen, data, steps=50, progress=False)
     found = wp.estimate(chosen, data.isel(trajectory=[0, 1]))
     with pytest.raises(UsageError, match=r"system=YourSystem\(\)"):
@@ -171,7 +171,7 @@ def test_an_estimate_under_a_noise_model_with_parameters_can_be_forecast(tmp_pat
     data = simulate(
         "pendulum", 500, np.linspace(0.0, 2.0, 11), noise=0.05, distribution=noise, seed=0
     )
-    model = wp.WarpPhys("pendulum", width=8)
+    model = wp.WarpPhys("pendulum", head="direct", width=8)
     wp.train(model, data, steps=5, progress=False)
     model.save(tmp_path / "model.safetensors")
     loaded = wp.WarpPhys.load(tmp_path / "model.safetensors")

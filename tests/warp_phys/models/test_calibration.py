@@ -135,7 +135,7 @@ def test_bands_are_in_order_on_every_support() -> None:
     truth = Physical(low + (high - low) * unit, 1.0 + unit[:, :1], 0.1 + 0.2 * unit[:, :1])
     coordinates = build_coordinates(system, truth, system.output_names)
     size = len(coordinates)
-    network = Network(choose(width=8), coordinates, 1, 0, logarithmic=False)
+    network = Network(choose(head="direct", width=8), coordinates, 1, 0, logarithmic=False)
     state = torch.zeros(300, LENGTH, state_size(size), dtype=torch.float64)
     estimate = Gaussian.from_state(state, size)
     line = coordinates.encode(truth)

@@ -226,7 +226,7 @@ class TestGradients:
         """Unknowns that send the flow to infinity cost much, and poison no gradient."""
         times = np.linspace(0.0, 20.0, 21)
         data = simulate("lotka_volterra", n=110, times=times, noise=0.1, missing=0.1, seed=0)
-        model = wp.WarpPhys("lotka_volterra", root=root, window=3, width=8)
+        model = wp.WarpPhys("lotka_volterra", head="direct", root=root, window=3, width=8)
         wp.train(model, data, data, steps=1, progress=False)
         network, _ = model.built()
         part = read_records(data, model.system).select(slice(40))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 import warp_phys as wp
@@ -26,12 +27,13 @@ from warp_phys.systems import LotkaVolterra, UnknownNameError, UsageError, get_s
     ],
 )
 def test_the_root_follows_from_the_system(system: str, settings: dict[str, Any], root: str) -> None:
-    assert wp.WarpPhys(system, **settings).root == root
+    assert wp.WarpPhys(system, head="direct", **settings).root == root
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        ({}, "WarpPhys(pendulum, head=information, nothing to train)"),
         (
             {"head": "direct"},
             "WarpPhys(pendulum, head=direct, drive=features, structure=diagonal, not trained yet)",
@@ -59,6 +61,7 @@ def test_reprs(arguments: dict[str, Any], expected: str) -> None:
     ("arguments", "message"),
     [
         ({"head": "driect"}, "unknown head 'driect'; did you mean 'direct'?"),
+        ({"head": "infromation"}, "unknown head 'infromation'; did you mean 'information'?"),
         ({"drive": "feature"}, "unknown drive 'feature'; did you mean 'features'?"),
         ({"drive": "FEATURES"}, "unknown drive 'FEATURES'; did you mean 'features'?"),
         ({"drive": "log_differnce"}, "did you mean 'difference'?"),
@@ -71,7 +74,7 @@ def test_reprs(arguments: dict[str, Any], expected: str) -> None:
 )
 def test_unknown_choices(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UnknownNameError, match=message.replace("?", r"\?")):
-        wp.WarpPhys(LotkaVolterra(), **arguments)
+        wp.WarpPhys(LotkaVolterra(), **{"head": "direct"} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_unknown_choices(arguments: dict[str, Any], message: str) -> None:
 )
 def test_numbers_out_of_range(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        wp.WarpPhys(LotkaVolterra(), **arguments)
+        wp.WarpPhys(LotkaVolterra(), **{"head": "direct"} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_choices_that_do_not_fit_the_system(
     system: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        wp.WarpPhys(get_system(system), **arguments)
+        wp.WarpPhys(get_system(system), **{"head": "direct"} | arguments)
 
 
 def users(setting: str) -> str:
@@ -116,8 +119,9 @@ def users(setting: str) -> str:
 
 
 def test_an_untrained_model_says_so() -> None:
-    model = wp.WarpPhys("pendulum")
+    model = wp.WarpPhys("pendulum", head="direct")
     assert not model.trained
+    assert wp.WarpPhys("pendulum").trained
     assert wp.WarpPhys("pendulum", head="regression").trained
     for action in (model.init_state, lambda: model.save("pendulum.safetensors")):
         with pytest.raises(UsageError, match="the model of pendulum is not trained yet; call"):
@@ -132,18 +136,88 @@ def test_an_untrained_model_says_so() -> None:
             "expected no forgetting with head='direct', drive='features', structure='diagonal', "
             f"which do not use it, got 0.95; leave it out, or choose {users('forgetting')}",
         ),
-        ({"root_width": 8}, f"leave it out, or choose {users('root_width')}"),
-        ({"drive": "raw", "window": 8}, f"leave it out, or choose {users('window')}"),
-        ({"rank": 2}, f"leave it out, or choose {users('rank')}"),
-        ({"drive": "raw", "initial": "learned", "width": 8}, "expected no width with"),
+        ({"head": "direct", "root_width": 8}, f"leave it out, or choose {users('root_width')}"),
+        (
+            {"head": "direct", "drive": "raw", "window": 8},
+            f"leave it out, or choose {users('window')}",
+        ),
+        ({"head": "direct", "rank": 2}, f"leave it out, or choose {users('rank')}"),
+        (
+            {"head": "direct", "drive": "raw", "initial": "learned", "width": 8},
+            "expected no width with",
+        ),
         ({"head": "regression", "structure": "dense"}, "expected no structure with"),
         ({"head": "regression", "root": "rollout"}, "expected no root with head='regression'"),
-        ({"drive": Rate(), "window": 3}, "expected no window with head='direct', drive='my_rate'"),
+        (
+            {"head": "direct", "drive": Rate(), "window": 3},
+            "expected no window with head='direct', drive='my_rate'",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         wp.WarpPhys(LotkaVolterra(), **arguments)
+
+
+TRAIN = "or choose head='direct', which needs training (see train)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got", "advice"),
+    [
+        ({"drive": "features"}, "'features'", TRAIN),
+        ({"drive": "difference"}, "'difference'", TRAIN),
+        ({"drive": "log_difference"}, "'log_difference'", "or choose head='regression'"),
+        ({"drive": "feature"}, "'feature'", TRAIN),
+        ({"drive": Rate()}, "'my_rate'", TRAIN),
+        ({"drive": Rate}, repr(Rate), TRAIN),
+        ({"structure": "dense"}, "'dense'", TRAIN),
+        ({"initial": "learned"}, "'learned'", TRAIN),
+        ({"root": "step"}, "'step'", TRAIN),
+        ({"dtype": "float64"}, "'float64'", TRAIN),
+        ({"width": 8}, "8", TRAIN),
+        ({"window": 8}, "8", TRAIN),
+        ({"rank": 2}, "2", f"{TRAIN}, with {users('rank')}"),
+        ({"root_width": 8}, "8", "or choose head='weights', which needs training (see train)"),
+        ({"state_size": 8}, "8", "or choose head='readout', which needs training (see train)"),
+        ({"forgetting": 0.95}, "0.95", "or choose head='regression'"),
+    ],
+)
+def test_what_only_other_heads_use_is_refused_by_the_default_head(
+    arguments: dict[str, Any], got: str, advice: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        wp.WarpPhys(LotkaVolterra(), **arguments)
+    assert str(refused.value) == (
+        f"expected no {next(iter(arguments))} with head='information' (the default), which does "
+        f"not use it, got {got}; leave it out, {advice}"
+    )
+
+
+@pytest.mark.parametrize("head", [name for name in HEADS if name != "information"])
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("priors", {"alpha": (0.1, 1.0)}, "{'alpha': (0.1, 1.0)}"),
+        ("start", wp.WarpPhys("lotka_volterra"), "WarpPhys(lotka_volterra, head=information, "),
+        ("drift", {"alpha": 0.02}, "{'alpha': 0.02}"),
+        ("distribution", "normal", "'normal'"),
+        ("loss", "linear", "'linear'"),
+        ("noise_sd", 0.5, "0.5"),
+        ("noise_sd", np.ones((2, 2)), "a ndarray; leave"),
+        ("initial_state", "estimate", "'estimate'"),
+        ("fixed", {"alpha": 0.5}, "{'alpha': 0.5}"),
+    ],
+)
+def test_what_only_the_information_head_uses_is_refused_by_others(
+    head: str, name: str, value: Any, shown: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        wp.WarpPhys(LotkaVolterra(), head=head, **{name: value})
+    said = str(refused.value)
+    assert said.startswith(f"expected no {name} with head='{head}'")
+    assert f", got {shown}" in said
+    assert said.endswith("; leave it out, or choose head='information'")
 
 
 class Nameless(Drive):
@@ -171,4 +245,4 @@ class Impostor(Drive):
 )
 def test_objects_that_do_not_serve(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        wp.WarpPhys(LotkaVolterra(), **arguments)
+        wp.WarpPhys(LotkaVolterra(), **{"head": "direct"} | arguments)

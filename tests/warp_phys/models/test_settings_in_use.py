@@ -32,6 +32,14 @@ OTHER: dict[str, Any] = {
     "forgetting": 0.5,
     "frequencies": 2,
     "dtype": "float64",
+    "priors": {"alpha": (0.1, 0.2)},
+    "start": wp.WarpPhys("lotka_volterra", head="regression"),
+    "drift": {"alpha": 0.1},
+    "distribution": "lognormal",
+    "loss": "huber",
+    "noise_sd": "common",
+    "initial_state": "first_sample",
+    "fixed": {"alpha": 0.5},
 }
 # Settings that decide whether others have an effect.
 BEFORE: list[dict[str, Any]] = [
@@ -40,6 +48,14 @@ BEFORE: list[dict[str, Any]] = [
     {"structure": "low_rank"},
     {"initial": "learned"},
     {"initial": "learned", "drive": "difference"},
+]
+# Likewise, of the information head.
+BEFORE_INFORMATION: list[dict[str, Any]] = [
+    {"noise_sd": 0.1},
+    {"distribution": "lognormal"},
+    {"loss": "huber"},
+    {"initial_state": "first_sample"},
+    {"fixed": {"beta": 0.03}},
 ]
 
 
@@ -109,6 +125,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*validation records")
 def test_of_a_head(head: str, before: dict[str, Any]) -> None:
     def make(**settings: Any) -> wp.WarpPhys:
         return wp.WarpPhys(LotkaVolterra(), head=HEADS_BY_NAME[head](), **settings)
+
+    check_every_setting(make, settings_of(wp.WarpPhys), before)
+
+
+@pytest.mark.parametrize("before", BEFORE_INFORMATION, ids=str)
+def test_of_the_information_head(before: dict[str, Any]) -> None:
+    def make(**settings: Any) -> wp.WarpPhys:
+        return wp.WarpPhys(LotkaVolterra(), **settings)
 
     check_every_setting(make, settings_of(wp.WarpPhys), before)
 

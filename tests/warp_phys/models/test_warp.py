@@ -183,7 +183,7 @@ class TestMessages:
 
     def test_context_is_of_warp(self) -> None:
         with pytest.raises(UsageError, match="context is of Warp"):
-            wp.train(wp.WarpPhys("sine"), sines(20, 0), context=4, progress=False)
+            wp.train(wp.WarpPhys("sine", head="direct"), sines(20, 0), context=4, progress=False)
 
     def test_frequencies_are_counted(self) -> None:
         with pytest.raises(UsageError, match=r"expected frequencies to be 0, 1, 2, \.\.\., got -1"):

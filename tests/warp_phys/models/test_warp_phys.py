@@ -260,7 +260,7 @@ class TestOwnParts:
 
     def test_training_again_starts_anew(self, training: tuple[xr.Dataset, xr.Dataset]) -> None:
         drive = LearnedChange(3)
-        model = wp.WarpPhys("lotka_volterra", drive=drive, width=8)
+        model = wp.WarpPhys("lotka_volterra", head="direct", drive=drive, width=8)
         histories = [wp.train(model, *training, steps=3, progress=False) for _ in range(2)]
         xr.testing.assert_equal(*(each.validation_loss for each in histories))
         assert not list(drive.parameters())

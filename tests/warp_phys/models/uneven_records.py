@@ -10,7 +10,7 @@ import xarray as xr
 from warp_phys.data_gen import log_normal, simulate
 
 LENGTH = 10
-SMALL: dict[str, Any] = {"window": 4, "width": 8}
+SMALL: dict[str, Any] = {"head": "direct", "window": 4, "width": 8}
 
 
 def uneven(count: int, seed: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def records(n: int = 480, **options: Any) -> xr.Dataset:
 
 
 def small_model(**settings: Any) -> wp.WarpPhys:
-    return wp.WarpPhys(LotkaVolterra(), window=4, width=16, **settings)
+    return wp.WarpPhys(LotkaVolterra(), head="direct", window=4, width=16, **settings)
 
 
 def short(model: wp.WarpPhys, data: xr.Dataset, **options: Any) -> xr.Dataset:
@@ -149,7 +149,7 @@ def test_reconstruction_needs_no_truth_and_finds_identifiable_parameters() -> No
     # The paper's SINE task: the phase is in the samples, and nobody told the model about it.
     data = simulate("sine", n=480, times=np.linspace(0.0, 1.0, 16), seed=1)
     truth = data["true_parameters"]
-    model = wp.WarpPhys("sine", window=4, width=16)
+    model = wp.WarpPhys("sine", head="direct", window=4, width=16)
     measured = data.drop_vars(["true_parameters", "true_initial_state", "true_noise_sd"])
     short(model, measured, steps=300, learning_rate=2e-2)
     found = wp.estimate(model, measured)
@@ -194,7 +194,7 @@ def test_the_regression_head_has_nothing_to_train() -> None:
 def test_initial_states_that_contradict_the_parameters_are_refused() -> None:
     data = simulate("sine", n=100, times=TIMES, initial_states={"angle": 1.0}, seed=0)
     with pytest.raises(UsageError, match="initial state of sine follows from its parameters"):
-        short(wp.WarpPhys("sine", window=2, width=8), data)
+        short(wp.WarpPhys("sine", head="direct", window=2, width=8), data)
 
 
 def test_a_supervised_training_needs_the_initial_states_too() -> None:

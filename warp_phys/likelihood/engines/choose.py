@@ -35,10 +35,25 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         # must be selected at the samples.
         inner = build_engine(problem.on_fine_grid(), rows, problem.fine.limits(rows, limit))
         return _FineEngine(inner, problem.fine, rows)
-    library = library_of(problem)
-    if library is None:
-        return TorchEngine(problem, rows, limit)
-    return CompiledEngine(problem, rows, limit, library)
+    return EngineBuilder(problem).build(problem, rows, limit)
+
+
+class EngineBuilder:
+    """Builds engines for problems that differ in their records alone.
+
+    Args:
+        problem: One of them; without a fine grid.
+    """
+
+    def __init__(self, problem: FitProblem) -> None:
+        # Looking up the library takes longer than the integration of a few intervals.
+        self.library = library_of(problem)
+
+    def build(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
+        """Return an engine; see `build_engine`."""
+        if self.library is None:
+            return TorchEngine(problem, rows, limit)
+        return CompiledEngine(problem, rows, limit, self.library)
 
 
 class _FineEngine:

@@ -47,7 +47,7 @@ class Drive(nn.Module):
         ...         step = (1.0 + flags[..., -1:]).clamp_min(1e-3)
         ...         return torch.cat([change / step, flags], dim=-1)
         >>> from warp_phys import WarpPhys
-        >>> WarpPhys("pendulum", drive=Rate())
+        >>> WarpPhys("pendulum", head="direct", drive=Rate())
         WarpPhys(pendulum, head=direct, drive=my_rate, structure=diagonal, not trained yet)
     """
 

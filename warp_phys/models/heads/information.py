@@ -57,6 +57,10 @@ class Information(Head):
     def check(self, system: System) -> None:
         """Raise UsageError unless the options suit a system."""
         self.knowledge.check(system)
+        if self.start is not None and not self.start.trained:
+            raise UsageError(
+                f"expected start as a trained model, got {self.start!r}; train it first"
+            )
         other = None if self.start is None else self.start.system
         if other is not None and other.parameter_names != system.parameter_names:
             raise UsageError(

@@ -32,7 +32,10 @@ def longest_direction(prior: Prior, covariance: Tensor) -> tuple[Tensor, Tensor,
     """
     # In coordinates scaled by the prior, whose units do not matter.
     scale = prior.precision.diagonal().sqrt()
-    values, vectors = torch.linalg.eigh(covariance * scale * scale.unsqueeze(1))
+    scaled = covariance * scale * scale.unsqueeze(1)
+    # One record without a finite covariance would make the decomposition of all of them fail.
+    sound = scaled.isfinite().all(dim=2).all(dim=1)[:, None, None]
+    values, vectors = torch.linalg.eigh(torch.where(sound, scaled, 0.0))
     v = vectors[..., -1] * scale
     # E[z | v^T z = v^T m + sigma] = m + C v / sigma, sigma^2 = v^T C v.
     along = (covariance @ v.unsqueeze(2)).squeeze(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,18 @@ from tqdm import tqdm
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
-from warp_phys.models.estimator import Estimates, Estimator
-from warp_phys.models.information.mark import Candidates
+from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
 from warp_phys.models.information.options import InformationOptions
 from warp_phys.models.information.physical import bands, t_quantile
 from warp_phys.models.information.prior import Moments, Prior, build_prior
 from warp_phys.models.information.records_estimate import Track, track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.started import started
+from warp_phys.models.information.stream import SensorStream, sensor_records
+from warp_phys.models.information.stream_memory import InformationMemory
+from warp_phys.models.streaming import BAND_LEVEL
 from warp_phys.records.records import Records
-from warp_phys.systems.errors import UsageError
+from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.registry import noise_settings
@@ -32,6 +36,8 @@ _SAMPLES_TOGETHER = 400_000
 # Standard deviations of the prior beyond which an estimate is out of range.
 _FAR = 5.0
 _RTOL = 1e-7
+KEEP = 1024
+"""Samples of a sensor that are kept unless the caller says how many."""
 
 
 class InformationEstimator:
@@ -56,6 +62,7 @@ class InformationEstimator:
     ) -> None:
         self.system, self.options = system, options
         self.learned, self.start_model = learned, start
+        self._streams: dict[tuple[int, tuple[str, ...]], SensorStream] = {}
 
     def problem(self, records: Records) -> FitProblem:
         """Return the likelihood problem of records."""
@@ -91,8 +98,55 @@ class InformationEstimator:
         )
         return Recurrence(prior, _noise_of(problem), problem.noise)
 
-    def _candidates(self, problem: FitProblem) -> Candidates | None:
-        return None if self.start_model is None else started(self.start_model, problem)
+    def start(self, sensors: int, dtype: torch.dtype) -> InformationMemory:
+        """Return the memory of sensors before their first sample."""
+        return self.begin(sensors, dtype, KEEP, None)
+
+    def begin(
+        self, sensors: int, dtype: torch.dtype, keep: int, outputs: Sequence[str] | None
+    ) -> InformationMemory:
+        """Return the memory of sensors that measure some outputs, all by default."""
+        if dtype != torch.float64:
+            raise UsageError(
+                "expected dtype=torch.float64 for the information head, whose sums need its "
+                f"digits, got {dtype}"
+            )
+        names = self.system.output_names if outputs is None else tuple(outputs)
+        for name in names:
+            if name not in self.system.output_names:
+                raise unknown_name(f"output of {self.system.name}", name, self.system.output_names)
+        return self.stream(sensors, names).begin(keep)
+
+    def stream(self, sensors: int, outputs: tuple[str, ...]) -> SensorStream:
+        """Return the stream of so many sensors, which is made once."""
+        key = sensors, outputs
+        if key not in self._streams:
+            self._check_stream()
+            problem = self.problem(sensor_records(self.system, sensors, outputs))
+            start = None if self.start_model is None else partial(started, self.start_model)
+            # One at a time: the streams of many numbers of sensors would fill the memory.
+            self._streams = {
+                key: SensorStream(problem, self.recurrence(problem), BAND_LEVEL, start)
+            }
+        return self._streams[key]
+
+    def _check_stream(self) -> None:
+        if self.options.drift:
+            raise UsageError(
+                "model.step does not know drift yet; estimate the record so far with estimate(...)"
+            )
+        if self.options.initial_state == "first_sample":
+            raise UsageError(
+                'expected initial_state other than "first_sample" for sensors, whose first sample '
+                "is not known beforehand; give the states that are known, or leave it out"
+            )
+
+    def step(
+        self, memory: InformationMemory, times: Tensor, observed: Tensor, inputs: Tensor
+    ) -> tuple[InformationMemory, StreamEstimate]:
+        """Process one sample of every sensor."""
+        stream = self.stream(memory.shape[0], tuple(memory.about["outputs"]))
+        return stream.step(memory, times, observed, inputs)
 
     def estimate(self, records: Records, level: float, *, show: bool) -> Estimates:
         """Estimate for whole records, with bands; see `Estimator.estimate`."""
@@ -106,7 +160,8 @@ class InformationEstimator:
             for low in range(0, len(records), together):
                 rows = torch.arange(low, min(len(records), low + together))
                 part = problem.select(rows)
-                found = track(part, recurrence, self._candidates(part))
+                other = None if self.start_model is None else started(self.start_model, part)
+                found = track(part, recurrence, other)
                 pieces.append(_values(part, recurrence.prior, found, level))
                 bar.update(len(rows))
         values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}

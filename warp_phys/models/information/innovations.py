@@ -35,6 +35,8 @@ from warp_phys.models.information.rows import Rows
 # Windows in samples, the last is the memory of the test.
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
+# Degrees of freedom that the level of every output must have before a window.
+_FREEDOM = 3.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class Innovations(Rows):
         root = (excess / total).clamp_min(0.0).pow(1.0 / 3.0)
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
         usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
+        # While as many unknowns as values were fitted, a level says nothing.
+        usable &= ((self.freedom[:, before] >= _FREEDOM) | (values == 0.0)).all(dim=2)
         best = torch.where(usable, score, -torch.inf).max(dim=1)
         return best.values > -torch.special.ndtri(share), torch.tensor(_WINDOWS)[best.indices] - 1
 

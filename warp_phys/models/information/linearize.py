@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.choose import build_engine
-from warp_phys.likelihood.engines.engine import Evaluation
+from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.running import Belief, Sample, Sums
@@ -14,13 +16,74 @@ from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.noise import with_slope
 
 
-class Linearizer:
-    """Linearizes the records of a problem; keeps the plan of integration steps between calls."""
+def scaled(
+    noise: LocationScale,
+    observed: Tensor,
+    predicted: Tensor,
+    jacobian: Tensor,
+    weights: Tensor | None,
+    slopes: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return residuals on the scale of the noise, and minus their derivatives.
 
-    def __init__(self, problem: FitProblem, noise: LocationScale) -> None:
-        self.problem, self.noise = problem, noise
+    Args:
+        noise: The noise model.
+        observed: (..., O), NaN where missing.
+        predicted: (..., O).
+        jacobian: (..., O, D), derivatives of the predictions.
+        weights: (..., O), one over known variances, or None.
+        slopes: (..., 1, D), by which the derivatives are multiplied, or None.
+
+    Returns:
+        Residuals (..., O), NaN where something is missing or the model has no finite prediction,
+        and minus their derivatives (..., O, D), zero where it has none.
+    """
+    stretch: Tensor | None = None
+    if noise.transforms:
+        residual, slope = with_slope(lambda f: noise.residual(observed, f), predicted)
+        stretch = -slope
+    else:
+        residual = observed - predicted
+    if weights is not None:
+        root = weights.sqrt()
+        residual, stretch = residual * root, root if stretch is None else stretch * root
+    # Small factors are multiplied first: the derivatives are the largest array.
+    factor = slopes
+    if stretch is not None:
+        factor = stretch.unsqueeze(-1) if slopes is None else slopes * stretch.unsqueeze(-1)
+    if factor is not None:
+        jacobian = jacobian * factor
+    sound = predicted.isfinite() & jacobian.isfinite().all(dim=-1)
+    residual = torch.where(sound, residual, torch.nan)
+    return residual, torch.where(sound.unsqueeze(-1), jacobian, 0.0)
+
+
+def sample_of(noise: LocationScale, observed: Tensor, residual: Tensor, jacobian: Tensor) -> Sample:
+    """Return a sample of N records of what `scaled` returned for it."""
+    size = torch.where(residual.isfinite(), noise.magnitude(observed), 0.0)
+    return Sample(residual, jacobian, size)
+
+
+class Linearizer:
+    """Linearizes the records of a problem; keeps the plan of integration steps between calls.
+
+    Args:
+        problem: N records.
+        ending: Whether to keep the states at the last sample that was linearized.
+
+    Attributes:
+        states: (N, S), those states; NaN where they could not be reached.
+        sensitivity: (N, S, D), their derivatives by the coordinates.
+    """
+
+    def __init__(self, problem: FitProblem, *, ending: bool = False) -> None:
+        self.problem, self.noise = problem, cast("LocationScale", problem.distribution)
         self.rows = torch.arange(len(problem))
-        self.engine = build_engine(problem, self.rows, problem.counts)
+        self.engine = self._build()
+        count, states = problem.unknowns.initial_state.shape
+        self.states = torch.full((count, states), torch.nan, dtype=torch.float64)
+        self.sensitivity = self.states.unsqueeze(2).repeat(1, 1, len(problem.unknowns))
+        self.ending = self._empty_ending() if ending else None
         outputs, unknowns = len(problem.records.outputs), len(problem.unknowns)
         self.sums = EngineSums.empty(len(problem), outputs, unknowns)
         self.parameters = problem.unknowns.parameters.clone()
@@ -29,6 +92,14 @@ class Linearizer:
         self.residual = torch.full(shape, torch.nan, dtype=torch.float64)
         self.predicted = torch.full(shape, torch.nan, dtype=torch.float64)
         self.jacobian = torch.zeros(*shape, unknowns, dtype=torch.float64)
+
+    def _build(self) -> Engine:
+        return build_engine(self.problem, self.rows, self.problem.counts)
+
+    def _empty_ending(self) -> Tensor:
+        count, states = self.states.shape
+        shape = (count, 1 + len(self.problem.unknowns), states)
+        return torch.full(shape, torch.nan, dtype=torch.float64)
 
     def evaluate(self, z: Tensor, rows: Tensor, samples: int) -> None:
         """Linearize the first samples of some records (n,) at coordinates z (n, D)."""
@@ -44,48 +115,55 @@ class Linearizer:
                 self.sums,
                 predicted=self.predicted,
                 jacobian=self.jacobian,
+                ending=self.ending,
                 limit=limit,
             )
         )
-        self._scale(z, rows, samples)
+        slopes = unknowns.slopes(z)
+        if self.ending is not None:
+            ending = self.ending[rows]
+            self._end(rows, samples, ending[:, 0], ending[:, 1:].mT * slopes.unsqueeze(1))
+        self._scale(slopes, rows, samples)
 
-    def _scale(self, z: Tensor, rows: Tensor, samples: int) -> None:
-        """Turn predictions and their derivatives into residuals and those of the coordinates."""
+    def _end(self, rows: Tensor, samples: int, states: Tensor, sensitivity: Tensor) -> None:
+        """Keep the states (n, S) of some records at the last of the first samples."""
+        # The engine writes the states at the last sample that it reaches.
+        reached = self.predicted[rows, samples - 1].isfinite().all(dim=1, keepdim=True)
+        self.states[rows] = torch.where(reached, states, torch.nan)
+        self.sensitivity[rows] = torch.where(reached.unsqueeze(2), sensitivity, torch.nan)
+
+    def _scale(self, slopes: Tensor | None, rows: Tensor, samples: int) -> None:
+        """Turn predictions and their derivatives into residuals and those of the coordinates.
+
+        Args:
+            slopes: (n, D), derivatives of the unknowns by their coordinates, unless the derivatives
+                of the predictions are by the coordinates already.
+            rows: (n,), records.
+            samples: How many samples of them.
+        """
         problem, whole = self.problem, len(rows) == len(self.rows)
         place = slice(None) if whole else rows
-        observed = problem.records.observed[place, :samples]
-        predicted, jacobian = self.predicted[place, :samples], self.jacobian[place, :samples]
-        noise = self.noise
-        if noise.transforms:
-            residual, slope = with_slope(lambda f: noise.residual(observed, f), predicted)
-            stretch = -slope
-        else:
-            residual, stretch = observed - predicted, None
-        if problem.weights is not None:
-            root = problem.weights[place, :samples].sqrt()
-            residual, stretch = residual * root, root if stretch is None else stretch * root
-        slopes = problem.unknowns.slopes(z)[:, None, None]
-        if stretch is not None:
-            slopes = slopes * stretch.unsqueeze(-1)
-        jacobian = jacobian * slopes
-        sound = predicted.isfinite() & jacobian.isfinite().all(dim=-1)
-        self.residual[place, :samples] = torch.where(sound, residual, torch.nan)
-        self.jacobian[place, :samples] = torch.where(sound.unsqueeze(-1), jacobian, 0.0)
+        self.residual[place, :samples], self.jacobian[place, :samples] = scaled(
+            self.noise,
+            problem.records.observed[place, :samples],
+            self.predicted[place, :samples],
+            self.jacobian[place, :samples],
+            None if problem.weights is None else problem.weights[place, :samples],
+            None if slopes is None else slopes[:, None, None],
+        )
 
     def sample(self, number: int) -> Sample:
         """Return one sample of all records."""
-        residual = self.residual[:, number]
-        observed = self.problem.records.observed[:, number]
-        size = self.problem.distribution.magnitude(observed)
-        seen = residual.isfinite()
-        return Sample(residual, self.jacobian[:, number], torch.where(seen, size, 0.0))
+        noise, observed = self.noise, self.problem.records.observed[:, number]
+        return sample_of(noise, observed, self.residual[:, number], self.jacobian[:, number])
 
     def predicted_at(self, number: int, delta: Tensor) -> Tensor:
         """Return the outputs (N, O) at a sample, by the linearization, at z* + delta."""
         moved = (self.jacobian[:, number] @ delta.unsqueeze(2)).squeeze(2)
         if self.problem.weights is not None:
             moved = moved / self.problem.weights[:, number].sqrt()
-        return torch.as_tensor(self.noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
+        noise = self.noise
+        return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
 
     def residuals_at(self, rows: Tensor, samples: int, delta: Tensor) -> Tensor:
         """Return the residuals (n, T, O) of some records, by the linearization, at z* + delta."""

@@ -18,13 +18,14 @@ from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.
-_SHORT = 1.0
+SHORT = 1.0
 # Marks at which points of the prior are tried, too, and how many.
 _TRIES, _POINTS = 2, 4
 # Alternations of estimate and noise level.
-_ROUNDS = 3
-# Rise of the objective that rounding and changed plans of integration steps explain.
-_SLACK = 1e-6
+ROUNDS = 3
+# Squared length of a step, in standard deviations for each unknown, at which an estimate has run
+# away. Steps of ten standard deviations are common while a few samples shrink the bands.
+_STALE = 1000.0
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
@@ -60,21 +61,20 @@ class Marker:
         values = state.base.count.sum(dim=1) + state.sums.count.sum(dim=1)
         z = state.point + state.belief.delta
         found = self._linearized(state, z, every, samples, upto)
-        improved = self._objective(found) <= self._objective(state) + _SLACK
-        worse = self._lost(found, state) | ~improved
+        worse = self._lost(found, state) | ~self.recurrence.no_worse(found, state)
         due = (values > z.shape[1]) & (state.tries < _TRIES)
         due |= ((state.status & 8) | (state.status & 2) != 0) & (state.tries < 3 * _TRIES)
-        moving = found.belief.decrement > _SHORT**2
+        moving = found.belief.decrement > SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
             found = self._settled(state, found, rows, due, samples, upto)
-        found = self._tested(self._patterned(found, samples))
+        found = tested(self.recurrence, self._patterned(found, samples))
         found = _judged(found, state, lost=self._lost(found, state))
         return self._bent(found, values, samples)
 
     def confirm(self, state: Running, samples: int, upto: int) -> Running:
-        """Linearize suspicious records anew, and set alarms where their residuals stay large."""
-        rows = state.innovations.suspect.nonzero()[:, 0]
+        """Linearize records in doubt anew, and set alarms where their residuals stay large."""
+        rows = in_doubt(state).nonzero()[:, 0]
         if not rows.numel():
             return state
         mine, part = state.select(rows), self.problem.select(rows)
@@ -82,15 +82,7 @@ class Marker:
         reached, objective = settle(part, self.prior, candidates, samples, mine.belief.log_level)
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
-        return state.replaced(rows, self._tested(again))
-
-    def _tested(self, state: Running) -> Running:
-        """Return the state with alarms where its sums of squares are improbable."""
-        belief = state.belief
-        innovations = state.innovations.relinearized(
-            belief.squares, belief.log_level, belief.freedom, self.recurrence.fewest
-        )
-        return replace(state, innovations=innovations)
+        return state.replaced(rows, tested(self.recurrence, again))
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -100,7 +92,7 @@ class Marker:
         mine = state if len(rows) == len(self.problem) else state.select(rows)
         base, belief = self.recurrence.base(len(rows)), mine.belief
         sums, squares = self._sums(rows, samples, belief)
-        for turn in range(_ROUNDS):
+        for turn in range(ROUNDS):
             if turn and not self.recurrence.noise.is_squared:
                 # The weights of a robust loss depend on the levels.
                 sums, squares = self._sums(rows, samples, belief)
@@ -121,15 +113,6 @@ class Marker:
     def _lost(self, found: Running, state: Running) -> Tensor:
         """Return (N,) whether the model could not be integrated to all samples of a state."""
         return (found.sums.count < state.base.count + state.sums.count).any(dim=1)
-
-    def _objective(self, state: Running) -> Tensor:
-        """Return minus the log posterior (N,) at the point of a state, at its own noise levels."""
-        away = state.point - self.prior.mean
-        precision = (-2.0 * state.belief.log_level).exp()
-        squares = state.base.squares + state.sums.squares
-        return 0.5 * (
-            (squares * precision).sum(dim=1) + ((away @ self.prior.precision) * away).sum(dim=1)
-        )
 
     def _settled(
         self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
@@ -174,7 +157,7 @@ class Marker:
         root = torch.linalg.cholesky(self.prior.covariance())
         points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
         states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
-        return torch.where(states, middle_start(self.problem.select(rows)), points)
+        return torch.where(states, middle_start(self.problem.select(rows), samples), points)
 
     def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
         """Widen the spread of records that have another optimum, by its weight (N,)."""
@@ -225,6 +208,24 @@ class Marker:
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
         return replace(state, correction=correction)
+
+
+def in_doubt(state: Running) -> Tensor:
+    """Return which records (N,) are to be linearized anew before the next mark.
+
+    Some window of theirs is improbable, or the estimate has run away from the linearization point.
+    """
+    far = state.belief.decrement > _STALE * state.point.shape[1]
+    return state.innovations.suspect | far
+
+
+def tested(recurrence: Recurrence, state: Running) -> Running:
+    """Return a new linearization with alarms where its sums of squares are improbable."""
+    belief = state.belief
+    innovations = state.innovations.relinearized(
+        belief.squares, belief.log_level, belief.freedom, recurrence.fewest
+    )
+    return replace(state, innovations=innovations)
 
 
 def _judged(found: Running, before: Running, *, lost: Tensor) -> Running:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count, takewhile
+
 # Marks grow by this factor, so that all passes over a record together cost a fixed number of
 # passes. A smaller factor keeps linearizations fresher and costs more.
 _GROWTH = 1.4
@@ -16,9 +20,20 @@ def marks(samples: int) -> list[int]:
         >>> marks(20)
         [1, 2, 3, 4, 5, 6, 7, 8, 11, 16]
     """
-    found = list(range(1, min(samples, _DENSE) + 1))
-    mark = _DENSE * _GROWTH
-    while round(mark) <= samples:
-        found.append(round(mark))
-        mark *= _GROWTH
-    return found
+    return list(takewhile(lambda mark: mark <= samples, _all_marks()))
+
+
+@lru_cache(maxsize=1024)
+def is_mark(samples: int) -> bool:
+    """Return whether a record is linearized anew after this number of samples.
+
+    Example:
+        >>> [number for number in range(1, 21) if is_mark(number)] == marks(20)
+        True
+    """
+    return samples in marks(samples)
+
+
+def _all_marks() -> Iterator[int]:
+    yield from range(1, _DENSE + 1)
+    yield from (round(_DENSE * _GROWTH**power) for power in count(1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warp_phys.likelihood.stating.noise_arguments import noise_model
-from warp_phys.models.information.prior import check_names
+from warp_phys.models.information.prior import NOISE, check_names
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.location_scale import LocationScale
@@ -48,15 +48,24 @@ class InformationOptions:
             )
         _check_mapping("priors", self.priors)
         check_names(system, self.priors)
+        levels = [name for name in self.priors if name.startswith(NOISE)]
+        if levels and not isinstance(self.noise_sd, str):
+            raise UsageError(
+                f"priors[{levels[0]!r}] is of a noise level, and noise_sd says that it is known; "
+                "leave out one"
+            )
         _check_mapping("fixed", self.fixed)
         for name in self.fixed:
             if name not in system.parameter_names:
                 raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
         _check_mapping("drift", self.drift)
         for name, size in self.drift.items():
-            if name not in system.free_names or name in self.fixed:
+            if name in self.fixed:
+                raise UsageError(f"parameter {name!r} is fixed and cannot drift; leave out one")
+            if name not in system.free_names:
                 raise unknown_name(f"free parameter of {system.name}", name, system.free_names)
-            if not isinstance(size, int | float) or not 0.0 < size < float("inf"):
+            number = isinstance(size, int | float) and not isinstance(size, bool)
+            if not number or not 0.0 < size < float("inf"):
                 raise UsageError(
                     f"expected drift[{name!r}] as a positive number, the standard deviation of "
                     f"the change of its coordinate in one {system.time_unit}, got {size!r}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -23,11 +26,16 @@ def t_quantile(freedom: Tensor, level: float) -> Tensor:
         freedom: Degrees of freedom, infinite for the normal distribution.
         level: Probability inside the band.
     """
+    found = np.interp(freedom.clamp_min(_FEWEST).reciprocal().numpy(), *_known_quantiles(level))
+    return torch.from_numpy(found).view(freedom.shape)
+
+
+@lru_cache(maxsize=16)
+def _known_quantiles(level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return reciprocals of degrees of freedom, ascending, and the quantiles there."""
     grid = np.linspace(0.0, 1.0 / _FEWEST, _KNOTS)
     with np.errstate(divide="ignore"):
-        known = stdtrit(1.0 / grid, 0.5 * (1.0 + level))
-    found = np.interp(freedom.clamp_min(_FEWEST).reciprocal().numpy(), grid, known)
-    return torch.from_numpy(found).view(freedom.shape)
+        return grid, stdtrit(1.0 / grid, 0.5 * (1.0 + level))
 
 
 def physical_values(system: System, unknowns: Unknowns, z: Tensor) -> tuple[Tensor, Tensor]:

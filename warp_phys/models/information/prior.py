@@ -80,7 +80,7 @@ def check_names(system: System, given: Mapping[str, Any]) -> None:
     known = known_labels(system)
     for name, value in given.items():
         if name not in known:
-            raise unknown_name(f"quantity with a prior of {system.name}", name, known)
+            raise unknown_name(f"quantity of {system.name} that can have a prior,", name, known)
         check_prior(name, value)
 
 

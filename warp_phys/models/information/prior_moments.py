@@ -32,13 +32,18 @@ class InCoordinates:
 
 def check_prior(name: str, given: Any) -> None:
     """Raise UsageError unless a prior is a range, or a distribution of SciPy or torch."""
-    pair = isinstance(given, tuple) and len(given) == 2
+    pair = isinstance(given, tuple) and len(given) == 2 and _ascending(*given)
     known = (Distribution, InCoordinates)
     if not (pair or hasattr(given, "ppf") or isinstance(given, known)):
         raise UsageError(
             f"expected priors[{name!r}] as a distribution, such as truncated_normal(1.0, 0.5) or "
-            f"one of torch.distributions, or as a range (low, high); got {given!r}"
+            f"one of torch.distributions, or as a range (low, high) with low < high; got {given!r}"
         )
+
+
+def _ascending(low: Any, high: Any) -> bool:
+    numbers = all(isinstance(end, int | float) for end in (low, high))
+    return numbers and -float("inf") < low < high < float("inf")
 
 
 def moments(name: str, given: Any, support: Support) -> tuple[float, float]:

@@ -79,7 +79,7 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
     """Return what is known at every sample of N records."""
     count, length, outputs = problem.records.observed.shape
     found = Track.empty(count, length, outputs, len(problem.unknowns))
-    linearizer = Linearizer(problem, recurrence.noise)
+    linearizer = Linearizer(problem)
     marker = Marker(linearizer, recurrence, start)
     state = recurrence.start(first_point(problem, recurrence), outputs)
     schedule = marks(length)
@@ -99,6 +99,9 @@ def track(problem: FitProblem, recurrence: Recurrence, start: Candidates | None 
 
 
 def first_point(problem: FitProblem, recurrence: Recurrence) -> Tensor:
-    """Return where records (N, D) are linearized first: the prior's mean, states as observed."""
+    """Return where records (N, D) are linearized first: the prior's mean, states as observed.
+
+    Only the first sample counts, so that no estimate depends on later ones.
+    """
     states = torch.tensor([entry.kind == "initial_state" for entry in problem.unknowns.entries])
-    return torch.where(states, middle_start(problem), recurrence.prior.mean)
+    return torch.where(states, middle_start(problem, 1), recurrence.prior.mean)

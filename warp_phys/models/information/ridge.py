@@ -31,6 +31,8 @@ from warp_phys.models.information.prior import Prior
 _POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.
 _STEPS, _LONGEST = 2, 1.0
+# Weight of one point above which the others were not found; it is .4 for a normal distribution.
+_ALONE = 0.9
 
 
 def ridge_moments(
@@ -65,7 +67,9 @@ def ridge_moments(
     logarithm = 0.5 * log_volume - value
     usable = logarithm.isfinite() & across.isfinite().all(dim=3).all(dim=2)
     share = torch.where(usable, logarithm, -torch.inf).softmax(dim=0).nan_to_num(0.0)
-    return *_mixture(share, points, across), usable.any(dim=0)
+    # Where the steps across did not reach the ridge, nothing is left but the point in the middle.
+    reached = share.amax(dim=0) < _ALONE
+    return *_mixture(share, points, across), reached & usable.any(dim=0)
 
 
 def _across(information: Tensor, vector: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 
@@ -26,6 +28,35 @@ class Rows:
             return copy
 
         return self._made(mixed, other)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """Return the records of several pieces, in order."""
+        first, *rest = pieces
+        if not rest:
+            return first
+
+        def together(*parts: Any) -> Any:
+            one = parts[0]
+            return type(one).joined(parts) if isinstance(one, Rows) else torch.cat(parts)
+
+        return first._made(together, *rest)
+
+    def flat(self, prefix: str) -> dict[str, Tensor]:
+        """Return all tensors by names such as `prefix.field.field`."""
+        found: dict[str, Tensor] = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            part, name = getattr(self, field.name), f"{prefix}.{field.name}"
+            found |= part.flat(name) if isinstance(part, Rows) else {name: part}
+        return found
+
+    def from_flat(self, prefix: str, tensors: Mapping[str, Tensor]) -> Self:
+        """Return an object of the same structure with the tensors that `flat` returned."""
+        parts = []
+        for field in fields(self):  # type: ignore[arg-type]
+            part, name = getattr(self, field.name), f"{prefix}.{field.name}"
+            parts.append(part.from_flat(name, tensors) if isinstance(part, Rows) else tensors[name])
+        return type(self)(*parts)
 
     def _made(self, function: Any, *others: Self) -> Self:
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]

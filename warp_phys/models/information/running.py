@@ -35,6 +35,9 @@ from warp_phys.models.information.prior import Prior
 from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 
+# Rise of the objective that rounding and changed plans of integration steps explain.
+_SLACK = 1e-6
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -78,6 +81,10 @@ class Sums(Rows):
             self.squares + weight * residual.square(),
             self.count + seen,
         )
+
+    def plus(self, other: Sums) -> Sums:
+        """Return the sums of both, at the same point."""
+        return self._made(torch.add, other)
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,7 @@ class Recurrence:
         delta = (covariance @ vector.unsqueeze(2)).squeeze(2)
         spread = (sums.hessian * covariance.unsqueeze(1)).sum(dim=(2, 3))
         if squares is None:
-            squares = base.squares + _squares_at(sums, delta)
+            squares = base.squares + squares_at(sums, delta)
         log_level, freedom = before.log_level, before.freedom
         if self.kind != "known":
             count = base.count + sums.count
@@ -284,6 +291,21 @@ class Recurrence:
         squares = scores.square()
         return squares if self.noise.is_squared else self.noise.level_term(squares)
 
+    def no_worse(self, state: Running, before: Running) -> Tensor:
+        """Return (N,) whether the point of a state is at least as good as that of one before.
+
+        Both are compared at the noise levels before: with levels of their own, all points fit well.
+        """
+        level = before.belief.log_level
+        return self._objective(state, level) <= self._objective(before, level) + _SLACK
+
+    def _objective(self, state: Running, log_level: Tensor) -> Tensor:
+        """Return minus the log posterior (N,) at the point of a state, at noise levels (N, O)."""
+        away = state.point - self.prior.mean
+        precision = (-2.0 * log_level).exp()
+        squares = ((state.base.squares + state.sums.squares) * precision).sum(dim=1)
+        return 0.5 * (squares + ((away @ self.prior.precision) * away).sum(dim=1))
+
     def freedom(self, state: Running) -> Tensor:
         """Return the degrees of freedom (N, D) of the standard deviations of the unknowns.
 
@@ -294,8 +316,8 @@ class Recurrence:
         belief = state.belief
         if self.kind == "known":
             return torch.full_like(belief.delta, torch.inf)
-        covariance = belief.covariance.unsqueeze(1)
-        share = ((covariance @ state.sums.hessian) * covariance).sum(dim=3)
+        covariance = belief.covariance
+        share = torch.einsum("nij,nojk,nik->noi", covariance, state.sums.hessian, covariance)
         share = share * (-2.0 * belief.log_level).exp().unsqueeze(2)
         share = share / belief.covariance.diagonal(dim1=1, dim2=2).unsqueeze(1)
         if self.kind == "common":
@@ -304,7 +326,7 @@ class Recurrence:
         return 1.0 / (share.square() / nu).sum(dim=1).clamp_min(1e-12)
 
 
-def _squares_at(sums: Sums, delta: Tensor) -> Tensor:
+def squares_at(sums: Sums, delta: Tensor) -> Tensor:
     """Return the sums of squared residuals (N, O) at z* + delta."""
     pulled = (sums.hessian @ delta[:, None, :, None]).squeeze(-1)
     squares = sums.squares + ((pulled - 2.0 * sums.gradient) * delta.unsqueeze(1)).sum(dim=2)

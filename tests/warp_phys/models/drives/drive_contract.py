@@ -62,7 +62,8 @@ class DriveContract:
     def choices(self) -> dict[str, Any]:
         """Return the arguments of a model with this drive."""
         drive = self.make()
-        return {"drive": drive.name if self.is_shipped() else drive} | self.options
+        chosen = {"head": "direct", "drive": drive.name if self.is_shipped() else drive}
+        return chosen | self.options
 
     def is_shipped(self) -> bool:
         """Whether the drive comes with the package, so that a name is enough."""

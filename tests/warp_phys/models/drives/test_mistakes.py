@@ -119,7 +119,7 @@ class DifferencesAsSignals(Raw):
 )
 def test_what_is_missing_is_named_when_the_model_is_made(drive: type[Drive], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        wp.WarpPhys("pendulum", drive=drive())
+        wp.WarpPhys("pendulum", head="direct", drive=drive())
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ class LargestSoFar(Head):
 
 
 class _Largest:
+    forcing = False
+
     def __init__(self, system: System) -> None:
         self.outputs = system.output_names[:1]
 

@@ -1,0 +1,117 @@
+"""The memory of the information head between samples of sensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from warp_phys.models.files import read_model, write_model
+from warp_phys.models.information.interval import Position
+from warp_phys.models.information.running import Running
+from warp_phys.models.information.window import Window
+from warp_phys.systems.errors import SchemaError
+
+_KIND = "memory of the information head"
+
+
+@dataclass(frozen=True)
+class InformationMemory:
+    """What is known about N sensors, and their last samples: of bounded size.
+
+    Attributes:
+        running: What is known.
+        position: Where the sensors are at the last sample, at the point of the linearization.
+        sensitivity: (N, S, D), derivatives of the states there by the coordinates.
+        kept: The last samples, at most `keep`, each (N, 1 + O + I): time, outputs and inputs.
+        window: Where they begin, if older ones were dropped.
+        count: Samples so far.
+        keep: How many samples are kept at most.
+        about: What it belongs to, as JSON: "system", "options", "unknowns", "outputs", "noise".
+    """
+
+    running: Running
+    position: Position
+    sensitivity: Tensor
+    kept: tuple[Tensor, ...]
+    window: Window | None
+    count: int
+    keep: int
+    about: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of sensors and of outputs."""
+        sensors, outputs = self.running.size.shape
+        return sensors, outputs
+
+    @property
+    def time(self) -> Tensor:
+        """(N,), the time of the last sample."""
+        return self.position.time
+
+    def late(self, times: Tensor) -> Tensor:
+        """Return which of the next times (N,) do not come after the last sample."""
+        # Before the first sample the time is NaN, which nothing is compared with.
+        return times <= self.time
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the memory as safetensors with a JSON header.
+
+        Raises:
+            UsageError: The name does not end in .safetensors.
+            OutputExistsError: The file exists and `overwrite` is off.
+        """
+        tensors = self.running.flat("running") | self.position.flat("position")
+        tensors["sensitivity"] = self.sensitivity
+        if self.kept:
+            tensors["kept"] = torch.stack(self.kept)
+        if self.window is not None:
+            tensors |= self.window.flat("window")
+        header = {"kind": _KIND, "count": self.count, "keep": self.keep, **self.about}
+        write_model(path, tensors, header, overwrite=overwrite)
+
+    def restored(self, path: str | os.PathLike[str]) -> InformationMemory:
+        """Return the memory in a file, which must belong to the same sensors as this one.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            SchemaError: It holds no such memory, or one of another system, other unknowns, outputs
+                or noise, or another number of sensors.
+        """
+        tensors, header = read_model(path, _KIND)
+        source = Path(path).name
+        for name, own in self.about.items():
+            if header[name] != own:
+                raise SchemaError(
+                    f"{source} belongs to sensors with {name} {_text(header[name])}, but those of "
+                    f"this model have {_text(own)}; make the model as it was when the file was "
+                    "written"
+                )
+        sensors, _ = self.shape
+        if len(tensors["sensitivity"]) != sensors:
+            raise SchemaError(
+                f"{source} holds the memory of {len(tensors['sensitivity'])} sensors, expected "
+                f"{sensors}"
+            )
+        size = self.running.size
+        window = Window(self.position, size, self.sensitivity, self.running.sums, size)
+        return replace(
+            self,
+            running=self.running.from_flat("running", tensors),
+            position=self.position.from_flat("position", tensors),
+            sensitivity=tensors["sensitivity"],
+            kept=tensors["kept"].unbind() if "kept" in tensors else (),
+            window=window.from_flat("window", tensors) if "window.point" in tensors else None,
+            count=header["count"],
+            keep=header["keep"],
+        )
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
