@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 import warp_phys as wp
 from warp_phys.data_gen import open_dataset, simulate
@@ -42,11 +43,11 @@ def _check_main_job(folder: Path) -> None:
     data = simulate(
         system, n=1200, times=np.arange(21.0), noise=0.25, distribution="lognormal", seed=0
     )
-    model = wp.WarpPhys(system, head="direct", width=16)
-    wp.train(model, data, steps=20, progress=False)
+    model = wp.WarpPhys(system, distribution="lognormal")
     model.save(folder / "model.safetensors")
     loaded = wp.WarpPhys.load(folder / "model.safetensors")
     found = wp.estimate(loaded, data.isel(trajectory=slice(0, 3)))
+    _check_trained(data, folder)
     fitted = wp.fit(
         system,
         data.isel(trajectory=slice(0, 3)),
@@ -72,6 +73,15 @@ def _check_main_job(folder: Path) -> None:
         _expect("warp-phys[plot]" in str(error), f"the missing extra's name, got {error}")
     else:
         raise SystemExit("expected plot_predicted to ask for the extra 'plot'")
+
+
+def _check_trained(data: xr.Dataset, folder: Path) -> None:
+    model = wp.WarpPhys(LotkaVolterra(), head="direct", width=16)
+    wp.train(model, data, steps=20, progress=False)
+    model.save(folder / "trained.safetensors")
+    loaded = wp.WarpPhys.load(folder / "trained.safetensors")
+    found = wp.estimate(loaded, data.isel(trajectory=slice(0, 3)))
+    _expect(bool(np.isfinite(found["parameters"]).all()), "finite estimates of a trained model")
 
 
 def _check_command_line(folder: Path) -> None:

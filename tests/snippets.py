@@ -18,7 +18,10 @@ def python_blocks(page: Path) -> list[str]:
 def quick(code: str, records: int = _TRAINED) -> str:
     """Return the code with fewer records, training steps and draws, otherwise as printed."""
     code = re.sub(r"\b[1-9]\d?_?000\b", str(records), code)
-    code = re.sub(r"(wp\.train\(.*)\)$", r"\1, steps=10, progress=False)", code, flags=re.MULTILINE)
+    # Training that draws weights has a seed; the information head only takes moments, in no steps.
+    code = re.sub(
+        r"(wp\.train\(.*seed=\d+)\)$", r"\1, steps=10, progress=False)", code, flags=re.MULTILINE
+    )
     return re.sub(
         r"(wp\.forecast\(.*)\)$", r"\1, draws=20, progress=False)", code, flags=re.MULTILINE
     )

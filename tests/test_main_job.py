@@ -1,7 +1,8 @@
-"""The main job at full size: what the package promises of it. Run by `make check-long`."""
+"""The main job: what the package promises of it; that of trained heads in `make check-long`."""
 
 from __future__ import annotations
 
+import math
 import runpy
 from pathlib import Path
 from typing import Any
@@ -14,32 +15,55 @@ import warp_phys as wp
 from warp_phys.data_gen import simulate
 from warp_phys.systems import LotkaVolterra
 
-pytestmark = pytest.mark.long
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+# Half the width of a normal distribution's central interval of this probability is one sd.
+ONE_SD = math.erf(1.0 / math.sqrt(2.0))
 
 
 @pytest.fixture(scope="module")
 def hudson_bay() -> dict[str, Any]:
-    return runpy.run_path(str(EXAMPLES / "hudson_bay.py"))
+    return runpy.run_path(str(ROOT / "examples" / "hudson_bay.py"))
 
 
 @pytest.fixture(scope="module")
-def records(hudson_bay: dict[str, Any]) -> xr.Dataset:
-    return hudson_bay["simulate_records"](hudson_bay["RECORDS"], seed=1)
+def bands() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "benchmarks" / "lotka_volterra_bands.py"))
+
+
+@pytest.fixture(scope="module")
+def records(hudson_bay: dict[str, Any], bands: dict[str, Any]) -> xr.Dataset:
+    return bands["simulate_records"](hudson_bay["PRIORS"], bands["RECORDS"], seed=1)
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def model(
-    request: pytest.FixtureRequest, hudson_bay: dict[str, Any], records: xr.Dataset
+    request: pytest.FixtureRequest, bands: dict[str, Any], records: xr.Dataset
 ) -> wp.WarpPhys:
     chosen = wp.WarpPhys(LotkaVolterra(), head="direct")
-    steps, rate = hudson_bay["STEPS"], hudson_bay["LEARNING_RATE"]
+    steps, rate = bands["STEPS"], bands["LEARNING_RATE"]
     wp.train(chosen, records, steps=steps, learning_rate=rate, seed=request.param, progress=False)
     return chosen
 
 
-def test_estimates_lie_within_a_published_standard_deviation(
+def test_without_training_the_estimates_are_the_published_posterior(
+    hudson_bay: dict[str, Any],
+) -> None:
+    model = wp.WarpPhys(LotkaVolterra(), priors=hudson_bay["PRIORS"], distribution="lognormal")
+    record = wp.read_trajectories(hudson_bay["RECORD"])
+    last = wp.estimate(model, record, level=ONE_SD).isel(trajectory=0, time=-1)
+    for kind, published in (
+        ("parameters", hudson_bay["PUBLISHED"]),
+        ("initial_state", hudson_bay["PUBLISHED_STATES"]),
+    ):
+        for name, (mean, sd) in published.items():
+            at = last.sel({last[kind].dims[-1]: name})
+            assert abs(float(at[kind]) - mean) < 0.4 * sd, name
+            own = 0.5 * float(at[f"{kind}_upper"] - at[f"{kind}_lower"])
+            assert 0.75 < own / sd < 1.25, name
+
+
+@pytest.mark.long
+def test_trained_estimates_lie_within_a_published_standard_deviation(
     model: wp.WarpPhys, hudson_bay: dict[str, Any]
 ) -> None:
     found = wp.estimate(model, wp.read_trajectories(hudson_bay["RECORD"]))
@@ -48,10 +72,11 @@ def test_estimates_lie_within_a_published_standard_deviation(
         assert abs(value - mean) < sd, name
 
 
-def test_bands_cover_and_the_error_falls_with_context(
-    model: wp.WarpPhys, hudson_bay: dict[str, Any]
+@pytest.mark.long
+def test_trained_bands_cover_and_the_error_falls_with_context(
+    model: wp.WarpPhys, hudson_bay: dict[str, Any], bands: dict[str, Any]
 ) -> None:
-    test = hudson_bay["simulate_records"](2_000, seed=2)
+    test = bands["simulate_records"](hudson_bay["PRIORS"], 2_000, seed=2)
     test = test.isel(trajectory=np.flatnonzero(test["status"].values == 0))
     found, truth = wp.estimate(model, test, progress=False), test["true_parameters"]
     inside = (found["parameters_lower"] <= truth) & (truth <= found["parameters_upper"])
@@ -62,6 +87,7 @@ def test_bands_cover_and_the_error_falls_with_context(
     assert (error.diff("time") < 0.0).all()
 
 
+@pytest.mark.long
 def test_a_pendulums_length_from_its_angle_alone() -> None:
     options: dict[str, Any] = {
         "times": np.linspace(0.0, 5.0, 51),
@@ -76,6 +102,7 @@ def test_a_pendulums_length_from_its_angle_alone() -> None:
     assert float(error.median()) < 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_the_identifiable_combinations_of_a_mass_spring_damper(noise: float) -> None:
     options: dict[str, Any] = {"times": np.linspace(0.0, 1.0, 65), "noise": noise}

@@ -91,4 +91,4 @@ ESTIMATE_STATUS = {
     4: "the linearizations before and after disagree",
     8: "successive residuals are alike",
 }
-"""What is to be minded about an estimate, by bit."""
+"""Reasons to distrust an estimate, by bit."""

@@ -201,18 +201,18 @@ QUANTITIES: dict[str, Quantity] = {
     "iterations": _quantity("iterations used", "trajectory", units="1"),
     "identifiable": _quantity("whether the data determine the parameter", _PER_PARAMETER),
     "out_of_range": _quantity(
-        "how the record differs from the training data",
+        "how the record differs from the training data, or from prior and model",
         "trajectory",
         flags=Flags(OUT_OF_RANGE, bits=True),
     ),
     "estimate_status": _quantity(
-        "what is to be minded about the estimate",
+        "reasons to distrust the estimate",
         "trajectory time",
         units="1",
         flags=Flags(ESTIMATE_STATUS, bits=True),
     ),
     "described": _quantity(
-        "whether the model describes the record so far", "trajectory time", units="1"
+        "1 as long as the model describes the record so far, else 0", "trajectory time", units="1"
     ),
     "changed_at": _quantity(
         "time of the first sample that the model does not describe, NaN where there is none",

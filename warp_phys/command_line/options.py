@@ -16,7 +16,12 @@ from typing import Annotated, Any
 
 import typer
 
-from warp_phys.command_line.values import parse_renames, parse_times
+from warp_phys.command_line.values import (
+    parse_numbers,
+    parse_renames,
+    parse_times,
+    parse_word_or_numbers,
+)
 from warp_phys.systems import noise_names
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -161,6 +166,38 @@ DISTRIBUTION = Option(
     f"Noise model: {', '.join(noise_names())}.",
     "NAME",
     default="normal",
+)
+INITIAL_STATE = Option(
+    "initial_state",
+    "auto (the default: what the data set knows, else estimated), first_sample or estimate; "
+    "or STATE=NUMBER for each known state, repeatable.",
+    "KIND",
+    repeatable=True,
+    read=functools.partial(parse_word_or_numbers, default="auto"),
+)
+FIXED = Option(
+    "fixed",
+    "A known parameter. Repeatable.",
+    "NAME=NUMBER",
+    ("--fix", "--fixed"),
+    repeatable=True,
+    read=parse_numbers,
+)
+NOISE_SD = Option(
+    "noise_sd",
+    "each (the default: an unknown level for each output) or common; or OUTPUT=NUMBER for "
+    "each known level, repeatable.",
+    "LEVEL",
+    repeatable=True,
+    read=functools.partial(parse_word_or_numbers, default="each"),
+)
+LOSS = Option(
+    "loss", "linear, or huber, which gives outliers less weight.", "NAME", default="linear"
+)
+RECIPE = (
+    "a range 0.5:2.0, lognormal(median,sigma), normal(mean,sd), truncated_normal(mean,sd[,low,"
+    "high]), uniform(low,high) or loguniform(low,high). Repeatable; by default the system's own "
+    "ranges."
 )
 
 # How the columns of a record are called.

@@ -1,4 +1,4 @@
-"""Tables of systems and of estimates, and warnings, as the command line prints them."""
+"""Tables of systems, estimates and priors, and warnings, as the command line prints them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import typer
 import xarray as xr
 
+from warp_phys.results.estimated import free_parameters, last_sample
 from warp_phys.results.pick import (
     Floats,
     band_ends,
@@ -19,12 +20,12 @@ from warp_phys.results.pick import (
     trajectory_labels,
     unit_of,
 )
+from warp_phys.results.remarks import all_remarks, changed_words
+from warp_phys.results.summary.numbers import with_unit
 from warp_phys.systems.catalog.registry import get_system, system_names
-from warp_phys.systems.schema.flags import OUT_OF_RANGE
 
 if TYPE_CHECKING:
     from warp_phys.systems.model.quantities import Parameter
-    from warp_phys.systems.model.system import System
 
 _MOST_SHOWN = 10
 
@@ -55,11 +56,12 @@ def _parameter_words(parameter: Parameter) -> str:
     return f"{parameter.name} ({parameter.unit}{known})"
 
 
-def estimates_table(found: xr.Dataset, system: System) -> str:
+def estimates_table(found: xr.Dataset) -> str:
     """Return each trajectory's parameters at its last sample, up to ten trajectories."""
     labels = trajectory_labels(found)
+    free = free_parameters(found)
     parts = [
-        _trajectory_table(found, system, position, label)
+        _trajectory_table(found, free, position, label)
         for position, label in enumerate(labels[:_MOST_SHOWN])
     ]
     if len(labels) > _MOST_SHOWN:
@@ -67,18 +69,32 @@ def estimates_table(found: xr.Dataset, system: System) -> str:
     return "\n\n".join(parts)
 
 
-def warn_out_of_range(found: xr.Dataset) -> None:
-    """Warn about records that differ from the training data, and say how they differ."""
-    if "out_of_range" not in found:
-        return
+def prior_table(history: xr.Dataset) -> str:
+    """Return the prior that the information head learned from a data set."""
+    rows = [("prior of", "mean", "standard deviation")]
+    for name in history["unknown"].values:
+        one = history.sel(unknown=name)
+        rows.append((str(name), f"{one['prior_mean'].item():.4g}", f"{one['prior_sd'].item():.4g}"))
+    return f"{aligned(rows)}\n(in unconstrained coordinates: logarithms of what is positive)"
+
+
+def warn_about(found: xr.Dataset) -> None:
+    """Warn about the trajectories of an estimate of which something is to be minded."""
     labels = trajectory_labels(found)
-    flags = found["out_of_range"].values.astype(np.int64)
-    outside = np.flatnonzero(flags)
-    for position in outside[:_MOST_SHOWN]:
-        reasons = "; ".join(words for bit, words in OUT_OF_RANGE.items() if flags[position] & bit)
-        warn(f"trajectory {labels[position]} is out of the model's range: {reasons}")
-    if len(outside) > _MOST_SHOWN:
-        warn(f"{len(outside) - _MOST_SHOWN} more trajectories are out of the model's range")
+    texts = []
+    for label, remarks in zip(labels, all_remarks(found), strict=True):
+        findings = list(remarks.status)
+        if remarks.changed:
+            findings.insert(0, changed_words(found, remarks.changed_at))
+        if findings:
+            texts.append(f"trajectory {label}: {'; '.join(findings)}")
+        if remarks.out_of_range:
+            reasons = "; ".join(remarks.out_of_range)
+            texts.append(f"trajectory {label} is out of the model's range: {reasons}")
+    for text in texts[:_MOST_SHOWN]:
+        warn(text)
+    if len(texts) > _MOST_SHOWN:
+        warn(f"... and {len(texts) - _MOST_SHOWN} more warnings, not printed")
 
 
 def warn_failed(data: xr.Dataset) -> None:
@@ -106,15 +122,15 @@ def warn(text: str) -> None:
     typer.echo(f"warning: {text}", err=True)
 
 
-def _trajectory_table(found: xr.Dataset, system: System, position: int, label: Any) -> str:
-    times = sample_times(found, position)
-    last = int(np.flatnonzero(np.isfinite(times))[-1])
-    unit = "" if system.time_unit == "1" else f" {system.time_unit}"
-    title = f"trajectory {label}: {last + 1} samples, the last at {times[last]:g}{unit}"
+def _trajectory_table(found: xr.Dataset, free: Sequence[str], position: int, label: Any) -> str:
+    last = last_sample(found, position)
+    unit = str(found["time"].attrs.get("units", ""))
+    end = with_unit(f"{sample_times(found, position)[last]:g}", unit)
+    title = f"trajectory {label}: {last + 1} samples, the last at {end}"
     rows = [("parameter", "estimate", band_words(found), "unit")]
-    for name in system.parameter_names:
+    for name in (str(name) for name in found["parameter"].values):
         values = series(found, "parameters", position, "parameter", name)
-        band = "known" if name not in system.free_names else ""
+        band = "known" if name not in free else ""
         if not band and has_band(found, "parameters"):
             band = _band(band_ends(found, "parameters", position, "parameter", name), last)
         rows.append((name, f"{values[last]:.4g}", band, unit_of("parameter", found, name)))

@@ -80,9 +80,9 @@ def parse_numbers(option: str, texts: Iterable[str]) -> dict[str, float] | None:
 
 
 def parse_word_or_numbers(
-    option: str, texts: Sequence[str], default: str
-) -> str | dict[str, float]:
-    """Return one word, or NAME=NUMBER texts as a mapping.
+    option: str, texts: Sequence[str], default: str | None
+) -> str | dict[str, float] | None:
+    """Return one word, or NAME=NUMBER texts as a mapping; `default` if there are no texts.
 
     Raises:
         UsageError: Both forms are mixed, or there are several words.

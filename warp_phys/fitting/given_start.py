@@ -67,6 +67,8 @@ def _from_dataset(problem: FitProblem, initial: xr.Dataset) -> dict[tuple[str, s
     ):
         if variable not in initial:
             continue
+        if kind == "initial_state" and initial.attrs.get("state_at") == "sample":
+            continue  # where parameters drift, states are those at each sample
         table = _matched(problem, initial[variable])
         array = np.asarray(table.values, dtype=np.float64)
         if array.ndim == 3:

@@ -91,6 +91,14 @@ def ahead(predators) -> xr.Dataset:
     return stamp(dataset, title="forecast").assign_attrs(band_level=0.8)
 
 
+@pytest.fixture(scope="module")
+def waves() -> xr.Dataset:
+    """Estimates without training; the phase of the second record leaps at 6 s."""
+    data = simulate("sine", n=2, times=np.arange(0.0, 12.0, 0.1), noise=0.02, seed=0)
+    data["observed"].values[1, 60:] = np.roll(data["observed"].values[1], 3, axis=0)[60:]
+    return wp.estimate(wp.WarpPhys("sine"), data)
+
+
 def history(steps: int = 4) -> xr.Dataset:
     return xr.Dataset(
         {
@@ -261,6 +269,52 @@ class TestParameters:
         (ax,) = wp.plot_parameters(found, parameters="m", truth=springs)
         assert ax.texts[0].get_text() == "not determined by the data"
         assert not ax.lines
+
+
+class TestWhatIsToBeMinded:
+    """Marks of an estimate of the information head."""
+
+    def test_the_time_of_a_change(self, waves):
+        changed = float(waves.changed_at[1])
+        assert changed == pytest.approx(6.0, abs=0.5)
+        (panel,) = wp.plot_parameters(waves, trajectory=1)
+        assert drawn(panel)[-1][:, 0].tolist() == [changed, changed]
+        assert keys(panel) == ["90 % band", "estimate", "no longer described"]
+        ax = wp.plot_predicted(waves, trajectory=1)
+        assert drawn(ax)[-1][:, 0].tolist() == [changed, changed]
+        assert "no longer described" in keys(ax)
+        assert ax.get_legend().get_title().get_text() == "successive residuals are alike"
+
+    def test_nothing_to_be_minded(self, waves):
+        (panel,) = wp.plot_parameters(waves)
+        assert keys(panel) == ["90 % band", "estimate"]
+        assert panel.get_legend().get_title().get_text() == ""
+        assert "no longer described" not in keys(wp.plot_predicted(waves))
+
+    def test_bits_in_words_above_the_legend(self, waves):
+        far = waves.copy(deep=True)
+        far["out_of_range"].values[0] = 16
+        far["estimate_status"].values[0, -1] = 2
+        words = (
+            "another optimum is nearly as good\n"
+            "out of range: an estimate lies many standard deviations from its prior"
+        )
+        (panel,) = wp.plot_parameters(far)
+        assert panel.get_legend().get_title().get_text() == words
+        ax = wp.plot_predicted(far)
+        assert ax.get_legend().get_title().get_text() == words
+        wp.plot_predicted(wp.forecast(waves, [12.0, 12.5], system=None), ax=ax)
+        assert ax.get_legend().get_title().get_text() == words
+
+    def test_wide_first_bands_are_cut(self, estimated):
+        wide = estimated.copy(deep=True)
+        wide["parameters_upper"].values[:, :2, 0] = 1000.0
+        (panel,) = wp.plot_parameters(wide, parameters="alpha")
+        low, high = panel.get_ylim()
+        assert low < wide.parameters[0, :, 0].min()
+        assert wide.parameters_upper[0, 2, 0] < high < 10.0
+        (panel,) = wp.plot_parameters(wide, parameters="alpha", truth={"alpha": (20.0, 1.0)})
+        assert panel.get_ylim()[1] >= 21.0
 
 
 class TestHistory:

@@ -53,6 +53,17 @@ def entries(text: str, title: str, separator: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
+@pytest.fixture(scope="module")
+def waves() -> xr.Dataset:
+    """Estimates without training; the phases of c and f leap at 6 s."""
+    times = np.arange(0.0, 12.0, 0.1)
+    data = simulate("sine", n=7, times=times, noise=0.02, seed=0)
+    for place, shift in ((2, 3), (5, -3)):
+        moved = np.roll(data["observed"].values[place], shift, axis=0)
+        data["observed"].values[place, 60:] = moved[60:]
+    return wp.estimate(wp.WarpPhys("sine"), data.assign_coords(trajectory=list("abcdefg")))
+
+
 class TestOne:
     def test_the_hares_and_lynxes(self, hares):
         text = wp.summary(hares)
@@ -231,3 +242,98 @@ def test_numbers_have_the_digits_their_errors_leave_them():
     assert rounded(2.12e-10, 2.12e-10) == "2.12e-10"
     assert rounded(3.14159265, np.nan) == "3.142"
     assert percent(-0.5) == "50.0%"
+
+
+class TestEstimate:
+    def test_the_hares_and_lynxes(self):
+        model = wp.WarpPhys(
+            "lotka_volterra", distribution="lognormal", initial_state={"prey": 33.0}
+        )
+        found = wp.estimate(model, wp.read_trajectories(HUDSON_BAY))
+        text = wp.summary(found)
+        assert text.splitlines()[0] == "[[Estimate of lotka_volterra, trajectory 0]]"
+        record = entries(text, "Record", "=")
+        assert record["samples"] == "21, the last at 1920 year"
+        level = float(found.noise_sd[0, -1, 0])
+        assert record["noise sd of prey"] == f"{level:.4g} (of logarithms)"
+        assert "[[Variables]] value at the last sample  [90 % band]" in text
+        variables = entries(text, "Variables", ":")
+        assert list(variables) == ["alpha", "beta", "gamma", "delta", "prey(0)", "predator(0)"]
+        assert variables["prey(0)"] == "33 (fixed)"
+        number = r"([\d.]+)"
+        matched = re.fullmatch(rf"{number} 1/year  \[{number}, {number}\]", variables["alpha"])
+        assert matched is not None
+        for end, shown in zip(("", "_lower", "_upper"), matched.groups(), strict=True):
+            value = float(found[f"parameters{end}"][0, -1, 0])
+            assert float(shown) == pytest.approx(value, abs=0.0006)
+        assert "Warnings" not in text
+
+    def test_what_is_to_be_minded(self, waves):
+        text, changed = wp.summary(waves, "c"), float(waves.changed_at[2])
+        assert section(text, "Warnings") == [
+            f"    the model no longer describes the record from {changed:g} s on",
+            "    successive residuals are alike",
+        ]
+        assert "Warnings" not in wp.summary(waves, "a")
+        assert wp.summary(waves.isel(trajectory=2)) == text == wp.summary(waves, 2)
+        far = waves.copy(deep=True)
+        far["out_of_range"].values[0] = 16 + 64
+        far["estimate_status"].values[0, -1] = 1 + 2
+        assert section(wp.summary(far, "a"), "Warnings") == [
+            "    the model could not be integrated to all samples",
+            "    another optimum is nearly as good",
+            "    out of range: an estimate lies many standard deviations from its prior",
+        ]
+
+    def test_overview(self, waves):
+        text = wp.summary(waves)
+        assert text.splitlines()[0] == "[[Estimate of sine, 7 trajectories]]"
+        found = entries(text, "Estimate of sine, 7 trajectories", "=")
+        assert found["samples"] == "120"
+        level = float(waves.noise_sd[:, -1, 0].median())
+        assert found["median noise sd of value"] == f"{level:.4g}"
+        assert found["without remarks"] == "5 of 7"
+        first, second = (float(waves.changed_at[place]) for place in (2, 5))
+        assert found["no longer described"] == (
+            f"2 (trajectories c from {first:g} s on, f from {second:g} s on)"
+        )
+        assert found["successive residuals are alike"] == "2 (trajectories c, f)"
+        header, phase, frequency = section(text, "Parameters at the last samples")
+        assert header.split("  ")[-1] == "median half-width of the 90 % band"
+        last = waves.parameters[:, -1, 0]
+        low, high = last.quantile([0.25, 0.75]).values
+        assert phase.split() == [
+            *("phase:", f"{float(last.median()):.4g}", "rad", f"{low:.4g}", "to", f"{high:.4g}"),
+            phase.split()[-1],
+        ]
+        assert frequency.split() == ["frequency:", "1", "Hz", "(fixed)"]
+        assert text.splitlines()[-1] == "[[One of them: summary(estimate, 'a')]]"
+
+    def test_own_grids(self):
+        times = np.tile(np.arange(0.0, 3.0, 0.1), (2, 1))
+        times[1, 20:] = np.nan
+        data = simulate("sine", n=2, times=times, noise=0.02, seed=0)
+        found = wp.estimate(wp.WarpPhys("sine"), data)
+        assert entries(wp.summary(found, 1), "Record", "=")["samples"] == "20, the last at 1.9 s"
+        assert wp.summary(found.isel(trajectory=1)) == wp.summary(found, 1)
+        assert re.search(r"samples +=  ?20 to 30\n", wp.summary(found))
+
+    def test_other_heads(self):
+        data = simulate("mass_spring_damper", n=2, times=TIMES[:30], seed=0)
+        found = wp.estimate(wp.WarpPhys("mass_spring_damper", head="regression"), data)
+        variables = entries(wp.summary(found, 0), "Variables", ":")
+        assert variables["m"] == "(not determined)"
+        assert re.fullmatch(r"[\d.]+ 1/s2", variables["k_over_m"])
+        table = wp.summary(found)
+        assert "k_over_m:" in table
+        assert "half-width" not in table
+
+    def test_bands_never_calibrated(self, waves):
+        unknown = waves.assign(
+            {
+                name: xr.full_like(waves[name], np.nan)
+                for name in ("parameters_lower", "parameters_upper")
+            }
+        )
+        variables = entries(wp.summary(unknown, 0), "Variables", ":")
+        assert variables["phase"].endswith(" rad (band not calibrated)")

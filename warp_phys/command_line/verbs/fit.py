@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,11 @@ from warp_phys.command_line.files import check_data_output, contents
 from warp_phys.command_line.options import (
     COLUMNS,
     DISTRIBUTION,
+    FIXED,
+    INITIAL_STATE,
+    LOSS,
     MAYBE_DATA_OUTPUT,
+    NOISE_SD,
     OVERWRITE,
     RECORD,
     SYSTEM,
@@ -22,7 +25,7 @@ from warp_phys.command_line.options import (
     Option,
     verb,
 )
-from warp_phys.command_line.values import parse_bounds, parse_numbers, parse_word_or_numbers
+from warp_phys.command_line.values import parse_bounds, parse_numbers
 from warp_phys.systems.errors import UsageError
 
 INITIAL = Option(
@@ -39,28 +42,14 @@ SHOW = Option(
     "show", "Print this trajectory; by default an overview if there are several.", "LABEL"
 )
 SETTINGS = (
-    Option(
-        "initial_state",
-        "auto (the default: what the data set knows, else estimated), first_sample or estimate; "
-        "or STATE=NUMBER for each known state, repeatable.",
-        "KIND",
-        repeatable=True,
-        read=partial(parse_word_or_numbers, default="auto"),
-    ),
+    INITIAL_STATE,
     Option(
         "initial_time",
         "The time of the initial state; by default that of the first sample.",
         "TIME",
         type=float,
     ),
-    Option(
-        "fixed",
-        "A known parameter. Repeatable.",
-        "NAME=NUMBER",
-        ("--fix",),
-        repeatable=True,
-        read=parse_numbers,
-    ),
+    FIXED,
     Option(
         "bounds",
         "Bounds of a parameter or state; leave an end empty where it is open. Repeatable.",
@@ -82,15 +71,8 @@ SETTINGS = (
         "NAME",
     ),
     DISTRIBUTION,
-    Option(
-        "noise_sd",
-        "each (the default: an unknown level for each output) or common; or OUTPUT=NUMBER for "
-        "each known level, repeatable.",
-        "LEVEL",
-        repeatable=True,
-        read=partial(parse_word_or_numbers, default="each"),
-    ),
-    Option("loss", "linear, or huber, which gives outliers less weight.", "NAME", default="linear"),
+    NOISE_SD,
+    LOSS,
     Option(
         "starts",
         "Number of starts; by default 5, or 1 with --initial or --start.",

@@ -16,6 +16,7 @@ from warp_phys.command_line.options import (
     DISTRIBUTION,
     GRID,
     OVERWRITE,
+    RECIPE,
     REQUIRED,
     Option,
     read_times,
@@ -32,11 +33,6 @@ from warp_phys.command_line.values import (
 from warp_phys.command_line.workers import executor_of
 from warp_phys.systems.errors import UsageError
 
-RECIPE = (
-    "RECIPE: 1.0, a range 0.5:2.0, lognormal(median,sigma), normal(mean,sd), "
-    "truncated_normal(mean,sd[,low,high]), uniform(low,high) or loguniform(low,high). Repeatable; "
-    "by default the system's own ranges."
-)
 SYSTEM = Option(
     "system",
     "Name of a system (`warp-phys systems` lists them), or of a data set of the WARP paper, such "
@@ -81,7 +77,7 @@ SETTINGS = (
     Option("observe", "Outputs to observe; by default all.", "A,B", read=parse_names),
     Option(
         "parameters",
-        RECIPE,
+        f"RECIPE: 1.0, {RECIPE}",
         "NAME=RECIPE",
         ("--parameter",),
         repeatable=True,

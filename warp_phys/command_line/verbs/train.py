@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from warp_phys.command_line.options import (
     verb,
 )
 from warp_phys.command_line.values import check_outputs, check_suffix
+from warp_phys.systems.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +45,8 @@ OUTPUT = Option(
 MODEL = (
     Option(
         "head",
-        "What the hidden state holds, such as direct, weights or readout.",
+        "What the hidden state holds, such as direct, weights or readout; or information, which "
+        "takes the moments of the parameters in DATA as its prior and has no other option.",
         "NAME",
         default="direct",
     ),
@@ -72,7 +75,12 @@ CHECKPOINT = Option(
     "FILE",
     type=Path,
 )
-HISTORY = Option("history", "NetCDF file for the losses at each step (.nc).", "FILE", type=Path)
+HISTORY = Option(
+    "history",
+    "NetCDF file for the losses at each step, or the prior of the information head (.nc).",
+    "FILE",
+    type=Path,
+)
 
 
 @verb(SYSTEM, DATA, OUTPUT, *MODEL, *TRAINING, VALIDATION, CHECKPOINT, HISTORY, OVERWRITE)
@@ -88,7 +96,11 @@ def train(
     overwrite: bool,
     **settings: Any,
 ) -> None:
-    """Train a model on records with known parameters."""
+    """Train a model on records with known parameters.
+
+    The information head learns no weights but a prior, in one pass, and refuses the options of the
+    optimizer.
+    """
     check_suffix("--output", output, [".safetensors"])
     check_suffix("--checkpoint", checkpoint, [".safetensors"])
     outputs = {"--output": output, "--history": history}
@@ -98,6 +110,8 @@ def train(
     if history is not None:
         check_data_output("--history", history, overwrite=overwrite)
 
+    if head == "information":
+        _check_no_training({"validation": validation, "checkpoint": checkpoint, **settings})
     model = wp.WarpPhys(system, head=head, drive=drive)
     losses = wp.train(
         model,
@@ -114,8 +128,22 @@ def train(
     typer.echo(f"wrote {output}: {model!r}")
 
 
+def _check_no_training(given: Mapping[str, Any]) -> None:
+    """Raise UsageError where an option of training by gradient descent is given."""
+    for option in (*TRAINING, VALIDATION, CHECKPOINT):
+        if given[option.name] != option.default:
+            raise UsageError(
+                f"expected no {option.flag} with --head information, which only takes the moments "
+                f"of DATA, got {given[option.name]}; leave it out"
+            )
+
+
 def _outcome(history: xr.Dataset) -> str:
-    """Return the best validation loss, its step and the time, in words."""
+    """Return the best validation loss, its step and the time, or the prior, in words."""
+    if "prior_mean" in history:
+        from warp_phys.command_line.report import prior_table
+
+        return prior_table(history)
     judged = history["validation_loss"].fillna(float("inf")).values
     best, last = history.isel(step=int(judged.argmin())), history.isel(step=-1)
     return (

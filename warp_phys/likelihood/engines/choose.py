@@ -73,11 +73,11 @@ class _FineEngine:
         self.inner.evaluate(replace(wanted, limit=limit, **inner))
         for name, passed in inner.items():
             given = getattr(wanted, name)
-            found = self.grid.at_samples(self.rows, passed.flatten(2))[wanted.chosen]
+            kept = given[wanted.chosen]
+            found = self.grid.at_samples(self.rows, passed.flatten(2))[wanted.chosen].view_as(kept)
             # Samples that the integration did not reach keep what stood there, as `Evaluation`
             # demands.
-            kept = given[wanted.chosen]
-            given[wanted.chosen] = torch.where(found.isfinite(), found.view_as(kept), kept)
+            given[wanted.chosen] = torch.where(found.isfinite(), found, kept)
 
     def _on_grid(self, given: Tensor) -> Tensor:
         """Return an empty array (L, F, ...) for values at all times of the grid."""

@@ -36,7 +36,7 @@ from warp_phys.models.information.rows import Rows
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
 # Degrees of freedom that the level of every output must have before a window.
-_FREEDOM = 3.0
+_FREEDOM = 8.0
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.models.information.residual_scale import scaled_residual
 from warp_phys.models.information.running import Belief, Sample, Sums
 from warp_phys.systems.noise.location_scale import LocationScale
-from warp_phys.systems.noise.noise import with_slope
 
 
 def scaled(
@@ -38,15 +38,7 @@ def scaled(
         Residuals (..., O), NaN where something is missing or the model has no finite prediction,
         and minus their derivatives (..., O, D), zero where it has none.
     """
-    stretch: Tensor | None = None
-    if noise.transforms:
-        residual, slope = with_slope(lambda f: noise.residual(observed, f), predicted)
-        stretch = -slope
-    else:
-        residual = observed - predicted
-    if weights is not None:
-        root = weights.sqrt()
-        residual, stretch = residual * root, root if stretch is None else stretch * root
+    residual, stretch = scaled_residual(noise, observed, predicted, weights)
     # Small factors are multiplied first: the derivatives are the largest array.
     factor = slopes
     if stretch is not None:

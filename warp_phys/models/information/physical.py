@@ -38,17 +38,28 @@ def _known_quantiles(level: float) -> tuple[NDArray[np.float64], NDArray[np.floa
         return grid, stdtrit(1.0 / grid, 0.5 * (1.0 + level))
 
 
-def physical_values(system: System, unknowns: Unknowns, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return parameters (N, ..., P) and initial states (N, ..., S) at coordinates (N, ..., D)."""
+def physical_values(
+    system: System, unknowns: Unknowns, z: Tensor, *, at_start: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return parameters (N, ..., P) and states (N, ..., S) at coordinates (N, ..., D).
+
+    Args:
+        system: The system.
+        unknowns: The unknowns.
+        z: Coordinates.
+        at_start: Whether states are those at the start, which parameters may imply.
+    """
     rows = torch.arange(len(z)).repeat_interleave(z[0, ..., 0].numel())
     parameters, initial = unknowns.physical(z.reshape(-1, z.shape[-1]), rows)
-    if system.has_initial_state:
+    if system.has_initial_state and at_start:
         initial = implied_initial_state(system, parameters)
     shape = z.shape[:-1]
     return parameters.reshape(*shape, -1), initial.reshape(*shape, -1)
 
 
-def bands(system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor) -> dict[str, Tensor]:
+def bands(
+    system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor, *, at_start: bool
+) -> dict[str, Tensor]:
     """Return estimates and the ends of their bands by the names of the data schema.
 
     Args:
@@ -56,9 +67,12 @@ def bands(system: System, unknowns: Unknowns, z: Tensor, half_width: Tensor) -> 
         unknowns: The unknowns.
         z: (N, ..., D), coordinates.
         half_width: (N, ..., D), of the bands in coordinates.
+        at_start: Whether states are those at the start, which parameters may imply.
     """
-    value = physical_values(system, unknowns, z)
-    ends = [physical_values(system, unknowns, z + sign * half_width) for sign in (-1.0, 1.0)]
+    value, *ends = (
+        physical_values(system, unknowns, z + sign * half_width, at_start=at_start)
+        for sign in (0.0, -1.0, 1.0)
+    )
     found = {}
     for place, name in enumerate(("parameters", "initial_state")):
         found[name] = value[place]

@@ -47,15 +47,20 @@ class Rows:
         found: dict[str, Tensor] = {}
         for field in fields(self):  # type: ignore[arg-type]
             part, name = getattr(self, field.name), f"{prefix}.{field.name}"
-            found |= part.flat(name) if isinstance(part, Rows) else {name: part}
+            if part is not None:
+                found |= part.flat(name) if isinstance(part, Rows) else {name: part}
         return found
 
     def from_flat(self, prefix: str, tensors: Mapping[str, Tensor]) -> Self:
         """Return an object of the same structure with the tensors that `flat` returned."""
-        parts = []
+        parts: list[Any] = []
         for field in fields(self):  # type: ignore[arg-type]
             part, name = getattr(self, field.name), f"{prefix}.{field.name}"
-            parts.append(part.from_flat(name, tensors) if isinstance(part, Rows) else tensors[name])
+            if part is None:
+                parts.append(None)
+            else:
+                rows = isinstance(part, Rows)
+                parts.append(part.from_flat(name, tensors) if rows else tensors[name])
         return type(self)(*parts)
 
     def _made(self, function: Any, *others: Self) -> Self:

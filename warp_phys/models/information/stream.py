@@ -31,7 +31,6 @@ from warp_phys.models.information.running import Recurrence, Running
 from warp_phys.models.information.stream_memory import InformationMemory
 from warp_phys.models.information.window import Window, WindowLinearizer, WindowMarker, window_at
 from warp_phys.records.records import Records
-from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
 # Samples of all sensors that are linearized in one pass: enough that the cost of a call does not
@@ -91,16 +90,7 @@ class SensorStream:
         self.every = torch.arange(len(problem))
 
     def begin(self, keep: int) -> InformationMemory:
-        """Return the memory before the first sample, to keep at most so many samples.
-
-        Raises:
-            UsageError: `keep` is not a whole number of at least 2.
-        """
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 2:
-            raise UsageError(
-                f"expected keep, the number of samples that are kept, as a whole number of at "
-                f"least 2, got {keep!r}"
-            )
+        """Return the memory before the first sample, to keep at most so many samples."""
         states = torch.full_like(self.problem.unknowns.initial_state, torch.nan)
         inputs = self.problem.records.inputs[:, 0]
         point = self.recurrence.prior.mean.expand(len(self.problem), -1)
@@ -112,12 +102,12 @@ class SensorStream:
             window=None,
             count=0,
             keep=keep,
-            about=self._about(),
+            about=self.about(self.problem),
         )
 
-    def _about(self) -> dict[str, Any]:
-        """Return what a memory belongs to."""
-        problem = self.problem
+    @staticmethod
+    def about(problem: FitProblem) -> dict[str, Any]:
+        """Return what a memory of a problem's sensors belongs to."""
         options = json.dumps(problem.system.options, sort_keys=True, default=float)
         return {
             "system": problem.system.name,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from warp_phys.models.files import read_model, write_model
 from warp_phys.models.information.interval import Position
 from warp_phys.models.information.running import Running
+from warp_phys.models.information.stream_file import read_memory, write_memory
 from warp_phys.models.information.window import Window
-from warp_phys.systems.errors import SchemaError
 
 _KIND = "memory of the information head"
 
@@ -73,8 +71,8 @@ class InformationMemory:
             tensors["kept"] = torch.stack(self.kept)
         if self.window is not None:
             tensors |= self.window.flat("window")
-        header = {"kind": _KIND, "count": self.count, "keep": self.keep, **self.about}
-        write_model(path, tensors, header, overwrite=overwrite)
+        header = {"count": self.count, "keep": self.keep, **self.about}
+        write_memory(path, _KIND, tensors, header, overwrite=overwrite)
 
     def restored(self, path: str | os.PathLike[str]) -> InformationMemory:
         """Return the memory in a file, which must belong to the same sensors as this one.
@@ -84,21 +82,8 @@ class InformationMemory:
             SchemaError: It holds no such memory, or one of another system, other unknowns, outputs
                 or noise, or another number of sensors.
         """
-        tensors, header = read_model(path, _KIND)
-        source = Path(path).name
-        for name, own in self.about.items():
-            if header[name] != own:
-                raise SchemaError(
-                    f"{source} belongs to sensors with {name} {_text(header[name])}, but those of "
-                    f"this model have {_text(own)}; make the model as it was when the file was "
-                    "written"
-                )
         sensors, _ = self.shape
-        if len(tensors["sensitivity"]) != sensors:
-            raise SchemaError(
-                f"{source} holds the memory of {len(tensors['sensitivity'])} sensors, expected "
-                f"{sensors}"
-            )
+        tensors, header = read_memory(path, _KIND, self.about, "sensitivity", sensors)
         size = self.running.size
         window = Window(self.position, size, self.sensitivity, self.running.sums, size)
         return replace(
@@ -111,7 +96,3 @@ class InformationMemory:
             count=header["count"],
             keep=header["keep"],
         )
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

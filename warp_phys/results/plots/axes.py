@@ -22,6 +22,8 @@ NEUTRAL = "#4D4D4D"
 _GRID = "#D9D9D9"
 _BAND_ALPHA = 0.28
 _OUTER_BAND_ALPHA = 0.12
+# Bands that may be cut: their share, and how many times as wide the axis would be with them.
+_FEW, _MANY_TIMES, _MARGIN = 0.1, 2.0, 0.08
 
 
 class MissingExtraError(WarpPhysError, ImportError):
@@ -137,6 +139,33 @@ def draw_band(
         ax.fill_between(times, lower, upper, where=known, color=color, alpha=alpha, linewidth=0)
 
 
+def cut_wide_bands(ax: Axes, values: Floats, ends: tuple[Floats, Floats]) -> None:
+    """Limit the axis where a few bands are many times as wide as all others: the first ones.
+
+    The axis then holds all values and nine tenths of the ends of the bands.
+    """
+    lower, upper = np.nanquantile(ends[0], _FEW), np.nanquantile(ends[1], 1.0 - _FEW)
+    low, high = min(lower, np.nanmin(values)), max(upper, np.nanmax(values))
+    whole = np.nanmax(ends[1]) - np.nanmin(ends[0])
+    if high > low and whole > _MANY_TIMES * (high - low):
+        margin = _MARGIN * (high - low)
+        ax.set_ylim(low - margin, high + margin)
+
+
+def include(ax: Axes, low: float, high: float) -> None:
+    """Widen an axis that `cut_wide_bands` limited so that it holds these values."""
+    if not ax.get_autoscaley_on():
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(min(bottom, low), max(top, high))
+
+
+def draw_change(ax: Axes, time: float) -> None:
+    """Mark the time from which on the model no longer describes a record."""
+    style: dict[str, Any] = {"color": NEUTRAL, "linestyle": ":", "linewidth": 1.4}
+    ax.axvline(time, **style)
+    add_key(ax, "no longer described", **style)
+
+
 def key_band(ax: Axes, label: str, color: str, *, outer: bool = False) -> None:
     """Add a band to the legend."""
     alpha = _OUTER_BAND_ALPHA if outer else _BAND_ALPHA
@@ -154,11 +183,23 @@ def add_key(ax: Axes, label: str, **style: Any) -> None:
         ax.plot([], [], label=label, **style)
 
 
-def refresh_legend(ax: Axes, *, columns: int = 2) -> None:
-    """Draw the legend above the axes, where it hides nothing, in rows of equal length."""
+def refresh_legend(ax: Axes, *, columns: int = 2, note: str = "") -> None:
+    """Draw the legend above the axes, where it hides nothing, in rows of equal length.
+
+    Args:
+        ax: The axes.
+        columns: The largest number of entries in a row.
+        note: Text above the entries; by default what stood there before.
+    """
+    before = ax.get_legend()
+    if before is not None and not note:
+        note = before.get_title().get_text()
     count = len(ax.get_legend_handles_labels()[1])
     if count:
         ax.legend(
+            title=note or None,
+            title_fontsize="small",
+            alignment="left",
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
             borderaxespad=0.3,

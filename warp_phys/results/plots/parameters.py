@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from warp_phys.fitting.result.read import as_fit, is_fit
+from warp_phys.results.estimated import free_parameters
 from warp_phys.results.pick import (
     Floats,
     band_ends,
@@ -29,15 +30,19 @@ from warp_phys.results.pick import (
 from warp_phys.results.plots.axes import (
     COLORS,
     add_key,
+    cut_wide_bands,
     draw_band,
+    draw_change,
     draw_line,
     given_axes,
+    include,
     key_band,
     mark_whole_numbers,
     new_axes,
     refresh_legend,
 )
 from warp_phys.results.plots.fitted import draw_fitted, fitted_names
+from warp_phys.results.remarks import note_of, remarks_of
 from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 from warp_phys.systems.schema.checks import check_dataset
 
@@ -57,6 +62,11 @@ def plot_parameters(
     axes: Axes | Sequence[Axes] | NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Draw the estimated parameters of a trajectory over time, or the fitted ones of all.
+
+    A dotted line marks the time from which on the model no longer describes the record
+    (`changed_at` of an estimate). The bits of `estimate_status` at the last sample and of
+    `out_of_range` are written above the legend. Where the bands of the first samples are many times
+    as wide as all others, the axis cuts them.
 
     Args:
         estimate_or_fit: From `estimate`: parameters at every sample, with bands if it has any.
@@ -93,14 +103,17 @@ def plot_parameters(
     known = _known_values(truth, estimate, position)
     panels = new_axes(len(names)) if axes is None else given_axes(axes, len(names))
     times = sample_times(estimate, position)
+    remarks = remarks_of(estimate, position)
     for ax, name in zip(panels, names, strict=True):
         determined = _draw_parameter(ax, estimate, position, name, times)
         if determined and name in known:
             _draw_truth(ax, known[name], "true" if isinstance(truth, xr.Dataset) else "reference")
         ax.set_xlabel(time_label(estimate))
         ax.set_ylabel(quantity_label(name, unit_of(_home(estimate, name)[1], estimate, name)))
+        if determined and remarks.changed:
+            draw_change(ax, remarks.changed_at)
         mark_whole_numbers(ax, times)
-    refresh_legend(panels[0], columns=2)
+    refresh_legend(panels[0], columns=2, note=note_of(remarks))
     return np.array(panels, dtype=object)
 
 
@@ -139,17 +152,7 @@ def estimated_names(estimate: xr.Dataset) -> list[str]:
     """
     if "coordinates" in estimate and not np.isfinite(estimate["parameters"].values).any():
         return [str(name) for name in estimate["coordinate"].values]
-    names = [str(name) for name in estimate["parameter"].values]
-    values = _rows(estimate, "parameters")
-    finite = np.isfinite(values)
-    lowest = np.where(finite, values, np.inf).min(axis=0)
-    highest = np.where(finite, values, -np.inf).max(axis=0)
-    known = lowest == highest
-    if has_band(estimate, "parameters"):
-        wide = _rows(estimate, "parameters_upper") > _rows(estimate, "parameters_lower")
-        known &= ~wide.any(axis=0)
-    free = [name for name, is_known in zip(names, known, strict=True) if not is_known]
-    return free or names
+    return free_parameters(estimate)
 
 
 def _chosen(estimate: xr.Dataset, wanted: str | Sequence[str] | None) -> list[str]:
@@ -172,11 +175,6 @@ def _home(estimate: xr.Dataset, name: str) -> tuple[str, str]:
     return "coordinates", "coordinate"
 
 
-def _rows(estimate: xr.Dataset, variable: str) -> Floats:
-    values = np.asarray(estimate[variable].values, dtype=np.float64)
-    return values.reshape(-1, values.shape[-1])
-
-
 def _draw_parameter(
     ax: Axes, estimate: xr.Dataset, position: int, name: str, times: Floats
 ) -> bool:
@@ -187,11 +185,14 @@ def _draw_parameter(
         ax.text(0.5, 0.5, "not determined by the data", transform=ax.transAxes, ha="center")
         ax.set(xticks=[], yticks=[])
         return False
+    alone = not ax.has_data()
     if has_band(estimate, variable):
         ends = band_ends(estimate, variable, position, dim, name)
         if np.isfinite(ends).any():
             draw_band(ax, times, ends, 0)
             key_band(ax, band_words(estimate), COLORS[0])
+            if alone:
+                cut_wide_bands(ax, values, ends)
     draw_line(ax, times, values, 0)
     add_key(ax, "estimate", color=COLORS[0], linewidth=1.8)
     return True
@@ -200,6 +201,7 @@ def _draw_parameter(
 def _draw_truth(ax: Axes, known: Truth, word: str) -> None:
     value, deviation = known if isinstance(known, tuple) else (known, 0.0)
     ax.axhline(value, color="black", linestyle="--", linewidth=1.2)
+    include(ax, value - deviation, value + deviation)
     add_key(ax, word, color="black", linestyle="--", linewidth=1.2)
     if deviation > 0:
         ax.axhspan(value - deviation, value + deviation, color="black", alpha=0.12, linewidth=0)

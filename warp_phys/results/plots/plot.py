@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from warp_phys.fitting.result.read import as_fit, is_fit
+from warp_phys.results.estimated import is_estimate
 from warp_phys.results.pick import (
     Floats,
     band_ends,
@@ -33,6 +34,7 @@ from warp_phys.results.plots.axes import (
     NEUTRAL,
     add_key,
     draw_band,
+    draw_change,
     draw_line,
     draw_points,
     given_or_new,
@@ -42,6 +44,7 @@ from warp_phys.results.plots.axes import (
     refresh_legend,
 )
 from warp_phys.results.plots.parameters import plot_parameters
+from warp_phys.results.remarks import note_of, remarks_of
 from warp_phys.systems.errors import SchemaError
 from warp_phys.systems.schema.checks import check_dataset
 
@@ -111,6 +114,9 @@ def plot_predicted(
     """Draw the predicted curve of a trajectory with its bands, and the observed values.
 
     The inner band is that of the output of the model, the outer one that of a noisy measurement.
+    A dotted line marks the time from which on the model no longer describes the record of an
+    estimate (`changed_at`). The bits of `estimate_status` at the last sample and of `out_of_range`
+    are written above the legend.
 
     Args:
         result: From `estimate`, `fit` or `forecast`.
@@ -154,7 +160,13 @@ def plot_predicted(
         key_band(ax, words, color, outer=outer)
     for index, name in enumerate(names):
         draw_line(ax, times, series(predicted, "predicted", position, "output", name), index)
-    _finish_time_axes(ax, predicted, names, np.concatenate(all_times))
+    note = ""
+    if is_estimate(predicted):
+        remarks = remarks_of(predicted, position)
+        note = note_of(remarks)
+        if remarks.changed:
+            draw_change(ax, remarks.changed_at)
+    _finish_time_axes(ax, predicted, names, np.concatenate(all_times), note)
     return ax
 
 
@@ -221,8 +233,10 @@ def _key_outputs(ax: Axes, names: Sequence[str], *, points: bool = False) -> Non
             add_key(ax, name, color=color, linewidth=1.8)
 
 
-def _finish_time_axes(ax: Axes, dataset: xr.Dataset, names: Sequence[str], times: Floats) -> None:
+def _finish_time_axes(
+    ax: Axes, dataset: xr.Dataset, names: Sequence[str], times: Floats, note: str = ""
+) -> None:
     ax.set_xlabel(time_label(dataset))
     ax.set_ylabel(joint_label([(name, unit_of("output", dataset, name)) for name in names]))
     mark_whole_numbers(ax, times)
-    refresh_legend(ax)
+    refresh_legend(ax, note=note)

@@ -1,1 +1,1 @@
-"""Text reports of fits."""
+"""Text reports of fits and of estimates."""

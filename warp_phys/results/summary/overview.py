@@ -40,7 +40,7 @@ def _endings(fitted: xr.Dataset, labels: list[Any]) -> list[tuple[str, str]]:
     rows = [("converged", f"{int((status == 0).sum())} of {status.size}")]
     for code, words in flags(fitted["status"]).items():
         if code and (status == code).any():
-            rows.append((words, _listed(status == code, labels)))
+            rows.append((words, listed(status == code, labels)))
     return rows
 
 
@@ -55,11 +55,12 @@ def _findings(fitted: xr.Dataset, labels: list[Any]) -> list[tuple[str, str]]:
         "several optima": fitted["optima"].values > 1,
     }
     return [
-        (name, _listed(mark & good, labels)) for name, mark in marks.items() if (mark & good).any()
+        (name, listed(mark & good, labels)) for name, mark in marks.items() if (mark & good).any()
     ]
 
 
-def _listed(chosen: NDArray[np.bool_], labels: list[Any]) -> str:
+def listed(chosen: NDArray[np.bool_], labels: list[Any]) -> str:
+    """Return the number of chosen trajectories and the labels of the first."""
     places = np.flatnonzero(chosen).tolist()
     names = ", ".join(str(labels[place]) for place in places[:_LISTED])
     more = ", ..." if len(places) > _LISTED else ""

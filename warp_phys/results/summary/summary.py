@@ -1,16 +1,29 @@
-"""The text report of a fit, similar to that of lmfit: statistics, variables, warnings."""
+"""Text reports of fits, similar to those of lmfit, and of estimates."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from warp_phys.fitting.result.read import as_fit, flags, noise_model
-from warp_phys.results.pick import trajectory_labels, trajectory_position, unit_of
+from warp_phys.results.estimated import as_estimate, is_estimate
+from warp_phys.results.pick import (
+    band_words,
+    has_band,
+    trajectory_labels,
+    trajectory_position,
+    unit_of,
+)
+from warp_phys.results.summary.estimate_overview import estimate_overview
+from warp_phys.results.summary.estimate_report import (
+    statistics_of,
+    variables_at_last,
+    warnings_about,
+)
 from warp_phys.results.summary.numbers import with_unit
 from warp_phys.results.summary.overview import overview
 from warp_phys.results.summary.variables import correlations, variables
@@ -21,29 +34,33 @@ _CORRELATED = 0.1
 _USUAL = ("normal", "lognormal")  # whose levels say which of the two it is
 
 
-def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
-    """Return a text report of a fit, in a form similar to that of lmfit.
+def summary(estimate_or_fit: xr.Dataset, trajectory: int | str | None = None) -> str:
+    """Return a text report of a fit or an estimate, in a form similar to that of lmfit.
 
-    Only values that the data determine have an error. Values that they do not determine, that
-    reached the end of their support or that were known are marked as such, and explained under
-    `Warnings`.
+    In a fit, only values that the data determine have an error. Values that they do not determine,
+    that reached the end of their support or that were known are marked as such, and explained under
+    `Warnings`. The report of an estimate holds the parameters at the last sample with their bands,
+    the noise levels, and under `Warnings` what is to be minded: from which sample on the model no
+    longer describes the record, and the meanings of the bits of `estimate_status` and
+    `out_of_range`.
 
     Args:
-        fit: What `fit` returned, or `load` read back.
+        estimate_or_fit: What `estimate` or `fit` returned, or `load` read back.
         trajectory: Its position as a number, or its label as text. None gives the only one, or
-            an overview of all of them: how the fits ended, median and quartiles of each parameter.
+            an overview of all of them: how the fits ended or which estimates are to be minded,
+            median and quartiles of each parameter.
 
     Returns:
         The text; print it.
 
     Raises:
-        SchemaError: The data set is not what `fit` returned.
+        SchemaError: The data set is not what `estimate` or `fit` returned.
         UnknownNameError: No trajectory has this label.
         UsageError: There is no such position.
 
     Example:
         >>> import numpy as np
-        >>> from warp_phys import fit
+        >>> from warp_phys import WarpPhys, estimate, fit
         >>> from warp_phys.data_gen import simulate
         >>> data = simulate("pendulum", n=2, times=np.arange(0.0, 6.0, 0.1), noise=0.01, seed=0)
         >>> fitted = fit("pendulum", data)
@@ -51,8 +68,12 @@ def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
         [[Fit of pendulum, trajectory 0]]
         >>> print(summary(fitted).splitlines()[0])
         [[Fit of pendulum, 2 trajectories]]
+        >>> print(summary(estimate(WarpPhys("pendulum"), data), 0).splitlines()[0])
+        [[Estimate of pendulum, trajectory 0]]
     """
-    fitted = as_fit(fit)
+    if is_estimate(estimate_or_fit):
+        return _of_estimate(as_estimate(estimate_or_fit), trajectory)
+    fitted = as_fit(estimate_or_fit)
     if trajectory is None and fitted.sizes["trajectory"] > 1:
         return overview(fitted)
     position = trajectory_position(fitted, 0 if trajectory is None else trajectory)
@@ -70,6 +91,27 @@ def summary(fit: xr.Dataset, trajectory: int | str | None = None) -> str:
         ("Correlations", correlations(one, _CORRELATED)),
         ("Warnings", warnings_of(one)),
     ]
+    return _joined(parts, notes)
+
+
+def _of_estimate(estimate: xr.Dataset, trajectory: int | str | None) -> str:
+    """Return the report of an estimate, with a dimension of trajectories."""
+    if trajectory is None and estimate.sizes["trajectory"] > 1:
+        return estimate_overview(estimate)
+    position = trajectory_position(estimate, 0 if trajectory is None else trajectory)
+    name, label = estimate.attrs["system"], trajectory_labels(estimate)[position]
+    band = f"  [{band_words(estimate)}]" if has_band(estimate, "parameters") else ""
+    parts: list[tuple[str, list[str]]] = [
+        (f"Estimate of {name}, trajectory {label}", []),
+        ("Record", _aligned(statistics_of(estimate, position))),
+        ("Variables", variables_at_last(estimate, position)),
+        ("Warnings", warnings_about(estimate, position)),
+    ]
+    return _joined(parts, {"Variables": f" value at the last sample{band}"})
+
+
+def _joined(parts: Sequence[tuple[str, list[str]]], notes: Mapping[str, str]) -> str:
+    """Return sections as text, those without lines left out."""
     return "\n".join(
         line
         for place, (title, lines) in enumerate(parts)

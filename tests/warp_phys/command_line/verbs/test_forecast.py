@@ -1,5 +1,6 @@
-"""`warp-phys forecast` from a trained model; from a fit in `test_fit.py`."""
+"""`warp-phys forecast` from a model or an estimate; from a fit in `test_fit.py`."""
 
+import pytest
 import xarray as xr
 
 import warp_phys as wp
@@ -38,3 +39,35 @@ class TestForecast:
         assert (status, out) == (2, "")
         assert "error: expected times from 0 on" in err
         assert not (folder / "past.nc").exists()
+
+    def test_without_training(self, run, folder, tmp_path):
+        path = tmp_path / "untrained.nc"
+        record = tmp_path / "record.nc"
+        wp.save(wp.load(folder / "data.nc").isel(trajectory=slice(2)), record)
+        options = ("--fix", "frequency=1", "--noise-sd", "value=0.05", "--times", "1:2:1")
+        status, out, _ = run("forecast", "sine", record, *options, "-o", path)
+        assert status == 0
+        assert out == f"wrote {path}: 2 trajectories of sine, 2 samples, 90 % bands\n"
+        model = wp.WarpPhys("sine", fixed={"frequency": 1.0}, noise_sd={"value": 0.05})
+        expected = wp.forecast(model, [1.0, 2.0], data=wp.load(record))
+        xr.testing.assert_equal(wp.load(path), expected)
+
+        estimate = tmp_path / "estimate.nc"
+        run("estimate", "sine", record, *options[:4], "-o", estimate)
+        again = tmp_path / "again.nc"
+        assert run("forecast", estimate, "--times", "1:2:1", "-o", again)[0] == 0
+        xr.testing.assert_equal(wp.load(again), expected)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("sine", "expected the records to forecast behind sine: MODEL RECORD"),
+            ("sin data.nc", "unknown system 'sin'; did you mean 'sine'"),
+            ("estimate.nc --loss huber", "expected no --loss with estimate.nc, which holds"),
+        ],
+    )
+    def test_complaints(self, error_of, folder, monkeypatch, arguments, message):
+        monkeypatch.chdir(folder)
+        error = error_of("forecast", *arguments.split(), "--times", "1", "-o", "no.nc")
+        assert message in error
+        assert not (folder / "no.nc").exists()

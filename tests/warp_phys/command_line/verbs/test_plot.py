@@ -12,6 +12,13 @@ class TestPlot:
         assert (status, out, err) == (0, f"wrote {path}\n", "")
         assert path.read_bytes().startswith(b"\x89PNG")
 
+    def test_an_estimate_without_training(self, run, folder, tmp_path):
+        found, path = tmp_path / "found.nc", tmp_path / "found.png"
+        assert run("estimate", "sine", folder / "data.nc", "-o", found)[0] == 0
+        status, out, err = run("plot", found, "--data", folder / "data.nc", "-o", path)
+        assert (status, out, err) == (0, f"wrote {path}\n", "")
+        assert path.read_bytes().startswith(b"\x89PNG")
+
     def test_a_measured_record(self, run, folder, tmp_path):
         path = tmp_path / "record.svg"
         status, _, _ = run(

@@ -29,6 +29,46 @@ class TestTrain:
         )
         np.testing.assert_array_equal(one.parameters, two.parameters)
 
+    def test_the_prior_of_the_information_head(self, run, folder, tmp_path):
+        path, history = tmp_path / "prior.safetensors", tmp_path / "prior.nc"
+        status, out, _ = run(
+            *("train", "sine", folder / "data.nc", "-o", path, "--head", "information"),
+            *("--history", history),
+        )
+        assert status == 0
+        header, *_, last = out.splitlines()
+        assert header.split() == ["prior", "of", "mean", "standard", "deviation"]
+        assert last == (f"wrote {path}: WarpPhys(sine, head=information, prior of 400 records)")
+        assert "phase" in out
+        model = wp.WarpPhys("sine")
+        expected = wp.train(model, wp.load(folder / "data.nc"))
+        np.testing.assert_array_equal(wp.load(history).prior_mean, expected.prior_mean)
+        record = wp.load(folder / "data.nc").isel(trajectory=slice(2))
+        np.testing.assert_array_equal(
+            wp.estimate(wp.WarpPhys.load(path), record).parameters,
+            wp.estimate(model, record).parameters,
+        )
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            "--steps 10",
+            "--batch-size 3",
+            "--learning-rate 0.1",
+            "--seed 4",
+            "--time-budget 3",
+            "--validation data.nc",
+            "--checkpoint again.safetensors",
+        ],
+    )
+    def test_options_without_effect_are_refused(self, error_of, folder, monkeypatch, options):
+        monkeypatch.chdir(folder)
+        arguments = ("sine", "data.nc", "-o", "no.safetensors", "--head", "information")
+        flag, _ = options.split()
+        error = error_of("train", *arguments, *options.split())
+        assert f"expected no {flag} with --head information, which only takes the" in error
+        assert not (folder / "no.safetensors").exists()
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -37,6 +77,10 @@ class TestTrain:
             (
                 "-o new.safetensors --drive log_difference",
                 "expected drive='difference', 'features' or 'raw', got 'log_difference', which",
+            ),
+            (
+                "-o new.safetensors --head information --drive features",
+                "expected no drive with head='information'",
             ),
             ("-o new.safetensors --history h.csv", "expected --history to end in .nc"),
             ("-o model.safetensors", "model.safetensors exists already; choose another name or"),
