@@ -75,6 +75,7 @@ ARROWS: dict[str, set[str]] = {
     "warp_phys.minimizing": {"warp_phys.likelihood"},
     "warp_phys.models": {
         "systems.catalog",
+        "systems.compiling",
         "systems.dynamics",
         "systems.forcing",
         "systems.model",

@@ -18,7 +18,7 @@ CONTEXTS = (25, 50, 150)
 NOISE_LEVELS = (0.01, 0.05, 0.2)
 # Numbers of training samples of SINE beside the table's ten.
 SINE_SIZES = (1, 100, 1000, 10000)
-_SINE_ROWS = ("WARP, diagonal A", "WARP-Phys, direct head")
+_SINE_ROWS = ABLATED
 # One choice of learning rate serves the vibrations and Lotka-Volterra, another SINE.
 _TUNED_ON = {"sine": "sine"}
 _TUNED_ELSE = "msd_zero"

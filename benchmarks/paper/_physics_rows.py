@@ -30,7 +30,7 @@ class WarpPhys:
     The mass of an oscillator is held, as for the controls, for only ratios to it can be told.
 
     Args:
-        head: "direct", "weights", "regression", or the control "readout".
+        head: "information", "direct", "weights", "regression", or the control "readout".
         root: Where the physics runs on from: the estimated initial state at the first sample; the
             observed state at the last sample of the context; or what `fit` makes of the context,
             started at the estimate.
@@ -42,9 +42,15 @@ class WarpPhys:
         self.model: wp.WarpPhys | None = None
 
     def fit(self, task: Task, budget: Budget) -> float:
-        """Train on the contexts and the true parameters behind them; regression needs none."""
+        """Train on the contexts and the true parameters behind them; regression needs none.
+
+        The information head takes the moments of these true values as its prior, without steps.
+        """
         self.model = wp.WarpPhys(held_system(task), self.head, **self.settings)
         if self.head == "regression":
+            return float("inf")
+        if self.head == "information":
+            wp.train(self.model, contexts(task, task.train))
             return float("inf")
         history = wp.train(
             self.model,

@@ -48,6 +48,7 @@ class Row:
         roots: Of WARP-Phys: from where the physics runs on; each is a line of its own.
         everywhere: Whether its errors count over all samples, as the paper has them on
             repeat-copy.
+        heads: Of WARP-Phys: the group of heads whose best row the table in short shows.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class Row:
     trained: bool = True
     roots: tuple[str, ...] = ("",)
     everywhere: bool = False
+    heads: str = "trained"
 
 
 def _window(task: Task) -> int:
@@ -83,6 +85,13 @@ ROWS: dict[str, Row] = {
     "Transformer": Row("data-driven", lambda _: Transformer()),
     "diagonal state space": Row("data-driven", lambda _: StateSpace()),
     "Neural ODE": Row("data-driven", lambda _: NeuralOde()),
+    "WARP-Phys, information head": Row(
+        "WARP-Phys",
+        lambda _: WarpPhys("information"),
+        trained=False,
+        roots=_ROOTS,
+        heads="information",
+    ),
     "WARP-Phys, direct head": Row(
         "WARP-Phys", lambda task: WarpPhys("direct", window=_window(task)), roots=_ROOTS
     ),
@@ -92,7 +101,12 @@ ROWS: dict[str, Row] = {
         roots=_ROOTS,
     ),
     "WARP-Phys, regression head": Row(
-        "WARP-Phys", lambda _: WarpPhys("regression"), _OBSERVED, trained=False, roots=_ROOTS
+        "WARP-Phys",
+        lambda _: WarpPhys("regression"),
+        _OBSERVED,
+        trained=False,
+        roots=_ROOTS,
+        heads="regression",
     ),
     "WARP-Phys, regression head, logarithms": Row(
         "WARP-Phys",
@@ -100,6 +114,7 @@ ROWS: dict[str, Row] = {
         _LV,
         trained=False,
         roots=_ROOTS,
+        heads="regression",
     ),
     "read-out head": Row(
         "control", lambda task: WarpPhys("readout", window=_window(task)), roots=_ROOTS
@@ -133,11 +148,12 @@ VARIANTS: dict[str, Row] = {
     "auto-regressive, weights clipped at 1": Row("WARP", lambda _: WarpAutoregressive(1.0), ()),
 }
 
-ABLATED = ("WARP, diagonal A", "WARP-Phys, direct head")
+ABLATED = ("WARP, diagonal A", "WARP-Phys, information head", "WARP-Phys, direct head")
 """Rows whose context is varied."""
 
 NOISE_ROWS = (
     "WARP, diagonal A",
+    "WARP-Phys, information head",
     "WARP-Phys, direct head",
     "WARP-Phys, regression head",
     "least squares on the context",

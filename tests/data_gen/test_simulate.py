@@ -116,7 +116,7 @@ class TestNumbers:
             {"prey": np.full(3, 20.0)},
             np.full((3, 2), 20.0),
         ],
-        ids=str,
+        ids=["none", "nothing", "range", "distribution", "list", "array", "table"],
     )
     def test_what_may_vary_and_defaults_are_not_known(self, given):
         data = simulate("lotka_volterra", 3, TIMES, initial_states=given)

@@ -229,12 +229,13 @@ class _Descent:
         self.z[kept] = trial.z[taken]
         weights = levels.weights(squares, counted)
         self._renew(trial.z[taken], kept, trial.group[taken], weights)
-        self.curvature[kept] = updated_curvature(
-            self.curvature[kept],
-            unpack(self.matrix[kept], self.z.shape[1]),
-            step,
-            gradient - self.vector[kept],
-        )
+        if self.options.max_iterations > _PATIENCE + 1:  # else it is never used
+            self.curvature[kept] = updated_curvature(
+                self.curvature[kept],
+                unpack(self.matrix[kept], self.z.shape[1]),
+                step,
+                gradient - self.vector[kept],
+            )
         # A coordinate that has run off to an end of its support is held there: predictions hardly
         # depend on it any more, so that it would keep the equations singular and the fit running.
         self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
@@ -246,9 +247,10 @@ class _Descent:
     def _damp(self, trial: Trial, better: Tensor, good: Tensor, poor: Tensor) -> None:
         """Lower the damping where the gain was as predicted, and raise it where it was not."""
         # Where even the damped step was shortened, less damping would not make it longer.
-        eased = torch.where(trial.cut, 0.3, 0.1).to(self.damping)
-        factor = torch.where(good, eased, torch.where(poor, 3.0, 1.0))
-        damping = self.damping[trial.active] * torch.where(better, factor, 10.0)
+        one = torch.ones_like(self.damping[trial.active])
+        eased = torch.where(trial.cut, 0.3 * one, 0.1 * one)
+        factor = torch.where(good, eased, torch.where(poor, 3.0 * one, one))
+        damping = self.damping[trial.active] * torch.where(better, factor, 10.0 * one)
         # After a rejected step damping must have an effect at once, not after eight rejections.
         damping = torch.where(better, damping, damping.clamp_min(_FREE))
         self.damping[trial.active] = damping.clamp_min(_LEAST_DAMPING)

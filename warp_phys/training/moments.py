@@ -73,7 +73,7 @@ def _varying(
         column = values[:, place]
         line = to_unconstrained(column, spec.support)
         size = line.abs().max().clamp_min(1e-300)
-        if line.isfinite().all() and float(line.std()) > _CONSTANT * float(size):
+        if line.isfinite().all() and float(line.std(correction=0)) > _CONSTANT * float(size):
             labels.append(label.format(spec.name))
             columns.append(line)
         else:

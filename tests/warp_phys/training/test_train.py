@@ -236,6 +236,18 @@ def test_data_without_variation_are_refused() -> None:
         short(small_model(), data)
 
 
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (1, "no parameter of lotka_volterra varies over the data set"),
+        (12, "expected at least 30 records for the covariance of 6 unknowns, got 12"),
+    ],
+)
+def test_the_information_head_needs_records_that_differ(count: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        wp.train(wp.WarpPhys(LotkaVolterra()), records(count))
+
+
 def test_few_validation_records_leave_the_bands_open_and_say_so() -> None:
     model = small_model()
     with pytest.warns(UserWarning, match=f"at least {FEWEST_RECORDS} validation records, got 40"):

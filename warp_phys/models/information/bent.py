@@ -43,13 +43,18 @@ def longest_direction(prior: Prior, covariance: Tensor) -> tuple[Tensor, Tensor,
     return v, along / deviation.unsqueeze(1), values[..., -1].clamp_min(0.0).sqrt()
 
 
-def bent(problem: FitProblem, prior: Prior, state: Running, samples: int) -> Tensor:
-    """Return (N,) whether the objective of records is far from quadratic along its longest way."""
-    _, step, share = longest_direction(prior, state.belief.covariance)
-    found = torch.zeros(len(problem), dtype=torch.bool)
+def bent(
+    problem: FitProblem, prior: Prior, state: Running, samples: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which of N records have an objective that is far from quadratic along its longest way.
+
+    Returns:
+        Rows (n,), and their v (n, D) and step (n, D) of `longest_direction`.
+    """
+    v, step, share = longest_direction(prior, state.belief.covariance)
     rows = (share > _SHORT).nonzero()[:, 0]
     if not rows.numel():
-        return found
+        return rows, v[rows], step[rows]
     mine = state.select(rows)
     mean = mine.point + mine.belief.delta
     objective = Objective(problem.select(rows), prior, mine.belief.log_level, samples, lanes=3)
@@ -57,5 +62,5 @@ def bent(problem: FitProblem, prior: Prior, state: Running, samples: int) -> Ten
     value = objective.values(points)
     rise = value[1:] - value[0]
     far = ((rise - 0.5 * _AT**2).abs() > _DIFFERENCE).any(dim=0) | ~rise.isfinite().all(dim=0)
-    found[rows] = far & value[0].isfinite()
-    return found
+    rows = rows[far & value[0].isfinite()]
+    return rows, v[rows], step[rows]

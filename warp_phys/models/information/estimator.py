@@ -35,7 +35,7 @@ from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.registry import noise_settings
 
 # Records in one pass: enough that the cost of a call does not matter, few enough for the cache.
-_TOGETHER = 1000
+_TOGETHER = 2000
 _SAMPLES_TOGETHER = 400_000
 _RTOL = 1e-7
 KEEP = 1024

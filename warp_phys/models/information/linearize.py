@@ -149,13 +149,17 @@ class Linearizer:
         noise, observed = self.noise, self.problem.records.observed[:, number]
         return sample_of(noise, observed, self.residual[:, number], self.jacobian[:, number])
 
-    def predicted_at(self, number: int, delta: Tensor) -> Tensor:
-        """Return the outputs (N, O) at a sample, by the linearization, at z* + delta."""
-        moved = (self.jacobian[:, number] @ delta.unsqueeze(2)).squeeze(2)
+    def predicted_at(self, number: int, delta: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return outputs (n, O) of records at a sample, by the linearization, at z* + delta."""
+        moved = (self.jacobian[rows, number] @ delta.unsqueeze(2)).squeeze(2)
+        return self.predicted_after(rows, slice(number, number + 1), moved.unsqueeze(1))[:, 0]
+
+    def predicted_after(self, rows: Tensor | slice, samples: slice, moved: Tensor) -> Tensor:
+        """Return outputs (n, T, O) of records whose residuals have moved (n, T, O)."""
         if self.problem.weights is not None:
-            moved = moved / self.problem.weights[:, number].sqrt()
-        noise = self.noise
-        return torch.as_tensor(noise.moved(self.predicted[:, number].numpy(), moved.numpy()))
+            moved = moved / self.problem.weights[rows, samples].sqrt()
+        noise, predicted = self.noise, self.predicted[rows, samples]
+        return torch.as_tensor(noise.moved(predicted.numpy(), moved.numpy()))
 
     def residuals_at(self, rows: Tensor, samples: int, delta: Tensor) -> Tensor:
         """Return the residuals (n, T, O) of some records, by the linearization, at z* + delta."""

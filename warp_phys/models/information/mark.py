@@ -11,6 +11,7 @@ from torch import Tensor
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.bent import bent
 from warp_phys.models.information.correction import Correction
+from warp_phys.models.information.kernels.segment import SegmentKernel
 from warp_phys.models.information.linearize import Linearizer
 from warp_phys.models.information.ridge import ridge_moments
 from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
@@ -25,7 +26,7 @@ _TRIES, _POINTS = 2, 4
 ROUNDS = 3
 # Squared length of a step, in standard deviations for each unknown, at which an estimate has run
 # away. Steps of ten standard deviations are common while a few samples shrink the bands.
-_STALE = 1000.0
+STALE = 1000.0
 # Optima this many standard deviations apart are different ones; the other counts from this weight
 # relative to the best on.
 _APART, _WEIGHT = 3.0, 0.01
@@ -46,11 +47,17 @@ class Marker:
         linearizer: Linearizes the records; keeps the result.
         recurrence: The recurrence.
         start: Estimates of another model, to be tried in place of points of the prior.
+        kernel: Compiled code of the recurrence, on what the linearizer keeps; or None.
     """
 
     def __init__(
-        self, linearizer: Linearizer, recurrence: Recurrence, start: Candidates | None = None
+        self,
+        linearizer: Linearizer,
+        recurrence: Recurrence,
+        start: Candidates | None = None,
+        kernel: SegmentKernel | None = None,
     ) -> None:
+        self.kernel = kernel
         self.linearizer, self.recurrence, self.start = linearizer, recurrence, start
         self.problem = linearizer.problem
         self.prior = recurrence.prior
@@ -67,7 +74,7 @@ class Marker:
         moving = found.belief.decrement > SHORT**2
         rows = (worse | moving | due).nonzero()[:, 0]
         if rows.numel():
-            found = self._settled(state, found, rows, due, samples, upto)
+            found = self._settled(state, found, rows, due, worse, samples, upto)
         found = tested(self.recurrence, self._patterned(found, samples))
         found = _judged(found, state, lost=self._lost(found, state))
         return self._bent(found, values, samples)
@@ -77,12 +84,16 @@ class Marker:
         rows = in_doubt(state).nonzero()[:, 0]
         if not rows.numel():
             return state
+        return state.replaced(rows, self.confirmed(state, rows, samples, upto))
+
+    def confirmed(self, state: Running, rows: Tensor, samples: int, upto: int) -> Running:
+        """Return the state of records in doubt (n,), linearized anew, with confirmed alarms."""
         mine, part = state.select(rows), self.problem.select(rows)
         candidates = torch.stack([mine.point + mine.belief.delta, mine.point])
         reached, objective = settle(part, self.prior, candidates, samples, mine.belief.log_level)
         z = reached[objective.argmin(dim=0), torch.arange(len(rows))]
         again = self._linearized(state, z, rows, samples, upto)
-        return state.replaced(rows, tested(self.recurrence, again))
+        return tested(self.recurrence, again)
 
     def _linearized(
         self, state: Running, z: Tensor, rows: Tensor, samples: int, upto: int
@@ -91,14 +102,17 @@ class Marker:
         self.linearizer.evaluate(z, rows, upto)
         mine = state if len(rows) == len(self.problem) else state.select(rows)
         base, belief = self.recurrence.base(len(rows)), mine.belief
+        correction = Correction.none(len(rows), z.shape[1])
+        mine = replace(mine, point=z, base=base, correction=correction)
+        if self.kernel is not None:
+            return self.kernel.sum_up(mine, rows, samples, ROUNDS)
         sums, squares = self._sums(rows, samples, belief)
         for turn in range(ROUNDS):
             if turn and not self.recurrence.noise.is_squared:
                 # The weights of a robust loss depend on the levels.
                 sums, squares = self._sums(rows, samples, belief)
             belief = self.recurrence.solve(z, base, sums, mine.size, belief, squares)
-        correction = Correction.none(len(rows), z.shape[1])
-        return replace(mine, point=z, base=base, sums=sums, belief=belief, correction=correction)
+        return replace(mine, sums=sums, belief=belief)
 
     def _sums(self, rows: Tensor, samples: int, belief: Belief) -> tuple[Sums, Tensor | None]:
         """Return the sums of some records, and their squares for the levels of a robust loss."""
@@ -115,14 +129,23 @@ class Marker:
         return (found.sums.count < state.base.count + state.sums.count).any(dim=1)
 
     def _settled(
-        self, state: Running, found: Running, rows: Tensor, due: Tensor, samples: int, upto: int
+        self,
+        state: Running,
+        found: Running,
+        rows: Tensor,
+        due: Tensor,
+        worse: Tensor,
+        samples: int,
+        upto: int,
     ) -> Running:
         """Linearize some records where a few damped steps from their candidates lead."""
         z, second, weight = found.point.clone(), found.point.clone(), torch.zeros(len(due)).double()
         for many in (True, False):
             chosen = rows[due[rows] == many]
             if chosen.numel():
-                candidates = self._candidates(state, found.point, chosen, samples, many=many)
+                # Where the new linearization is worse, a shorter step leads there from the old one.
+                begin = torch.where(worse.unsqueeze(1), state.point, found.point)
+                candidates = self._candidates(begin, chosen, samples, many=many)
                 part = self.problem.select(chosen)
                 level = state.belief.log_level[chosen]
                 reached, objective = settle(part, self.prior, candidates, samples, level)
@@ -133,14 +156,12 @@ class Marker:
         tries = state.tries + due
         return self._ambiguous(replace(found, tries=tries), second - z, weight)
 
-    def _candidates(
-        self, state: Running, z: Tensor, rows: Tensor, samples: int, *, many: bool
-    ) -> Tensor:
-        found = [z[rows], state.point[rows]]
+    def _candidates(self, begin: Tensor, rows: Tensor, samples: int, *, many: bool) -> Tensor:
+        found = [begin[rows]]
         if self.start is not None and many:
             # A trained model is no better than the record itself, once that is long.
             given = self.start(rows, samples)
-            found.append(torch.where(given.isfinite(), given, z[rows]))
+            found.append(torch.where(given.isfinite(), given, begin[rows]))
         elif many:
             found.extend(self._prior_points(rows, samples))
         return torch.stack(found)
@@ -197,14 +218,15 @@ class Marker:
         if not rows.numel():
             return state
         part, mine = self.problem.select(rows), state.select(rows)
-        rows = rows[bent(part, self.prior, mine, samples)]
+        chosen, v, step = bent(part, self.prior, mine, samples)
+        rows = rows[chosen]
         if not rows.numel():
             return state
         mine = state.select(rows)
         optimum = mine.point + mine.belief.delta
         covariance, level = mine.belief.covariance, mine.belief.log_level
         part = self.problem.select(rows)
-        mean, spread, fine = ridge_moments(part, self.prior, optimum, covariance, level, samples)
+        mean, spread, fine = ridge_moments(part, self.prior, optimum, (v, step), level, samples)
         rows, shift, excess = rows[fine], (mean - optimum)[fine], (spread - covariance)[fine]
         correction = state.correction.of(rows, covariance[fine], shift, excess)
         return replace(state, correction=correction)
@@ -215,7 +237,7 @@ def in_doubt(state: Running) -> Tensor:
 
     Some window of theirs is improbable, or the estimate has run away from the linearization point.
     """
-    far = state.belief.decrement > _STALE * state.point.shape[1]
+    far = state.belief.decrement > STALE * state.point.shape[1]
     return state.innovations.suspect | far
 
 

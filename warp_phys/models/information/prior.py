@@ -18,7 +18,7 @@ from warp_phys.systems.noise.noise import Noise
 # The level of noise before anything was seen: its logarithm is normal around that of this share of
 # the data's size, with this standard deviation. It matters while there are fewer values than
 # unknowns, when the residuals alone would let the level go to zero.
-_LEVEL, _LEVEL_SPREAD = 0.05, 2.0
+USUAL_LEVEL, _LEVEL_SPREAD = 0.05, 2.0
 NOISE = "noise_sd"
 """Name of the priors of noise levels."""
 
@@ -42,7 +42,7 @@ class Prior:
     def level_center(self, size: Tensor) -> Tensor:
         """Return the centers of log s (N, O) for data of this root mean square size (N, O)."""
         # Before anything was seen, or where all values are zero, there is no size.
-        usual = (_LEVEL * torch.where(size > 0.0, size, 1.0)).log()
+        usual = (USUAL_LEVEL * torch.where(size > 0.0, size, 1.0)).log()
         return torch.where(self.level.isnan(), usual, self.level)
 
     def covariance(self) -> Tensor:
@@ -155,7 +155,7 @@ def _levels(
         elif learned is not None and name in learned.levels:
             pair = learned.levels[name]
         else:
-            usual = torch.tensor(_LEVEL).log().item() if relative else torch.nan
+            usual = torch.tensor(USUAL_LEVEL).log().item() if relative else torch.nan
             pair = usual, _LEVEL_SPREAD
         center.append(pair[0])
         spread.append(pair[1])

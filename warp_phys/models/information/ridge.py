@@ -3,9 +3,9 @@ r"""Moments of a posterior that is bent: integration along its longest direction
 A normal approximation at the optimum fails where few samples leave a combination of unknowns open
 and the others follow it along a bent ridge. Let v be the direction in which the approximation is
 longest, compared with the prior, and sigma the standard deviation along it. At points
-a = -3, ..., 3 the other directions are optimized with v^T z = v^T z_0 + a sigma held. This gives
-the ridge z(a), and there the objective Phi(a), minus the log posterior, and the information A(a).
-By Laplace's approximation across the ridge, the posterior along it is
+a = -2.5, ..., 2.5 the other directions are optimized with v^T z = v^T z_0 + a sigma held. This
+gives the ridge z(a), and there the objective Phi(a), minus the log posterior, and the information
+A(a). By Laplace's approximation across the ridge, the posterior along it is
 
     p(a) ~ exp(-Phi(a)) det(A(a) restricted to directions across v)^(-1/2),
 
@@ -24,14 +24,13 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.bent import longest_direction
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.prior import Prior
 
-_POINTS, _REACH = 7, 3.0
+_POINTS, _REACH = 5, 2.5
 # Steps across the ridge at each point, and the longest of them along a coordinate.
-_STEPS, _LONGEST = 2, 1.0
-# Weight of one point above which the others were not found; it is .4 for a normal distribution.
+_STEPS, _LONGEST = 1, 1.0
+# Weight of one point above which the others were not found; it is .5 for a normal distribution.
 _ALONE = 0.9
 
 
@@ -39,7 +38,7 @@ def ridge_moments(
     problem: FitProblem,
     prior: Prior,
     z: Tensor,
-    covariance: Tensor,
+    direction: tuple[Tensor, Tensor],
     log_level: Tensor,
     samples: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,43 +48,25 @@ def ridge_moments(
         problem: N records.
         prior: The prior.
         z: (N, D), the optima.
-        covariance: (N, D, D), of the normal approximations there.
+        direction: v (N, D), and the step (N, D) along it, see `bent.longest_direction`.
         log_level: (N, O), logarithms of the noise levels.
         samples: How many samples of each record count.
     """
-    v, step, _ = longest_direction(prior, covariance)
+    v, step = direction
     offsets = torch.linspace(-_REACH, _REACH, _POINTS, dtype=torch.float64)
     points = z + offsets[:, None, None] * step
     objective = Objective(problem, prior, log_level, samples, lanes=_POINTS)
     for _ in range(_STEPS):
-        _, information, vector = objective.equations(points)
-        moved, _, _ = _across(information, vector, v)
+        _, moved, _, _ = objective.across(points, v)
         longest = moved.abs().amax(dim=2, keepdim=True)
         points = points + (moved / (longest / _LONGEST).clamp_min(1.0)).nan_to_num(0.0, 0.0, 0.0)
-    value, information, _ = objective.equations(points)
-    _, across, log_volume = _across(information, torch.zeros_like(points), v)
+    value, _, across, log_volume = objective.across(points, v)
     logarithm = 0.5 * log_volume - value
     usable = logarithm.isfinite() & across.isfinite().all(dim=3).all(dim=2)
     share = torch.where(usable, logarithm, -torch.inf).softmax(dim=0).nan_to_num(0.0)
     # Where the steps across did not reach the ridge, nothing is left but the point in the middle.
     reached = share.amax(dim=0) < _ALONE
     return *_mixture(share, points, across), reached & usable.any(dim=0)
-
-
-def _across(information: Tensor, vector: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return step, covariance and log determinant of it, across directions that change v^T z.
-
-    With A^-1 = C and b, minimizing over s with v^T s = 0 gives s = C b - C v (v^T C b) / (v^T C v),
-    and the covariance C - C v v^T C / (v^T C v), whose volume is that of C over (v^T C v)^(1/2).
-    """
-    inverse = torch.linalg.inv_ex(information)[0]
-    along = (inverse @ v.unsqueeze(-1)).squeeze(-1)
-    variance = (along * v).sum(dim=-1, keepdim=True)
-    free = (inverse @ vector.unsqueeze(-1)).squeeze(-1)
-    moved = free - along * (free * v).sum(dim=-1, keepdim=True) / variance
-    covariance = inverse - along.unsqueeze(-1) * along.unsqueeze(-2) / variance.unsqueeze(-1)
-    log_volume = -torch.linalg.slogdet(information)[1] - variance.squeeze(-1).log()
-    return moved, covariance, log_volume
 
 
 def _mixture(share: Tensor, points: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:

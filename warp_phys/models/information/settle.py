@@ -12,7 +12,7 @@ from warp_phys.models.information.prior import Prior
 
 # Steps at most, and the step in standard deviations of the unknowns below which one more would
 # change nothing: the estimate itself is another Gauss-Newton step.
-_STEPS, _CLOSE = 8, 0.3
+_STEPS, _CLOSE = 6, 0.3
 
 
 def settle(
