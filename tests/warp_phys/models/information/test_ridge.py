@@ -16,6 +16,7 @@ from tests.warp_phys.models.information.decay import (
     quadrature,
     stated,
 )
+from warp_phys.models.information.bent import longest_direction
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.ridge import ridge_moments
 from warp_phys.models.information.settle import settle
@@ -30,10 +31,13 @@ def test_moments_are_those_of_quadrature() -> None:
     starts = prior.mean.expand(1, COUNT, -1)
     for _ in range(3):
         starts, _ = settle(problem, prior, starts, SAMPLES, level)
-    _, information, vector = Objective(problem, prior, level, SAMPLES, lanes=1).equations(starts)
+    objective = Objective(problem, prior, level, SAMPLES, lanes=1)
+    objective.values(starts, sensitivities=True)
+    information, vector = objective.equations(starts)
     covariance = torch.linalg.inv(information[0])
     optimum = starts[0] + (covariance @ vector[0].unsqueeze(2)).squeeze(2)
-    mean, spread, fine = ridge_moments(problem, prior, optimum, covariance, level, SAMPLES)
+    v, step, _ = longest_direction(prior, covariance)
+    mean, spread, fine = ridge_moments(problem, prior, optimum, (v, step), level, SAMPLES)
     assert fine.all()
     assert (torch.linalg.eigvalsh(spread) > 0.0).all()
     for row in range(COUNT):
@@ -69,4 +73,4 @@ def test_estimates_are_near_the_mean_of_the_posterior(samples: int) -> None:
         own = np.sqrt(np.diag(found["unknowns_covariance"].values[row]))
         ratio.append(own / deviation)
     assert (abs(np.array(away)) < 0.35).all(), np.abs(away).max(axis=0)
-    assert (abs(np.array(ratio) - 1.0) < 0.2).all(), (np.min(ratio), np.max(ratio))
+    assert (abs(np.array(ratio) - 1.0) < 0.22).all(), (np.min(ratio), np.max(ratio))

@@ -155,10 +155,16 @@ struct Belief : Rows {
         }
         if (segment.kind == EACH)
             for (int o = 0; o < O; ++o)
-                level(squares[o], spread[o], base_count[o] + count[o], center(o), segment.spread[o],
-                      log_level[o], freedom[o]);
+                level(squares[o] + floor(o), spread[o], base_count[o] + count[o], center(o),
+                      segment.spread[o], log_level[o], freedom[o]);
         else if (segment.kind == COMMON)
             common_level(spread);
+    }
+
+    // What the integration adds to sums of squares, see `Recurrence._levels`.
+    V floor(int o) const {
+        const V number = base_count[o] + count[o];
+        return segment.floor * segment.floor * select(size[o] > splat(0.0), size[o], number);
     }
 
     // The center of the prior of log s, see `Prior.level_center`.
@@ -169,9 +175,9 @@ struct Belief : Rows {
     }
 
     void common_level(const V *spread) {
-        V all = squares[0], spreads = spread[0], number = base_count[0] + count[0], middle = center(0);
+        V all = squares[0] + floor(0), spreads = spread[0], number = base_count[0] + count[0], middle = center(0);
         for (int o = 1; o < O; ++o) {
-            all += squares[o], spreads += spread[o], number += base_count[o] + count[o];
+            all += squares[o] + floor(o), spreads += spread[o], number += base_count[o] + count[o];
             middle = vmax(middle, center(o));
         }
         level(all, spreads, number, middle, segment.spread[0], log_level[0], freedom[0]);
