@@ -429,7 +429,7 @@ def test_a_fit_starts_from_it() -> None:
 
 
 def test_a_start_must_read_the_records() -> None:
-    with pytest.raises(UsageError, match="expected start as a trained model, got 3"):
+    with pytest.raises(UsageError, match="expected start as a trained WarpPhys"):
         wp.WarpPhys("lotka_volterra", start=3)  # type: ignore[arg-type]
     start = wp.WarpPhys("lotka_volterra", head="regression")
     found = estimate("lotka_volterra", records(), start=start)

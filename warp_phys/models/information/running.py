@@ -36,7 +36,7 @@ from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 
 # Residuals below this share of the data's size come from the integration, not from noise.
-_FLOOR = 1e-7
+_FLOOR = 1e-6
 # Rise of the objective that rounding and changed plans of integration steps explain.
 _SLACK = 1e-6
 

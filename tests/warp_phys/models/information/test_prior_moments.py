@@ -110,7 +110,7 @@ def test_what_cannot_be_a_prior(given: Any, support: Support, message: str) -> N
         (
             {"alpha": (2.0, 1.0)},
             UsageError,
-            r"low < high, got \(2.0, 1.0\)",
+            r"low < high; got \(2.0, 1.0\)",
         ),
         ({"alpha": (1.0, np.inf)}, UsageError, "low < high"),
         ({"alpha": ("a", "b")}, UsageError, "low < high"),

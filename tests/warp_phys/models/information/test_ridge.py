@@ -30,7 +30,9 @@ def test_moments_are_those_of_quadrature() -> None:
     starts = prior.mean.expand(1, COUNT, -1)
     for _ in range(3):
         starts, _ = settle(problem, prior, starts, SAMPLES, level)
-    _, information, vector = Objective(problem, prior, level, SAMPLES, lanes=1).equations(starts)
+    objective = Objective(problem, prior, level, SAMPLES, lanes=1)
+    objective.values(starts, sensitivities=True)
+    information, vector = objective.equations(starts)
     covariance = torch.linalg.inv(information[0])
     optimum = starts[0] + (covariance @ vector[0].unsqueeze(2)).squeeze(2)
     mean, spread, fine = ridge_moments(problem, prior, optimum, covariance, level, SAMPLES)

@@ -174,7 +174,8 @@ def put(part: Any, rows: Tensor, found: Any) -> None:
     for field in fields(part):
         mine, theirs = getattr(part, field.name), getattr(found, field.name)
         if isinstance(mine, Tensor):
-            mine[rows] = theirs
+            # Parts that did not change may be the same array.
+            mine[rows] = theirs.clone() if theirs.data_ptr() == mine.data_ptr() else theirs
         else:
             put(mine, rows, theirs)
 
