@@ -122,7 +122,7 @@ def _numbers(value: Any) -> Tensor:
 
 
 def _check_positive(records: Records, levels: Tensor) -> Tensor:
-    """Return where levels (N, T, O) are positive; raise UsageError where a value has none."""
+    """Return where levels (N, T, O) are positive; raise UsageError for values without one."""
     known = (levels > 0.0) & levels.isfinite()
     wrong = records.seen & ~known
     if wrong.any():

@@ -27,9 +27,9 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.evaluate import Objective
 from warp_phys.models.information.prior import Prior
 
-_POINTS, _REACH = 5, 2.5
+_POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.
-_STEPS, _LONGEST = 1, 1.0
+_STEPS, _LONGEST = 2, 1.0
 # Weight of one point above which the others were not found; it is .5 for a normal distribution.
 _ALONE = 0.9
 

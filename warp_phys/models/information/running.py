@@ -36,7 +36,7 @@ from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 
 # Residuals below this share of the data's size come from the integration, not from noise.
-FLOOR = 1e-7
+_FLOOR = 1e-6
 # Rise of the objective that rounding and changed plans of integration steps explain.
 _SLACK = 1e-6
 
@@ -278,7 +278,7 @@ class Recurrence:
     ) -> tuple[Tensor, Tensor]:
         # Where all values are zero, there is no size.
         size = torch.where(size > 0.0, size, count)
-        squares = squares + FLOOR**2 * size
+        squares = squares + _FLOOR**2 * size
         typical = (size / count.clamp_min(1.0)).sqrt()
         center, width = self.prior.level_center(typical), self.prior.level_spread
         if self.kind == "common":

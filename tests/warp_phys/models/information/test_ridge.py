@@ -36,8 +36,8 @@ def test_moments_are_those_of_quadrature() -> None:
     information, vector = objective.equations(starts)
     covariance = torch.linalg.inv(information[0])
     optimum = starts[0] + (covariance @ vector[0].unsqueeze(2)).squeeze(2)
-    v, step, _ = longest_direction(prior, covariance)
-    mean, spread, fine = ridge_moments(problem, prior, optimum, (v, step), level, SAMPLES)
+    direction = longest_direction(prior, covariance)[:2]
+    mean, spread, fine = ridge_moments(problem, prior, optimum, direction, level, SAMPLES)
     assert fine.all()
     assert (torch.linalg.eigvalsh(spread) > 0.0).all()
     for row in range(COUNT):
@@ -73,4 +73,4 @@ def test_estimates_are_near_the_mean_of_the_posterior(samples: int) -> None:
         own = np.sqrt(np.diag(found["unknowns_covariance"].values[row]))
         ratio.append(own / deviation)
     assert (abs(np.array(away)) < 0.35).all(), np.abs(away).max(axis=0)
-    assert (abs(np.array(ratio) - 1.0) < 0.22).all(), (np.min(ratio), np.max(ratio))
+    assert (abs(np.array(ratio) - 1.0) < 0.2).all(), (np.min(ratio), np.max(ratio))

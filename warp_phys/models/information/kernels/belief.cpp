@@ -6,6 +6,7 @@
 namespace {
 
 constexpr int ROUNDS = 6;         // Newton's steps for a level
+constexpr double FLOOR = 1e-6;    // see `running.py`
 constexpr double LONGEST = 1.5;   // and the longest of them
 
 struct Belief : Rows {
@@ -130,7 +131,7 @@ struct Belief : Rows {
     }
 
     void solve() {
-        V vector[D], pulled[D], spread[O];
+        V vector[D], pulled[D], spread[O], floored[O];
         for (int j = 0; j < K; ++j) covariance[j] = base[j];
         for (int i = 0; i < D; ++i) vector[i] = base_vector[i];
         for (int o = 0; o < O; ++o) {
@@ -152,32 +153,32 @@ struct Belief : Rows {
                 }
             }
             squares[o] = base_squares[o] + vmax(sum[o] + dot(pulled, delta), splat(0.0));
+            floored[o] = squares[o] + FLOOR * FLOOR * sized(o);
         }
         if (segment.kind == EACH)
             for (int o = 0; o < O; ++o)
-                level(squares[o] + floor(o), spread[o], base_count[o] + count[o], center(o),
-                      segment.spread[o], log_level[o], freedom[o]);
+                level(floored[o], spread[o], base_count[o] + count[o], center(o), segment.spread[o],
+                      log_level[o], freedom[o]);
         else if (segment.kind == COMMON)
-            common_level(spread);
+            common_level(floored, spread);
     }
 
-    // What the integration adds to sums of squares, see `Recurrence._levels`.
-    V floor(int o) const {
-        const V number = base_count[o] + count[o];
-        return segment.floor * segment.floor * select(size[o] > splat(0.0), size[o], number);
+    // Sum of squared sizes of the values; their number where all are zero.
+    V sized(int o) const {
+        return select(size[o] > splat(0.0), size[o], base_count[o] + count[o]);
     }
 
     // The center of the prior of log s, see `Prior.level_center`.
     V center(int o) const {
         if (segment.level[o] == segment.level[o]) return splat(segment.level[o]);
-        const V typical = vsqrt(size[o] / vmax(base_count[o] + count[o], splat(1.0)));
+        const V typical = vsqrt(sized(o) / vmax(base_count[o] + count[o], splat(1.0)));
         return vlog(segment.usual_level * select(typical > splat(0.0), typical, splat(1.0)));
     }
 
-    void common_level(const V *spread) {
-        V all = squares[0] + floor(0), spreads = spread[0], number = base_count[0] + count[0], middle = center(0);
+    void common_level(const V *floored, const V *spread) {
+        V all = floored[0], spreads = spread[0], number = base_count[0] + count[0], middle = center(0);
         for (int o = 1; o < O; ++o) {
-            all += squares[o] + floor(o), spreads += spread[o], number += base_count[o] + count[o];
+            all += floored[o], spreads += spread[o], number += base_count[o] + count[o];
             middle = vmax(middle, center(o));
         }
         level(all, spreads, number, middle, segment.spread[0], log_level[0], freedom[0]);

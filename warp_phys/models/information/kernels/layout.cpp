@@ -12,7 +12,6 @@ struct Segment {
     int64_t marked;                // whether a mark follows, which tests the last sample itself
     int64_t kind, fewest;
     double usual_level;            // share of the data's size
-    double floor;                  // share of it below which residuals are the integration's
     double farthest;               // squared length of a step at which a record is in doubt
     double least_freedom;          // that a level must have before a window
     const double *level, *spread;  // (O,), prior of the logarithms of the levels; NaN if it follows

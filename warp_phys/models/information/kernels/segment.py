@@ -14,7 +14,7 @@ from torch import Tensor
 from warp_phys.models.information.innovations import LEAST_FREEDOM, improbable_score
 from warp_phys.models.information.kernels.library import library
 from warp_phys.models.information.prior import USUAL_LEVEL
-from warp_phys.models.information.running import FLOOR, Recurrence, Running
+from warp_phys.models.information.running import Recurrence, Running
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
 
 
@@ -30,7 +30,7 @@ class _Kind(IntEnum):
 class _Segment(ctypes.Structure):
     _fields_ = [
         *integers("length", "first", "last", "marked", "kind", "fewest"),
-        *doubles("usual_level", "floor", "farthest", "least_freedom"),
+        *doubles("usual_level", "farthest", "least_freedom"),
         *pointers("level", "spread", "threshold", "residual", "jacobian", "size"),
     ]
 
@@ -81,7 +81,7 @@ class SegmentKernel:
         self.farthest = stale * len(prior.mean)
         self.level, self.spread = prior.level.contiguous(), prior.level_spread.contiguous()
         # A record of T samples is tested T times at most.
-        self.threshold = improbable_score(torch.arange(size.shape[1] + 1), size.shape[2])
+        self.threshold = improbable_score(torch.arange(size.shape[1] + 1))
 
     def walk(
         self, state: Running, rows: Tensor, samples: tuple[int, int], *, marked: bool
@@ -139,7 +139,6 @@ class SegmentKernel:
             _Kind[self.recurrence.kind.upper()],
             self.recurrence.fewest,
             USUAL_LEVEL,
-            FLOOR,
             self.farthest,
             LEAST_FREEDOM,
             *map(address, held),
@@ -174,10 +173,9 @@ def put(part: Any, rows: Tensor, found: Any) -> None:
     """Write the state of some records (n,), or a part of it, into an owned one."""
     for field in fields(part):
         mine, theirs = getattr(part, field.name), getattr(found, field.name)
-        # What did not change of all records together is the same tensor, which cannot be written
-        # into itself.
         if isinstance(mine, Tensor):
-            mine[rows] = theirs.clone() if theirs is mine else theirs
+            # Parts that did not change may be the same array.
+            mine[rows] = theirs.clone() if theirs.data_ptr() == mine.data_ptr() else theirs
         else:
             put(mine, rows, theirs)
 
