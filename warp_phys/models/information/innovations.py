@@ -1,7 +1,7 @@
 r"""The test whether a model still describes its record.
 
-With the sum of squares S_t at the estimate after t samples, and the level s_t with nu_t degrees of
-freedom, the samples of a window of width w add
+With the sum of squares S_t of an output at the estimate after t samples, and its level s_t with
+nu_t degrees of freedom, the samples of a window of width w add
 
     (S_t - S_{t-w}) / s_{t-w}^2 = sum of e^2 / (s^2 + J C J^T) s^2 / s_{t-w}^2,
 
@@ -11,8 +11,10 @@ whose denominator does not contain the window). By Paulson's approximation, a no
 
     ((1 - 2 / (9 nu)) F^(1/3) - (1 - 2 / (9 k))) / sqrt(2 / (9 nu) F^(2/3) + 2 / (9 k)),
 
-for windows of 1, 2, 4, ... samples. Sample number t spends alpha / (t (t + 1)) of the probability
-of a false alarm, which adds up to alpha over a record of any length.
+for windows of 1, 2, 4, ... samples and each output: a sum over outputs, of which some have a level
+of few degrees of freedom, would have no F distribution. Sample number t spends alpha / (t (t + 1))
+of the probability of a false alarm, shared by windows and outputs, which adds up to alpha over a
+record of any length.
 
 S_t is that of a linearization, which is off where the model itself moves fast. A suspicion becomes
 an alarm only if S_t is still improbable after the record was linearized anew at its optimum.
@@ -35,7 +37,7 @@ from warp_phys.models.information.rows import Rows
 # Windows in samples, the last is the memory of the test.
 _WINDOWS = (1, 2, 4, 8, 16)
 _ALARM = 0.01
-# Degrees of freedom that the level of every output must have before a window.
+# Degrees of freedom that the level of an output must have before a window.
 LEAST_FREEDOM = 8.0
 
 
@@ -122,24 +124,23 @@ class Innovations(Rows):
         before = -1 - torch.tensor(_WINDOWS)
         values = self.count[:, -1:] - self.count[:, before]
         unit = (-2.0 * self.log_level[:, before]).exp()
-        excess = ((self.squares[:, -1:] - self.squares[:, before]) * unit).sum(dim=2)
-        total = values.sum(dim=2).clamp_min(1.0)
-        # Each output's level has its own degrees of freedom (Satterthwaite's approximation).
-        spread = (values / total.unsqueeze(2)).square() / self.freedom[:, before].clamp_min(1.0)
-        nu, few = (2.0 / 9.0) * spread.sum(dim=2), (2.0 / 9.0) / total
-        root = (excess / total).clamp_min(0.0).pow(1.0 / 3.0)
+        excess = (self.squares[:, -1:] - self.squares[:, before]) * unit
+        nu = (2.0 / 9.0) / self.freedom[:, before].clamp_min(1.0)
+        few = (2.0 / 9.0) / values.clamp_min(1.0)
+        root = (excess / values.clamp_min(1.0)).clamp_min(0.0).pow(1.0 / 3.0)
         score = ((1.0 - nu) * root - (1.0 - few)) / (nu * root.square() + few).sqrt()
-        usable = (values.sum(dim=2) > 0.0) & (self.count[:, before].sum(dim=2) >= fewest)
+        enough = self.count[:, before].sum(dim=2, keepdim=True) >= fewest
         # While as many unknowns as values were fitted, a level says nothing.
-        usable &= ((self.freedom[:, before] >= LEAST_FREEDOM) | (values == 0.0)).all(dim=2)
-        best = torch.where(usable, score, -torch.inf).max(dim=1)
-        return best.values > improbable_score(self.tested), torch.tensor(_WINDOWS)[best.indices] - 1
+        enough = enough & (self.freedom[:, before] >= LEAST_FREEDOM) & (values > 0.0)
+        best = torch.where(enough, score, -torch.inf).amax(dim=2).max(dim=1)
+        threshold = improbable_score(self.tested, self.count.shape[2])
+        return best.values > threshold, torch.tensor(_WINDOWS)[best.indices] - 1
 
 
-def improbable_score(tested: Tensor) -> Tensor:
+def improbable_score(tested: Tensor, outputs: int) -> Tensor:
     """Return the normal scores above which tests of these numbers are improbable."""
-    number = tested.double()
-    share = _ALARM / (len(_WINDOWS) * number * (number + 1.0)).clamp_min(1.0)
+    number, tests = tested.double(), len(_WINDOWS) * outputs
+    share = _ALARM / (tests * number * (number + 1.0)).clamp_min(1.0)
     return -torch.special.ndtri(share)
 
 

@@ -99,27 +99,26 @@ struct Group : Belief {
         return (best > threshold) & fresh & ~alarm;
     }
 
-    // The normal score of what a window added; minus infinity where it cannot be tested.
+    // The largest normal score of what a window added to an output; minus infinity where none can be
+    // tested.
     V score(int window) const {
         const int from = (newest + MEMORY - window) % MEMORY;
-        V number = splat(0.0), earlier = splat(0.0), excess = splat(0.0), spread = splat(0.0);
+        V earlier = splat(0.0), best = splat(-__builtin_inf());
+        for (int o = 0; o < O; ++o) earlier += past_count[from][o];
         for (int o = 0; o < O; ++o) {
-            number += past_count[newest][o] - past_count[from][o];
-            earlier += past_count[from][o];
-            excess += (past_squares[newest][o] - past_squares[from][o]) * unit[from][o];
+            const V number = past_count[newest][o] - past_count[from][o];
+            const V excess = (past_squares[newest][o] - past_squares[from][o]) * unit[from][o];
+            const M usable = (number > splat(0.0)) & (earlier >= splat(segment.fewest)) &
+                             (past_freedom[from][o] >= splat(segment.least_freedom));
+            const V total = vmax(number, splat(1.0)), ratio = vmax(excess / total, splat(0.0));
+            const V nu = (2.0 / 9.0) / vmax(past_freedom[from][o], splat(1.0));
+            const V few = (2.0 / 9.0) / total;
+            V root;
+            for (int l = 0; l < W; ++l) root[l] = usable[l] ? __builtin_cbrt(ratio[l]) : 0.0;
+            const V found = ((1.0 - nu) * root - (1.0 - few)) / vsqrt(nu * root * root + few);
+            best = vmax(best, select(usable, found, splat(-__builtin_inf())));
         }
-        M usable = (number > splat(0.0)) & (earlier >= splat(segment.fewest));
-        const V total = vmax(number, splat(1.0)), ratio = vmax(excess / total, splat(0.0));
-        for (int o = 0; o < O; ++o) {
-            const V added = past_count[newest][o] - past_count[from][o], share = added / total;
-            usable &= (past_freedom[from][o] >= splat(segment.least_freedom)) | (added == splat(0.0));
-            spread += share * share / vmax(past_freedom[from][o], splat(1.0));
-        }
-        const V nu = (2.0 / 9.0) * spread, few = (2.0 / 9.0) / total;
-        V root;
-        for (int l = 0; l < W; ++l) root[l] = usable[l] ? __builtin_cbrt(ratio[l]) : 0.0;
-        const V found = ((1.0 - nu) * root - (1.0 - few)) / vsqrt(nu * root * root + few);
-        return select(usable, found, splat(-__builtin_inf()));
+        return best;
     }
 };
 

@@ -81,7 +81,7 @@ class SegmentKernel:
         self.farthest = stale * len(prior.mean)
         self.level, self.spread = prior.level.contiguous(), prior.level_spread.contiguous()
         # A record of T samples is tested T times at most.
-        self.threshold = improbable_score(torch.arange(size.shape[1] + 1))
+        self.threshold = improbable_score(torch.arange(size.shape[1] + 1), size.shape[2])
 
     def walk(
         self, state: Running, rows: Tensor, samples: tuple[int, int], *, marked: bool
