@@ -90,7 +90,8 @@ def streamed(
         known = None if inputs is None else inputs[:, place]
         state, now = model.step(state, times[:, place], data.observed.values[:, place], known)
         steps.append(vars(now))
-    return {key: torch.stack([step[key] for step in steps], dim=1).numpy() for key in steps[0]}
+    known = [key for key, value in steps[0].items() if value is not None]
+    return {key: torch.stack([step[key] for step in steps], dim=1).numpy() for key in known}
 
 
 BANDS = {"parameters": "parameters", "lower": "parameters_lower", "upper": "parameters_upper"}
