@@ -79,7 +79,7 @@ def prior_table(history: xr.Dataset) -> str:
 
 
 def warn_about(found: xr.Dataset) -> None:
-    """Warn about the trajectories of an estimate of which something is to be minded."""
+    """Warn about the trajectories of an estimate that have remarks."""
     labels = trajectory_labels(found)
     texts = []
     for label, remarks in zip(labels, all_remarks(found), strict=True):

@@ -1,4 +1,4 @@
-"""What is to be minded about the estimate of a trajectory, in words."""
+"""Remarks about the estimate of a trajectory, in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATUS_NOT_INTEGRATED = 1
 
 @dataclass(frozen=True)
 class Remarks:
-    """What is to be minded about one trajectory at its last sample.
+    """The remarks about one trajectory at its last sample.
 
     Attributes:
         changed_at: Time of the first sample that the model does not describe; NaN if it describes
@@ -39,17 +39,17 @@ class Remarks:
         return bool(np.isfinite(self.changed_at))
 
     def __bool__(self) -> bool:
-        """Whether there is anything to be minded."""
+        """Whether there is any remark."""
         return self.changed or bool(self.status or self.out_of_range)
 
 
 def remarks_of(estimate: xr.Dataset, position: int) -> Remarks:
-    """Return what is to be minded about one trajectory of an estimate."""
+    """Return the remarks about one trajectory of an estimate."""
     return all_remarks(estimate.isel(trajectory=[position]))[0]
 
 
 def all_remarks(estimate: xr.Dataset) -> list[Remarks]:
-    """Return what is to be minded about each trajectory of an estimate."""
+    """Return the remarks about each trajectory of an estimate."""
     count = estimate.sizes["trajectory"]
     changed_at = np.full(count, np.nan)
     status, outside = np.zeros((2, count), dtype=np.int64)

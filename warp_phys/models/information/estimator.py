@@ -180,7 +180,9 @@ class InformationEstimator:
                 part = problem.select(rows)
                 pieces.append(self._values(part, recurrence, level))
                 bar.update(len(rows))
-        values = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+        # One variable after the other, so that pieces and whole never exist both for all of them.
+        names = list(pieces[0])
+        values = {name: torch.cat([piece.pop(name) for piece in pieces]) for name in names}
         settings = {"level": level, **self.options.settings()}
         noise = noise_settings(problem.distribution)
         return Estimates(

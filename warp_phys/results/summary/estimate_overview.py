@@ -19,7 +19,7 @@ _LISTED = 5
 
 
 def estimate_overview(estimate: xr.Dataset) -> str:
-    """Return how many estimates are to be minded and why, and the ranges of the parameters."""
+    """Return how many estimates have remarks and which, and the ranges of the parameters."""
     labels = trajectory_labels(estimate)
     remarks = all_remarks(estimate)
     rows = [*_samples(estimate), *_findings(estimate, remarks, labels)]
@@ -50,7 +50,7 @@ def _samples(estimate: xr.Dataset) -> list[tuple[str, str]]:
 def _findings(
     estimate: xr.Dataset, remarks: Sequence[Remarks], labels: list[Any]
 ) -> list[tuple[str, str]]:
-    """Return how many trajectories have nothing to be minded, and each kind of remark."""
+    """Return how many trajectories have no remark, and each kind of remark."""
     count = sum(not entry for entry in remarks)
     rows = [("without remarks", f"{count} of {len(remarks)}")]
     changed = [

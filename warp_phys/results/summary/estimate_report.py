@@ -65,7 +65,7 @@ def variables_at_last(estimate: xr.Dataset, position: int) -> list[str]:
 
 
 def warnings_about(estimate: xr.Dataset, position: int) -> list[str]:
-    """Return a sentence for each thing to be minded about a trajectory."""
+    """Return a sentence for each remark about a trajectory."""
     return remark_lines(estimate, remarks_of(estimate, position))
 
 

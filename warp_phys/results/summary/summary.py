@@ -40,14 +40,14 @@ def summary(estimate_or_fit: xr.Dataset, trajectory: int | str | None = None) ->
     In a fit, only values that the data determine have an error. Values that they do not determine,
     that reached the end of their support or that were known are marked as such, and explained under
     `Warnings`. The report of an estimate holds the parameters at the last sample with their bands,
-    the noise levels, and under `Warnings` what is to be minded: from which sample on the model no
+    the noise levels, and under `Warnings` the remarks: from which sample on the model no
     longer describes the record, and the meanings of the bits of `estimate_status` and
     `out_of_range`.
 
     Args:
         estimate_or_fit: What `estimate` or `fit` returned, or `load` read back.
         trajectory: Its position as a number, or its label as text. None gives the only one, or
-            an overview of all of them: how the fits ended or which estimates are to be minded,
+            an overview of all of them: how the fits ended or which estimates have remarks,
             median and quartiles of each parameter.
 
     Returns:
