@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from warp_phys.models.information.prior import Moments
+from warp_phys.models.information.prior.prior import Moments
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.supports import to_unconstrained
 from warp_phys.systems.model.system import System

@@ -15,7 +15,7 @@ from tests.warp_phys.models.information.linear_model import Line, lines
 from tests.warp_phys.user_systems import Saturation
 from warp_phys.data_gen import log_normal, simulate
 from warp_phys.models.heads.information import Information
-from warp_phys.models.information.prior import Moments
+from warp_phys.models.information.prior.prior import Moments
 from warp_phys.systems.errors import UsageError
 from warp_phys.training.moments import moments_of
 

@@ -11,7 +11,7 @@ from warp_phys.models.estimator import Estimator
 from warp_phys.models.heads.head import Head
 from warp_phys.models.information.estimator import InformationEstimator
 from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior import Moments
+from warp_phys.models.information.prior.prior import Moments
 from warp_phys.models.information.stored import (
     moments_from_json,
     moments_to_json,

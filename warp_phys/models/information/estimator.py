@@ -16,16 +16,16 @@ from warp_phys.likelihood.stating.noise_arguments import noise_model
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
-from warp_phys.models.information.coordinate_flow import current_entries
-from warp_phys.models.information.drift_stream import DriftMemory, DriftStream
-from warp_phys.models.information.drifting_track import WINDOW, drifting_track
+from warp_phys.models.information.drift.coordinate_flow import current_entries
+from warp_phys.models.information.drift.stream import DriftMemory, DriftStream
+from warp_phys.models.information.drift.track import WINDOW, drifting_track
+from warp_phys.models.information.marks.started import started
 from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior import NOISE, Moments, build_prior
+from warp_phys.models.information.prior.prior import NOISE, Moments, build_prior
 from warp_phys.models.information.records_estimate import track
 from warp_phys.models.information.running import Recurrence
-from warp_phys.models.information.started import started
-from warp_phys.models.information.stream import SensorStream, sensor_records
-from warp_phys.models.information.stream_memory import InformationMemory
+from warp_phys.models.information.stream.memory import InformationMemory
+from warp_phys.models.information.stream.stream import SensorStream, sensor_records
 from warp_phys.models.information.variables import unknown_coords, variables
 from warp_phys.models.streaming import BAND_LEVEL
 from warp_phys.records.records import Records

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warp_phys.likelihood.stating.noise_arguments import noise_model
-from warp_phys.models.information.prior import NOISE, check_names
+from warp_phys.models.information.prior.prior import NOISE, check_names
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.location_scale import LocationScale

@@ -11,9 +11,9 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned, put
-from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import STALE, Candidates, Marker
-from warp_phys.models.information.marks import marks
+from warp_phys.models.information.marks.linearizer import Linearizer
+from warp_phys.models.information.marks.marker import STALE, Candidates, Marker
+from warp_phys.models.information.marks.schedule import marks
 from warp_phys.models.information.running import Recurrence, Running
 
 

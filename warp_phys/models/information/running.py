@@ -31,7 +31,7 @@ from torch import Tensor
 from warp_phys.likelihood.level_posterior import level_freedom, likely_log_level
 from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.innovations import Innovations
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 

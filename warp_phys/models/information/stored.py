@@ -11,8 +11,8 @@ from torch import Tensor
 
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
 from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior import NOISE, Moments
-from warp_phys.models.information.prior_moments import InCoordinates, moments
+from warp_phys.models.information.prior.moments import InCoordinates, moments
+from warp_phys.models.information.prior.prior import NOISE, Moments
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 from warp_phys.systems.noise.registry import as_noise, noise_of, noise_settings

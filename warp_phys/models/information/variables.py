@@ -14,7 +14,7 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown, Unknowns
 from warp_phys.models.information.physical import bands, t_quantile
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.models.information.records_estimate import Track
 
 # Standard deviations of the prior beyond which an estimate is out of range.

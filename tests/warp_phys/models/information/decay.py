@@ -13,8 +13,8 @@ from warp_phys.data_gen import simulate
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.estimator import InformationEstimator
 from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior import Prior
-from warp_phys.models.information.prior_moments import InCoordinates
+from warp_phys.models.information.prior.moments import InCoordinates
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.records.records import read_records
 from warp_phys.systems import Parameter, State, System
 

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from warp_phys.data_gen import normal, simulate
-from warp_phys.models.information.prior_moments import InCoordinates
+from warp_phys.models.information.prior.moments import InCoordinates
 from warp_phys.systems import Output, Parameter, State, System
 
 NAMES = ("a", "b", "c")

@@ -1,4 +1,4 @@
-// Steps, covariances and volumes across a direction, of W lanes at a time; see `ridge.py`.
+// Steps, covariances and volumes across a direction, of W lanes at a time; see `marks/ridge.py`.
 //
 // Included after `symmetric.cpp`, with the constants D (unknowns) and O (outputs).
 

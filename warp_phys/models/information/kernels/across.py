@@ -1,4 +1,4 @@
-"""Steps, covariances and volumes across a direction by compiled code, see `ridge.py`."""
+"""Steps, covariances and volumes across a direction by compiled code, see `marks/ridge.py`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 //
 // Included after `belief.cpp`. Formulas and names of the test are those of `innovations.py`, whose
 // results it repeats to rounding errors. A record stops at the sample at which it comes into doubt,
-// see `in_doubt` in `mark.py`.
+// see `in_doubt` in `marks/marker.py`.
 
 namespace {
 

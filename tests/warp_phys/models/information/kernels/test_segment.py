@@ -13,11 +13,11 @@ from torch import Tensor
 from warp_phys.data_gen import log_uniform, simulate, uniform
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
-from warp_phys.models.information.evaluate import Objective, across
 from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned
-from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import STALE, Marker, in_doubt
-from warp_phys.models.information.prior import build_prior
+from warp_phys.models.information.marks.linearizer import Linearizer
+from warp_phys.models.information.marks.marker import STALE, Marker, in_doubt
+from warp_phys.models.information.marks.objective import Objective, across
+from warp_phys.models.information.prior.prior import build_prior
 from warp_phys.models.information.records_estimate import Track
 from warp_phys.models.information.running import Recurrence, Running
 from warp_phys.records.records import read_records

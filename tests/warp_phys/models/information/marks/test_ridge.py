@@ -16,10 +16,10 @@ from tests.warp_phys.models.information.decay import (
     quadrature,
     stated,
 )
-from warp_phys.models.information.bent import longest_direction
-from warp_phys.models.information.evaluate import Objective
-from warp_phys.models.information.ridge import ridge_moments
-from warp_phys.models.information.settle import settle
+from warp_phys.models.information.marks.bent import longest_direction
+from warp_phys.models.information.marks.objective import Objective
+from warp_phys.models.information.marks.ridge import ridge_moments
+from warp_phys.models.information.marks.settle import settle
 
 COUNT, SAMPLES = 8, 4
 

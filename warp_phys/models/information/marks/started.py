@@ -9,7 +9,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import Estimator
-from warp_phys.models.information.mark import Candidates
+from warp_phys.models.information.marks.marker import Candidates
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError
 

@@ -27,8 +27,8 @@ from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.information.interval import Intervals, Position
-from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.mark import ROUNDS, SHORT, tested
+from warp_phys.models.information.marks.linearizer import Linearizer
+from warp_phys.models.information.marks.marker import ROUNDS, SHORT, tested
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence, Running, Sums, squares_at
 from warp_phys.systems.model.supports import slope_of_physical, to_physical, to_unconstrained

@@ -19,11 +19,11 @@ from warp_phys.data_gen import simulate, uniform
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.estimator import StreamEstimate
-from warp_phys.models.information.prior import build_prior
+from warp_phys.models.information.prior.prior import build_prior
 from warp_phys.models.information.records_estimate import Track, track
 from warp_phys.models.information.running import Recurrence, Running
-from warp_phys.models.information.stream import SensorStream, sensor_records
-from warp_phys.models.information.stream_memory import InformationMemory
+from warp_phys.models.information.stream.memory import InformationMemory
+from warp_phys.models.information.stream.stream import SensorStream, sensor_records
 from warp_phys.records.records import Records, read_records
 from warp_phys.systems import System, get_system
 from warp_phys.systems.errors import SchemaError, UsageError

@@ -33,8 +33,8 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.level_posterior import level_freedom, likely_log_level
-from warp_phys.models.information.drift_filter import Taken
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.drift.filter import Taken
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 

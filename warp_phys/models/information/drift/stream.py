@@ -12,12 +12,12 @@ from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import StreamEstimate
-from warp_phys.models.information.coordinate_flow import Observed
-from warp_phys.models.information.drift import Drifting, DriftingRecurrence
-from warp_phys.models.information.drifting_track import Schedule
+from warp_phys.models.information.drift.coordinate_flow import Observed
+from warp_phys.models.information.drift.recurrence import Drifting, DriftingRecurrence
+from warp_phys.models.information.drift.track import Schedule
 from warp_phys.models.information.physical import physical_values, t_quantile
 from warp_phys.models.information.running import Recurrence
-from warp_phys.models.information.stream_file import read_memory, write_memory
+from warp_phys.models.information.stream.files import read_memory, write_memory
 
 _KIND = "memory of the information head with drift"
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tests.warp_phys.models.information.decay import LEVEL, decays, log_posterior, stated
-from warp_phys.models.information.evaluate import Objective
-from warp_phys.models.information.settle import settle
+from warp_phys.models.information.marks.objective import Objective
+from warp_phys.models.information.marks.settle import settle
 
 COUNT, SAMPLES = 5, 6
 

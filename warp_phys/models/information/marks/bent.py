@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.evaluate import Objective
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.marks.objective import Objective
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.models.information.running import Running
 
 # Where the standard deviation along the longest direction is this share of that of the prior, or

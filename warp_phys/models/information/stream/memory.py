@@ -12,8 +12,8 @@ from torch import Tensor
 
 from warp_phys.models.information.interval import Position
 from warp_phys.models.information.running import Running
-from warp_phys.models.information.stream_file import read_memory, write_memory
-from warp_phys.models.information.window import Window
+from warp_phys.models.information.stream.files import read_memory, write_memory
+from warp_phys.models.information.stream.window import Window
 
 _KIND = "memory of the information head"
 

@@ -31,9 +31,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.models.information.coordinate_flow import CoordinateFlow, Interval, Observed, Place
-from warp_phys.models.information.drift_filter import Normal, Taken, backward, carry, take
-from warp_phys.models.information.drift_level import Level, LevelRule, LevelSums
+from warp_phys.models.information.drift.coordinate_flow import (
+    CoordinateFlow,
+    Interval,
+    Observed,
+    Place,
+)
+from warp_phys.models.information.drift.filter import Normal, Taken, backward, carry, take
+from warp_phys.models.information.drift.level import Level, LevelRule, LevelSums
 from warp_phys.models.information.rows import Rows
 
 # A step shorter than this many standard deviations needs no other linearization.

@@ -12,7 +12,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.anchor import Anchor
 from warp_phys.minimizing.objective import Minimizer
 from warp_phys.models.information.kernels.across import steps_across
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.prior.prior import Prior
 
 
 class Objective:

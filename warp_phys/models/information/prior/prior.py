@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.unknowns import Unknown
-from warp_phys.models.information.prior_moments import check_prior, moments
+from warp_phys.models.information.prior.moments import check_prior, moments
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise

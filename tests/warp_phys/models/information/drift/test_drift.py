@@ -15,8 +15,8 @@ import warp_phys as wp
 from warp_phys.data_gen import log_uniform, simulate, uniform
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.state_problem import state_problem
-from warp_phys.models.information.drifting_track import drifting_track
-from warp_phys.models.information.prior import build_prior
+from warp_phys.models.information.drift.track import drifting_track
+from warp_phys.models.information.prior.prior import build_prior
 from warp_phys.models.information.records_estimate import track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.records.records import read_records

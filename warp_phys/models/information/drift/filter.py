@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.models.information.coordinate_flow import Interval
+from warp_phys.models.information.drift.coordinate_flow import Interval
 from warp_phys.models.information.rows import Rows
 
 
@@ -46,7 +46,7 @@ class Normal(Rows):
     Attributes:
         mean: (N, K), of the coordinates or of deviations from a path.
         covariance: (N, K, K), P.
-        by_level: Derivatives by log s^2, see `drift_level`; None where they are not needed.
+        by_level: Derivatives by log s^2, see `level.py`; None where they are not needed.
     """
 
     mean: Tensor

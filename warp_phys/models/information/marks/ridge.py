@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.evaluate import Objective
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.marks.objective import Objective
+from warp_phys.models.information.prior.prior import Prior
 
 _POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.

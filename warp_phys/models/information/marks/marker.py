@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.starting_points import middle_start
-from warp_phys.models.information.bent import bent
 from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.kernels.segment import SegmentKernel
-from warp_phys.models.information.linearize import Linearizer
-from warp_phys.models.information.ridge import ridge_moments
+from warp_phys.models.information.marks.bent import bent
+from warp_phys.models.information.marks.linearizer import Linearizer
+from warp_phys.models.information.marks.ridge import ridge_moments
+from warp_phys.models.information.marks.settle import settle
 from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
-from warp_phys.models.information.settle import settle
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.

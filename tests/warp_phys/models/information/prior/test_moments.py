@@ -13,7 +13,7 @@ from scipy import stats
 
 import warp_phys as wp
 from warp_phys.data_gen import log_normal, log_uniform, normal, truncated_normal, uniform
-from warp_phys.models.information.prior_moments import InCoordinates, moments
+from warp_phys.models.information.prior.moments import InCoordinates, moments
 from warp_phys.systems.errors import UnknownNameError, UsageError
 from warp_phys.systems.model.supports import Support
 

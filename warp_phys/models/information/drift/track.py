@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.coordinate_flow import Observed
-from warp_phys.models.information.drift import Drifting, DriftingRecurrence
-from warp_phys.models.information.drift_level import LevelRule
+from warp_phys.models.information.drift.coordinate_flow import Observed
+from warp_phys.models.information.drift.level import LevelRule
+from warp_phys.models.information.drift.recurrence import Drifting, DriftingRecurrence
 from warp_phys.models.information.records_estimate import Track
 from warp_phys.models.information.running import Recurrence
 

@@ -3,9 +3,9 @@ r"""Unknowns that change: the recurrence of parameters that take a random walk.
 Some parameters take a random walk in their unconstrained coordinates, of a standard deviation that
 is given for each root of the time unit. What is estimated are the parameters and the states at the
 current time. A sample is taken in by an extended Kalman filter, linearized at the estimate before
-it (`drift_filter`). That alone is poor while much is unknown: errors of the linearizations stay in
+it (`filter.py`). That alone is poor while much is unknown: errors of the linearizations stay in
 the estimate. At growing marks, all samples since a base are therefore linearized anew, along the
-best path (`drift_path`). After some number of samples the base follows them: what was known at a
+best path (`path.py`). After some number of samples the base follows them: what was known at a
 sample in the middle replaces all before it, so that memory is constant.
 
 References:
@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.models.information.coordinate_flow import CoordinateFlow, Observed, Place
-from warp_phys.models.information.drift_filter import Normal, take
-from warp_phys.models.information.drift_level import Level, LevelRule, LevelSums
-from warp_phys.models.information.drift_path import Base, Chain, Filtered, Improved, PathFinder
-from warp_phys.models.information.drift_start import StillStarts, opening
+from warp_phys.models.information.drift.coordinate_flow import CoordinateFlow, Observed, Place
+from warp_phys.models.information.drift.filter import Normal, take
+from warp_phys.models.information.drift.level import Level, LevelRule, LevelSums
+from warp_phys.models.information.drift.path import Base, Chain, Filtered, Improved, PathFinder
+from warp_phys.models.information.drift.start import StillStarts, opening
 from warp_phys.models.information.innovations import Innovations
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence

@@ -21,15 +21,20 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import StreamEstimate
 from warp_phys.models.information.interval import Intervals, Position
-from warp_phys.models.information.linearize import Linearizer, sample_of, scaled
-from warp_phys.models.information.mark import Candidates, Marker, in_doubt
-from warp_phys.models.information.marks import is_mark
+from warp_phys.models.information.marks.linearizer import Linearizer, sample_of, scaled
+from warp_phys.models.information.marks.marker import Candidates, Marker, in_doubt
+from warp_phys.models.information.marks.schedule import is_mark
 from warp_phys.models.information.physical import physical_values, t_quantile
 from warp_phys.models.information.records_estimate import first_point
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence, Running
-from warp_phys.models.information.stream_memory import InformationMemory
-from warp_phys.models.information.window import Window, WindowLinearizer, WindowMarker, window_at
+from warp_phys.models.information.stream.memory import InformationMemory
+from warp_phys.models.information.stream.window import (
+    Window,
+    WindowLinearizer,
+    WindowMarker,
+    window_at,
+)
 from warp_phys.records.records import Records
 from warp_phys.systems.model.system import System
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.optimum import Options
-from warp_phys.models.information.evaluate import Objective
-from warp_phys.models.information.prior import Prior
+from warp_phys.models.information.marks.objective import Objective
+from warp_phys.models.information.prior.prior import Prior
 
 # Steps at most, and the step in standard deviations of the unknowns below which one more would
 # change nothing: the estimate itself is another Gauss-Newton step.

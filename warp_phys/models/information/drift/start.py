@@ -10,12 +10,12 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.likelihood.unknowns import Unknown
-from warp_phys.models.information.coordinate_flow import CoordinateFlow, Observed
-from warp_phys.models.information.drift_filter import ByLevel, Normal
-from warp_phys.models.information.drift_level import Level
-from warp_phys.models.information.drift_path import Base
-from warp_phys.models.information.prior import Prior
-from warp_phys.models.information.settle import settle
+from warp_phys.models.information.drift.coordinate_flow import CoordinateFlow, Observed
+from warp_phys.models.information.drift.filter import ByLevel, Normal
+from warp_phys.models.information.drift.level import Level
+from warp_phys.models.information.drift.path import Base
+from warp_phys.models.information.marks.settle import settle
+from warp_phys.models.information.prior.prior import Prior
 from warp_phys.records.records import Records
 
 # Points of the prior that are tried.

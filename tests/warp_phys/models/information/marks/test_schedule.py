@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from warp_phys.models.information.marks import marks
+from warp_phys.models.information.marks.schedule import marks
 
 
 @pytest.mark.parametrize("samples", [1, 2, 8, 9, 50, 333, 10_000])
