@@ -202,7 +202,8 @@ class _Descent:
         # errors, where A is the Fisher information; over sqrt(n), it is the root mean square change
         # of a prediction in noise levels.
         errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
-        nothing = (relative <= tolerance) | (errors <= tolerance)
+        near = tolerance if self.options.near is None else self.options.near
+        nothing = (relative <= tolerance) | (errors <= near)
         return nothing & (self.damping[active] <= _FREE)
 
     def _try(self, trial: Trial) -> None:

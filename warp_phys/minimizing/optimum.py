@@ -32,6 +32,8 @@ class Options:
         tolerance: Relative step at which a fit has converged.
         max_iterations: The largest number of steps that are tried.
         out_of_time: Returns whether the time is up; called before every iteration.
+        near: Root mean square change of a prediction, in noise levels, at which a fit has converged;
+            None for the tolerance.
         report: Called with how many groups have finished since the last call.
     """
 
@@ -39,6 +41,7 @@ class Options:
     max_iterations: int
     out_of_time: Callable[[], bool] = lambda: False
     report: Callable[[int], None] = _nobody
+    near: float | None = None
 
     def quiet(self) -> Options:
         """Return the same options without reports: for work within a fit that is not finished."""

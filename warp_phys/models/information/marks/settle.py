@@ -12,6 +12,7 @@ from warp_phys.models.information.prior.prior import Prior
 
 # Steps at most, and the step in standard deviations of the unknowns below which one more would
 # change nothing: the estimate itself is another Gauss-Newton step.
+_EXACT = 1e-9
 _STEPS, _CLOSE = 6, 0.3
 
 
@@ -36,8 +37,9 @@ def settle(
     found = minimize(
         objective.minimizer,
         candidates.flatten(0, 1),
-        # The tolerance is of the root mean square change of a prediction, in noise levels.
-        Options(_CLOSE / values**0.5, _STEPS),
+        # A step counts as short by its length in standard deviations: relative to an unknown it may
+        # be short and yet many of them.
+        Options(_EXACT, _STEPS, near=_CLOSE / values**0.5),
         anchor=objective.anchor,
     )
     reached = found.objective.nan_to_num(float("inf"), float("inf"))
