@@ -32,9 +32,9 @@ class Options:
         tolerance: Relative step at which a fit has converged.
         max_iterations: The largest number of steps that are tried.
         out_of_time: Returns whether the time is up; called before every iteration.
-        near: Root mean square change of a prediction, in noise levels, at which a fit has converged;
-            None for the tolerance.
         report: Called with how many groups have finished since the last call.
+        near: Root mean square change of a prediction, in noise levels, at which a fit has
+            converged; None for the tolerance.
     """
 
     tolerance: float
