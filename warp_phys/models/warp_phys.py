@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from warp_phys.models.choices import Choices, choose, restore
-from warp_phys.models.coordinates import Coordinate, Coordinates
+from warp_phys.models.choices import Choices, choose
+from warp_phys.models.coordinates import Coordinates
 from warp_phys.models.drives.drive import Drive
-from warp_phys.models.estimator import Estimator, Memory, StreamEstimate
-from warp_phys.models.files import find_system, load_weights, read_model, write_model
+from warp_phys.models.estimator import Estimator
 from warp_phys.models.heads.head import Head
-from warp_phys.models.heads.information import Information
-from warp_phys.models.information.estimator import KEEP, InformationEstimator
-from warp_phys.models.information.stored import options_from_json
 from warp_phys.models.network import Network
 from warp_phys.models.roots import check_root
 from warp_phys.models.settings import Settings
-from warp_phys.models.streaming import check_start, checked_inputs, checked_sample
+from warp_phys.models.stored_model import StoredModel
+from warp_phys.models.streamed_model import StreamedModel
 from warp_phys.models.trained import TrainedEstimator
 from warp_phys.models.training_facts import TrainingFacts
 from warp_phys.recurrence.transitions.transition import Transition
@@ -31,11 +25,8 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
-# Before the names of the tensors of a model that another one starts from.
-_START = "start."
 
-
-class WarpPhys(nn.Module):
+class WarpPhys(StreamedModel, StoredModel):
     r"""Estimation of the parameters of a physical model, at every sample.
 
     .. math::
@@ -250,165 +241,6 @@ class WarpPhys(nn.Module):
                 "train(model, data) with data from simulate, or load one with WarpPhys.load"
             )
         return self.network, self.facts
-
-    def init_state(
-        self,
-        sensors: int = 1,
-        *,
-        dtype: torch.dtype = torch.float64,
-        keep: int | None = None,
-        outputs: Sequence[str] | None = None,
-    ) -> Memory:
-        """Return the memory of sensors before their first sample; its size is bounded.
-
-        The memory of the information head can be saved, `state.save("sensors.safetensors")`, and
-        goes on where it was with `model.init_state(sensors).restored("sensors.safetensors")`.
-
-        Args:
-            sensors: The number of sensors.
-            dtype: The dtype of the steps. With torch.float32 they take about half the time and
-                the memory half the space; estimates then differ from those of `estimate` in the
-                sixth or seventh digit. The information head and the regression head have
-                torch.float64 alone.
-            keep: Of the information head: how many samples of each sensor are kept, 1024 by
-                default. What older ones said stays in the information alone, which is not
-                linearized anew.
-            outputs: Of the information head: the outputs that the sensors measure, all by default.
-
-        Raises:
-            UsageError: An argument is invalid, or has no effect with this head.
-        """
-        check_start(sensors, dtype)
-        estimator = self.estimator()
-        if isinstance(estimator, InformationEstimator):
-            return estimator.begin(sensors, dtype, KEEP if keep is None else keep, outputs)
-        for name, value in (("keep", keep), ("outputs", outputs)):
-            if value is not None:
-                raise UsageError(
-                    f"expected no {name} with head={self.choices.head.name!r}, which keeps no "
-                    f"samples and reads the outputs it was made for, got {value!r}; leave it out"
-                )
-        return estimator.start(sensors, dtype)
-
-    @torch.no_grad()
-    def step(
-        self, state: Any, times: Any, observed: Any, inputs: Any = None
-    ) -> tuple[Memory, StreamEstimate]:
-        """Process one new sample of every sensor.
-
-        Args:
-            state: From `init_state` or the last step.
-            times: (N,) or a number, in the system's time unit.
-            observed: (N, O), NaN where missing, in the order the model was trained on, or else that
-                of `init_state`.
-            inputs: (N, I), where the system has inputs.
-
-        Returns:
-            The new memory, and the estimate at this sample: what `estimate` gives for the record
-            so far.
-
-        Example:
-            >>> from warp_phys.systems import LotkaVolterra
-            >>> model = WarpPhys(LotkaVolterra(), head="regression")
-            >>> state = model.init_state()
-            >>> for time, prey, predator in [(0, 10, 5), (0.1, 10.2, 5.1), (0.2, 10.5, 5.2)]:
-            ...     state, now = model.step(state, time, [[prey, predator]])
-            >>> now.parameters.shape
-            torch.Size([1, 4])
-        """
-        clock, values = checked_sample(state, times, observed)
-        known = checked_inputs(self.system, len(clock), inputs)
-        return self.estimator().step(state, clock, values, known)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the model as safetensors with a JSON header.
-
-        Priors of the information head are stored as their moments in unconstrained coordinates.
-
-        Raises:
-            UsageError: The model is not trained, or the name does not end in .safetensors.
-            OutputExistsError: The file exists and `overwrite` is off.
-        """
-        tensors, header = self._stored()
-        write_model(path, tensors, header, overwrite=overwrite)
-
-    def _stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and the header of a file."""
-        header: dict[str, Any] = {
-            "kind": "WarpPhys",
-            "system": self.system.name,
-            "system_options": self.system.options,
-            "parameters": list(self.system.parameter_names),
-            "settings": self.settings.to_json(),
-        }
-        if isinstance(self.choices.head, Information):
-            tensors, header["head"] = self.choices.head.stored(self.system)
-            if self.choices.head.start is not None:
-                nested, header["start"] = self.choices.head.start._stored()
-                tensors |= {f"{_START}{name}": tensor for name, tensor in nested.items()}
-            return tensors, header
-        network, facts = self.built()
-        header |= {"facts": facts.to_json(), "coordinates": network.coordinates.to_json()}
-        return network.state_dict(), header
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        system: System | None = None,
-        head: Head | None = None,
-        drive: Drive | None = None,
-        structure: type[Transition] | None = None,
-    ) -> WarpPhys:
-        """Read a model written by `save`; nothing in the file is executed.
-
-        Args:
-            path: The file.
-            system: Needed for a system of the user's own: the file holds its name, not its code.
-            head: Needed for a head of the user's own, made as it was for training.
-            drive: Needed for a drive of the user's own, made as it was for training.
-            structure: Needed for a structure of the user's own.
-
-        Raises:
-            SchemaError: The file is not a model of this class, or of another system, head, drive
-                or structure.
-        """
-        tensors, header = read_model(path, "WarpPhys")
-        own = {"head": head, "drive": drive, "structure": structure}
-        return cls._restored(tensors, header, find_system(header, system, path), path, own)
-
-    @classmethod
-    def _restored(
-        cls,
-        tensors: Mapping[str, Tensor],
-        header: Mapping[str, Any],
-        known: System,
-        path: str | os.PathLike[str],
-        own: Mapping[str, Any],
-    ) -> WarpPhys:
-        """Return the model of a file, from its tensors and its header."""
-        model, name = cls(known), Path(path).name
-        if "head" in header:
-            arguments = options_from_json(header["head"]["options"])
-            if "start" in header:
-                inner = {
-                    key.removeprefix(_START): tensor
-                    for key, tensor in tensors.items()
-                    if key.startswith(_START)
-                }
-                arguments["start"] = cls._restored(inner, header["start"], known, path, own)
-            model._set_up(known, restore(header["settings"], name, arguments))
-            if isinstance(model.choices.head, Information):
-                model.choices.head.restore(header["head"], tensors)
-            return model
-        model._set_up(known, restore(header["settings"], name, **own))
-        facts = TrainingFacts.from_json(header["facts"])
-        entries = [Coordinate.from_json(entry) for entry in header["coordinates"]]
-        network = model.build(facts, Coordinates(known, entries, len(facts.outputs)), seed=0)
-        network.for_inference()
-        load_weights(network, tensors, path)
-        return model
 
     def __repr__(self) -> str:
         chosen = self.settings

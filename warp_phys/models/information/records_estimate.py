@@ -14,7 +14,8 @@ from warp_phys.models.information.kernels.segment import SegmentKernel, library_
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import STALE, Candidates, Marker
 from warp_phys.models.information.marks.schedule import marks
-from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Running
 
 
 @dataclass(frozen=True)

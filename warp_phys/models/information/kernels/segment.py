@@ -14,7 +14,8 @@ from torch import Tensor
 from warp_phys.models.information.innovations import LEAST_FREEDOM, improbable_score
 from warp_phys.models.information.kernels.library import library
 from warp_phys.models.information.prior.prior import USUAL_LEVEL
-from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Running
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
 
 

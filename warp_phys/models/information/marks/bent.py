@@ -8,7 +8,7 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.marks.objective import Objective
 from warp_phys.models.information.prior.prior import Prior
-from warp_phys.models.information.running import Running
+from warp_phys.models.information.state import Running
 
 # Where the standard deviation along the longest direction is this share of that of the prior, or
 # less, the model is linear enough.

@@ -12,7 +12,7 @@ from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.information.residual_scale import scaled_residual
-from warp_phys.models.information.running import Belief, Sample, Sums
+from warp_phys.models.information.state import Belief, Sample, Sums
 from warp_phys.systems.noise.location_scale import LocationScale
 
 

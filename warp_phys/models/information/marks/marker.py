@@ -15,7 +15,8 @@ from warp_phys.models.information.marks.bent import bent
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.ridge import ridge_moments
 from warp_phys.models.information.marks.settle import settle
-from warp_phys.models.information.running import Belief, Recurrence, Running, Sums
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Belief, Running, Sums
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.models.information.interval import Position
-from warp_phys.models.information.running import Running
+from warp_phys.models.information.state import Running
 from warp_phys.models.information.stream.files import read_memory, write_memory
 from warp_phys.models.information.stream.window import Window
 

@@ -27,7 +27,8 @@ from warp_phys.models.information.marks.schedule import is_mark
 from warp_phys.models.information.physical import physical_values, t_quantile
 from warp_phys.models.information.records_estimate import first_point
 from warp_phys.models.information.rows import Rows
-from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Running
 from warp_phys.models.information.stream.memory import InformationMemory
 from warp_phys.models.information.stream.window import (
     Window,

@@ -30,7 +30,8 @@ from warp_phys.models.information.interval import Intervals, Position
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import ROUNDS, SHORT, tested
 from warp_phys.models.information.rows import Rows
-from warp_phys.models.information.running import Recurrence, Running, Sums, squares_at
+from warp_phys.models.information.running import Recurrence, squares_at
+from warp_phys.models.information.state import Running, Sums
 from warp_phys.systems.model.supports import slope_of_physical, to_physical, to_unconstrained
 
 # Steps at a mark, and the share of a step that is tried after it was refused.

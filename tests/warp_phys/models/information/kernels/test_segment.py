@@ -19,7 +19,8 @@ from warp_phys.models.information.marks.marker import STALE, Marker, in_doubt
 from warp_phys.models.information.marks.objective import Objective, across
 from warp_phys.models.information.prior.prior import build_prior
 from warp_phys.models.information.records_estimate import Track
-from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Running
 from warp_phys.records.records import read_records
 from warp_phys.systems import get_system
 from warp_phys.systems.compiling.compiler import compiler

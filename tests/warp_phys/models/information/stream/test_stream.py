@@ -21,7 +21,8 @@ from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.estimator import StreamEstimate
 from warp_phys.models.information.prior.prior import build_prior
 from warp_phys.models.information.records_estimate import Track, track
-from warp_phys.models.information.running import Recurrence, Running
+from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.state import Running
 from warp_phys.models.information.stream.memory import InformationMemory
 from warp_phys.models.information.stream.stream import SensorStream, sensor_records
 from warp_phys.records.records import Records, read_records
