@@ -83,6 +83,7 @@ class StreamedModel(nn.Module):
             so far.
 
         Example:
+            >>> from warp_phys import WarpPhys
             >>> from warp_phys.systems import LotkaVolterra
             >>> model = WarpPhys(LotkaVolterra(), head="regression")
             >>> state = model.init_state()
