@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import xarray as xr
 
 from warp_phys.models.bands import check_level
-from warp_phys.models.roots import FLOW
 from warp_phys.models.warp_phys import WarpPhys
-from warp_phys.records.records import Records, read_records, result_coords
+from warp_phys.records.records import read_records, result_coords
 from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.schema.labels import labeled, stamp
 
@@ -81,12 +79,6 @@ def estimate(
         coordinates |= labels
     dataset = labeled(arrays, coordinates)
     settings = {"model": repr(model)} | dict(found.settings)
-    return _finish(dataset, model, records, settings).assign_attrs(dict(found.attrs))
-
-
-def _finish(
-    dataset: xr.Dataset, model: WarpPhys, records: Records, settings: Mapping[str, Any]
-) -> xr.Dataset:
     return stamp(
         dataset,
         title=f"estimates of {model.system.name}",
@@ -95,6 +87,6 @@ def _finish(
         references=model.system.reference,
         function="estimate",
         history=records.history,
-        rtol=FLOW["rtol"],
-        atol=FLOW["atol"],
-    )
+        rtol=found.rtol,
+        atol=found.atol,
+    ).assign_attrs(dict(found.attrs))

@@ -122,8 +122,8 @@ def _check_unused(arguments: Mapping[str, Any]) -> None:
 
 def _learn_prior(model: WarpPhys, head: Information, data: xr.Dataset) -> xr.Dataset:
     moments, training = moments_of(data, model.system)
+    head.learn(moments)
     model.discard()
-    head.learned = moments
     names: Any = np.array(moments.labels, dtype=str)
     spread = moments.covariance.diagonal().sqrt()
     history = xr.Dataset(

@@ -10,10 +10,8 @@ At marks the kept samples are linearized anew, as those of a whole record.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +27,7 @@ from warp_phys.models.information.records_estimate import first_point
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.state import Running
+from warp_phys.models.information.stream.about import about_sensors
 from warp_phys.models.information.stream.memory import InformationMemory
 from warp_phys.models.information.stream.window import (
     Window,
@@ -108,20 +107,8 @@ class SensorStream:
             window=None,
             count=0,
             keep=keep,
-            about=self.about(self.problem),
+            about=about_sensors(self.problem, self.recurrence.prior, {}),
         )
-
-    @staticmethod
-    def about(problem: FitProblem) -> dict[str, Any]:
-        """Return what a memory of a problem's sensors belongs to."""
-        options = json.dumps(problem.system.options, sort_keys=True, default=float)
-        return {
-            "system": problem.system.name,
-            "options": options,
-            "unknowns": list(problem.unknowns.labels),
-            "outputs": list(problem.records.outputs),
-            "noise": [problem.distribution.name, problem.distribution.loss_name, problem.noise],
-        }
 
     def step(
         self, memory: InformationMemory, times: Tensor, observed: Tensor, inputs: Tensor
