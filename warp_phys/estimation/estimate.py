@@ -34,10 +34,10 @@ def estimate(
     Returns:
         `parameters`, `parameters_lower`, `parameters_upper` (trajectory, time, parameter);
         `initial_state` (trajectory, time, state), the state at the first sample, and its band;
-        `noise_sd` where the training data had noise; `predicted` (trajectory, time, output), each
-        from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
-        in unconstrained coordinates that `forecast` draws from (not after training by
-        reconstruction alone); `out_of_range` (trajectory), whose bits say how a record differs
+        `noise_sd`, for trained heads where the training data had noise; `predicted` (trajectory,
+        time, output), each from the parameters at that sample; `unknowns` and
+        `unknowns_covariance`, the distribution in unconstrained coordinates that `forecast` draws
+        from (not after training by reconstruction alone); `out_of_range` (trajectory), whose bits say how a record differs
         from the training data, or from prior and model (0: it does not). The information head adds
         `described` (trajectory, time), 1 as long as the model describes the record so far,
         `changed_at` (trajectory), the time of the first sample that it does not describe, and
