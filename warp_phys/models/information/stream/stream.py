@@ -19,11 +19,12 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import StreamEstimate
 from warp_phys.models.information.interval import Intervals, Position
-from warp_phys.models.information.marks.linearizer import Linearizer, sample_of, scaled
+from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import Candidates, Marker, in_doubt
 from warp_phys.models.information.marks.schedule import is_mark
 from warp_phys.models.information.physical import physical_values, t_quantile
-from warp_phys.models.information.records_estimate import first_point
+from warp_phys.models.information.prior.points import prior_mean
+from warp_phys.models.information.residual_scale import sample_of, scaled
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.state import Running
@@ -128,7 +129,7 @@ class SensorStream:
     def _begun(self, memory: InformationMemory) -> InformationMemory:
         """Return the memory with the first sample of every sensor."""
         problem = self._problem(memory.kept, self.every)
-        point = first_point(problem, self.recurrence)
+        point = prior_mean(problem, self.recurrence.prior)
         linearizer = Linearizer(problem, ending=True)
         linearizer.evaluate(point, self.every, 1)
         state = self.recurrence.start(point, memory.shape[1])
