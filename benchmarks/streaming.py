@@ -1,9 +1,10 @@
-"""Time of one streaming step by number of sensors, for every head and for Warp.
+"""Time of one streaming step by number of sensors, for the trained heads, regression and Warp.
 
 A step takes in one sample of every sensor (`model.step`) of a Lotka-Volterra model with default
 settings, trained for a few steps, which does not change the time. Median over the steps after the
 first 20, divided by the number of sensors: with one thread processor time, pinned to one core;
-with more, time by the clock.
+with more, time by the clock. A median would leave out the marks of the information head, whose
+steps `estimates.py --parts speed` times, averaged over a record.
 
 Usage: python benchmarks/streaming.py [--sensors 1 10 100 1000 10000] [--threads 1] [--quick]
 """

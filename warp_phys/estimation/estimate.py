@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import xarray as xr
 
 from warp_phys.models.bands import check_level
-from warp_phys.models.roots import FLOW
 from warp_phys.models.warp_phys import WarpPhys
-from warp_phys.records.records import Records, read_records, result_coords
+from warp_phys.records.records import read_records, result_coords
 from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.schema.labels import labeled, stamp
 
@@ -34,19 +32,19 @@ def estimate(
     Returns:
         `parameters`, `parameters_lower`, `parameters_upper` (trajectory, time, parameter);
         `initial_state` (trajectory, time, state), the state at the first sample, and its band;
-        `noise_sd` where the training data had noise; `predicted` (trajectory, time, output), each
-        from the parameters at that sample; `unknowns` and `unknowns_covariance`, the distribution
-        in unconstrained coordinates that `forecast` draws from (not after training by
-        reconstruction alone); `out_of_range` (trajectory), whose bits say how a record differs
-        from the training data, or from prior and model (0: it does not). The information head adds
-        `described` (trajectory, time), 1 as long as the model describes the record so far,
-        `changed_at` (trajectory), the time of the first sample that it does not describe, and
-        `estimate_status` (trajectory, time), whose bits are reasons to distrust the estimate. With
-        `drift`, `parameters` and `initial_state` are those at each sample. The regression head
-        returns `parameters` (NaN where the data do not determine them), `coordinates`, `predicted`
-        and `initial_time`, the time of its `initial_state`, and no bands. With
-        `drive="log_difference"` a sample counts as missing where one of the states that enter by
-        their logarithm is not positive.
+        `noise_sd`, for trained heads where the training data had noise; `predicted` (trajectory,
+        time, output), each from the parameters at that sample; `unknowns` and
+        `unknowns_covariance`, the distribution in unconstrained coordinates that `forecast` draws
+        from (not after training by reconstruction alone); `out_of_range` (trajectory), whose bits
+        say how a record differs from the training data, or from prior and model (0: it does not).
+        The information head adds `described` (trajectory, time), 1 as long as the model describes
+        the record so far, `changed_at` (trajectory), the time of the first sample that it does not
+        describe, and `estimate_status` (trajectory, time), whose bits are reasons to distrust the
+        estimate. With `drift`, `parameters` and `initial_state` are those at each sample. The
+        regression head returns `parameters` (NaN where the data do not determine them),
+        `coordinates`, `predicted` and `initial_time`, the time of its `initial_state`, and no
+        bands. With `drive="log_difference"` a sample counts as missing where one of the states that
+        enter by their logarithm is not positive.
 
     Raises:
         UsageError: The model is not trained, or the records do not fit it.
@@ -81,12 +79,6 @@ def estimate(
         coordinates |= labels
     dataset = labeled(arrays, coordinates)
     settings = {"model": repr(model)} | dict(found.settings)
-    return _finish(dataset, model, records, settings).assign_attrs(dict(found.attrs))
-
-
-def _finish(
-    dataset: xr.Dataset, model: WarpPhys, records: Records, settings: Mapping[str, Any]
-) -> xr.Dataset:
     return stamp(
         dataset,
         title=f"estimates of {model.system.name}",
@@ -95,6 +87,6 @@ def _finish(
         references=model.system.reference,
         function="estimate",
         history=records.history,
-        rtol=FLOW["rtol"],
-        atol=FLOW["atol"],
-    )
+        rtol=found.rtol,
+        atol=found.atol,
+    ).assign_attrs(dict(found.attrs))

@@ -51,8 +51,8 @@ def forecast(
     To forecast, theta is frozen and the system is integrated forward; nothing is fed back through
     the network. The integration starts from the fitted or estimated initial state, which all
     samples together determine better than the last noisy sample does, and continues beyond the
-    record. Doses in the records that were fitted are applied, also those after the last sample; no
-    others are given.
+    record. With `drift` it starts from the estimated state at the last sample. Doses in the records
+    that were fitted are applied, also those after the last sample; no others are given.
 
     Args:
         model_or_fit: What `fit` or `estimate` returned; or a model, with the records as `data`.

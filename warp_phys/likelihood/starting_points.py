@@ -9,33 +9,37 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
 
 
-def middle_start(problem: FitProblem, samples: int | None = None) -> Tensor:
-    """Return (N, D): parameters in the middle of their ranges, states as first observed.
+def middle_start(problem: FitProblem) -> Tensor:
+    """Return (N, D): parameters in the middle of their ranges, states as first observed."""
+    return from_observed_states(problem, problem.unknowns.middles)
+
+
+def from_observed_states(problem: FitProblem, z: Tensor, samples: int | None = None) -> Tensor:
+    """Return coordinates (..., N, D) with the initial states as first observed.
 
     Args:
         problem: N records.
+        z: (..., D), (..., 1, D) or (..., N, D), coordinates of all unknowns; those of parameters
+            and of states that were not observed are kept.
         samples: How many samples of each record count; None for all.
     """
     entries = problem.unknowns.entries
-    return torch.stack([_middle(problem, entry, samples) for entry in entries], dim=1)
+    columns = [_observed_coordinate(problem, entry, samples) for entry in entries]
+    observed = torch.stack(columns, dim=1)
+    return torch.where(observed.isfinite(), observed, z)
 
 
-def _middle(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
-    default = torch.full((len(problem),), entry.middle(), dtype=torch.float64)
+def _observed_coordinate(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
+    """Return (N,), the coordinate of a state as first observed; NaN where there is none."""
+    nothing = torch.full((len(problem),), torch.nan, dtype=torch.float64)
     if entry.kind == "parameter":
-        return default
-    first = first_observed(problem, entry, samples)
-    return torch.where(first.isfinite(), entry.coordinate(first.nan_to_num(1.0)), default)
+        return nothing
+    first = _first_observed(problem, entry, samples)
+    return torch.where(first.isfinite(), entry.coordinate(first.nan_to_num(1.0)), nothing)
 
 
-def first_observed(problem: FitProblem, entry: Unknown, samples: int | None = None) -> Tensor:
-    """Return (N,), the first value of the output that is this state; NaN where there is none.
-
-    Args:
-        problem: N records.
-        entry: An unknown initial state.
-        samples: How many samples of each record count; None for all.
-    """
+def _first_observed(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
+    """Return (N,), the first value of the output that is this state; NaN where there is none."""
     system, records = problem.system, problem.records
     nothing = torch.full((len(problem),), torch.nan, dtype=torch.float64)
     if not system.observes_all_states:
@@ -64,17 +68,11 @@ def spread_starts(problem: FitProblem, count: int) -> Tensor:
     The points are the same for every trajectory, so that none depends on its batch. States that are
     observed start from their first observed value.
     """
-    entries = problem.unknowns.entries
+    unknowns = problem.unknowns
     # A low-discrepancy sequence covers the box of D dimensions evenly with few points; the seed is
     # fixed, so that fits are reproducible.
-    engine = torch.quasirandom.SobolEngine(max(len(entries), 1), scramble=True, seed=0)
+    engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
     points = engine.draw(count, dtype=torch.float64)
-    z = middle_start(problem).unsqueeze(0).repeat(count, 1, 1)
-    for place, entry in enumerate(entries):
-        hidden = torch.ones(len(problem), dtype=torch.bool)
-        if entry.kind == "initial_state":
-            hidden = ~first_observed(problem, entry).isfinite()
-        # Uniform on the real line between the ends of the usual range: log-uniform if positive.
-        drawn = entry.middle() + entry.spread() * (2.0 * points[:, place, None] - 1.0)
-        z[:, :, place] = torch.where(hidden, drawn, z[:, :, place])
-    return z
+    # Uniform on the real line between the ends of the usual range: log-uniform if positive.
+    drawn = unknowns.middles + unknowns.spreads * (2.0 * points - 1.0)
+    return from_observed_states(problem, drawn.unsqueeze(1))

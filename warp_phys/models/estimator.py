@@ -22,12 +22,16 @@ class Estimates:
         coords: Coordinates other than trajectories, time, parameters, states and outputs.
         settings: Settings of the estimates, for the attribute of the data set.
         attrs: Other attributes of the data set.
+        rtol: Relative tolerance of the integration behind them, None without one.
+        atol: Absolute tolerance likewise.
     """
 
     values: dict[str, Tensor]
     coords: Mapping[str, xr.Variable] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    rtol: float | None = None
+    atol: float | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class TrainedEstimator:
             coords=unknown_coords(network) if facts.supervised else {},
             settings=self._settings(level),
             attrs={"band_level": level, "distribution": facts.distribution},
+            rtol=FLOW["rtol"],
+            atol=FLOW["atol"],
         )
 
     def _settings(self, level: float) -> dict[str, Any]:

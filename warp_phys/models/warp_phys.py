@@ -84,7 +84,7 @@ class WarpPhys(StreamedModel, StoredModel):
             coordinates takes their place. By default the system's ranges, or the moments of a data
             set, see `train`.
         start: Of the information head: a trained model of the same system, whose estimates are
-            tried as points of linearization.
+            tried as points of linearization at the first marks, in place of points of the prior.
         drift: Of the information head: parameters that change, with the size of the random walk of
             the coordinate for each square root of the time unit, such as `{"alpha": 0.02}`.
             Parameters and states are then those at each sample.

@@ -43,7 +43,7 @@ def train(
     """Train a model on many records, keeping the weights of the lowest validation loss.
 
     A model with the information head has no weights: it takes the moments of the true values as its
-    prior, in one pass, and no other argument of this function than `data` matters.
+    prior. The arguments of the optimizer are refused then.
 
     Failed simulations (status not 0) are left out and counted. Bands are calibrated on the
     validation data at the end, so a test of the model needs other records.
@@ -122,8 +122,8 @@ def _check_unused(arguments: Mapping[str, Any]) -> None:
 
 def _learn_prior(model: WarpPhys, head: Information, data: xr.Dataset) -> xr.Dataset:
     moments, training = moments_of(data, model.system)
+    head.learn(moments)
     model.discard()
-    head.learned = moments
     names: Any = np.array(moments.labels, dtype=str)
     spread = moments.covariance.diagonal().sqrt()
     history = xr.Dataset(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from warp_phys.likelihood.level_posterior import level_freedom, likely_log_level
 
@@ -44,6 +44,22 @@ def test_it_is_the_minimum(spread: float, away: float, count: float, center: flo
     slope = count - squares * math.exp(-2.0 * found) + (found - center) / spread**2
     curvature = 2.0 * squares * math.exp(-2.0 * found) + spread**-2
     assert abs(slope / curvature) < 1e-6
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.1, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("count", [1.0, 5.0, 10.0, 100.0, 1000.0])
+@pytest.mark.parametrize("away", [-14.0, -6.0, 0.0, 4.0, 6.0, 10.0, 14.0])
+@pytest.mark.parametrize("alone", [True, False])
+def test_one_value_may_be_far_away(spread: float, count: float, away: float, alone: bool) -> None:
+    """One residual, or all of them, are exp(away) times the center of the prior."""
+    far = math.exp(2.0 * away)
+    squares = count - 1.0 + far if alone else count * far
+
+    def slope(level: float) -> float:
+        return count - squares * math.exp(-2.0 * level) + level / spread**2
+
+    found = float(likely_log_level(*map(tensor, (squares, count, 0.0, spread))))
+    np.testing.assert_allclose(found, brentq(slope, -100.0, 100.0, xtol=1e-13), atol=1e-8)
 
 
 def test_without_values_it_is_the_center_of_the_prior() -> None:

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 import warp_phys as wp
+from tests.systems.noise.poisson import Poisson
 from tests.warp_phys.models.information.linear_model import Line, lines
 from tests.warp_phys.user_systems import Saturation
 from warp_phys.data_gen import log_normal, simulate
@@ -149,6 +150,11 @@ def test_mistakes_are_named() -> None:
         wp.train(model, same, progress=False)
     with pytest.raises(UsageError, match="expected no steps with head='information'"):
         wp.train(model, lotka_volterra(60), steps=10, progress=False)
+    counts = lotka_volterra(60, noise=0.0, distribution=Poisson())
+    with pytest.raises(UsageError, match="got Poisson noise"):
+        wp.train(model, counts, progress=False)
+    # A model with a noise of its own does not take that of the data set.
+    wp.train(wp.WarpPhys("lotka_volterra", distribution="normal"), counts, progress=False)
 
 
 def test_a_file_holds_the_prior_to_the_last_bit(tmp_path: Path) -> None:

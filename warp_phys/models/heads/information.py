@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from warp_phys.likelihood.stating.noise_arguments import noise_model
 from warp_phys.models.estimator import Estimator
 from warp_phys.models.heads.head import Head
 from warp_phys.models.information.estimator import InformationEstimator
-from warp_phys.models.information.options import InformationOptions
+from warp_phys.models.information.options import InformationOptions, location_scale
 from warp_phys.models.information.prior.prior import Moments
 from warp_phys.models.information.stored import (
     moments_from_json,
@@ -67,6 +68,16 @@ class Information(Head):
                 f"expected start as a model of {system.name}, got one of {other.name}, whose "
                 "parameters are others"
             )
+
+    def learn(self, found: Moments) -> None:
+        """Take the moments of a data set as prior.
+
+        Raises:
+            UsageError: The noise of the data set is none that the head can take.
+        """
+        if self.knowledge.distribution is None:
+            location_scale(noise_model(found.noise, self.knowledge.loss))
+        self.learned = found
 
     def stored(self, system: System) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and plain values that a file stores."""

@@ -21,8 +21,8 @@ from warp_phys.models.information.drift.coordinate_flow import current_entries
 from warp_phys.models.information.drift.stream import DriftMemory, DriftStream
 from warp_phys.models.information.drift.track import WINDOW, drifting_track
 from warp_phys.models.information.marks.started import started
-from warp_phys.models.information.options import InformationOptions
-from warp_phys.models.information.prior.prior import NOISE, Moments, build_prior
+from warp_phys.models.information.options import InformationOptions, location_scale
+from warp_phys.models.information.prior.prior import Moments, build_prior
 from warp_phys.models.information.records_estimate import track
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.stream.memory import InformationMemory
@@ -32,7 +32,6 @@ from warp_phys.models.streaming import BAND_LEVEL
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
-from warp_phys.systems.noise.location_scale import LocationScale
 from warp_phys.systems.noise.registry import noise_settings
 
 # Records in one pass: enough that the cost of a call does not matter, few enough for the cache.
@@ -96,11 +95,6 @@ class InformationEstimator:
 
     def recurrence(self, problem: FitProblem) -> Recurrence:
         """Return the recurrence of a problem, with its prior."""
-        levels = [name for name in self.options.priors if name.startswith(NOISE)]
-        if problem.noise == "known" and levels:
-            raise UsageError(
-                f"priors[{levels[0]!r}] is of a level that is known by noise_sd; leave one out"
-            )
         prior = build_prior(
             problem.unknowns.entries,
             problem.records.outputs,
@@ -108,7 +102,7 @@ class InformationEstimator:
             self.learned,
             relative=problem.distribution.relative,
         )
-        return Recurrence(prior, _noise_of(problem), problem.noise)
+        return Recurrence(prior, location_scale(problem.distribution), problem.noise)
 
     def start(self, sensors: int, dtype: torch.dtype) -> InformationMemory | DriftMemory:
         """Return the memory of sensors before their first sample."""
@@ -158,8 +152,7 @@ class InformationEstimator:
     def _stream(self, problem: FitProblem) -> SensorStream | DriftStream:
         recurrence = self.recurrence(problem)
         if self.options.drift:
-            about = SensorStream.about(problem)
-            return DriftStream(problem, recurrence, self.options.drift, BAND_LEVEL, about)
+            return DriftStream(problem, recurrence, self.options.drift, BAND_LEVEL)
         start = None if self.start_model is None else partial(started, self.start_model)
         return SensorStream(problem, recurrence, BAND_LEVEL, start)
 
@@ -174,7 +167,7 @@ class InformationEstimator:
         self, memory: Any, times: Tensor, observed: Tensor, inputs: Tensor
     ) -> tuple[InformationMemory | DriftMemory, StreamEstimate]:
         """Process one sample of every sensor."""
-        stream = self.stream(memory.shape[0], tuple(memory.about["outputs"]))
+        stream = self.stream(memory.shape[0], tuple(memory.about.facts["outputs"]))
         wrong = stream.problem.distribution.impossible(observed)
         return stream.step(memory, times, observed.masked_fill(wrong, torch.nan), inputs)
 
@@ -206,6 +199,7 @@ class InformationEstimator:
                 "distribution": problem.distribution.name,
                 "state_at": "sample" if self.options.drift else "start",
             },
+            rtol=_RTOL,
         )
 
     def _entries(self, problem: FitProblem) -> tuple[Unknown, ...]:
@@ -223,10 +217,3 @@ class InformationEstimator:
         other = None if self.start_model is None else started(self.start_model, problem)
         found = track(problem, recurrence, other)
         return variables(problem, problem.unknowns, recurrence.prior, found, level, at_start=True)
-
-
-def _noise_of(problem: FitProblem) -> LocationScale:
-    noise = problem.distribution
-    if not isinstance(noise, LocationScale):
-        raise UsageError(f"the information head cannot take {noise.label} noise; use fit(...)")
-    return noise

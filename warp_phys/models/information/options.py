@@ -39,13 +39,7 @@ class InformationOptions:
 
     def check(self, system: System) -> None:
         """Raise UsageError unless all options suit a system."""
-        noise = noise_model(self.distribution or "normal", self.loss)
-        if not isinstance(noise, LocationScale):
-            raise UsageError(
-                f"the information head takes noise whose errors have one distribution up to a "
-                f"level (normal, lognormal or a LocationScale), got {noise.label} noise; use "
-                "fit(...)"
-            )
+        location_scale(noise_model(self.distribution or "normal", self.loss))
         _check_mapping("priors", self.priors)
         check_names(system, self.priors)
         levels = [name for name in self.priors if name.startswith(NOISE)]
@@ -79,8 +73,18 @@ class InformationOptions:
             "loss": self.loss,
             "noise_sd": self.noise_sd if isinstance(self.noise_sd, str) else "known",
             "initial_state": self.initial_state if isinstance(self.initial_state, str) else "given",
-            "fixed": sorted(self.fixed),
+            "fixed": dict(self.fixed),
         }
+
+
+def location_scale(noise: Noise) -> LocationScale:
+    """Return a noise model that the information head can take, or raise UsageError."""
+    if not isinstance(noise, LocationScale):
+        raise UsageError(
+            f"the information head takes noise whose errors have one distribution up to a level "
+            f"(normal, lognormal or a LocationScale), got {noise.label} noise; use fit(...)"
+        )
+    return noise
 
 
 def _check_mapping(name: str, given: Any) -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.kernels.segment import SegmentKernel, library_for, owned, put
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import STALE, Candidates, Marker
 from warp_phys.models.information.marks.schedule import marks
+from warp_phys.models.information.prior.points import prior_mean
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.state import Running
 
@@ -106,7 +106,9 @@ class _Tracker:
     def run(self) -> Track:
         """Return what is known at every sample."""
         outputs = len(self.problem.records.outputs)
-        state = self.recurrence.start(first_point(self.problem, self.recurrence), outputs)
+        # Only the first sample counts, so that no estimate depends on later ones.
+        point = prior_mean(self.problem, self.recurrence.prior, 1)
+        state = self.recurrence.start(point, outputs)
         # Every record ends with a segment, be its last sample a mark or not.
         schedule = marks(self.length)
         ends = [*schedule, *([] if schedule and schedule[-1] == self.length else [self.length])]
@@ -176,12 +178,3 @@ class _Tracker:
         alarm, since = state.innovations.alarm, state.innovations.since
         track.since[rows] = torch.where(alarm, sample - since, -1)
         track.status[rows, sample] = state.status
-
-
-def first_point(problem: FitProblem, recurrence: Recurrence) -> Tensor:
-    """Return where records (N, D) are linearized first: the prior's mean, states as observed.
-
-    Only the first sample counts, so that no estimate depends on later ones.
-    """
-    states = torch.tensor([entry.kind == "initial_state" for entry in problem.unknowns.entries])
-    return torch.where(states, middle_start(problem, 1), recurrence.prior.mean)

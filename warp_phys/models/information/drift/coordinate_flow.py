@@ -10,7 +10,7 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown, Unknowns
 from warp_phys.models.information.interval import Intervals, Moved, Position
-from warp_phys.models.information.residual_scale import scaled_residual
+from warp_phys.models.information.residual_scale import scaled
 from warp_phys.models.information.rows import Rows
 from warp_phys.systems.noise.location_scale import LocationScale
 
@@ -159,13 +159,14 @@ class CoordinateFlow:
         transition = torch.eye(x.shape[1], dtype=torch.float64).repeat(len(x), 1, 1)
         steep = self.unknowns.slopes(after)[:, self.free :]
         transition[:, self.free :] = moved.transition * slopes.unsqueeze(1) / steep.unsqueeze(2)
-        residual, stretch = scaled_residual(
-            self.noise, sample.values, moved.predicted, sample.weights
+        residual, jacobian = scaled(
+            self.noise,
+            sample.values,
+            moved.predicted,
+            moved.jacobian,
+            sample.weights,
+            slopes.unsqueeze(1),
         )
-        jacobian = moved.jacobian * slopes.unsqueeze(1)
-        if stretch is not None:
-            jacobian = jacobian * stretch.unsqueeze(2)
-        sound = moved.predicted.isfinite() & jacobian.isfinite().all(dim=2)
         finite = after.isfinite().all(dim=1) & transition.isfinite().flatten(1).all(dim=1)
         return Interval(
             x,
@@ -173,8 +174,8 @@ class CoordinateFlow:
             place.inputs,
             after,
             transition,
-            torch.where(sound, residual, torch.nan),
-            torch.where(sound.unsqueeze(2), jacobian, 0.0),
+            residual,
+            jacobian,
             moved.predicted,
             moved.position.time - place.time,
             ~finite,

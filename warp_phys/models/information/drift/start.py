@@ -8,18 +8,15 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.likelihood.unknowns import Unknown
 from warp_phys.models.information.drift.coordinate_flow import CoordinateFlow, Observed
 from warp_phys.models.information.drift.filter import ByLevel, Normal
 from warp_phys.models.information.drift.level import Level
 from warp_phys.models.information.drift.path import Base
 from warp_phys.models.information.marks.settle import settle
+from warp_phys.models.information.prior.points import prior_mean, prior_points
 from warp_phys.models.information.prior.prior import Prior
 from warp_phys.records.records import Records
-
-# Points of the prior that are tried.
-_POINTS = 4
 
 
 def opening(problem: FitProblem, prior: Prior, entries: tuple[Unknown, ...]) -> Normal:
@@ -92,9 +89,7 @@ class StillStarts:
 
     def first(self, base: Base, samples: Observed) -> Tensor:
         """Return u (N, K) of paths that start at the prior's mean, and from states as observed."""
-        start = middle_start(self._problem(base, samples))
-        states = torch.tensor([e.kind == "initial_state" for e in self.problem.unknowns.entries])
-        return self._pull(torch.where(states, start, self.prior.mean))
+        return self._pull(prior_mean(self._problem(base, samples), self.prior))
 
     def best(self, base: Base, samples: Observed, level: Level) -> Tensor:
         """Return u (N, K) of paths that start where constant parameters fit best.
@@ -106,16 +101,9 @@ class StillStarts:
         """
         problem, prior = self._problem(base, samples), self.prior
         z = prior.mean + base.pull[:, self.places] @ prior.covariance()
-        engine = torch.quasirandom.SobolEngine(len(prior.mean), scramble=True, seed=0)
-        # The same points for every record, so that none depends on its batch.
-        uniform = engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1.0 - 1e-9)
-        points = torch.special.ndtri(uniform) @ torch.linalg.cholesky(prior.covariance()).mT
-        points = torch.cat([torch.zeros_like(points[:1]), points]) + prior.mean
-        states = torch.tensor([e.kind == "initial_state" for e in problem.unknowns.entries])
-        points = points.unsqueeze(1).expand(-1, len(z), -1)
-        points = torch.where(states, middle_start(problem), points)
+        mean, points = prior_mean(problem, prior), prior_points(problem, prior, seed=0)
+        candidates = torch.cat([z.unsqueeze(0), mean.unsqueeze(0), points])
         count = samples.time.shape[1]
-        candidates = torch.cat([z.unsqueeze(0), points])
         reached, objective = settle(problem, prior, candidates, count, level.logarithm)
         best = objective.argmin(dim=0)
         return self._pull(reached[best, torch.arange(len(z))])

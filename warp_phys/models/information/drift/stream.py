@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from warp_phys.models.information.drift.recurrence import Drifting, DriftingRecu
 from warp_phys.models.information.drift.track import Schedule
 from warp_phys.models.information.physical import physical_values, t_quantile
 from warp_phys.models.information.running import Recurrence
+from warp_phys.models.information.stream.about import About, about_sensors
 from warp_phys.models.information.stream.files import read_memory, write_memory
 
 _KIND = "memory of the information head with drift"
@@ -31,14 +31,14 @@ class DriftMemory:
         kept: The samples since the base of the state, at most `keep`.
         count: Samples so far.
         keep: How many samples are kept at most.
-        about: What it belongs to, as JSON.
+        about: What it belongs to.
     """
 
     state: Drifting
     kept: tuple[Observed, ...]
     count: int
     keep: int
-    about: Mapping[str, Any]
+    about: About
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class DriftMemory:
         for number, sample in enumerate(self.kept):
             tensors |= sample.flat(f"kept{number}")
         facts = {"count": self.count, "keep": self.keep, "kept": len(self.kept)}
-        write_memory(path, _KIND, tensors, {**facts, **self.about}, overwrite=overwrite)
+        write_memory(path, _KIND, tensors, facts, self.about, overwrite=overwrite)
 
     def restored(self, path: str | os.PathLike[str]) -> DriftMemory:
         """Return the memory in a file, see `InformationMemory.restored`."""
@@ -92,7 +92,6 @@ class DriftStream:
         recurrence: Prior and noise.
         drift: Sizes of the random walks, see `drifting_track`.
         level: Probability inside the band of each unknown.
-        about: What a memory belongs to, as JSON.
     """
 
     def __init__(
@@ -101,11 +100,10 @@ class DriftStream:
         recurrence: Recurrence,
         drift: Mapping[str, float],
         level: float,
-        about: Mapping[str, Any],
     ) -> None:
         self.problem, self.level = problem, level
         self.recurrence = DriftingRecurrence(problem, recurrence, drift)
-        self.about = {**about, "drift": dict(drift)}
+        self.about = about_sensors(problem, recurrence.prior, drift)
         self.unknowns = replace(problem.unknowns, entries=self.recurrence.flow.entries)
 
     def begin(self, keep: int) -> DriftMemory:

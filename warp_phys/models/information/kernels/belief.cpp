@@ -5,9 +5,9 @@
 
 namespace {
 
-constexpr int ROUNDS = 6;         // Newton's steps for a level
-constexpr double FLOOR = 1e-6;    // see `running.py`
-constexpr double LONGEST = 1.5;   // and the longest of them
+constexpr double FLOOR = 1e-6;               // see `running.py`
+constexpr int ROUNDS = 6;                    // see `likelihood/level_posterior.py`
+constexpr double LONGEST = 1.5, FAR = 2.0;   // likewise
 
 struct Belief : Rows {
     const Segment &segment;
@@ -190,13 +190,21 @@ struct Belief : Rows {
         const double pull = 1.0 / (width * width);
         const V all = squares + spread;
         V raw = 0.5 * vlog(vmax(all / vmax(count, splat(1.0)), splat(__DBL_MIN__)));
-        raw = vmax(raw, center - 10.0 * width);
+        raw = vmax(raw, center - count / pull);
         level = (2.0 * count * raw + pull * center) / (2.0 * count + pull);
         for (int round = 0; round < ROUNDS; ++round) {
             const V excess = all * exponential(-2.0 * level);
-            const V slope = count - excess + pull * (level - center);
-            const V change = slope / (2.0 * excess + pull);
-            level -= vmin(vmax(change, splat(-LONGEST)), splat(LONGEST));
+            const V wanted = count + pull * (level - center);
+            V step = (excess - wanted) / (2.0 * excess + pull);
+            step = vmin(vmax(step, splat(-LONGEST)), splat(LONGEST));
+            const M far = (excess > FAR * wanted) & (wanted > splat(0.0));
+            bool some = false;
+            for (int l = 0; l < W; ++l) some |= far[l] != 0;
+            if (some) {
+                const V longer = vlog(excess / wanted) / (2.0 + pull / wanted);
+                step = select(far, vmax(step, longer), step);
+            }
+            level += step;
         }
         freedom = squares * exponential(-2.0 * level) + 0.5 * pull;
     }

@@ -8,21 +8,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.kernels.segment import SegmentKernel
 from warp_phys.models.information.marks.bent import bent
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.ridge import ridge_moments
 from warp_phys.models.information.marks.settle import settle
+from warp_phys.models.information.prior.points import prior_points
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.state import Belief, Running, Sums
 
 # A step shorter than this many standard deviations needs no other linearization: what remains of
 # the nonlinearity is of second order in it.
 SHORT = 1.0
-# Marks at which points of the prior are tried, too, and how many.
-_TRIES, _POINTS = 2, 4
+# Marks at which points of the prior are tried, too.
+_TRIES = 2
 # Alternations of estimate and noise level.
 ROUNDS = 3
 # Squared length of a step, in standard deviations for each unknown, at which an estimate has run
@@ -140,7 +140,11 @@ class Marker:
         upto: int,
     ) -> Running:
         """Linearize some records where a few damped steps from their candidates lead."""
-        z, second, weight = found.point.clone(), found.point.clone(), torch.zeros(len(due)).double()
+        z, second, weight = (
+            found.point.clone(),
+            found.point.clone(),
+            torch.zeros(len(due), dtype=torch.float64),
+        )
         for many in (True, False):
             chosen = rows[due[rows] == many]
             if chosen.numel():
@@ -164,22 +168,10 @@ class Marker:
             given = self.start(rows, samples)
             found.append(torch.where(given.isfinite(), given, begin[rows]))
         elif many:
-            found.extend(self._prior_points(rows, samples))
+            # Others at every mark, so that a wrong optimum is left at last.
+            part = self.problem.select(rows)
+            found.extend(prior_points(part, self.prior, samples, seed=samples))
         return torch.stack(found)
-
-    def _prior_points(self, rows: Tensor, samples: int) -> Tensor:
-        """Return points (C, n, D) of the prior; states that are observed start as observed."""
-        unknowns = self.problem.unknowns
-        # The same points for every record, so that none depends on its batch, but others at every
-        # mark, so that a wrong optimum is left at last.
-        engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=samples)
-        normal = torch.special.ndtri(
-            engine.draw(_POINTS, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-        )
-        root = torch.linalg.cholesky(self.prior.covariance())
-        points = (self.prior.mean + normal @ root.mT).unsqueeze(1).expand(-1, len(rows), -1)
-        states = torch.tensor([entry.kind == "initial_state" for entry in unknowns.entries])
-        return torch.where(states, middle_start(self.problem.select(rows), samples), points)
 
     def _ambiguous(self, state: Running, away: Tensor, weight: Tensor) -> Running:
         """Widen the spread of records that have another optimum, by its weight (N,)."""

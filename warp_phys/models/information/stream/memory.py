@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from warp_phys.models.information.interval import Position
 from warp_phys.models.information.state import Running
+from warp_phys.models.information.stream.about import About
 from warp_phys.models.information.stream.files import read_memory, write_memory
 from warp_phys.models.information.stream.window import Window
 
@@ -30,7 +29,7 @@ class InformationMemory:
         window: Where they begin, if older ones were dropped.
         count: Samples so far.
         keep: How many samples are kept at most.
-        about: What it belongs to, as JSON: "system", "options", "unknowns", "outputs", "noise".
+        about: What it belongs to.
     """
 
     running: Running
@@ -40,7 +39,7 @@ class InformationMemory:
     window: Window | None
     count: int
     keep: int
-    about: Mapping[str, Any]
+    about: About
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,16 +70,16 @@ class InformationMemory:
             tensors["kept"] = torch.stack(self.kept)
         if self.window is not None:
             tensors |= self.window.flat("window")
-        header = {"count": self.count, "keep": self.keep, **self.about}
-        write_memory(path, _KIND, tensors, header, overwrite=overwrite)
+        header = {"count": self.count, "keep": self.keep}
+        write_memory(path, _KIND, tensors, header, self.about, overwrite=overwrite)
 
     def restored(self, path: str | os.PathLike[str]) -> InformationMemory:
         """Return the memory in a file, which must belong to the same sensors as this one.
 
         Raises:
             FileNotFoundError: There is no such file.
-            SchemaError: It holds no such memory, or one of another system, other unknowns, outputs
-                or noise, or another number of sensors.
+            SchemaError: It holds no such memory, or one of another system, other unknowns,
+                outputs, noise, priors or known values, or another number of sensors.
         """
         sensors, _ = self.shape
         tensors, header = read_memory(path, _KIND, self.about, "sensitivity", sensors)

@@ -10,10 +10,8 @@ At marks the kept samples are linearized anew, as those of a whole record.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,14 +19,16 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.models.estimator import StreamEstimate
 from warp_phys.models.information.interval import Intervals, Position
-from warp_phys.models.information.marks.linearizer import Linearizer, sample_of, scaled
+from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import Candidates, Marker, in_doubt
 from warp_phys.models.information.marks.schedule import is_mark
 from warp_phys.models.information.physical import physical_values, t_quantile
-from warp_phys.models.information.records_estimate import first_point
+from warp_phys.models.information.prior.points import prior_mean
+from warp_phys.models.information.residual_scale import sample_of, scaled
 from warp_phys.models.information.rows import Rows
 from warp_phys.models.information.running import Recurrence
 from warp_phys.models.information.state import Running
+from warp_phys.models.information.stream.about import about_sensors
 from warp_phys.models.information.stream.memory import InformationMemory
 from warp_phys.models.information.stream.window import (
     Window,
@@ -108,20 +108,8 @@ class SensorStream:
             window=None,
             count=0,
             keep=keep,
-            about=self.about(self.problem),
+            about=about_sensors(self.problem, self.recurrence.prior, {}),
         )
-
-    @staticmethod
-    def about(problem: FitProblem) -> dict[str, Any]:
-        """Return what a memory of a problem's sensors belongs to."""
-        options = json.dumps(problem.system.options, sort_keys=True, default=float)
-        return {
-            "system": problem.system.name,
-            "options": options,
-            "unknowns": list(problem.unknowns.labels),
-            "outputs": list(problem.records.outputs),
-            "noise": [problem.distribution.name, problem.distribution.loss_name, problem.noise],
-        }
 
     def step(
         self, memory: InformationMemory, times: Tensor, observed: Tensor, inputs: Tensor
@@ -141,7 +129,7 @@ class SensorStream:
     def _begun(self, memory: InformationMemory) -> InformationMemory:
         """Return the memory with the first sample of every sensor."""
         problem = self._problem(memory.kept, self.every)
-        point = first_point(problem, self.recurrence)
+        point = prior_mean(problem, self.recurrence.prior)
         linearizer = Linearizer(problem, ending=True)
         linearizer.evaluate(point, self.every, 1)
         state = self.recurrence.start(point, memory.shape[1])

@@ -29,9 +29,15 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ comp
 
 RECORDS, SAMPLES = 13, 40
 LOTKA = "lotka_volterra"
-# System, parameters, observed outputs, and arguments of `state_problem`.
+# System, parameters, observed outputs, and arguments of `state_problem` and "priors".
 CASES: dict[str, tuple[str, dict[str, Any], list[str] | None, dict[str, Any]]] = {
     "each level": (LOTKA, {"alpha": log_uniform(0.8, 1.2)}, None, {}),
+    "levels far from a narrow prior": (
+        LOTKA,
+        {"alpha": log_uniform(0.8, 1.2)},
+        None,
+        {"priors": {"noise_sd": (0.010, 0.011)}},
+    ),
     "one level": (LOTKA, {"alpha": log_uniform(0.8, 1.2)}, None, {"noise_sd": "common"}),
     "known levels": (LOTKA, {"alpha": log_uniform(0.8, 1.2)}, None, {"noise_sd": 0.4}),
     "log-normal": (LOTKA, {"beta": log_uniform(0.03, 0.05)}, None, {"distribution": "lognormal"}),
@@ -50,6 +56,8 @@ class Setting:
 
     def __init__(self, case: str) -> None:
         name, parameters, observe, known = CASES[case]
+        known = dict(known)
+        priors = known.pop("priors", {})
         self.system = get_system(name)
         data = simulate(
             self.system,
@@ -69,7 +77,7 @@ class Setting:
         prior = build_prior(
             self.problem.unknowns.entries,
             records.outputs,
-            {},
+            priors,
             None,
             relative=self.problem.distribution.relative,
         )

@@ -354,6 +354,14 @@ class TestSavedMemory:
                 lambda: case("lotka_volterra", lotka_volterra(), noise_sd="common"),
                 "with noise normal, linear, each, but those of this model have normal, linear, com",
             ),
+            (
+                lambda: case("lotka_volterra", lotka_volterra(), {"beta": (0.01, 0.05)}),
+                r"the prior of beta is another one in sensors\.safetensors than in this model",
+            ),
+            (
+                lambda: case("lotka_volterra", lotka_volterra(), {"noise_sd(prey)": (0.1, 2.0)}),
+                r"the prior of noise_sd\(prey\) is another one",
+            ),
             (lambda: CASES["all states"]().select([0, 1]), "memory of 6 sensors, expected 2"),
         ],
     )
@@ -362,6 +370,38 @@ class TestSavedMemory:
         memory.save(tmp_path / "sensors.safetensors")
         with pytest.raises(SchemaError, match=message):
             other().stream().begin(10).restored(tmp_path / "sensors.safetensors")
+
+    @pytest.mark.parametrize(
+        ("known", "others", "message"),
+        [
+            ({"fixed": {"alpha": 0.5}}, {"fixed": {"alpha": 0.6}}, "the value of alpha is another"),
+            (
+                {"initial_state": {"prey": 9.0}},
+                {"initial_state": {"prey": 9.1}},
+                r"the value of prey\(0\) is another",
+            ),
+            (
+                {"noise_sd": {"prey": 0.5, "predator": 0.1}},
+                {"noise_sd": {"prey": 0.5, "predator": 0.2}},
+                r"the value of noise_sd\(predator\) is another",
+            ),
+            ({"drift": {"alpha": 0.1}}, {"drift": {"alpha": 0.2}}, r"with drift alpha: 0\.1, but"),
+            (
+                {"drift": {"alpha": 0.1}, "priors": {"gamma": (0.2, 0.6)}},
+                {"drift": {"alpha": 0.1}},
+                "the prior of gamma is another",
+            ),
+        ],
+    )
+    def test_models_of_other_knowledge_are_refused(
+        self, tmp_path: Path, known: Any, others: Any, message: str
+    ) -> None:
+        path = tmp_path / "sensors.safetensors"
+        memory = WarpPhys("lotka_volterra", **known).init_state(2)
+        memory.save(path)
+        WarpPhys("lotka_volterra", **known).init_state(2).restored(path)
+        with pytest.raises(SchemaError, match=message):
+            WarpPhys("lotka_volterra", **others).init_state(2).restored(path)
 
     @pytest.mark.parametrize("keep", [1, 0, True, 2.5])
     def test_keep_must_be_a_number(self, keep: Any) -> None:
