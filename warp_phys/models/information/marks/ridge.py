@@ -3,7 +3,7 @@ r"""Moments of a posterior that is bent: integration along its longest direction
 A normal approximation at the optimum fails where few samples leave a combination of unknowns open
 and the others follow it along a bent ridge. Let v be the direction in which the approximation is
 longest, compared with the prior, and sigma the standard deviation along it. At points
-a = -2.5, ..., 2.5 the other directions are optimized with v^T z = v^T z_0 + a sigma held. This
+a = -3, ..., 3 the other directions are optimized with v^T z = v^T z_0 + a sigma held. This
 gives the ridge z(a), and there the objective Phi(a), minus the log posterior, and the information
 A(a). By Laplace's approximation across the ridge, the posterior along it is
 
@@ -30,7 +30,7 @@ from warp_phys.models.information.prior.prior import Prior
 _POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.
 _STEPS, _LONGEST = 2, 1.0
-# Weight of one point above which the others were not found; it is .5 for a normal distribution.
+# Weight of one point above which the others were not found; it is .4 for a normal distribution.
 _ALONE = 0.9
 
 
