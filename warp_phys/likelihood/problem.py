@@ -16,6 +16,11 @@ from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
 
+# Share of a state's largest value so far that is added to its size where errors are measured, so
+# that a state may pass through zero. Where errors of the data are relative to each value, so are
+# those of the integration, down to a negligible share.
+_FLOOR, _RELATIVE_FLOOR = 1e-2, 1e-10
+
 
 @dataclass(frozen=True)
 class FitProblem:
@@ -58,6 +63,11 @@ class FitProblem:
     def counts(self) -> Tensor:
         """(N,) how many samples each trajectory has."""
         return self.records.valid.sum(dim=1)
+
+    @property
+    def floor(self) -> float:
+        """Share of a state's largest value that is added to its size in tolerances."""
+        return _RELATIVE_FLOOR if self.distribution.relative else _FLOOR
 
     @property
     def seen(self) -> list[int]:
