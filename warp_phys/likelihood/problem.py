@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,10 +17,10 @@ from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
 
-# Share of a state's largest value so far that is added to its size where errors are measured, so
-# that a state may pass through zero. Where errors of the data are relative to each value, so are
-# those of the integration, down to a negligible share.
-_FLOOR, _RELATIVE_FLOOR = 1e-2, 1e-10
+# Largest ratio of a state's largest value to the present one that counts in tolerances, where errors
+# of the data are relative to each value: those of the integration then are, too. Far from the
+# optimum, where coarser tolerances suffice, that would only take time.
+_RANGE, _EXACT = 1e5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class FitProblem:
         return self.records.valid.sum(dim=1)
 
     @property
-    def floor(self) -> float:
-        """Share of a state's largest value that is added to its size in tolerances."""
-        return _RELATIVE_FLOOR if self.distribution.relative else _FLOOR
+    def range(self) -> float:
+        """Largest ratio of a state's largest value to the present one that tolerances heed."""
+        return _RANGE if self.distribution.relative and self.rtol <= _EXACT else math.inf
 
     @property
     def seen(self) -> list[int]:

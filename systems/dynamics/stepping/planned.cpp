@@ -13,7 +13,8 @@
 namespace {
 
 struct PlanControl {
-    double rtol, floor;   // floor: share of a state's largest value that is added to its size
+    double rtol;
+    double range;        // largest ratio of a state's largest value to the present one that counts
     int64_t max_steps;
 };
 
@@ -27,6 +28,9 @@ constexpr int STIFF_AFTER = 100, STIFF_COUNT = 50;
 // Share of the largest state by which the tolerance of a state that starts at zero is bounded from
 // below: in the first call, in which the size that it will reach is not known, and afterwards.
 constexpr double UNKNOWN_SIZE = 1e-4, KNOWN_SIZE = 1e-12;
+// Share of a state's largest value that is added to its size: the tolerance where it is zero. The
+// rounding of the sums of a step is that of the largest value, of which LEAST_FLOOR remains.
+constexpr double FLOOR = 1e-2, LEAST_FLOOR = 1e-12;
 
 // Steps for an interval whose `count` steps made `error` (1 is the tolerance). The local error of a
 // method with an estimate of order q decreases as count^-(q + 1). The count is halved only if the
@@ -46,14 +50,14 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     static constexpr bool EXPLICIT = METHOD<ROWS>::STABILITY < __builtin_inf();
     // More equal steps than these are replaced by graded ones. Implicit steps are for problems with
     // layers, where equal steps are a waste.
-    static constexpr int MOST_EQUAL = EXPLICIT ? 16 : 2;
+    static constexpr int MOST_EQUAL = EXPLICIT ? 64 : 2;
 
     Walk<ROWS> &walk;
     const PlanControl &options;
     Position<ROWS> &lanes;
     V f[ROWS];          // derivative at (t, y)
     V greatest[S];      // largest absolute values of the states so far
-    V expected[S];      // those of the whole record in the last call; zero in the first one
+    V expected[S];      // those of the whole record in the last call, or a share of the largest
     V unknown;          // UNKNOWN_SIZE or KNOWN_SIZE
     V pace;             // the last graded step size; zero if there is none
     int tries[W], pressed[W];
@@ -78,6 +82,13 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             for (int l = 0; l < W; ++l)
                 if (!sound[l]) give_up(l, DIVERGED);  // no number of steps helps here
         }
+    }
+
+    // Where nothing is known of a state's size, it is at least a share of the largest state.
+    void expect() {
+        V top = splat(0.0);
+        for (int i = 0; i < S; ++i) top = vmax(greatest[i], top);
+        for (int i = 0; i < S; ++i) expected[i] = larger(unknown * top, expected[i]);
     }
 
     void jumped(M, V) {}  // `advance` evaluates the derivative again
@@ -120,6 +131,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         // After a jump of an input or a state, the derivative at the end of the last step is not
         // the one needed here.
         if (ANY_HELD || walk.samples.jumps) slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
+        expect();
         Point before;
         save(before);
         int32_t count[W], settled[W];
@@ -192,11 +204,16 @@ template <template <int> class METHOD, int ROWS> struct Planned {
                 from[l] = q > 0 ? ends[l][q - 1] : lanes.t[l];
                 size[l] = ends[l][q] - from[l];
             }
-            step.attempt(from, size, lanes.y, f, lanes.p, drive);
+            attempt(from, size, drive);
             worst = larger(select(going, measure(going), splat(0.0)), worst);
             take(going);
         }
         return worst;
+    }
+
+    // Not inlined in its two places, which would take twice the time to compile.
+    __attribute__((noinline)) void attempt(V from, V size, const InputPiece &drive) {
+        step.attempt(from, size, lanes.y, f, lanes.p, drive);
     }
 
     void take(M going) {
@@ -208,7 +225,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
 
     // Integrate the lanes in `adapt` from `before` to `end` in steps that follow the error, and keep
     // these steps for the next calls.
-    void grade(int64_t sample, V end, const InputPiece &drive, const Point &before,
+    __attribute__((noinline)) void grade(int64_t sample, V end, const InputPiece &drive, const Point &before,
                const bool *adapt, int32_t *count) {
         std::vector<double> made[W];
         M going = {}, rejected = {};
@@ -223,7 +240,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             const V size = select(going, select(last, room, h), splat(0.0));
             V greatest_before[S];
             for (int i = 0; i < S; ++i) greatest_before[i] = greatest[i];
-            step.attempt(t, size, lanes.y, f, lanes.p, drive);
+            attempt(t, size, drive);
             const V error = select(going, measure(going), splat(0.0));
             const M accepted = both(going, error <= splat(GRADED_SHARE));
             for (int i = 0; i < S; ++i)
@@ -274,21 +291,21 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         return lanes.running[l];
     }
 
-    // The largest ratio of a state's local error to rtol (|y_i| + floor max_t |y_i|); updates
+    // The largest ratio of a state's local error to rtol (|y_i| + FLOOR max_t |y_i|); updates
     // `greatest`. There is no absolute tolerance: the floor takes its place where a state passes
-    // through zero, and a share of the largest state where nothing is known of its size yet.
+    // through zero, and a share of the largest state where nothing is known of its size yet. With a
+    // finite `range` every value is accurate relative to itself, to rtol (1 + FLOOR range).
     V measure(M going) {
-        V worst = splat(0.0), size[S], top = splat(0.0);
-        for (int i = 0; i < S; ++i) {
-            size[i] = larger(vabs(lanes.y[i]), vabs(step.y[i]));
-            const V most = larger(size[i], greatest[i]);
-            greatest[i] = select(going, most, greatest[i]);
-            top = larger(select(finite(most), most, splat(0.0)), top);
-        }
+        const bool bounded = options.range < __builtin_inf();
+        V worst = splat(0.0);
         for (int i = 0; i < S; ++i) {
             const V error = vabs(step.template error<0>(i));
-            const V scale = larger(larger(greatest[i], expected[i]), unknown * top);
-            const V ratio = error / (options.rtol * (size[i] + options.floor * scale));
+            const V size = larger(vabs(lanes.y[i]), vabs(step.y[i]));
+            greatest[i] = select(going, larger(size, greatest[i]), greatest[i]);
+            const V scale = larger(greatest[i], expected[i]);
+            V share = FLOOR * scale;
+            if (bounded) share = vmin(share, FLOOR * options.range * size) + LEAST_FLOOR * scale;
+            const V ratio = error / (options.rtol * (size + share));
             // 0 / 0 is no error; a ratio that is not finite is an infinite error.
             V checked = select(error == splat(0.0), splat(0.0), ratio);
             checked = select(both(finite(step.y[i]), finite(checked)), checked, splat(__builtin_inf()));

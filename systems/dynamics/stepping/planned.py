@@ -19,9 +19,10 @@ from warp_phys.systems.dynamics.stepping.tableaus import Tableau
 from warp_phys.systems.forcing.schedule import InputPiece
 
 # The constants of `planned.cpp`, explained there.
-_SAFETY, _MOST_EQUAL = 1.15, 16
+_SAFETY, _MOST_EQUAL = 1.15, 64
 _GRADED_SAFETY, _GRADED_SHARE = 0.8, 0.7
 _UNKNOWN_SIZE, _KNOWN_SIZE = 1e-4, 1e-12
+_FLOOR, _LEAST_FLOOR = 1e-2, 1e-12
 
 # The time derivative of points (1 + D, S, n) at times (n,), under the inputs of a piece of time.
 Slope = Callable[[Tensor, Tensor, InputPiece | None], Tensor]
@@ -54,12 +55,12 @@ class Tolerance:
 
     Attributes:
         rtol: Relative tolerance of the local errors.
-        floor: Share of a state's largest value that is added to its size.
+        range: Largest ratio of a state's largest value to the present one that counts.
         max_steps: Number of steps after which a lane is given up.
     """
 
     rtol: float
-    floor: float
+    range: float
     max_steps: int
 
 
@@ -124,6 +125,8 @@ class Planned:
             for lane, row in enumerate(self.lanes.tolist())
             if count[lane] > 0 and (kept := self.plan.ends.get((row, sample))) is not None
         }
+        # Where nothing is known of a state's size, it is at least a share of the largest state.
+        self.expected = torch.maximum(self.expected, self.unknown * self.greatest.amax(dim=0))
         before, greatest_before = at.point, self.greatest
         adapt = torch.zeros_like(moving)
         # Repeat the whole interval with more steps until the error of every lane is tolerated, or
@@ -267,7 +270,7 @@ class Planned:
     def _measure(self, at: Position, step: ExplicitStep, going: Tensor) -> Tensor:
         """Return the largest ratio (n,) of a state's local error to its tolerance.
 
-        The tolerance of state i is rtol (max(|y_0i|, |y_1i|) + floor max_t |y_i|). There is no
+        The tolerance of state i is rtol (max(|y_0i|, |y_1i|) + FLOOR max_t |y_i|). There is no
         absolute tolerance: the floor takes its place where a state passes through zero, and a share
         of the largest state where nothing is known of its size yet.
         """
@@ -276,10 +279,12 @@ class Planned:
         error = (step.h * combine(self.tableau.errors[0], stages)).abs()
         size = torch.maximum(at.point[0].abs(), step.y[0].abs())
         greatest = torch.maximum(self.greatest, size.nan_to_num(0.0))
-        top = torch.where(greatest.isfinite(), greatest, 0.0).amax(dim=0)
-        scale = torch.maximum(torch.maximum(greatest, self.expected), self.unknown * top)
-        ratio = error / (self.tolerance.rtol * (size + self.tolerance.floor * scale))
         self.greatest = torch.where(going, greatest, self.greatest)
+        scale = torch.maximum(self.greatest, self.expected)
+        share = _FLOOR * scale
+        if self.tolerance.range < torch.inf:
+            share = share.minimum(_FLOOR * self.tolerance.range * size) + _LEAST_FLOOR * scale
+        ratio = error / (self.tolerance.rtol * (size + share))
         # A zero error over a zero size is no error; a ratio that is not finite is an infinite
         # error.
         ratio = torch.where(error == 0.0, 0.0, ratio)

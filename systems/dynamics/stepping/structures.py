@@ -46,7 +46,7 @@ class Route(ctypes.Structure):
 class PlanControl(ctypes.Structure):
     """Tolerances and step limit of planned steps, see `planned.cpp`."""
 
-    _fields_ = doubles("rtol", "floor") + integers("max_steps")
+    _fields_ = doubles("rtol", "range") + integers("max_steps")
 
 
 def address(tensor: Tensor | None) -> int | None:

@@ -196,7 +196,7 @@ class _Kernel:
         # One step in every interval to begin with; the kernel raises it where the error demands it.
         self.plan = torch.ones(shape, dtype=torch.int32)
         self.ends = _new_ends(self, library, self.plan.numel())
-        self.options = PlanControl(problem.rtol, problem.floor, problem.max_steps)
+        self.options = PlanControl(problem.rtol, problem.range, problem.max_steps)
 
     def evaluate(self, wanted: Evaluation, chosen: Tensor) -> None:
         """Compute some lanes; those that cannot be done explicitly get the status `STIFF`."""

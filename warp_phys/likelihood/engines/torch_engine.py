@@ -105,7 +105,7 @@ class _Run:
             self._slope,
             engine.plan,
             chosen,
-            Tolerance(self.problem.rtol, self.problem.floor, self.problem.max_steps),
+            Tolerance(self.problem.rtol, self.problem.range, self.problem.max_steps),
         )
 
     def go(self) -> None:
