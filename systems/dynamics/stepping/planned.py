@@ -152,9 +152,7 @@ class Planned:
         self._keep(sample, kept, settled, ends)
         at.t = torch.where(moving, end, at.t)
 
-    def _keep(
-        self, sample: int, kept: Tensor, settled: Tensor, ends: dict[int, Tensor]
-    ) -> None:
+    def _keep(self, sample: int, kept: Tensor, settled: Tensor, ends: dict[int, Tensor]) -> None:
         """Keep the steps of an interval for the next call; they may be fewer than those used."""
         for lane in kept.nonzero()[:, 0].tolist():
             row = int(self.lanes[lane])
