@@ -39,7 +39,7 @@ def refined(problem: Problem, solution: Solution, solve: Callable[[Problem], Sol
         return solution
     sizes = torch.where(found > 0.0, found, guess)[:, rows]
     again = solve(_with_sizes(problem.select(rows), sizes))
-    # What was integrated with the coarser tolerance is not lost where the finer one is out of reach.
+    # What was integrated is not lost where the finer tolerance is out of reach.
     kept = (again.status == Status.CONVERGED).nonzero()[:, 0]
     every = torch.arange(problem.counts.numel(), device=rows.device)
     return scatter([(every, solution), (rows[kept], again.select(kept))], problem)

@@ -17,9 +17,9 @@ from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
 
-# Largest ratio of a state's largest value to the present one that counts in tolerances, where errors
-# of the data are relative to each value: those of the integration then are, too. Far from the
-# optimum, where coarser tolerances suffice, that would only take time.
+# Largest ratio of a state's largest value to the present one that counts in tolerances, where
+# errors of the data are relative to each value: those of the integration then are, too. Far from
+# the optimum, where coarser tolerances suffice, that would only take time.
 _RANGE, _EXACT = 1e5, 1e-6
 
 

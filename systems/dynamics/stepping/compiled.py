@@ -131,9 +131,7 @@ def solve_compiled(
         SHRINK,
         GROW,
         problem.max_steps,
-        # The implicit method has no forward sensitivities: with them, explicit steps continue up to
-        # max_steps instead of stopping at a stiff trajectory.
-        STIFF_AFTER if slopes is None else problem.max_steps,
+        STIFF_AFTER,
         STIFF_COUNT,
         int(problem.relative),
     )
