@@ -137,7 +137,7 @@ def fit(
     options = FitOptions.from_arguments(locals())
     system = as_system(system)
     options.check_numbers()
-    records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
+    records = read_records(data, system, groups=options.variable_names, empty=True, forcing=True)
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
     settings = options.settings() | noise_settings(problem.distribution)
@@ -189,8 +189,8 @@ def unusable(problem: FitProblem) -> Tensor:
     status = torch.zeros(len(problem), dtype=torch.int64)
     seen = records.seen.sum(dim=(1, 2))
     # Shared unknowns are determined by the group; a trajectory must determine its own ones.
-    own = len(problem.unknowns) - problem.unknowns.shared
-    status[seen < max(own, 1)] = int(FitStatus.TOO_FEW_VALUES)
+    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    status[seen < own.clamp_min(1)] = int(FitStatus.TOO_FEW_VALUES)
     known = problem.unknowns.parameters.isfinite().all(dim=1)
     known &= problem.unknowns.initial_state.isfinite().all(dim=1)
     wrong = ~known

@@ -8,7 +8,7 @@ the support.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -107,11 +107,18 @@ class Unknowns:
         entries: The unknowns, those that are shared first.
         parameters: (N, P), known values; those of unknowns are overwritten.
         initial_state: (N, S), likewise.
+        known: (N, D), whether a trajectory has a known value of an unknown of the others; None
+            where each unknown is estimated in every trajectory.
+        places: (N, s), the position of each shared unknown of a trajectory among all shared
+            unknowns of its group; None where all s have the same groups, so that they are
+            0 to s - 1.
     """
 
     entries: tuple[Unknown, ...]
     parameters: Tensor
     initial_state: Tensor
+    known: Tensor | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -120,6 +127,27 @@ class Unknowns:
     def shared(self) -> int:
         """How many unknowns are shared; they come first."""
         return sum(entry.shared for entry in self.entries)
+
+    @property
+    def width(self) -> int:
+        """How many different shared unknowns a group has at most."""
+        return self.shared if self.places is None else int(self.places.max()) + 1
+
+    def select(self, rows: Tensor) -> Unknowns:
+        """Return the unknowns of some trajectories."""
+        return replace(
+            self,
+            parameters=self.parameters[rows],
+            initial_state=self.initial_state[rows],
+            known=None if self.known is None else self.known[rows],
+            places=None if self.places is None else self.places[rows],
+        )
+
+    def estimated(self) -> Tensor:
+        """Return (N, D): whether a trajectory has an unknown, rather than a known value of it."""
+        if self.known is None:
+            return torch.ones(len(self.parameters), len(self), dtype=torch.bool)
+        return ~self.known
 
     @property
     def labels(self) -> list[str]:
@@ -155,7 +183,7 @@ class Unknowns:
         return torch.tensor([entry.wide() for entry in self.entries], dtype=torch.float64)
 
     @cached_property
-    def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _columns(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Positions of parameters and of initial states: among the unknowns, and in the system."""
         parts = []
         for kind in ("parameter", "initial_state"):
@@ -174,8 +202,11 @@ class Unknowns:
         parameters, initial = self.parameters[rows], self.initial_state[rows]
         values = self.values(z)
         # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
-        for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
-            table[:, targets] = values[:, places]
+        for table, (places, targets) in zip((parameters, initial), self._columns, strict=True):
+            found = values[:, places]
+            if self.known is not None:
+                found = torch.where(self.known[rows][:, places], table[:, targets], found)
+            table[:, targets] = found
         return parameters, initial
 
     def slopes(self, z: Tensor) -> Tensor:

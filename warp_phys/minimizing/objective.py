@@ -64,6 +64,11 @@ class Minimizer:
             )
         )
 
+    def places(self, lanes: Tensor) -> Tensor | None:
+        """Return `Unknowns.places` of lanes (n,), if there are any."""
+        places = self.unknowns.places
+        return None if places is None else places[self.rows[lanes]]
+
     def pooled(self, lanes: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         """Return squares and counted (G, O) of lanes whose groups are numbered 0 to groups - 1."""
         squares, counted = self.sums.squares[lanes], self.sums.counted[lanes]
@@ -80,10 +85,17 @@ class Minimizer:
         # Jacobian dtheta/dz makes b_z = (dtheta/dz) b and A_z = (dtheta/dz) A (dtheta/dz); the
         # curvature d2theta/dz2 is dropped, like the other second derivatives of Gauss-Newton.
         slopes = self.unknowns.slopes(z)
+        known = None if self.unknowns.known is None else self.unknowns.known[self.rows[lanes]]
         rows, columns = torch.tril_indices(len(self.unknowns), len(self.unknowns))
         # A = sum_o v_o A_o, with the weights v_o = n_o / Q_o of the concentrated likelihood, see
         # `likelihood.noise_levels`. Fixed v_o omit the derivative of log Q_o from the Hessian.
         factor = weights[group].unsqueeze(2)
         matrix = (factor * self.sums.hessian[lanes]).sum(dim=1)
         vector = (factor * self.sums.gradient[lanes]).sum(dim=1)
-        return matrix * slopes[:, rows] * slopes[:, columns], vector * slopes
+        matrix, vector = matrix * slopes[:, rows] * slopes[:, columns], vector * slopes
+        if known is not None:
+            # What is known in a trajectory does not move there. Selected instead of multiplied by
+            # zero, because a derivative may be infinite at a known value.
+            matrix = torch.where(known[:, rows] | known[:, columns], 0.0, matrix)
+            vector = torch.where(known, 0.0, vector)
+        return matrix, vector

@@ -43,7 +43,8 @@ class Records:
         doses: Amounts by which states rose, and their times; None where there are none.
         known_states: Known values (N,) at the first sample by state, NaN where a trajectory has
             none; states that are known for no trajectory are left out.
-        groups: The values that group the trajectories, by coordinate of the data set.
+        groups: Variables of the data set with one value for each trajectory, by name, that the
+            caller asked for: labels of groups, or known values.
         output_units: Units of the outputs, empty where the data set gives none.
         time_unit: Unit of the times, empty where the data set gives none.
         history: How the data set was created; results continue it.
@@ -131,13 +132,13 @@ def read_records(
         dataset: `observed` on a shared or on own time grids, see the data schema.
         system: The system whose outputs and inputs they are; None accepts any outputs.
         outputs: The outputs that a model was trained on, in its order; None takes all.
-        groups: Coordinates that group the trajectories.
+        groups: Names of variables with one value for each trajectory.
         empty: Whether a trajectory may be without a single value.
         forcing: Whether the caller handles doses and tables of inputs.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
-        UnknownNameError: There is no coordinate of a group's name.
+        UnknownNameError: There is no variable of one of the names.
         UsageError: The times do not increase, a trajectory has no valid sample, an input is
             missing, or there are doses or tables of inputs that the caller does not handle.
     """
@@ -161,7 +162,7 @@ def read_records(
         table=table,
         doses=doses,
         known_states=_known_states(dataset, times),
-        groups={name: _group(dataset, name) for name in groups},
+        groups={name: _group(dataset, name, len(observed)) for name in groups},
         output_units=_output_units(dataset, names),
         time_unit=str(dataset["time"].attrs.get("units", "")),
         history=str(dataset.attrs.get("history", "")),
@@ -222,10 +223,21 @@ def _known_states(dataset: xr.Dataset, times: Tensor) -> dict[str, Tensor]:
     return {name: column for name, column in known.items() if not column.isnan().all()}
 
 
-def _group(dataset: xr.Dataset, name: str) -> NDArray[Any]:
+def _group(dataset: xr.Dataset, name: str, count: int) -> NDArray[Any]:
+    by_trajectory = [
+        str(key) for key, array in dataset.variables.items() if array.dims == ("trajectory",)
+    ]
     if name not in dataset.variables:
-        raise unknown_name("coordinate of the data set", name, map(str, dataset.coords))
-    return np.asarray(dataset[name].values)
+        raise unknown_name("coordinate of the data set", name, by_trajectory)
+    values = dataset[name]
+    if values.dims not in ((), ("trajectory",)):
+        raise UsageError(
+            f"expected {name!r} to have one value for each trajectory, got the dimensions "
+            f"({', '.join(map(str, values.dims))}); such variables are: "
+            f"{', '.join(by_trajectory) or 'none'}"
+        )
+    # The coordinate of one trajectory, selected with isel(trajectory=0), has no dimension.
+    return np.broadcast_to(np.asarray(values.values), (count,))
 
 
 def as_batch(dataset: xr.Dataset) -> xr.Dataset:

@@ -95,7 +95,8 @@ class Fits:
         self.status[rows] = status
         for name, value in _values(part, solved, known, ends).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
-        words = undetermined_words(part.unknowns.entries, known.directions, solved.frozen)
+        at_end = solved.frozen & part.unknowns.estimated()
+        words = undetermined_words(part.unknowns.entries, known.directions, at_end)
         for row, text in zip(rows.tolist(), words, strict=True):
             self.words[row] = text
 
@@ -169,9 +170,11 @@ def _placed(
     placed = table.clone() if rest is None else torch.full_like(table, rest)
     if kind == "initial_state" and problem.system.has_initial_state:
         placed = torch.full_like(table, torch.nan)
+    estimated = problem.unknowns.estimated()
     for place, entry in enumerate(problem.unknowns.entries):
         if entry.kind == kind:
-            placed[:, entry.index] = columns[:, place].to(placed.dtype)
+            value, here = columns[:, place].to(placed.dtype), estimated[:, place]
+            placed[:, entry.index] = torch.where(here, value, placed[:, entry.index])
     return placed
 
 
@@ -208,7 +211,8 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
     if problem.noise != "each" or problem.unknowns.shared or len(problem.records.outputs) == 1:
         return torch.zeros(len(problem), dtype=torch.bool)
     counted = solved.sums.counted
-    return ((counted > 0) & (counted < 2 * len(problem.unknowns))).any(dim=1)
+    estimated = problem.unknowns.estimated().sum(dim=1, keepdim=True)
+    return ((counted > 0) & (counted < 2 * estimated)).any(dim=1)
 
 
 def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
@@ -216,8 +220,8 @@ def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
     total = solved.sums.squares.sum(dim=1)
     if problem.noise != "known" or not problem.distribution.chi_square:
         total = torch.full_like(total, torch.nan)
-    own = solved.sums.counted.sum(dim=1) - len(problem.unknowns) + problem.unknowns.shared
-    return total, own
+    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    return total, solved.sums.counted.sum(dim=1) - own
 
 
 def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
