@@ -40,7 +40,7 @@ def fit(
     initial_time: Any = None,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
-    shared: Sequence[str] | None = None,
+    shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
     distribution: Noise | str = "normal",
     noise_sd: Any = "each",
@@ -78,19 +78,23 @@ def fit(
             regression head (where it applies) and at points spread over the ranges.
         initial_state: "auto": the data set's `known_initial_state`, which
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
-            set's `initial_time`: where records were cut to begin later, nothing is known. States
-            that are known for no trajectory are estimated; where a state is known for some only,
-            the others end with a status. "first_sample": exactly the first sample. "estimate":
-            estimated. A mapping from state to number or array: these states are known, the others
-            are estimated.
+            set's `initial_time`: where records were cut to begin later, nothing is known. What is
+            not known in a trajectory is estimated there. "first_sample": exactly the first sample.
+            "estimate": estimated. A mapping from state to its known value, as in `fixed`: the other
+            states are estimated.
         initial_time: The time of the initial state, where it is before the first sample; one
             number, or one for each trajectory. Doses at exactly that time are added after it.
-        fixed: Known values by parameter: a number, or one for each trajectory.
+        fixed: Known values by parameter: a number, (N,), a DataArray, or the name of a variable of
+            the data set with one value for each trajectory. Where an array is NaN, the parameter is
+            estimated in that trajectory; `known` of the result says where it was not.
         bounds: (low, high) by parameter or state, None where open; overrides the support.
-        shared: Parameters that all trajectories of a group have in common. Unknown noise levels
-            are then those of the group, too.
-        group: The groups that share: a coordinate of the data set, or one label for each
-            trajectory; all trajectories by default.
+        shared: Parameters and initial states that trajectories have in common: a list of names, or
+            a mapping from name to "all" or to a variable of the data set (or labels (N,)) that says
+            which trajectories share, for each name a different one if need be. Trajectories that
+            are connected by anything that they share are fitted jointly, and unknown noise levels
+            are the same for all of them.
+        group: The groups that share the names in a list: a coordinate of the data set, or one label
+            for each trajectory; all trajectories by default.
         distribution: The name of a noise model (see `noise_names`), such as "normal" or
             "lognormal", or a `Noise` object.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
@@ -113,7 +117,8 @@ def fit(
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
         `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
         where `profiled`), `covariance` of all unknowns, `initial_state` and its
-        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
+        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom, where p counts
+        shared unknowns once),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,

@@ -22,7 +22,7 @@ def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
     if isinstance(value, str) and value in records.groups:
         value = records.groups[value]
     if isinstance(value, xr.DataArray):
-        value = value.values
+        value = _in_order(value, records).values
     if isinstance(value, Tensor):
         value = value.numpy()
     try:
@@ -36,6 +36,16 @@ def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
             f"got shape {tuple(numbers.shape)}"
         )
     return numbers.expand(count)
+
+
+def _in_order(array: xr.DataArray, records: Records) -> xr.DataArray:
+    """Return the values of the records' trajectories, by label where the array has those labels."""
+    if array.dims != ("trajectory",) or "trajectory" not in array.coords:
+        return array
+    places = {label: place for place, label in enumerate(array["trajectory"].values.tolist())}
+    if not all(label in places for label in records.labels):
+        return array
+    return array.isel(trajectory=[places[label] for label in records.labels])
 
 
 def known_parameters(
