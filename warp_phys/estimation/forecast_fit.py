@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
+from warp_phys.fitting.result.completion import Completion
 from warp_phys.fitting.result.read import converged, noise_model
 from warp_phys.models.coordinates import Physical
 from warp_phys.systems.forcing.dataset import read_doses
@@ -23,7 +24,7 @@ _WIDEST = 1.0
 _MAX_STEPS = 100_000
 
 
-def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
+def freeze_fit(fitted: xr.Dataset, system: System, complete: Completion | None = None) -> Frozen:
     """Return optimum, start and spread of every trajectory of a fit.
 
     A trajectory that was not fitted has NaN everywhere, one that has not converged in its spread.
@@ -41,6 +42,7 @@ def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
         spread=_spread(fitted, {"parameter": parameters, "initial_state": states}),
         max_steps=_MAX_STEPS,
         doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),
+        complete=complete,
     )
 
 

@@ -36,12 +36,14 @@ def fit(
     data: xr.Dataset,
     *,
     initial: xr.Dataset | xr.DataArray | Mapping[str, Any] | None = None,
-    initial_state: Literal["auto", "first_sample", "estimate"] | Mapping[str, Any] = "auto",
+    initial_state: Literal["auto", "first_sample", "estimate", "steady_state"]
+    | Mapping[str, Any] = "auto",
     initial_time: Any = None,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
     shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
+    ties: Mapping[str, Any] | None = None,
     distribution: Noise | str = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
@@ -80,7 +82,10 @@ def fit(
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
             set's `initial_time`: where records were cut to begin later, nothing is known. What is
             not known in a trajectory is estimated there. "first_sample": exactly the first sample.
-            "estimate": estimated. A mapping from state to its known value, as in `fixed`: the other
+            "estimate": estimated. "steady_state": the state of rest under the inputs just before
+            the initial time, which depends on the parameters; it is approached from the system's
+            default initial state (or its `initial_state(p)`), which determines what is conserved. A
+            mapping from state to its known value, as in `fixed`: the other
             states are estimated.
         initial_time: The time of the initial state, where it is before the first sample; one
             number, or one for each trajectory. Doses at exactly that time are added after it.
@@ -95,6 +100,9 @@ def fit(
             are the same for all of them.
         group: The groups that share the names in a list: a coordinate of the data set, or one label
             for each trajectory; all trajectories by default.
+        ties: Parameters that follow from others: an expression like "2 * k1" or a function of the
+            parameters by name (in torch) for each, in the order in which they are computed. Their
+            standard errors follow from those of the others.
         distribution: The name of a noise model (see `noise_names`), such as "normal" or
             "lognormal", or a `Noise` object.
         noise_sd: "each": every output has its own unknown level (with few values for each, one

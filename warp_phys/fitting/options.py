@@ -31,6 +31,7 @@ class FitOptions:
     bounds: Mapping[str, Any] | None
     shared: Shared
     group: Any
+    ties: Mapping[str, Any] | None
     distribution: Noise | str
     noise_sd: Any
     loss: str
@@ -96,6 +97,7 @@ class FitOptions:
             shared=self.shared,
             group=self.group,
             rtol=self.rtol,
+            ties=self.ties,
             mixed=True,
         )
 
@@ -111,6 +113,11 @@ class FitOptions:
             "loss": self.loss,
             "shared": _named(self.shared),
             "fixed": dict(self.fixed or {}),
+            "ties": {
+                name: tie if isinstance(tie, str) else None
+                for name, tie in (self.ties or {}).items()
+            },
+            "initial_state": self.initial_state if isinstance(self.initial_state, str) else "given",
             "bounds": {name: list(pair) for name, pair in (self.bounds or {}).items()},
         }
 

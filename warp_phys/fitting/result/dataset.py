@@ -82,6 +82,8 @@ def _found(fits: Fits) -> dict[str, Any]:
 def _given(problem: FitProblem) -> dict[str, Any]:
     """Return the given variables: times of the initial states, and parameters known everywhere."""
     free = {(entry.kind, entry.name) for entry in problem.unknowns.entries}
+    derived = problem.unknowns.derived
+    free |= {("parameter", name) for name in (derived.ties.names if derived else ())}
     fixed = [("parameter", name) not in free for name in problem.system.parameter_names]
     return {"initial_time": problem.start.numpy(), "fixed": np.array(fixed, dtype=np.int8)}
 

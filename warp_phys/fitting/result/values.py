@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
@@ -92,6 +93,7 @@ class Fits:
     ) -> None:
         """Write the results of a block into its rows."""
         status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
+        status[_restless(part, solved)] = int(FitStatus.NO_STEADY_STATE)
         self.status[rows] = status
         for name, value in _values(part, solved, known, ends).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
@@ -99,6 +101,16 @@ class Fits:
         words = undetermined_words(part.unknowns.entries, known.directions, at_end)
         for row, text in zip(rows.tolist(), words, strict=True):
             self.words[row] = text
+
+
+def _restless(problem: FitProblem, solved: Solved) -> Tensor:
+    """Return the trajectories (k,) that failed because they have no steady state to start from."""
+    derived = problem.unknowns.derived
+    if derived is None or derived.steady is None:
+        return torch.zeros(0, dtype=torch.int64)
+    rows = (solved.outcome == Outcome.DIVERGED).nonzero()[:, 0]
+    _, states = problem.unknowns.physical(solved.z[rows], rows)
+    return rows[~states.isfinite().all(dim=1)]
 
 
 def _values(
@@ -135,6 +147,9 @@ def _values(
     values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
+    derived = derived_values(problem, solved.z, parameters, states, known)
+    for name, (places, columns) in derived.items():
+        values[name][:, places] = columns
     failed = solved.outcome == Outcome.DIVERGED
     for name, value in values.items():
         # A failed integration leaves the coordinates of its last try, which are no result.

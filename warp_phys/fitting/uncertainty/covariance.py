@@ -79,11 +79,11 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     # With n <= p the noise level is unknown, but identifiability does not depend on it.
     level = torch.where(variance.isfinite(), unit, 1.0)
     slopes = unknowns.slopes(solved.z)
-    # F_o = J_o^T W J_o / s_o^2 for each output, (N, O, D, D), by the physical values. In the
-    # coordinates z, F_z = diag(dtheta/dz) (sum_o F_o) diag(dtheta/dz): the sums over outputs add
-    # because the noise of different outputs is independent.
-    blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
-    information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    # F_o = J_o^T W J_o / s_o^2 for each output, (N, O, D, D), by the physical values. The sums over
+    # outputs add because the noise of different outputs is independent.
+    size = len(unknowns.directions())
+    blocks = unpack(solved.sums.hessian, size) / level[:, :, None, None]
+    information = _by_coordinates(problem, solved, blocks.sum(dim=1), slopes)
     # An unknown at the end of its support counts as a constant: without its rows and columns the
     # inverse is the covariance conditional on it. A derivative may be infinite at a known value.
     moving = _moving(problem, solved)
@@ -122,6 +122,23 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
         values=values,
         estimated=estimated,
     )
+
+
+def _by_coordinates(
+    problem: FitProblem, solved: Solved, information: Tensor, slopes: Tensor
+) -> Tensor:
+    """Return information F_z = C^T F C (N, D, D) with C = dtheta/dz, diagonal by `slopes` (N, D).
+
+    C is dense where quantities follow from the unknowns.
+    """
+    unknowns, rows = problem.unknowns, torch.arange(len(problem))
+    if unknowns.derived is None:
+        return information * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    at = unknowns.physical(solved.z, rows)
+    chain = unknowns.by_coordinates(unknowns.chain(solved.z, rows, *at))
+    used = (chain != 0.0).any(dim=2)
+    both = used.unsqueeze(1) & used.unsqueeze(2)
+    return chain.mT @ torch.where(both, information, 0.0) @ chain
 
 
 def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:

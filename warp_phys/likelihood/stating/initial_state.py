@@ -31,6 +31,8 @@ def known_states(
     values = torch.ones(len(records), len(system.states), dtype=torch.float64)
     known = torch.zeros_like(values, dtype=torch.bool)
     given: Mapping[str, Any] = {}
+    if initial_state == "steady_state" and mixed:
+        return values, ~known
     if isinstance(initial_state, Mapping):
         given = initial_state
     elif initial_state == "auto":
@@ -38,9 +40,10 @@ def known_states(
     elif initial_state == "first_sample":
         given = _first_sample(system, records)
     elif initial_state != "estimate":
+        steady = '"steady_state", ' if mixed else ""
         raise UsageError(
-            'expected initial_state as "auto", "first_sample", "estimate" or a mapping from state '
-            f"to number or array, got {initial_state!r}"
+            f'expected initial_state as "auto", "first_sample", {steady}"estimate" or a mapping '
+            f"from state to number or array, got {initial_state!r}"
         )
     if given and system.has_initial_state:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
@@ -15,9 +16,12 @@ from warp_phys.likelihood.stating.initial_state import initial_times, known_stat
 from warp_phys.likelihood.stating.known_values import known_parameters
 from warp_phys.likelihood.stating.noise_arguments import noise_model, noise_weights
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
+from warp_phys.likelihood.stating.steady_start import steady_start
+from warp_phys.likelihood.ties import read_ties
 from warp_phys.likelihood.unknowns import Unknown, Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.free_start import with_free_start
 from warp_phys.systems.model.supports import bounds as bounds_of
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
@@ -37,6 +41,7 @@ def state_problem(
     shared: Shared,
     group: Any,
     rtol: float,
+    ties: Mapping[str, Any] | None = None,
     mixed: bool = False,
 ) -> FitProblem:
     """Check the arguments, which have the meaning they have in `fit`, and return their problem.
@@ -56,7 +61,9 @@ def state_problem(
             to group, see `sharing`.
         group: (N,) labels, or the name of a variable of the records; None for one group of all.
         rtol: Relative tolerance of the integration.
-        mixed: Whether a quantity may be known in some trajectories and estimated in others.
+        ties: Parameters that follow from others, see `read_ties`.
+        mixed: Whether a quantity may be known in some trajectories and estimated in others, and
+            initial states may be steady states.
 
     Raises:
         UsageError: An argument is invalid, or nothing is unknown.
@@ -67,7 +74,11 @@ def state_problem(
     states, given = known_states(system, records, initial_state, mixed=mixed)
     everywhere = _names(system.parameter_names, known), _names(system.state_names, given)
     labels = sharing(system, records, shared, group, everywhere[0] | everywhere[1])
-    entries = choose_unknowns(system, *everywhere, set(labels), bounds)
+    tied = read_ties(system, ties, _taken(fixed, bounds, labels))
+    steady = isinstance(initial_state, str) and initial_state == "steady_state"
+    integrated = with_free_start(system) if steady else system
+    known_names = everywhere[0] | set(tied.names)
+    entries = choose_unknowns(integrated, known_names, everywhere[1], set(labels), bounds)
     if not entries:
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
@@ -76,10 +87,13 @@ def state_problem(
     start = initial_times(records, initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
+    derived = None
+    if tied.names or steady:
+        derived = Derived(tied, steady_start(system, records, start) if steady else None)
     ordered = [labels[entry.name] for entry in entries if entry.shared]
     connections = connected(ordered, len(records))
     return FitProblem(
-        system=system,
+        system=integrated,
         records=records,
         start=start,
         unknowns=Unknowns(
@@ -88,14 +102,23 @@ def state_problem(
             states,
             known=_known_in_part(records, entries, (parameters, known), (states, given)),
             places=shared_places(ordered, connections),
+            derived=derived,
         ),
         group=connections,
         noise=kind,
         weights=weights,
         distribution=noise,
         rtol=rtol,
-        fine=fine_grid(system, records, start, weights),
+        fine=fine_grid(integrated, records, start, weights),
     )
+
+
+def _taken(
+    fixed: Mapping[str, Any] | None, bounds: Mapping[str, Any] | None, labels: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Return what else has been said about parameters, by name."""
+    found = dict.fromkeys(labels, "shared") | dict.fromkeys(bounds or {}, "bounded")
+    return found | dict.fromkeys(fixed or {}, "fixed")
 
 
 def _names(names: Sequence[str], known: Tensor) -> set[str]:
