@@ -146,8 +146,8 @@ class TestKnownValues:
 class TestInitialState:
     def test_an_unknown_word(self) -> None:
         message = (
-            'expected initial_state as "auto", "first_sample", "steady_state", "estimate" or a mapping from state '
-            "to number or array, got 'first'"
+            'expected initial_state as "auto", "first_sample", "steady_state", "estimate" or a '
+            "mapping from state to number or array, got 'first'"
         )
         refuses(UsageError, message, initial_state="first")
 

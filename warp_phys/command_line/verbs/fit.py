@@ -30,6 +30,7 @@ from warp_phys.command_line.values import (
     parse_bounds,
     parse_known,
     parse_numbers,
+    parse_pairs,
     parse_shared,
 )
 from warp_phys.systems.errors import UsageError
@@ -48,7 +49,11 @@ SHOW = Option(
     "show", "Print this trajectory; by default an overview if there are several.", "LABEL"
 )
 SETTINGS = (
-    INITIAL_STATE,
+    replace(
+        INITIAL_STATE,
+        help="auto (the default: what the data set knows, else estimated), first_sample, estimate "
+        "or steady_state; or STATE=NUMBER for each known state, repeatable.",
+    ),
     Option(
         "initial_time",
         "The time of the initial state; by default that of the first sample.",
@@ -81,6 +86,14 @@ SETTINGS = (
         "group",
         "Coordinate of RECORD (.nc) that names the groups of all --share NAME.",
         "NAME",
+    ),
+    Option(
+        "ties",
+        "A parameter that follows from others, like k2=2*k1. Repeatable.",
+        "NAME=EXPRESSION",
+        ("--tie",),
+        repeatable=True,
+        read=lambda option, texts: parse_pairs(option, texts) or None,
     ),
     DISTRIBUTION,
     NOISE_SD,

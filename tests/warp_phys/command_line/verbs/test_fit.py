@@ -106,13 +106,15 @@ class TestFit:
         wp.save(data, "labeled.nc")
         status, _, _ = run(
             *("fit", "pendulum", "labeled.nc", "-o", "grouped.nc", "--starts", 1),
-            *("--shared", "length=bench", "--share", "damping", "--fix", "g=gravity"),
+            *("--shared", "length=bench", "--fix", "g=gravity"),
+            *("--tie", "damping=0.3 * length"),
         )
         assert status == 0
         expected = wp.fit(
             "pendulum",
             data,
-            shared={"length": "bench", "damping": "all"},
+            shared={"length": "bench"},
+            ties={"damping": "0.3 * length"},
             fixed={"g": "gravity"},
             starts=1,
         )
