@@ -72,7 +72,8 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Inputs may be known at the samples (`inputs`) or at other times
+            where missing. Several measurements at one time are several samples with that time.
+            Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
@@ -150,7 +151,14 @@ def fit(
     options = FitOptions.from_arguments(locals())
     system = as_system(system)
     options.check_numbers()
-    records = read_records(data, system, groups=options.variable_names, empty=True, forcing=True)
+    records = read_records(
+        data,
+        system,
+        groups=options.variable_names,
+        empty=True,
+        forcing=True,
+        repeats=True,
+    )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
     settings = options.settings() | noise_settings(problem.distribution)

@@ -17,7 +17,7 @@ from warp_phys.systems.forcing.dataset import read_doses, read_table
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
-from warp_phys.systems.schema.checks import check_dataset
+from warp_phys.systems.schema.checks import check_dataset, check_times
 from warp_phys.systems.schema.labels import (
     Coordinates,
     output_coords,
@@ -125,6 +125,7 @@ def read_records(
     groups: Sequence[str] = (),
     empty: bool = False,
     forcing: bool = False,
+    repeats: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -135,6 +136,7 @@ def read_records(
         groups: Names of variables with one value for each trajectory.
         empty: Whether a trajectory may be without a single value.
         forcing: Whether the caller handles doses and tables of inputs.
+        repeats: Whether the caller handles several samples at one time.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
@@ -150,6 +152,8 @@ def read_records(
     labels = _labels(dataset, len(observed))
     table = None if system is None else read_table(dataset, system, labels)
     doses = None if system is None else read_doses(dataset, system, labels)
+    if not repeats:
+        check_times(_grid(dataset).values, name="time", labels=labels)
     if not forcing and (table is not None or doses is not None):
         raise _unknown_forcing(doses)
     records = Records(
@@ -192,9 +196,12 @@ def _output_units(dataset: xr.Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _times(dataset: xr.Dataset, count: int, samples: int) -> Tensor:
-    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
-    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    times = torch.as_tensor(np.array(_grid(dataset).values, dtype=np.float64))
     return times.expand(count, samples).clone() if times.ndim == 1 else times
+
+
+def _grid(dataset: xr.Dataset) -> xr.DataArray:
+    return dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
 
 
 def _labels(dataset: xr.Dataset, count: int) -> tuple[Any, ...]:
