@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
 
 from warp_phys.systems.model.equations import Equations
 from warp_phys.systems.model.system import System
+
+_FREED: dict[type[System], type[System]] = {}
 
 
 def with_free_start(system: System) -> System:
@@ -18,12 +19,14 @@ def with_free_start(system: System) -> System:
     return twin
 
 
-@lru_cache
 def _freed(kind: type[System]) -> type[System]:
+    if kind in _FREED:
+        return _FREED[kind]
     body = {
         "initial_state": Equations.initial_state,
         "__doc__": kind.__doc__,
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
     }
-    return type(kind.__name__, (kind,), body)
+    _FREED[kind] = type(kind.__name__, (kind,), body)
+    return _FREED[kind]

@@ -18,6 +18,7 @@ from warp_phys.fitting.result.completion import Completion
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
 from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.model.increments import as_increments
 from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
@@ -65,6 +66,7 @@ class Frozen:
         max_steps: Steps after which an integration is abandoned.
         doses: Doses that are known beforehand.
         complete: What follows from drawn unknowns; None where nothing does.
+        times: (N, T), times of the records, where outputs are increases since a sample.
     """
 
     labels: NDArray[Any]
@@ -77,6 +79,7 @@ class Frozen:
     max_steps: int
     doses: Doses | None = None
     complete: Completion | None = None
+    times: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,24 @@ def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose
         )
         times = grid.expand(len(chosen.parameters), -1)
         options = FLOW | {"max_steps": frozen.max_steps}
+        if system.increments:
+            since = _since(frozen, whose[piece], start, grid)
+            start, times = start.minimum(since), torch.cat([since.unsqueeze(1), times], dim=1)
         outputs = flow(system, chosen, times, start, None, doses, **options)
+        if system.increments:
+            outputs = as_increments(system, outputs[:, 1:], outputs[:, 0])
         parts.append(outputs[..., columns])
     return torch.cat(parts)
+
+
+def _since(frozen: Frozen, whose: Tensor, start: Tensor, grid: Tensor) -> Tensor:
+    """Return the times (M,) from which the first of times (T,) counts: the last sample before it.
+
+    Where there is none it counts from the initial time, or, if it is that time, from just before.
+    """
+    since = start
+    if frozen.times is not None:
+        times = frozen.times[whose]
+        before = torch.where(times < grid[0], times, -torch.inf).amax(dim=1)
+        since = since.maximum(before)
+    return since.minimum(torch.nextafter(grid[0], torch.full_like(grid[0], -torch.inf)))

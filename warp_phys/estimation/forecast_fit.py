@@ -43,7 +43,15 @@ def freeze_fit(fitted: xr.Dataset, system: System, complete: Completion | None =
         max_steps=_MAX_STEPS,
         doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),
         complete=complete,
+        times=_times(fitted) if system.increments else None,
     )
+
+
+def _times(fitted: xr.Dataset) -> Tensor:
+    """Return the times of the records, (N, T)."""
+    grid = fitted["time"].transpose("trajectory", ..., missing_dims="ignore")
+    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    return times.expand(fitted.sizes["trajectory"], -1)
 
 
 def _spread(fitted: xr.Dataset, values: dict[str, Tensor]) -> Spread:

@@ -1,4 +1,4 @@
-"""The time grid on which records with doses or tables of inputs are integrated.
+"""The time grid on which records with doses, tables of inputs or increments are integrated.
 
 In addition to the samples, the grid has the initial time, the knots of the table and the times of
 the doses, as samples at which nothing was observed. Between two times of the grid inputs are linear
@@ -71,7 +71,8 @@ def fine_grid(
         weights: (N, T, O) or None.
     """
     doses = records.doses
-    if doses is None and records.table is None:
+    counted = {system.output_names[place] for place in system.increments}
+    if doses is None and records.table is None and not counted & set(records.outputs):
         return None
     rank = _rank(records)
     times = _times(records, start, rank)
