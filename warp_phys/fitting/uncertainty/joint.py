@@ -8,6 +8,10 @@ from torch import Tensor
 from warp_phys.likelihood.groups import shared_at
 from warp_phys.likelihood.problem import FitProblem
 
+# Eigenvalues of information scaled to a unit diagonal below which its inverse loses the digits by
+# which an undetermined direction is told.
+_SINGULAR = 1e-6
+
 
 def joint_information(problem: FitProblem, information: Tensor) -> Tensor:
     """Return the information (N, D, D) whose inverse is the joint covariance of a trajectory.
@@ -48,16 +52,42 @@ def _of_group(problem: FitProblem, parts: Tensor) -> Tensor:
     if unknowns.places is None and not known.any():
         return total[problem.group]
     found = torch.zeros_like(parts)
+    inverse, sound = _well_conditioned(total)
     # Trajectories with the same shared unknowns have the same result.
+    places = at % width
     kinds, kind = torch.unique(torch.cat([at, known.long()], dim=1), dim=0, return_inverse=True)
-    for number, row in enumerate(kinds):
-        mine = (kind == number).nonzero()[:, 0]
+    first = torch.full((len(kinds),), len(at)).scatter_reduce(
+        0, kind, torch.arange(len(at)), "amin"
+    )
+    for lane, row in zip(first.tolist(), kinds, strict=True):
         kept = (row[shared:] == 0).nonzero()[:, 0]
-        where = row[kept] % width
-        block = torch.zeros(shared, shared, dtype=parts.dtype)
-        block[kept[:, None], kept] = _marginal(total[problem.group[mine[0]]], where)
-        found[mine] = block
-    return found
+        group, where = problem.group[lane], places[lane, kept]
+        if sound[group]:
+            block = _without_constants(total[group], inverse[group], where)
+        else:
+            block = _marginal(total[group], where)
+        found[lane, kept[:, None], kept] = block
+    return found[first[kind]]
+
+
+def _well_conditioned(total: Tensor) -> tuple[Tensor, Tensor]:
+    """Return inverses (G, W, W) of information without its constants, and whether they are good."""
+    diagonal = total.diagonal(dim1=1, dim2=2)
+    alive = diagonal > 0.0
+    scale = torch.where(alive, diagonal, 1.0).rsqrt()
+    both = scale.unsqueeze(1) * scale.unsqueeze(2)
+    scaled = total * both + torch.diag_embed((~alive).to(total.dtype))
+    values, vectors = torch.linalg.eigh(scaled.nan_to_num(0.0, 0.0, 0.0))
+    sound = (values[:, 0] > _SINGULAR) & scaled.isfinite().all(dim=2).all(dim=1)
+    safe = torch.where(sound.unsqueeze(1), values, 1.0)
+    return both * ((vectors / safe.unsqueeze(1)) @ vectors.mT), sound
+
+
+def _without_constants(total: Tensor, inverse: Tensor, kept: Tensor) -> Tensor:
+    """Return the information about some unknowns, which is the inverse of their covariance."""
+    block = torch.linalg.inv(inverse[kept[:, None], kept])
+    alive = total.diagonal()[kept] > 0.0
+    return torch.where(alive.unsqueeze(0) & alive.unsqueeze(1), block, 0.0)
 
 
 def _marginal(total: Tensor, kept: Tensor) -> Tensor:
