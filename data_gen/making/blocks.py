@@ -14,6 +14,7 @@ from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.systems.dynamics.integrate import integrate
 from warp_phys.systems.dynamics.problem import Solution
 from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.model.increments import as_increments
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.flags import SimulationStatus
 
@@ -148,4 +149,6 @@ def _outputs(
     # An output may be finite though a state is not, for instance if it does not depend on that
     # state.
     reached = states.isfinite().all(dim=2, keepdim=True)
-    return torch.where(reached, outputs, torch.nan).numpy()
+    outputs = torch.where(reached, outputs, torch.nan)
+    # A simulation begins with its first sample.
+    return as_increments(system, outputs, outputs[:, 0]).numpy()

@@ -38,6 +38,7 @@ class FitStatus(IntEnum):
             are not positive under log-normal noise, or known values or inputs that are not
             numbers.
         OUT_OF_TIME: The time budget ended first.
+        NO_STEADY_STATE: There is no stable steady state for the trajectory to start from.
     """
 
     CONVERGED = 0
@@ -47,6 +48,7 @@ class FitStatus(IntEnum):
     TOO_FEW_VALUES = 4
     INVALID_DATA = 5
     OUT_OF_TIME = 6
+    NO_STEADY_STATE = 7
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,14 @@ QUANTITIES: dict[str, Quantity] = {
         "Fisher information of the estimated in unconstrained coordinates",
         "trajectory estimated estimated_",
     ),
-    "fixed": _quantity("whether the parameter was known", "parameter", units="1"),
+    "fixed": _quantity(
+        "whether the parameter was known for every trajectory", "parameter", units="1"
+    ),
+    "known": _quantity(
+        "whether the unknown of the others was known for this trajectory",
+        "trajectory estimated",
+        units="1",
+    ),
     "on_bound": _quantity(
         "whether the parameter ran to the end of its support", _PER_PARAMETER, units="1"
     ),

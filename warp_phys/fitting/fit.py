@@ -36,12 +36,14 @@ def fit(
     data: xr.Dataset,
     *,
     initial: xr.Dataset | xr.DataArray | Mapping[str, Any] | None = None,
-    initial_state: Literal["auto", "first_sample", "estimate"] | Mapping[str, Any] = "auto",
+    initial_state: Literal["auto", "first_sample", "estimate", "steady_state"]
+    | Mapping[str, Any] = "auto",
     initial_time: Any = None,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
-    shared: Sequence[str] | None = None,
+    shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
+    ties: Mapping[str, Any] | None = None,
     distribution: Noise | str = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
@@ -70,7 +72,8 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Inputs may be known at the samples (`inputs`) or at other times
+            where missing. Several measurements at one time are several samples with that time.
+            Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
@@ -78,19 +81,29 @@ def fit(
             regression head (where it applies) and at points spread over the ranges.
         initial_state: "auto": the data set's `known_initial_state`, which
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
-            set's `initial_time`: where records were cut to begin later, nothing is known. States
-            that are known for no trajectory are estimated; where a state is known for some only,
-            the others end with a status. "first_sample": exactly the first sample. "estimate":
-            estimated. A mapping from state to number or array: these states are known, the others
-            are estimated.
+            set's `initial_time`: where records were cut to begin later, nothing is known. What is
+            not known in a trajectory is estimated there. "first_sample": exactly the first sample.
+            "estimate": estimated. "steady_state": the state of rest under the inputs just before
+            the initial time, which depends on the parameters; it is approached from the system's
+            default initial state (or its `initial_state(p)`), which determines what is conserved. A
+            mapping from state to its known value, as in `fixed`: the other
+            states are estimated.
         initial_time: The time of the initial state, where it is before the first sample; one
             number, or one for each trajectory. Doses at exactly that time are added after it.
-        fixed: Known values by parameter: a number, or one for each trajectory.
+        fixed: Known values by parameter: a number, (N,), a DataArray, or the name of a variable of
+            the data set with one value for each trajectory. Where an array is NaN, the parameter is
+            estimated in that trajectory; `known` of the result says where it was not.
         bounds: (low, high) by parameter or state, None where open; overrides the support.
-        shared: Parameters that all trajectories of a group have in common. Unknown noise levels
-            are then those of the group, too.
-        group: The groups that share: a coordinate of the data set, or one label for each
-            trajectory; all trajectories by default.
+        shared: Parameters and initial states that trajectories have in common: a list of names, or
+            a mapping from name to "all" or to a variable of the data set (or labels (N,)) that says
+            which trajectories share, for each name a different one if need be. Trajectories that
+            are connected by anything that they share are fitted jointly, and unknown noise levels
+            are the same for all of them.
+        group: The groups that share the names in a list: a coordinate of the data set, or one label
+            for each trajectory; all trajectories by default.
+        ties: Parameters that follow from others: an expression like "2 * k1" or a function of the
+            parameters by name (in torch) for each, in the order in which they are computed. Their
+            standard errors follow from those of the others.
         distribution: The name of a noise model (see `noise_names`), such as "normal" or
             "lognormal", or a `Noise` object.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
@@ -113,7 +126,8 @@ def fit(
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
         `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
         where `profiled`), `covariance` of all unknowns, `initial_state` and its
-        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
+        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom, where p counts
+        shared unknowns once),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,
@@ -137,7 +151,14 @@ def fit(
     options = FitOptions.from_arguments(locals())
     system = as_system(system)
     options.check_numbers()
-    records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
+    records = read_records(
+        data,
+        system,
+        groups=options.variable_names,
+        empty=True,
+        forcing=True,
+        repeats=True,
+    )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
     settings = options.settings() | noise_settings(problem.distribution)
@@ -189,8 +210,8 @@ def unusable(problem: FitProblem) -> Tensor:
     status = torch.zeros(len(problem), dtype=torch.int64)
     seen = records.seen.sum(dim=(1, 2))
     # Shared unknowns are determined by the group; a trajectory must determine its own ones.
-    own = len(problem.unknowns) - problem.unknowns.shared
-    status[seen < max(own, 1)] = int(FitStatus.TOO_FEW_VALUES)
+    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    status[seen < own.clamp_min(1)] = int(FitStatus.TOO_FEW_VALUES)
     known = problem.unknowns.parameters.isfinite().all(dim=1)
     known &= problem.unknowns.initial_state.isfinite().all(dim=1)
     wrong = ~known

@@ -32,8 +32,9 @@ class FitProblem:
         records: What was measured: O outputs at T samples.
         start: (N,), the time of the initial states.
         unknowns: What is estimated.
-        group: (N,), group of each trajectory; within one, shared unknowns and noise levels are the
-            same. Without shared unknowns each trajectory is a group of its own.
+        group: (N,), group of each trajectory: trajectories that share an unknown, directly or by
+            way of others, are one group, which has the same noise levels. Without shared unknowns
+            each trajectory is a group of its own.
         noise: "each" output has an unknown level, all have one in "common", or it is "known".
         weights: (N, T, O), one over the known variance of each value, or None.
         distribution: The noise model, with the loss by which it is fitted.
@@ -77,16 +78,11 @@ class FitProblem:
 
     def select(self, rows: Tensor) -> FitProblem:
         """Return the problem of some trajectories, with groups renumbered."""
-        unknowns = replace(
-            self.unknowns,
-            parameters=self.unknowns.parameters[rows],
-            initial_state=self.unknowns.initial_state[rows],
-        )
         return replace(
             self,
             records=self.records.select(rows),
             start=self.start[rows],
-            unknowns=unknowns,
+            unknowns=self.unknowns.select(rows),
             # Renumbered, because sums over groups are allocated by the largest number.
             group=torch.unique(self.group[rows], return_inverse=True)[1],
             weights=None if self.weights is None else self.weights[rows],

@@ -8,13 +8,14 @@ the support.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.derived import Derived
 from warp_phys.systems.model.supports import (
     Support,
     bounds,
@@ -107,11 +108,20 @@ class Unknowns:
         entries: The unknowns, those that are shared first.
         parameters: (N, P), known values; those of unknowns are overwritten.
         initial_state: (N, S), likewise.
+        known: (N, D), whether a trajectory has a known value of an unknown of the others; None
+            where each unknown is estimated in every trajectory.
+        places: (N, s), the position of each shared unknown of a trajectory among all shared
+            unknowns of its group; None where all s have the same groups, so that they are
+            0 to s - 1.
+        derived: Quantities that follow from the unknowns; None without any.
     """
 
     entries: tuple[Unknown, ...]
     parameters: Tensor
     initial_state: Tensor
+    known: Tensor | None = None
+    places: Tensor | None = None
+    derived: Derived | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -120,6 +130,28 @@ class Unknowns:
     def shared(self) -> int:
         """How many unknowns are shared; they come first."""
         return sum(entry.shared for entry in self.entries)
+
+    @property
+    def width(self) -> int:
+        """How many different shared unknowns a group has at most."""
+        return self.shared if self.places is None else int(self.places.max()) + 1
+
+    def select(self, rows: Tensor) -> Unknowns:
+        """Return the unknowns of some trajectories."""
+        return replace(
+            self,
+            parameters=self.parameters[rows],
+            initial_state=self.initial_state[rows],
+            known=None if self.known is None else self.known[rows],
+            places=None if self.places is None else self.places[rows],
+            derived=None if self.derived is None else self.derived.select(rows),
+        )
+
+    def estimated(self) -> Tensor:
+        """Return (N, D): whether a trajectory has an unknown, rather than a known value of it."""
+        if self.known is None:
+            return torch.ones(len(self.parameters), len(self), dtype=torch.bool)
+        return ~self.known
 
     @property
     def labels(self) -> list[str]:
@@ -155,7 +187,7 @@ class Unknowns:
         return torch.tensor([entry.wide() for entry in self.entries], dtype=torch.float64)
 
     @cached_property
-    def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _columns(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Positions of parameters and of initial states: among the unknowns, and in the system."""
         parts = []
         for kind in ("parameter", "initial_state"):
@@ -164,19 +196,59 @@ class Unknowns:
             parts.append((torch.tensor(chosen).long(), torch.tensor(targets).long()))
         return parts[0], parts[1]
 
-    def physical(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def physical(
+        self, z: Tensor, rows: Tensor, guess: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return parameters (L, P) and initial states (L, S) at coordinates z (L, D).
 
         Args:
             z: Coordinates of L lanes.
             rows: (L,) the trajectory of each.
+            guess: (L, S), initial states at similar coordinates, where those are steady states.
         """
         parameters, initial = self.parameters[rows], self.initial_state[rows]
         values = self.values(z)
         # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
-        for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
-            table[:, targets] = values[:, places]
+        for table, (places, targets) in zip((parameters, initial), self._columns, strict=True):
+            found = values[:, places]
+            if self.known is not None:
+                found = torch.where(self.known[rows][:, places], table[:, targets], found)
+            table[:, targets] = found
+        if self.derived is not None:
+            return self.derived.completed(parameters, initial, rows, guess)
         return parameters, initial
+
+    def chain(
+        self, z: Tensor, rows: Tensor, parameters: Tensor, initial: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by z of parameters (L, P, D) and of initial states (L, S, D).
+
+        Args:
+            z: (L, D), coordinates.
+            rows: (L,), the trajectory of each lane.
+            parameters: (L, P) at these coordinates.
+            initial: (L, S), likewise.
+        """
+        slopes = torch.where(self.estimated()[rows], self.slopes(z), 0.0)
+        tables = (
+            z.new_zeros(*parameters.shape, len(self)),
+            z.new_zeros(*initial.shape, len(self)),
+        )
+        for table, (places, targets) in zip(tables, self._columns, strict=True):
+            table[:, targets, places] = slopes[:, places]
+        if self.derived is None:
+            return tables
+        by_parameter, by_state = self.derived.slopes(parameters, initial, rows)
+        return by_parameter @ tables[0], tables[1] + by_state @ tables[0]
+
+    def by_coordinates(self, chain: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the derivatives (L, E, D) of the E directions of an engine by z, see `chain`."""
+        parameters, states = chain
+        rows = [
+            parameters[:, direction] if direction >= 0 else states[:, -1 - direction]
+            for direction in self.directions()
+        ]
+        return torch.stack(rows, dim=1)
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return the derivatives dtheta/dz (L, D) of the physical values by the coordinates."""
@@ -206,8 +278,10 @@ class Unknowns:
     def directions(self) -> tuple[int, ...]:
         """Return the directions of differentiation, as engines number them.
 
-        Parameter j is j, and the initial value of state s is -1 - s.
+        Parameter j is j, and the initial value of state s is -1 - s. Those of the unknowns come
+        first, then those of quantities that follow from them.
         """
-        return tuple(
+        own = tuple(
             entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
         )
+        return own if self.derived is None else own + self.derived.directions()

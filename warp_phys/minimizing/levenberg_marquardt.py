@@ -170,7 +170,8 @@ class _Descent:
         # positive; that of A + S need not be.
         matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
         diagonal = gauss.diagonal(dim1=1, dim2=2)
-        normal = Normal(matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared)
+        shared, places = self.m.unknowns.shared, self.m.places(lanes)
+        normal = Normal(matrix, diagonal, vector, group, active.numel(), shared, places)
         step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
         sizes = self.m.unknowns.sizes(self.z[lanes])
         # The whole step is shortened, over all lanes of a group, so that it keeps its direction:

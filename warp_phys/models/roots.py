@@ -26,6 +26,12 @@ A prediction that takes more steps from sample to sample starts from a wild valu
 
 def check_root(system: System, root: str) -> None:
     """Raise UsageError unless a system has what a root function needs."""
+    if system.increments:
+        name = system.output_names[system.increments[0]]
+        raise UsageError(
+            f"output {name!r} of {system.name} is an increase since the previous sample, which "
+            "only simulate(...), fit(...) and forecasts of fits know of; use fit(system, data)"
+        )
     if root == "solution" and not system.has_solution:
         raise UsageError(
             f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
@@ -92,12 +93,24 @@ class Fits:
     ) -> None:
         """Write the results of a block into its rows."""
         status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
+        status[_restless(part, solved)] = int(FitStatus.NO_STEADY_STATE)
         self.status[rows] = status
         for name, value in _values(part, solved, known, ends).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
-        words = undetermined_words(part.unknowns.entries, known.directions, solved.frozen)
+        at_end = solved.frozen & part.unknowns.estimated()
+        words = undetermined_words(part.unknowns.entries, known.directions, at_end)
         for row, text in zip(rows.tolist(), words, strict=True):
             self.words[row] = text
+
+
+def _restless(problem: FitProblem, solved: Solved) -> Tensor:
+    """Return the trajectories (k,) that failed because they have no steady state to start from."""
+    derived = problem.unknowns.derived
+    if derived is None or derived.steady is None:
+        return torch.zeros(0, dtype=torch.int64)
+    rows = (solved.outcome == Outcome.DIVERGED).nonzero()[:, 0]
+    _, states = problem.unknowns.physical(solved.z[rows], rows)
+    return rows[~states.isfinite().all(dim=1)]
 
 
 def _values(
@@ -134,6 +147,9 @@ def _values(
     values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
+    derived = derived_values(problem, solved.z, parameters, states, known)
+    for name, (places, columns) in derived.items():
+        values[name][:, places] = columns
     failed = solved.outcome == Outcome.DIVERGED
     for name, value in values.items():
         # A failed integration leaves the coordinates of its last try, which are no result.
@@ -169,9 +185,11 @@ def _placed(
     placed = table.clone() if rest is None else torch.full_like(table, rest)
     if kind == "initial_state" and problem.system.has_initial_state:
         placed = torch.full_like(table, torch.nan)
+    estimated = problem.unknowns.estimated()
     for place, entry in enumerate(problem.unknowns.entries):
         if entry.kind == kind:
-            placed[:, entry.index] = columns[:, place].to(placed.dtype)
+            value, here = columns[:, place].to(placed.dtype), estimated[:, place]
+            placed[:, entry.index] = torch.where(here, value, placed[:, entry.index])
     return placed
 
 
@@ -208,7 +226,8 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
     if problem.noise != "each" or problem.unknowns.shared or len(problem.records.outputs) == 1:
         return torch.zeros(len(problem), dtype=torch.bool)
     counted = solved.sums.counted
-    return ((counted > 0) & (counted < 2 * len(problem.unknowns))).any(dim=1)
+    estimated = problem.unknowns.estimated().sum(dim=1, keepdim=True)
+    return ((counted > 0) & (counted < 2 * estimated)).any(dim=1)
 
 
 def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
@@ -216,8 +235,8 @@ def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
     total = solved.sums.squares.sum(dim=1)
     if problem.noise != "known" or not problem.distribution.chi_square:
         total = torch.full_like(total, torch.nan)
-    own = solved.sums.counted.sum(dim=1) - len(problem.unknowns) + problem.unknowns.shared
-    return total, own
+    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    return total, solved.sums.counted.sum(dim=1) - own
 
 
 def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:

@@ -45,7 +45,7 @@ class TorchEngine:
             for name, traced in (vars(graph).items() if graph is not None else ())
             if isinstance(traced, TracedFunction)
             # Each function twice: alone, and with derivatives along all directions.
-            for size in {0, len(problem.unknowns)}
+            for size in {0, len(problem.unknowns.directions())}
         }
 
     def evaluate(self, wanted: Evaluation) -> None:

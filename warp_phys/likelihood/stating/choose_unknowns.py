@@ -31,9 +31,9 @@ def choose_unknowns(
 
     Args:
         system: The system.
-        known: Names of the parameters that are known.
-        given: Names of the initial states that are known.
-        shared: Names of the parameters that are shared.
+        known: Names of the parameters that are known in every trajectory.
+        given: Names of the initial states that are known in every trajectory.
+        shared: Names of the parameters and initial states that are shared.
         limits: Bounds (low, high) by name, which override the supports.
     """
     ranges = _checked_limits(system, limits)
@@ -49,17 +49,21 @@ def choose_unknowns(
         for place, parameter in enumerate(system.parameters)
         if parameter.name not in known
     ]
-    entries.sort(key=lambda entry: not entry.shared)
     if not system.has_initial_state:
         entries += [
             _unknown(
-                "initial_state", place, state, ranges, system.default_initial_state[state.name]
+                "initial_state",
+                place,
+                state,
+                ranges,
+                system.default_initial_state[state.name],
+                shared=state.name in shared,
             )
             for place, state in enumerate(system.states)
             if state.name not in given
         ]
     _check_bounded(system, ranges, entries)
-    return tuple(entries)
+    return tuple(sorted(entries, key=lambda entry: not entry.shared))
 
 
 def _check_bounded(

@@ -69,7 +69,7 @@ def _parameters(one: xr.Dataset) -> Iterator[_Variable]:
     for place, name in enumerate(names):
         row = one.isel(parameter=place)
         marks: list[str] = []
-        if int(row["fixed"]):
+        if int(row["fixed"]) or name in known_here(one):
             marks.append("fixed")
         elif int(row["on_bound"]):
             marks.append("at the end of its support")
@@ -96,13 +96,22 @@ def _states(one: xr.Dataset) -> Iterator[_Variable]:
             float(row[key]) for key in _columns("initial_state", "initial_state_standard_errors")
         ]
         marks: list[str] = []
-        if label not in estimated:
+        if label in known_here(one):
+            marks.append("fixed")
+        elif label not in estimated:
             marks.append("follows from the parameters" if math.isnan(numbers[1]) else "fixed")
         elif f"{label} is at the end of its support" in words:
             marks.append("at the end of its support")
         elif math.isnan(numbers[1]) and float(one["degrees_of_freedom"]) > 0.0:
             marks.append("not determined")
         yield _variable(one, label, unit_of("state", one, name), numbers, marks)
+
+
+def known_here(one: xr.Dataset) -> set[str]:
+    """Return the labels of unknowns whose values were known in this trajectory."""
+    if "known" not in one:
+        return set()
+    return set(one["estimated"].values[one["known"].values == 1].tolist())
 
 
 def _columns(prefix: str, errors: str) -> tuple[str, ...]:
@@ -131,6 +140,8 @@ def _variable(
             marks = ["from the profile likelihood"]
     else:
         error = math.nan
+    if label in known_here(one):
+        return _Variable(label, unit, value, error, (low, high), tuple(marks))
     if label in one["estimated"].values[one["estimated_shared"].values.astype(bool)]:
         marks = [*marks, "shared"]
     return _Variable(label, unit, value, error, (low, high), tuple(marks))
