@@ -38,6 +38,7 @@ class FitStatus(IntEnum):
             are not positive under log-normal noise, or known values or inputs that are not
             numbers.
         OUT_OF_TIME: The time budget ended first.
+        EVALUATED: Not fitted: the likelihood and its gradient were evaluated at the start alone.
     """
 
     CONVERGED = 0
@@ -47,6 +48,7 @@ class FitStatus(IntEnum):
     TOO_FEW_VALUES = 4
     INVALID_DATA = 5
     OUT_OF_TIME = 6
+    EVALUATED = 7
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ MISFIT = {
     4: "the noise level of an output rests on few values",
 }
 """How a fit's residuals differ from noise, by bit."""
+
+SEARCH = {
+    1: "only one of several starts reached the best optimum",
+}
+"""Reasons to distrust the search for the best optimum, by bit."""
+
+IDENTIFIABLE = {
+    -1: "unknown as the fit has not converged",
+    0: "not determined",
+    1: "determined",
+}
+"""Whether the data determine a parameter."""
 
 OUT_OF_RANGE = {
     1: "an observed value lies beyond those of the training data",

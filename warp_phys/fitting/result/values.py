@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.objective import gradient
+from warp_phys.fitting.result.failures import failure_words
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
@@ -25,6 +27,7 @@ _FROM_OUTCOME = {
     Outcome.STALLED: FitStatus.STALLED,
     Outcome.OUT_OF_TIME: FitStatus.OUT_OF_TIME,
     Outcome.OUT_OF_ITERATIONS: FitStatus.ITERATION_LIMIT,
+    Outcome.EVALUATED: FitStatus.EVALUATED,
 }
 
 
@@ -36,11 +39,13 @@ class Fits:
         status: (N,), values of `FitStatus`.
         values: Tensors (N, ...) by variable name.
         words: (N,), sentences on what the data do not determine.
+        failures: (N,), sentences on what failed.
     """
 
     status: Tensor
     values: dict[str, Tensor]
     words: list[str]
+    failures: list[str]
 
     @classmethod
     def empty(cls, problem: FitProblem) -> Fits:
@@ -61,7 +66,7 @@ class Fits:
             "parameters_lower": nothing(parameters),
             "parameters_upper": nothing(parameters),
             "profiled": zeros(parameters),
-            "identifiable": zeros(parameters),
+            "identifiable": zeros(parameters) - 1,
             "on_bound": zeros(parameters),
             "initial_state": nothing(states),
             "initial_state_standard_errors": nothing(states),
@@ -82,10 +87,12 @@ class Fits:
             "starts": zeros(),
             "starts_agreeing": zeros(),
             "optima": zeros(),
+            "search": zeros(),
+            "gradient": nothing(size),
         }
         if problem.noise != "known":
             del values["reduced_chi_square"]
-        return cls(zeros(), values, [""] * count)
+        return cls(zeros(), values, [""] * count, [""] * count)
 
     def write(
         self, rows: Tensor, part: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
@@ -96,8 +103,12 @@ class Fits:
         for name, value in _values(part, solved, known, ends).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
         words = undetermined_words(part.unknowns.entries, known.directions, solved.frozen)
-        for row, text in zip(rows.tolist(), words, strict=True):
-            self.words[row] = text
+        good = (solved.outcome == Outcome.CONVERGED).tolist()
+        failures = failure_words(part, solved)
+        for place, row in enumerate(rows.tolist()):
+            # Away from an optimum nothing is known about what the data determine.
+            self.words[row] = words[place] if good[place] else ""
+            self.failures[row] = failures[place]
 
 
 def _values(
@@ -125,20 +136,24 @@ def _values(
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,
         "optima": solved.optima,
+        "search": 1 * ((solved.tried > 1) & (solved.agreeing == 1)).long(),
+        "gradient": gradient(problem, solved),
     }
     if problem.noise == "known":
         total, free = _chi_square(problem, solved)
         # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     values |= _errors(problem, parameters, states, known, ends)
-    values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
-    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
-    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
     failed = solved.outcome == Outcome.DIVERGED
     for name, value in values.items():
         # A failed integration leaves the coordinates of its last try, which are no result.
         if value.is_floating_point() and name != "predicted":
             value[failed] = torch.nan
+    converged = (solved.outcome == Outcome.CONVERGED).unsqueeze(1)
+    determined = torch.where(converged, known.determined.long(), -1)
+    values["identifiable"] = _placed(problem, "parameter", parameters, determined, 1.0)
+    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
+    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
     return values
 
 
