@@ -78,6 +78,7 @@ MISFIT = {
 
 SEARCH = {
     1: "only one of several starts reached the best optimum",
+    2: "starts led to different optima",
 }
 """Reasons to distrust the search for the best optimum, by bit."""
 

@@ -136,7 +136,7 @@ def _values(
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,
         "optima": solved.optima,
-        "search": 1 * ((solved.tried > 1) & (solved.agreeing == 1)).long(),
+        "search": _search(solved),
         "gradient": gradient(problem, solved),
     }
     if problem.noise == "known":
@@ -155,6 +155,12 @@ def _values(
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
     return values
+
+
+def _search(solved: Solved) -> Tensor:
+    """Return (N,) the bits of `warp_phys.systems.schema.flags.SEARCH` that are set."""
+    once = (solved.tried > 1) & (solved.agreeing == 1)
+    return 1 * once.long() + 2 * (solved.optima > 1).long()
 
 
 def _errors(
