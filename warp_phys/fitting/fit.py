@@ -123,11 +123,12 @@ def fit(
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log
-        likelihood by the `estimated`, `starts`, `starts_agreeing`, `optima`, `search` (bits: 1 if only
-        one of several starts reached the best optimum, 2 if there are several optima), and `status` (0: converged). `summary`
-        prints it. A fit is never worse than its `initial`. One that has not converged has no
-        standard errors and says nothing about what the data determine (`identifiable` is -1);
-        `failure` says in words what failed, for an integration at which time and state.
+        likelihood by the `estimated`, `starts`, `starts_agreeing`, `optima`, `search` (bits: 1 if
+        only one of several starts reached the best optimum, 2 if there are several optima), and
+        `status` (0: converged). `summary` prints it. A fit is never worse than its `initial`. One
+        that has not converged has no standard errors and says nothing about what the data determine
+        (`identifiable` is -1); `failure` says in words what failed, for an integration at which
+        time and state.
 
     Raises:
         UsageError: An argument is invalid; the message says what was expected.
