@@ -73,6 +73,7 @@ MISFIT = {
     1: "successive residuals are alike",
     2: "residuals are larger than the known noise",
     4: "the noise level of an output rests on few values",
+    8: "a value is far from what the others predict",
 }
 """How a fit's residuals differ from noise, by bit."""
 

@@ -193,6 +193,10 @@ QUANTITIES: dict[str, Quantity] = {
         units="1",
         flags=Flags(MISFIT, bits=True),
     ),
+    "outlier": _quantity("the value farthest from the prediction", "trajectory", text=True),
+    "outlier_sample": _quantity(
+        "sample of that value", "trajectory", units="1", note="-1 where there is no outlier"
+    ),
     "undetermined": _quantity("what the data do not determine", "trajectory", text=True),
     "failure": _quantity("what failed in a fit that has not converged", "trajectory", text=True),
     "search": _quantity(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.outliers import find_outliers
 from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.failures import unusable_words
@@ -192,7 +193,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
             solved = _solved(part, None if given is None else given[rows], count, search)
             known = uncertainty(part, solved)
             ends = intervals(part, solved, known, options.level, clock.over)
-            fits.write(rows, part, solved, known, ends)
+            fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
             done += len(rows)
             bar.update(done - bar.n)
     return fits

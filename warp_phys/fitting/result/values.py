@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.objective import gradient
+from warp_phys.fitting.outliers import Outliers, outlier_words
 from warp_phys.fitting.result.failures import failure_words
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
@@ -40,12 +41,14 @@ class Fits:
         values: Tensors (N, ...) by variable name.
         words: (N,), sentences on what the data do not determine.
         failures: (N,), sentences on what failed.
+        outliers: (N,), sentences on values far from the prediction.
     """
 
     status: Tensor
     values: dict[str, Tensor]
     words: list[str]
     failures: list[str]
+    outliers: list[str]
 
     @classmethod
     def empty(cls, problem: FitProblem) -> Fits:
@@ -83,6 +86,7 @@ class Fits:
             "reduced_chi_square": nothing(),
             "autocorrelation": nothing(outputs),
             "misfit": zeros(),
+            "outlier_sample": zeros() - 1,
             "iterations": zeros(),
             "starts": zeros(),
             "starts_agreeing": zeros(),
@@ -92,27 +96,33 @@ class Fits:
         }
         if problem.noise != "known":
             del values["reduced_chi_square"]
-        return cls(zeros(), values, [""] * count, [""] * count)
+        return cls(zeros(), values, *([""] * count for _ in range(3)))
 
     def write(
-        self, rows: Tensor, part: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+        self,
+        rows: Tensor,
+        part: FitProblem,
+        solved: Solved,
+        known: Uncertainty,
+        ends: Intervals,
+        outliers: Outliers,
     ) -> None:
         """Write the results of a block into its rows."""
         status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
         self.status[rows] = status
-        for name, value in _values(part, solved, known, ends).items():
+        for name, value in _values(part, solved, known, ends, outliers).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
         words = undetermined_words(part.unknowns.entries, known.directions, solved.frozen)
         good = (solved.outcome == Outcome.CONVERGED).tolist()
-        failures = failure_words(part, solved)
+        failures, far = failure_words(part, solved), outlier_words(part, outliers)
         for place, row in enumerate(rows.tolist()):
             # Away from an optimum nothing is known about what the data determine.
             self.words[row] = words[place] if good[place] else ""
-            self.failures[row] = failures[place]
+            self.failures[row], self.outliers[row] = failures[place], far[place]
 
 
 def _values(
-    problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+    problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals, outliers: Outliers
 ) -> dict[str, Tensor]:
     """Return the variables of a block."""
     parameters, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
@@ -131,7 +141,13 @@ def _values(
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
         "log_likelihood": _log_likelihood(problem, solved, known),
         "autocorrelation": solved.correlation,
-        "misfit": misfit(solved.patterned, _scarce(problem, solved), *_chi_square(problem, solved)),
+        "misfit": misfit(
+            solved.patterned,
+            _scarce(problem, solved),
+            outliers.found,
+            *_chi_square(problem, solved),
+        ),
+        "outlier_sample": outliers.sample,
         "iterations": solved.iterations,
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,

@@ -68,4 +68,8 @@ def _invalid(one: xr.Dataset) -> str:
 def misfits(one: xr.Dataset) -> list[str]:
     """Return how the residuals of one trajectory differ from noise."""
     bits = int(one["misfit"])
-    return [f"misfit: {words}" for bit, words in flags(one["misfit"]).items() if bits & bit]
+    lines = [f"misfit: {words}" for bit, words in flags(one["misfit"]).items() if bits & bit]
+    outlier = str(one["outlier"].item()) if "outlier" in one else ""
+    if outlier:
+        lines.append(f'{outlier}; correct it or set it to NaN, or fit with loss="huber"')
+    return lines
