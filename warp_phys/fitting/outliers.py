@@ -29,7 +29,7 @@ from warp_phys.fitting.objective import pooled
 from warp_phys.fitting.search import run_block
 from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start
+from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options, Outcome
 
 # Probability that noise alone raises a flag, for a linear model with normal noise.
@@ -40,6 +40,8 @@ _SUSPECT = 0.05
 _JUMP = 20.0
 # How many values are left out at once, at most.
 _MOST = 2
+# Starts of the fits without them, besides the optimum found and the middle of the ranges.
+_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,16 @@ def find_outliers(problem: FitProblem, solved: Solved, options: Options) -> Outl
     trials = _trials(problem, scaled, usable)
     if trials.rows.numel() == 0:
         return outliers
-    part = without_values(problem.select(trials.rows), trials.deleted)
-    starts = [solved.z[trials.rows], middle_start(part)]
+    part = without_values(_repeated(problem, trials.rows), trials.deleted)
+    # The optimum found may be one that only the outlier made good.
+    starts = [solved.z[trials.rows], middle_start(part), *spread_starts(part, _STARTS)]
     again = run_block(part, starts, options.quiet())
     return _judged(problem, outliers, trials, scaled, part, again)
+
+
+def _repeated(problem: FitProblem, rows: Tensor) -> FitProblem:
+    """Return the problem of trajectories of which some come more than once, each on its own."""
+    return replace(problem.select(rows), group=torch.arange(len(rows)))
 
 
 def without_values(problem: FitProblem, deleted: Tensor) -> FitProblem:
