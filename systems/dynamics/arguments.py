@@ -77,10 +77,10 @@ def valid_trajectories(problem: Problem) -> Tensor:
     return valid
 
 
-def check_whole(name: str, value: Any) -> int:
-    """Return a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"expected {name} as a whole number, 1 or more; received {value!r}")
+def check_whole(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number that is not below the least one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"expected {name} as a whole number, {least} or more; received {value!r}")
     return value
 
 

@@ -106,12 +106,15 @@ def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
     return size, around
 
 
-def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
+def misfit(
+    patterned: Tensor, scarce: Tensor, outlying: Tensor, chi_square: Tensor, freedom: Tensor
+) -> Tensor:
     """Return (N,) the bits of `warp_phys.systems.schema.flags.MISFIT` that are set.
 
     Args:
         patterned: (N,), whether the residuals follow a pattern.
         scarce: (N,), whether an output has hardly more values than unknowns.
+        outlying: (N,), whether a value is far from what the others predict.
         chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
         freedom: (N,), its degrees of freedom.
     """
@@ -119,4 +122,4 @@ def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tenso
     # freedom: an improbably large one means a wrong model or too small variances.
     tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
     excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
-    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long()
+    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long() + 8 * outlying.long()

@@ -232,15 +232,13 @@ class _Run:
             precision = self.problem.weights[self.rows, sample].T
         if self.precision is not None:
             precision = precision * self.precision.T
-        residual, stretch, loss, score, information = self.problem.distribution.terms(
+        _, stretch, loss, score, information = self.problem.distribution.terms(
             seen, value, precision
         )
         slopes = slopes * stretch.unsqueeze(1)
         self.squares += torch.where(used, loss, 0.0)
         if self.directions:
-            # A sample that a known initial state determines exactly carries no information.
-            exact = (slopes == 0.0).all(dim=1) & (residual == 0.0)
-            self.counted += (used & ~exact).to(value.dtype)
+            self.counted += used.to(value.dtype)
             # Masked before the products, because 0 * inf is NaN.
             slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
             self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes
