@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from warp_phys.systems.compiling.expression import Expression, in_order
@@ -215,16 +215,33 @@ def _linearization(traced: TracedFunction) -> str:
     return function_source("rhs_linearization", parameters, targets)
 
 
-def function_source(name: str, parameters: str, targets: dict[str, Sequence[Expression]]) -> str:
-    """Return a C++ function that writes expressions to the arrays named in `targets`."""
+def function_source(
+    name: str,
+    parameters: str,
+    targets: Mapping[str, Sequence[Expression]],
+    known: Mapping[Expression, str] | None = None,
+    *,
+    every: bool = False,
+) -> str:
+    """Return a C++ function that writes expressions to the arrays named in `targets`.
+
+    Args:
+        name: Its name.
+        parameters: Its parameters.
+        targets: The expressions by array.
+        known: What takes the place of some expressions, as C++.
+        every: Whether to store zeros in all arrays.
+    """
     names = [parameter.split()[-1] for parameter in parameters.split(",")]
     lines = [f"static inline void {name}({parameters}) {{"]
     lines.append("    " + " ".join(f"(void){parameter};" for parameter in names))
-    lines += [f"    {line}" for line in _statements(targets)]
+    lines += [f"    {line}" for line in _statements(targets, known or {}, every=every)]
     return "\n".join([*lines, "}"])
 
 
-def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
+def _statements(
+    targets: Mapping[str, Sequence[Expression]], known: Mapping[Expression, str], *, every: bool
+) -> Iterable[str]:
     """Yield statements that compute every expression once, and then store the results.
 
     This is common subexpression elimination across values and Jacobians. Zeros of Jacobians are not
@@ -234,12 +251,15 @@ def _statements(targets: dict[str, Sequence[Expression]]) -> Iterable[str]:
         (f"{array}[{place}]", expression)
         for array, expressions in targets.items()
         for place, expression in enumerate(expressions)
-        if array in ("out", "jt") or not expression.equals(0.0)
+        if every or array in ("out", "jt") or not expression.equals(0.0)
     ]
     # Operands come first in `in_order`, so that every statement uses names that are defined
     # already.
     texts: dict[Expression, str] = {}
     for number, expression in enumerate(in_order([expression for _, expression in stored])):
+        if expression in known:
+            texts[expression] = known[expression]
+            continue
         if expression.leaf is not None:
             texts[expression] = _leaf(expression.leaf)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from warp_phys.systems.compiling.cpp import function_source
@@ -26,26 +26,29 @@ class _Term:
     along: int
 
 
-def curvature_source(graph: SystemGraph, directions: Sequence[int]) -> str:
+def curvature_source(
+    graph: SystemGraph, directions: Sequence[int], held: Mapping[Expression, str]
+) -> str:
     """Return the C++ of two functions; `system_source` and `DIRECTION` must come before it.
 
-        rhs_curvature(t, y, p, u, v, out)   the N_CURVATURE second derivatives that are not zero
-        curve(d, c, s, jy, jt)              derivatives of df/dy and df/dt along direction d
+        held_curvature(t, y, p, u, v, m, out)  the N_CURVATURE second derivatives that are not zero
+        curve(d, c, s, jy, jt)                 derivatives of df/dy and df/dt along direction d
 
     Along a direction q in which the states change by s = dy/dq, the linearization of the right-hand
-    side changes by d(df/dy)/dq = f_yy s + f_yq, and df/dt likewise; `c` is what `rhs_curvature`
+    side changes by d(df/dy)/dq = f_yy s + f_yq, and df/dt likewise; `c` is what `held_curvature`
     wrote. Entries of jy that `RHS_Y` marks and all of jt are written.
 
     Args:
         graph: The system.
         directions: Directions of differentiation: parameter j as j, others as negative numbers.
+        held: The comparisons that are not evaluated but given in m, see `switches.py`.
     """
     wanted = [direction for direction in directions if direction >= 0]
     values, by_state, by_parameter = _second_derivatives(graph, wanted)
     size = graph.n_states
     lines = [f"static constexpr int N_CURVATURE = {len(values)};"]
-    parameters = "V t, const V* y, const V* p, const V* u, const V* v, V* out"
-    lines.append(function_source("rhs_curvature", parameters, {"out": values}))
+    parameters = "V t, const V* y, const V* p, const V* u, const V* v, const M* m, V* out"
+    lines.append(function_source("held_curvature", parameters, {"out": values}, held))
     lines.append("static inline void curve(int d, const V* c, const V* s, V* jy, V* jt) {")
     lines.append("    (void)d; (void)c; (void)s;")
     lines += [

@@ -6,8 +6,17 @@ namespace {
 // The inputs of W trajectories, each on one piece of its schedule: u = first + slope (t - origin).
 struct InputPiece {
     V origin, first[ROOM_I], slope[ROOM_I];
+    M side[ROOM_K];              // the comparisons of the right-hand side, if they are held
     void at(V t, V *u) const {
         for (int i = 0; i < I; ++i) u[i] = first[i] + slope[i] * (t - origin);
+    }
+
+    // The comparisons at a point as they are.
+    static void sides(V t, const V *y, const V *p, const V *u, M *m) {
+        V g[ROOM_K];
+        switch_values(t, y, p, u, g);
+        for (int k = 0; k < N_SWITCHES; ++k)
+            m[k] = SWITCH_ABOVE[k] ? g[k] > splat(0.0) : g[k] < splat(0.0);
     }
 };
 
@@ -21,10 +30,12 @@ template <int ROWS> inline void slope_at(V t, const V *y, const V *p, const Inpu
     V u[ROOM_I];
     drive.at(t, u);
     if constexpr (ROWS == S) {
-        rhs(t, y, p, u, out);
+        if constexpr (HOLDS_SWITCHES) held_rhs(t, y, p, u, drive.side, out);
+        else rhs(t, y, p, u, out);
     } else {
         V jy[S * S], jp[S * ROOM_P];
-        rhs_jacobian(t, y, p, u, out, jy, jp);
+        if constexpr (HOLDS_SWITCHES) held_jacobian(t, y, p, u, drive.side, out, jy, jp);
+        else rhs_jacobian(t, y, p, u, out, jy, jp);
         // Unrolled, so that the pattern RHS_Y is known to the compiler and zero entries cost
         // nothing.
 #pragma GCC unroll 16

@@ -17,7 +17,8 @@ constexpr int S = N_STATES, P = N_PARAMETERS, I = N_INPUTS, D = N_DIRECTIONS;
 // The vector of a lane holds its states, then their derivatives along each direction. Templates
 // over ROWS work on the states alone (ROWS = S) or on the whole vector (ROWS = R).
 constexpr int R = S * (1 + D);
-constexpr int ROOM_P = P > 0 ? P : 1, ROOM_I = I > 0 ? I : 1, ROOM_D = D > 0 ? D : 1;
+constexpr int ROOM_P = P > 0 ? P : 1, ROOM_I = I > 0 ? I : 1, ROOM_D = D > 0 ? D : 1,
+              ROOM_K = N_SWITCHES > 0 ? N_SWITCHES : 1;
 
 // STIFF is for the caller alone, who continues with an implicit method.
 enum Status : int32_t { CONVERGED = 0, DIVERGED = 1, TOO_MANY_STEPS = 2, STIFF = 3 };

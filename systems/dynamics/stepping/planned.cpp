@@ -62,8 +62,12 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     V pace;             // the last graded step size; zero if there is none
     int tries[W], pressed[W];
     METHOD<ROWS> step;
+    Switching<ROWS> switches;
+    M side[ROOM_K] = {};         // the comparisons of the right-hand side
+    M crossing;                  // lanes in which one of them changes in the interval
 
-    Planned(Walk<ROWS> &one, const PlanControl &two) : walk(one), options(two), lanes(one.lanes) {}
+    Planned(Walk<ROWS> &one, const PlanControl &two)
+        : walk(one), options(two), lanes(one.lanes), switches(one.lanes) {}
 
     void begin() {
         V first;
@@ -75,7 +79,14 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             tries[l] = pressed[l] = 0;
         }
         pace = splat(0.0);
-        slope_at<ROWS>(lanes.t, lanes.y, lanes.p, walk.drive_to(0, first), f);
+        InputPiece drive = walk.drive_to(0, first);
+        if constexpr (HOLDS_SWITCHES) {
+            V u[ROOM_I];
+            drive.at(lanes.t, u);
+            InputPiece::sides(lanes.t, lanes.y, lanes.p, u, side);
+            for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
+        }
+        slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
         for (int i = 0; i < S; ++i) {
             greatest[i] = vabs(lanes.y[i]);
             const M sound = both(finite(f[i]), finite(lanes.y[i]));
@@ -127,10 +138,12 @@ template <template <int> class METHOD, int ROWS> struct Planned {
 
     // Integrate to `end` in steps that keep the error of every one within its tolerance.
     void advance(int64_t sample, V end, const bool *moving) {
-        const InputPiece drive = walk.drive_to(sample, end);
+        InputPiece drive = walk.drive_to(sample, end);
+        if constexpr (HOLDS_SWITCHES) open(drive, end, moving);
         // After a jump of an input or a state, the derivative at the end of the last step is not
         // the one needed here.
-        if (ANY_HELD || walk.samples.jumps) slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
+        if (HOLDS_SWITCHES || ANY_HELD || walk.samples.jumps)
+            slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
         expect();
         Point before;
         save(before);
@@ -154,6 +167,15 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         }
     }
 
+    // The comparisons with which an interval begins, where one may be about to change.
+    void open(InputPiece &drive, V end, const bool *moving) {
+        for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
+        slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
+        switches.open(drive, f, end - lanes.t, moving);
+        if (any(switches.passing)) switches.pass(lanes.t, drive, f);
+        for (int k = 0; k < N_SWITCHES; ++k) side[k] = drive.side[k];
+    }
+
     void keep(int l, int64_t sample, int32_t steps, const double *ends) {
         int32_t &plan = walk.route.plan[place(l, sample)];
         // Graded steps that have become much too small are made anew in the next call.
@@ -174,8 +196,9 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         for (int l = 0; l < W; ++l) {
             if (!moving[l] || !lanes.running[l] || adapt[l]) continue;
             settled[l] = next_count<ERROR_ORDER>(count[l], error[l]);
-            if (error[l] <= 1.0) continue;
-            adapt[l] = ends[l] || settled[l] > MOST_EQUAL;
+            const bool crosses = HOLDS_SWITCHES && crossing[l];
+            if (error[l] <= 1.0 && !crosses) continue;
+            adapt[l] = ends[l] || settled[l] > MOST_EQUAL || crosses;
             count[l] = adapt[l] ? 0 : settled[l];
             ends[l] = nullptr;
             some = some || !adapt[l];
@@ -189,6 +212,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         int32_t most = 0;
         bool graded = false;
         V h = splat(0.0), worst = splat(0.0);
+        crossing = M();
         for (int l = 0; l < W; ++l) {
             if (count[l] > 0) h[l] = (end[l] - lanes.t[l]) / count[l];
             most = count[l] > most ? count[l] : most;
@@ -206,6 +230,8 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             }
             attempt(from, size, drive);
             worst = larger(select(going, measure(going), splat(0.0)), worst);
+            if constexpr (HOLDS_SWITCHES)
+                crossing |= both(going, switches.crossed(from + size, step.y, drive));
             take(going);
         }
         return worst;
@@ -225,10 +251,10 @@ template <template <int> class METHOD, int ROWS> struct Planned {
 
     // Integrate the lanes in `adapt` from `before` to `end` in steps that follow the error, and keep
     // these steps for the next calls.
-    __attribute__((noinline)) void grade(int64_t sample, V end, const InputPiece &drive, const Point &before,
+    __attribute__((noinline)) void grade(int64_t sample, V end, InputPiece drive, const Point &before,
                const bool *adapt, int32_t *count) {
         std::vector<double> made[W];
-        M going = {}, rejected = {};
+        M going = {}, rejected = {}, eventful = {};
         for (int l = 0; l < W; ++l) going[l] = adapt[l] ? -1 : 0;
         restore(before, going);
         V t = lanes.t;
@@ -237,28 +263,43 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         while (any(going)) {
             const V room = end - t;
             const M last = h >= room;
-            const V size = select(going, select(last, room, h), splat(0.0));
+            V size = select(going, select(last, room, h), splat(0.0));
+            if constexpr (HOLDS_SWITCHES)
+                size = select(both(going, switches.locating), switches.trial, size);
             V greatest_before[S];
             for (int i = 0; i < S; ++i) greatest_before[i] = greatest[i];
             attempt(t, size, drive);
             const V error = select(going, measure(going), splat(0.0));
-            const M accepted = both(going, error <= splat(GRADED_SHARE));
+            M accepted = both(going, error <= splat(GRADED_SHARE)), accurate = accepted;
+            if constexpr (HOLDS_SWITCHES) {
+                switches.locating &= accurate;
+                accepted = switches.judge(t, size, step.y, drive, accurate);
+            }
+            const M whole = both(last, size >= room);
             for (int i = 0; i < S; ++i)
                 greatest[i] = select(accepted, greatest[i], greatest_before[i]);
             take(accepted);
-            t = select(accepted, select(last, end, t + size), t);
+            t = select(accepted, select(whole, end, t + size), t);
+            if constexpr (HOLDS_SWITCHES)
+                if (any(switches.passing)) {
+                    switches.pass(t, drive, f);
+                    slope_at<ROWS>(t, lanes.y, lanes.p, drive, step.y);
+                    for (int i = 0; i < ROWS; ++i) f[i] = select(switches.passing, step.y[i], f[i]);
+                    eventful |= switches.passing;
+                }
             // As in `adaptive.cpp`: no growth right after a rejection, and a step that was cut
             // short gives no reason to shorten the next one.
             V factor = GRADED_SAFETY * vpow(error, splat(-1.0 / (ERROR_ORDER + 1)));
             factor = vmax(vmin(factor, select(rejected, splat(1.0), splat(5.0))), splat(0.2));
             const V wanted = size * factor;
-            h = select(going, select(both(accepted, last), vmax(wanted, h), wanted), h);
-            rejected = both(going, ~accepted);
+            const M cut = both(accurate, ~accepted) | both(accepted, last) | switches.passing;
+            h = select(going, select(cut, vmax(wanted, h), wanted), h);
+            rejected = both(going, ~accurate);
             const V stiffness = step.stiffness();
             for (int l = 0; l < W; ++l) {
                 if (!going[l]) continue;
                 if (accepted[l]) made[l].push_back(t[l]);
-                going[l] = proceeds(l, accepted[l], stiffness[l], t[l], end[l], h[l], made[l].size())
+                going[l] = proceeds(l, accurate[l], stiffness[l], t[l], end[l], h[l], made[l].size())
                                ? -1 : 0;
             }
         }
@@ -268,6 +309,10 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             count[l] = (int32_t)made[l].size();
             if (!lanes.running[l]) continue;
             drop(l, sample);
+            for (int k = 0; k < N_SWITCHES; ++k) side[k][l] = drive.side[k][l];
+            // The event moves with the parameters: its interval is adapted anew in each call.
+            walk.route.plan[place(l, sample)] = 1;
+            if (eventful[l]) continue;
             double *kept = new double[made[l].size()];
             for (size_t q = 0; q < made[l].size(); ++q) kept[q] = made[l][q];
             walk.route.ends[place(l, sample)] = kept;
@@ -287,7 +332,8 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         if (!accepted && h < least) give_up(l, DIVERGED);
         else if (pressed[l] >= STIFF_COUNT && tries[l] >= STIFF_AFTER) give_up(l, STIFF);
         else if (lanes.steps[l] + (int64_t)made >= options.max_steps) give_up(l, TOO_MANY_STEPS);
-        else if (tries[l] >= 2 * options.max_steps) give_up(l, TOO_MANY_STEPS);
+        else if (tries[l] >= 2 * options.max_steps || switches.exhausted(l))
+            give_up(l, TOO_MANY_STEPS);
         return lanes.running[l];
     }
 

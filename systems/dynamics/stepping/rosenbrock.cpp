@@ -94,8 +94,16 @@ template <typename T, int ROWS> struct Rosenbrock {
     void linearize(V t, V h, const V *from, const V *p, const InputPiece &drive) {
         V u[ROOM_I], f[S], jy[S * S];
         drive.at(t, u);
-        rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
-        if constexpr (ROWS > S) rhs_curvature(t, from, p, u, drive.slope, curvature);
+        if constexpr (HOLDS_SWITCHES) {
+            held_linearization(t, from, p, u, drive.slope, drive.side, f, jy, rate);
+            if constexpr (ROWS > S)
+                held_curvature(t, from, p, u, drive.slope, drive.side, curvature);
+        } else {
+            rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
+            M side[ROOM_K];
+            InputPiece::sides(t, from, p, u, side);
+            if constexpr (ROWS > S) held_curvature(t, from, p, u, drive.slope, side, curvature);
+        }
         const V diagonal = 1.0 / (T::GAMMA * h);
         for (int i = 0; i < S; ++i)
             for (int j = 0; j < S; ++j) {

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
-from warp_phys.systems.compiling.curvature import curvature_source
+from warp_phys.systems.compiling.switches import switch_source
 from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
     RODAS5P_TABLEAU,
@@ -34,8 +34,8 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
     """
     return "\n".join(
         [
-            _base(graph, directions),
-            *_method(graph, method, directions),
+            _base(graph, method, directions, holds=False),
+            *_method(method),
             *map(_text, ("problem.cpp", "adaptive.cpp", "flow.cpp")),
         ]
     )
@@ -56,11 +56,11 @@ def planned_source(
     """
     return "\n".join(
         [
-            _base(graph, directions),
-            *_method(graph, method, directions),
+            _base(graph, method, directions, holds=True),
+            *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
-            *map(_text, ("samples.cpp", "closed_form.cpp", "planned.cpp")),
+            *map(_text, ("samples.cpp", "closed_form.cpp", "switching.cpp", "planned.cpp")),
         ]
     )
 
@@ -73,7 +73,11 @@ def constants(declaration: str, values: Sequence[float]) -> str:
     return f"static constexpr {declaration}[] = {{{', '.join(map(repr, values or (0,)))}}};"
 
 
-def _base(graph: SystemGraph, directions: Sequence[int]) -> str:
+def _is_implicit(method: str) -> bool:
+    return isinstance(_TABLEAUS[method], RosenbrockTableau)
+
+
+def _base(graph: SystemGraph, method: str, directions: Sequence[int], *, holds: bool) -> str:
     return "\n".join(
         [
             f"#include <cmath>\nstatic constexpr int W = {LANES};",
@@ -81,23 +85,23 @@ def _base(graph: SystemGraph, directions: Sequence[int]) -> str:
             system_source(graph),
             f"static constexpr int N_DIRECTIONS = {len(directions)};",
             constants("int DIRECTION", directions),
+            # Further derivatives take time to find and to compile, and explicit steps need none.
+            switch_source(graph, directions, implicit=_is_implicit(method)),
+            f"static constexpr bool HOLDS_SWITCHES = {int(holds)} && N_SWITCHES > 0;",
             _text("lanes.cpp"),
             _text("derivatives.cpp"),
         ]
     )
 
 
-def _method(graph: SystemGraph, method: str, directions: Sequence[int]) -> list[str]:
+def _method(method: str) -> list[str]:
     """Return a method as the template `Method<ROWS>`."""
     tableau = _TABLEAUS[method]
     explicit = isinstance(tableau, Tableau)
     kind = "RungeKutta" if explicit else "Rosenbrock"
     rows = _explicit(tableau) if isinstance(tableau, Tableau) else _implicit(tableau)
     name = method.upper()
-    # Compiling and differentiating further takes time, for what explicit methods do not use.
-    before = [] if explicit else [curvature_source(graph, directions)]
     return [
-        *before,
         _text("runge_kutta.cpp" if explicit else "rosenbrock.cpp"),
         f"struct {name} {{",
         f"static constexpr int ERROR_ORDER = {tableau.error_order};",
