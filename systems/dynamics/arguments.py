@@ -14,6 +14,7 @@ from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
 from warp_phys.systems.dynamics.forcing_arguments import read_schedule
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.sizes import with_guessed_tolerances
+from warp_phys.systems.dynamics.switch_times import switch_stops
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.supports import contains, describe
@@ -56,7 +57,15 @@ def build_problem(
         start=start,
         initial=initial.T.contiguous(),
         parameters=table.T.contiguous(),
-        schedule=read_schedule(system, inputs, input_times, doses, grid, start, initial),
+        schedule=read_schedule(
+            system,
+            inputs,
+            input_times,
+            [*doses, *switch_stops(system, table, start)],
+            grid,
+            start,
+            initial,
+        ),
         rtol=_relative_tolerance(rtol, initial),
         atol=_absolute_tolerance(atol, initial),
         max_steps=check_whole("max_steps", max_steps),

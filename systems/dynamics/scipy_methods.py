@@ -88,7 +88,8 @@ class _Run:
         while t < end:
             stop = np.inf if schedule is None else float(schedule.stop(piece))
             self.drive = self.problem.drive(piece)
-            if stop > t:
+            # Between the two stops around a jump of the right-hand side there is nothing to solve.
+            if stop > t + 4.0 * np.spacing(t):
                 target = min(stop, end)
                 status, y = self._march(t, y, target, rtol, atol, states)
                 if status != Status.CONVERGED:
@@ -96,10 +97,11 @@ class _Run:
                 t = target
             # A stop at the end of the span still acts, so that the last sample shows the state
             # after it.
-            if schedule is not None and stop == t:
+            if schedule is not None and stop <= t + 4.0 * np.spacing(t):
                 jump = schedule.jump(piece)
                 y = y + (jump[:, 0].numpy() if isinstance(jump, Tensor) else jump)
-                states[: len(self.times)][self.times == t] = y
+                states[: len(self.times)][(self.times >= t) & (self.times <= stop)] = y
+                t = stop
                 piece = piece + 1
         return Status.CONVERGED
 

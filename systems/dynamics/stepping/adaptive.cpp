@@ -19,6 +19,7 @@ constexpr int64_t CHUNK = 512;  // trajectories for one thread at a time
 constexpr int WAIT = 3;         // free lanes that are filled together
 // A derivative may have a relative local error that is larger by this factor than that of a state.
 constexpr double DERIVATIVE_SHARE = 100.0;
+constexpr double SLIVER = 4.0;  // units in the last place of t
 
 template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     const Problem &problem;
@@ -34,7 +35,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     V floor[S];                 // atol / rtol of each state
     V sizes[R];                 // largest absolute values so far, of the derivatives
     InputPiece drive;
-    M running = {}, rejected = {}, taken = {};
+    M running = {}, rejected = {}, taken = {}, brief_step = {};
     M sample, piece, tries, stiff;
     METHOD<R> whole;
     METHOD<S> half[2];
@@ -228,6 +229,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         const M last = h >= room;
         const V step = select(running, select(last, room, h), splat(0.0));
         whole.attempt(t, step, y, f, p, drive);
+        // A step as long as the spacing of the numbers at t cannot be shorter, whatever it crosses.
+        brief_step = step <= SLIVER * __DBL_EPSILON__ * vabs(target);
         V norm = error_norm();
         M accepted = both(norm <= splat(1.0), running);
         if (any(accepted)) accepted = take_halves(step, accepted, last, target, norm);
@@ -263,6 +266,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             norm = vmax(norm, select(error == splat(0.0), splat(0.0), ratio));
             sound = both(sound, finite(whole.y[i] + whole.slope()[i]));
         }
+        norm = select(brief_step, splat(0.0), norm);
         return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 
@@ -279,7 +283,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             local[i] = (whole.y[i] - second.y[i]) / scale - carried[i];
             sound = both(sound, finite(second.y[i] + second.slope()[i]));
         }
-        const V norm = largest(local) / (options.allowance * vmax(largest(carried), splat(1.0)));
+        V norm = largest(local) / (options.allowance * vmax(largest(carried), splat(1.0)));
+        norm = select(brief_step, splat(0.0), norm);
         return select(both(sound, finite(norm)), norm, splat(__builtin_inf()));
     }
 

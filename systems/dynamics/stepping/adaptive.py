@@ -37,6 +37,7 @@ _SPLIT = 32_768  # elements of a tensor from which torch divides an operation am
 # Compacting copies every tensor of the batch, and rows that have finished still cost arithmetic.
 # The batch is compacted when less than this share of its rows is still running.
 _COMPACT_BELOW = 0.8
+_SLIVER = 4.0  # units in the last place of t
 
 
 @torch.no_grad()
@@ -108,6 +109,9 @@ def _advance(batch: Batch) -> None:
     # Rows that have finished take steps of length zero, which leave them where they are.
     h = torch.where(batch.running, torch.where(last, room, batch.h), 0.0)
     step = batch.stepper.step(problem, drive, batch.t, batch.y, batch.f, h)
+    # A step as long as the spacing of the numbers at t cannot be shorter, whatever it crosses.
+    sliver = h <= _SLIVER * torch.finfo(h.dtype).eps * target.abs()
+    step = replace(step, error_norm=torch.where(sliver, 0.0, step.error_norm))
     accepted = (step.error_norm <= 1.0) & batch.running
     accepted, step = _take_halves(batch, drive, h, accepted, target, last, step)
     choose_step(batch, step, h, accepted, last)
@@ -138,6 +142,8 @@ def _take_halves(
     first = stepper.step(problem, drive, batch.t, batch.fine, batch.fine_f, half)
     second = stepper.step(problem, drive, middle, first.y, first.f, half)
     norm = discrepancy(batch, step, second)
+    sliver = h <= _SLIVER * torch.finfo(h.dtype).eps * target.abs()
+    norm = torch.where(sliver, 0.0, norm)
     sound = accepted & (norm <= 1.0)
     norm = torch.where(accepted, norm.maximum(step.error_norm), step.error_norm)
     step = replace(step, error_norm=norm)

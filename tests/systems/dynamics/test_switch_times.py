@@ -1,0 +1,58 @@
+"""Right-hand sides that jump at times which the expressions show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from warp_phys.systems import Parameter, State, System, integrate
+
+
+class Infusion(System):
+    """A short infusion, and decay."""
+
+    states = (State("x", "mg"),)
+    parameters = (
+        Parameter("start", "h", range=(0.0, 90.0)),
+        Parameter("duration", "h", support="positive", range=(1e-4, 1.0)),
+    )
+    default_initial_state = {"x": 0.0}
+
+    def rhs(self, t, y, p):
+        t = torch.as_tensor(t)
+        on = (t > p.start) & (t <= p.start + p.duration)
+        return (torch.where(on, 1.0 / p.duration, 0.0) - 0.1 * y[0],)
+
+
+class Schedule(Infusion):
+    """The same from the hours 20 to 20.01, whatever the parameters."""
+
+    def rhs(self, t, y, p):
+        t = torch.as_tensor(t)
+        return (torch.where((2.0 * t >= 40.0) & (t < 20.01), 100.0, 0.0) - 0.1 * y[0],)
+
+
+def solution(t, start, duration):
+    k = 0.1
+    during = (1.0 - np.exp(-k * np.clip(t - start, 0.0, duration))) / (k * duration)
+    return during * np.exp(-k * np.clip(t - start - duration, 0.0, None))
+
+
+@pytest.mark.parametrize("method", ["auto", "dop853", "rk45", "rodas5p", "scipy"])
+@pytest.mark.parametrize("compiler", ["", "none"])
+def test_pulses_are_not_stepped_over(method, compiler, monkeypatch):
+    monkeypatch.setenv("WARP_PHYS_COMPILER", compiler)
+    times = np.array([0.0, 50.0, 100.0])
+    rows = [[33.3, 1e-3], [70.0, 0.5], [50.0, 0.01], [-5.0, 1.0]]
+    found = integrate(Infusion(), times, [[0.0]] * len(rows), rows, method=method)
+    for row, (start, duration) in enumerate(rows):
+        expected = np.zeros(3) if start < 0.0 else solution(times, start, duration)
+        np.testing.assert_allclose(found.states[row, :, 0], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_times_that_are_plain_numbers():
+    times = np.array([0.0, 100.0])
+    found = integrate(Schedule(), times, [[0.0]], [[1.0, 1.0]])
+    expected = solution(times, 20.0, 0.01)
+    np.testing.assert_allclose(found.states[0, :, 0], expected, rtol=1e-6)
