@@ -226,5 +226,5 @@ def test_a_stiff_trajectory_takes_implicit_steps() -> None:
         for value in (999.0, 1001.0)
     ]
     assert float(found[1, 0]) == pytest.approx(float(ends[1] - ends[0]) / 2.0, rel=1e-4)
-    limited = integrate(VanDerPol(), [0.0, 50.0], [[2.0, 0.0]] * 2, mu, max_steps=400)
-    assert limited.status.tolist() == [0, Status.TOO_MANY_STEPS]
+    limited = integrate(VanDerPol(), [0.0, 50.0], [[2.0, 0.0]], mu[1:], max_steps=20)
+    assert limited.status.tolist() == [Status.TOO_MANY_STEPS]
