@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,17 @@ class TestKnownInSome:
         assert (fitted["status"] == CONVERGED).all()
         forecast = wp.forecast(fitted, np.linspace(1.0, 1.2, 5), draws=100, progress=False)
         assert np.isfinite(forecast["predicted_lower"]).all()
+
+    def test_from_a_file(self, tmp_path: Path) -> None:
+        data = records()
+        rates = np.array([2.0, np.nan, 2.0, 1.5, 1.5, 1.5])
+        fitted = fit(OSCILLATOR, data, fixed={"damping_rate": rates})
+        wp.save(fitted, tmp_path / "fit.nc")
+        again = wp.load(tmp_path / "fit.nc")
+        assert again["known"].sel(estimated="damping_rate").values.tolist() == [1, 0, 1, 1, 1, 1]
+        one = wp.forecast(again.isel(trajectory=0), [1.5], draws=50, progress=False)
+        assert np.isfinite(one["observed_upper"]).all()
+        assert "(fixed)" in wp.summary(again.isel(trajectory=0))
 
     def test_summary_and_overview(self) -> None:
         data = records()
