@@ -290,6 +290,8 @@ class TestMistakes:
         refuses(UsageError, message, shared={"alpha": [0, 1]})
         message = "to name a group for every trajectory; trajectory 1 has none"
         refuses(UsageError, message, shared={"alpha": [0, np.nan, 1]})
+        message = "expected shared as a list of names, or a mapping from name to 'all' or to a"
+        refuses(UsageError, message, shared=3)
         message = "group= says who shares the names in a list; with a mapping"
         refuses(UsageError, message, shared={"alpha": "all"}, group=[0, 1, 1])
 
