@@ -68,6 +68,7 @@ def estimate(
         estimator.outputs,
         empty=estimator.forcing,
         forcing=estimator.forcing,
+        repeats=estimator.forcing,
     )
     found = estimator.estimate(records, level, show=progress)
     arrays: dict[str, Any] = {name: value.numpy() for name, value in found.values.items()}

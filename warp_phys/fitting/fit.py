@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.constant_inputs import with_constant_inputs
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
@@ -97,7 +99,8 @@ def fit(
             number, or one for each trajectory. Doses at exactly that time are added after it.
         fixed: Known values by parameter: a number, (N,), a DataArray, or the name of a variable of
             the data set with one value for each trajectory. Where an array is NaN, the parameter is
-            estimated in that trajectory; `known` of the result says where it was not.
+            estimated in that trajectory; `known` of the result says where it was not. An input of
+            the system that is constant during each record may be given in the same way.
         bounds: (low, high) by parameter or state, None where open; overrides the support.
         shared: Parameters and initial states that trajectories have in common: a list of names, or
             a mapping from name to "all" or to a variable of the data set (or labels (N,)) that says
@@ -163,6 +166,10 @@ def fit(
     options = FitOptions.from_arguments(locals())
     system = as_system(system)
     options.check_numbers()
+    asked = options
+    if isinstance(data, xr.Dataset) and isinstance(fixed, Mapping):
+        data, known = with_constant_inputs(system, data, fixed)
+        options = replace(options, fixed=known)
     records = read_records(
         data,
         system,
@@ -173,7 +180,7 @@ def fit(
     )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
-    settings = options.settings() | noise_settings(problem.distribution)
+    settings = asked.settings() | noise_settings(problem.distribution)
     return fit_dataset(problem, fits, level=options.level, settings=settings)
 
 

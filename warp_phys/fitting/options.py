@@ -58,7 +58,7 @@ class FitOptions:
     @property
     def variable_names(self) -> tuple[str, ...]:
         """Names of the variables of the data set that name groups or hold known values."""
-        named: list[Any] = [self.group]
+        named: list[Any] = [self.group, self.initial_time]
         for given in (self.shared, self.fixed, self.initial_state):
             if isinstance(given, Mapping):
                 named += given.values()

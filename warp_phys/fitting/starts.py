@@ -28,6 +28,8 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     complete = set(records.outputs) == set(system.output_names) and system.observes_all_states
     if system.affine_form is None or not complete or problem.unknowns.shared:
         return None
+    if problem.unknowns.derived is not None:
+        return None  # the regression would take tied parameters for known ones
     order = [records.outputs.index(name) for name in system.output_names]
     observed = _with_known_state(problem, records.observed[..., order])
     ordered = replace(records, observed=observed, outputs=system.output_names)

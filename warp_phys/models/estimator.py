@@ -76,7 +76,8 @@ class Estimator(Protocol):
 
     Attributes:
         outputs: Names of the outputs that it reads, in its order; None for those of the records.
-        forcing: Whether it applies doses and tables of inputs, and takes records without values.
+        forcing: Whether it applies doses and tables of inputs, and takes records without values
+            and several samples at one time.
     """
 
     @property

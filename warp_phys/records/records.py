@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
+from warp_phys.records.by_trajectory import by_trajectory
+from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.forcing.dataset import read_doses, read_table
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.forcing.inputs import InputTable
@@ -166,7 +167,7 @@ def read_records(
         table=table,
         doses=doses,
         known_states=_known_states(dataset, times),
-        groups={name: _group(dataset, name, len(observed)) for name in groups},
+        groups={name: by_trajectory(dataset, name, len(observed)) for name in groups},
         output_units=_output_units(dataset, names),
         time_unit=str(dataset["time"].attrs.get("units", "")),
         history=str(dataset.attrs.get("history", "")),
@@ -228,23 +229,6 @@ def _known_states(dataset: xr.Dataset, times: Tensor) -> dict[str, Tensor]:
         values[start != times[:, 0]] = np.nan
     known = {str(name): values[:, place] for place, name in enumerate(table["state"].values)}
     return {name: column for name, column in known.items() if not column.isnan().all()}
-
-
-def _group(dataset: xr.Dataset, name: str, count: int) -> NDArray[Any]:
-    by_trajectory = [
-        str(key) for key, array in dataset.variables.items() if array.dims == ("trajectory",)
-    ]
-    if name not in dataset.variables:
-        raise unknown_name("coordinate of the data set", name, by_trajectory)
-    values = dataset[name]
-    if values.dims not in ((), ("trajectory",)):
-        raise UsageError(
-            f"expected {name!r} to have one value for each trajectory, got the dimensions "
-            f"({', '.join(map(str, values.dims))}); such variables are: "
-            f"{', '.join(by_trajectory) or 'none'}"
-        )
-    # The coordinate of one trajectory, selected with isel(trajectory=0), has no dimension.
-    return np.broadcast_to(np.asarray(values.values), (count,))
 
 
 def as_batch(dataset: xr.Dataset) -> xr.Dataset:

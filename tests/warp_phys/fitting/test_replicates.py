@@ -69,7 +69,19 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert record["time"].values.tolist() == [[0.0, 0.0], [0.0, 1.0]]
 
 
-def test_an_estimate_refuses_them() -> None:
+def test_estimates_take_them_as_their_means() -> None:
+    data = oscillations(2)
+    found = []
+    for given, share in ((repeated(data, own_grids=True), 1.0), (data, 3.0**-0.5)):
+        noise = {"position": 0.05 * share, "velocity": 0.7 * share}
+        model = wp.WarpPhys(OSCILLATOR, noise_sd=noise)
+        found.append(wp.estimate(model, given, progress=False))
+    for name in ("parameters", "parameters_upper"):
+        one, other = (each[name].values[:, -1] for each in found)
+        np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_other_heads_refuse_them() -> None:
     data = repeated(oscillations(2), own_grids=True)
     with pytest.raises(UsageError, match="expected time of trajectory 0 to increase, got 0 then 0"):
-        wp.estimate(wp.WarpPhys(OSCILLATOR), data)
+        wp.estimate(wp.WarpPhys(OSCILLATOR, head="regression"), data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,17 @@ class TestKnownInSome:
         forecast = wp.forecast(fitted, np.linspace(1.0, 1.2, 5), draws=100, progress=False)
         assert np.isfinite(forecast["predicted_lower"]).all()
 
+    def test_from_a_file(self, tmp_path: Path) -> None:
+        data = records()
+        rates = np.array([2.0, np.nan, 2.0, 1.5, 1.5, 1.5])
+        fitted = fit(OSCILLATOR, data, fixed={"damping_rate": rates})
+        wp.save(fitted, tmp_path / "fit.nc")
+        again = wp.load(tmp_path / "fit.nc")
+        assert again["known"].sel(estimated="damping_rate").values.tolist() == [1, 0, 1, 1, 1, 1]
+        one = wp.forecast(again.isel(trajectory=0), [1.5], draws=50, progress=False)
+        assert np.isfinite(one["observed_upper"]).all()
+        assert "(fixed)" in wp.summary(again.isel(trajectory=0))
+
     def test_summary_and_overview(self) -> None:
         data = records()
         rates = np.array([2.0, np.nan, 2.0, 1.5, 1.5, 1.5])
@@ -278,6 +290,8 @@ class TestMistakes:
         refuses(UsageError, message, shared={"alpha": [0, 1]})
         message = "to name a group for every trajectory; trajectory 1 has none"
         refuses(UsageError, message, shared={"alpha": [0, np.nan, 1]})
+        message = "expected shared as a list of names, or a mapping from name to 'all' or to a"
+        refuses(UsageError, message, shared=3)
         message = "group= says who shares the names in a list; with a mapping"
         refuses(UsageError, message, shared={"alpha": "all"}, group=[0, 1, 1])
 

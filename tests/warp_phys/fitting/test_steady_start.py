@@ -12,7 +12,7 @@ from scipy.optimize import least_squares
 
 import warp_phys as wp
 from tests.systems.dynamics.resting_systems import Birth, Receptor, Turnover
-from tests.warp_phys.fitting.fit_records import CONVERGED, fit
+from tests.warp_phys.fitting.fit_records import CONVERGED, fit, same_bits
 from tests.warp_phys.fitting.test_mistakes import refuses
 from warp_phys.systems import Parameter, UsageError
 from warp_phys.systems.schema.flags import FitStatus
@@ -85,6 +85,34 @@ class TestReceptor:
         np.testing.assert_allclose(
             fitted["initial_state_standard_errors"][:, 1], expected, rtol=1e-8
         )
+
+    def test_constant_inputs(self) -> None:
+        """Receptors at rest under the input of their record stay there."""
+        levels = np.array([0.5, 1.0, 2.0])
+        curves = np.stack([binding(RATES, level, level) for level in levels])
+        noise = 0.02 * np.random.default_rng(0).standard_normal(curves.shape)
+        data = xr.Dataset(
+            {
+                "observed": (("trajectory", "time", "output"), curves + noise),
+                "ligand": ("trajectory", levels),
+            },
+            coords={"time": TIMES, "output": ["free", "bound", "product"]},
+        )
+        shared = {"on": "all", "make": "all"}
+        known: dict[str, Any] = {"off": 2.0, "lose": 4.0}
+        options: dict[str, Any] = {"initial_state": "steady_state", "shared": shared}
+        named = fit(Receptor(), data, fixed={"u": "ligand", **known}, **options)
+        assert (named["status"] == CONVERGED).all()
+        off = abs(named["parameters"][0] - RATES)[[0, 2]] / named["standard_errors"][0, [0, 2]]
+        assert float(off.max()) < 4.0
+        inputs = np.broadcast_to(levels[:, None, None], (3, 16, 1))
+        written = data.assign(inputs=(("trajectory", "time", "input"), inputs))
+        written = written.assign_coords(input=["u"])
+        same_bits(named, fit(Receptor(), written, fixed=known, **options))
+        with pytest.raises(UsageError, match="the data set has the input 'u' in 'inputs', and"):
+            fit(Receptor(), written, fixed={"u": 1.0})
+        with pytest.raises(UsageError, match="because inputs are not estimated; got nan"):
+            fit(Receptor(), data, fixed={"u": [1.0, np.nan, 2.0]})
 
     def test_totals_that_follow_from_parameters(self) -> None:
         class Sized(Receptor):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import warp_phys as wp
 from tests.warp_phys.fitting.fit_records import (
@@ -20,7 +21,7 @@ from tests.warp_phys.fitting.fit_records import (
     same_bits,
 )
 from tests.warp_phys.fitting.test_mistakes import refuses
-from warp_phys.systems import UnknownNameError, UsageError
+from warp_phys.systems import Output, Parameter, State, System, UnknownNameError, UsageError
 
 TIES: list[tuple[Any, Any]] = [
     ("0.1 * natural_frequency", lambda w: 0.1 * w),
@@ -103,6 +104,60 @@ class TestOneTie:
         )
         with pytest.raises(UsageError, match="tied by a Python function"):
             wp.forecast(by_function, [1.0], progress=False)
+
+
+class Mixture(System):
+    """Three shares of an amount that decay at two rates, all seen as one sum."""
+
+    states = (State("age", "1"),)
+    parameters = (
+        Parameter("slow", "1", support="positive", range=(0.1, 1.0)),
+        Parameter("gap", "1", support="positive", range=(0.1, 3.0)),
+        Parameter("fast", "1", support="positive", range=(0.1, 5.0)),
+        Parameter("first", "1", support=(0.0, 1.0), range=(0.1, 0.9)),
+        Parameter("second", "1", support=(0.0, 1.0), range=(0.1, 0.9)),
+        Parameter("third", "1", support=(0.0, 1.0), range=(0.1, 0.9)),
+    )
+    outputs = (Output("sum", "1"),)
+    default_initial_state = {"age": 0.0}
+
+    def rhs(self, t: Any, y: Any, p: Any) -> Any:
+        return (1.0 + 0.0 * y[0],)
+
+    def observe(self, t: Any, y: Any, p: Any) -> Any:
+        quick, slow = torch.exp(-p.fast * y[0]), torch.exp(-p.slow * y[0])
+        return (p.first * quick + p.second * slow + p.third,)
+
+
+def test_rates_in_order_and_shares_that_sum_up_to_one() -> None:
+    """A chain of ties: `fast` is above `slow`, and the shares are on the simplex."""
+    times = np.linspace(0.0, 8.0, 60)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(60)
+
+    def curve(q: Any) -> Any:
+        quick, slow = np.exp(-(q[0] + q[1]) * times), np.exp(-q[0] * times)
+        return q[2] * quick + q[3] * slow + 1.0 - q[2] - q[3]
+
+    observed = curve([0.5, 2.0, 0.3, 0.5]) + noise
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), observed[None, :, None])},
+        coords={"time": times, "output": ["sum"]},
+    )
+    ties = {"fast": "slow + gap", "third": "1 - first - second"}
+    fitted = fit(Mixture(), data, ties=ties, initial_state={"age": 0.0})
+    best = by_scipy(lambda q: curve(q) - observed, [0.5, 2.0, 0.3, 0.5])
+    assert (fitted["status"] == CONVERGED).all()
+    values = fitted["parameters"].values[0]
+    np.testing.assert_allclose(values[[0, 1, 3, 4]], best.x, rtol=1e-5)
+    np.testing.assert_allclose(values[2], best.x[:2].sum(), rtol=1e-5)
+    np.testing.assert_allclose(values[3:].sum(), 1.0, rtol=1e-12)
+    variance = 2.0 * best.cost / (60 - 4)
+    covariance = variance * np.linalg.inv(best.jac.T @ best.jac)
+    expected = [covariance[:2, :2].sum(), covariance[2:, 2:].sum()]
+    np.testing.assert_allclose(
+        fitted["standard_errors"].values[0][[2, 5]], np.sqrt(expected), rtol=1e-4
+    )
+    assert "(tied)" in wp.summary(fitted)
 
 
 class TestMistakes:

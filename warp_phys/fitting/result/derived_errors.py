@@ -8,6 +8,9 @@ from torch import Tensor
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.likelihood.problem import FitProblem
 
+# Slopes below this share of the largest one of a quantity are rounding errors.
+_ROUNDING = 1e-10
+
 
 def derived_values(
     problem: FitProblem, z: Tensor, parameters: Tensor, states: Tensor, known: Uncertainty
@@ -55,5 +58,7 @@ def _errors(slopes: Tensor, known: Uncertainty) -> Tensor:
     variance = (slopes @ known.line_covariance * slopes).sum(dim=2)
     # The covariance is NaN, in the diagonal, for all unknowns of a fit without a sound optimum.
     sound = known.covariance.diagonal(dim1=1, dim2=2).isfinite().unsqueeze(1)
-    open_ended = ((slopes != 0.0) & ~sound).any(dim=2)
+    # Slopes that are rounding errors of a linear system are zero.
+    steep = slopes.abs() > _ROUNDING * slopes.abs().amax(dim=2, keepdim=True)
+    open_ended = (steep & ~sound).any(dim=2)
     return torch.where(open_ended, torch.nan, variance.clamp_min(0.0).sqrt())

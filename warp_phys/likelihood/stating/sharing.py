@@ -7,7 +7,7 @@ form one group, whose likelihood is maximized jointly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,12 @@ def sharing(
             )
         given = dict(shared)
     else:
-        names = [shared] if isinstance(shared, str) else list(shared or ())
+        names = [shared] if isinstance(shared, str) else shared or ()
+        if not isinstance(names, Iterable):
+            raise UsageError(
+                "expected shared as a list of names, or a mapping from name to 'all' or to a "
+                f"coordinate of the data set, got {shared!r}"
+            )
         given = dict.fromkeys(names, "all" if group is None else group)
         if group is not None and not given:
             raise UsageError("group= says who shares parameters; name them: shared=['...']")

@@ -60,8 +60,10 @@ def _numbers(variable: _Variable) -> str:
         return with_unit(f"{variable.value:.4g}", variable.unit) + marks
     value, error = (rounded(number, variable.error) for number in (variable.value, variable.error))
     size = f" ({percent(variable.error / variable.value)})" if variable.value else ""
-    low, high = (rounded(end, variable.error, dropped=1) for end in variable.ends)
     text = with_unit(f"{value} +/- {error}", variable.unit)
+    if not all(map(math.isfinite, variable.ends)) and "tied" in variable.marks:
+        return f"{text}{size}{marks}"
+    low, high = (rounded(end, variable.error, dropped=1) for end in variable.ends)
     return f"{text}{size}  [{low}, {high}]{marks}"
 
 
@@ -100,7 +102,8 @@ def _states(one: xr.Dataset) -> Iterator[_Variable]:
         if label in known_here(one):
             marks.append("fixed")
         elif label not in estimated:
-            marks.append("follows from the parameters" if math.isnan(numbers[1]) else "fixed")
+            # A known state has an error of exactly zero.
+            marks.append("fixed" if numbers[1] == 0.0 else "follows from the parameters")
         elif f"{label} is at the end of its support" in words:
             marks.append("at the end of its support")
         elif (
@@ -148,6 +151,8 @@ def _variable(
         error = math.nan
     if label in known_here(one):
         return _Variable(label, unit, value, error, (low, high), tuple(marks))
+    if not marks and label not in one["estimated"].values:
+        marks = ["tied"]
     if label in one["estimated"].values[one["estimated_shared"].values.astype(bool)]:
         marks = [*marks, "shared"]
     return _Variable(label, unit, value, error, (low, high), tuple(marks))
