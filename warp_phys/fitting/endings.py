@@ -21,22 +21,26 @@ _WORSE = 1e-6
 
 def evaluated_at_start(problem: FitProblem, z: Tensor) -> Solved:
     """Return the fits at coordinates z (N, D), without a single step."""
-    ones = torch.ones(len(problem), dtype=torch.int64)
-    settings = {
-        "z": z,
-        "outcome": int(Outcome.EVALUATED) * ones,
-        "iterations": 0 * ones,
-        "frozen": torch.zeros_like(z, dtype=torch.bool),
-        "excluded": torch.zeros(len(problem), dtype=torch.bool),
-        "found": (ones, ones, ones),
-    }
-    solved = evaluated(problem.squared(), **settings)
+    solved = _at(problem.squared(), z, None)
     if problem.distribution.is_squared:
         return solved
     level = levels(problem, solved.predicted, problem.distribution.level)
     summed = replace(problem, distribution=problem.distribution.summed())
-    solved = evaluated(summed, **settings, precision=level**-2)
-    return replace(solved, variance=level**2)
+    return replace(_at(summed, z, level**-2), variance=level**2)
+
+
+def _at(problem: FitProblem, z: Tensor, precision: Tensor | None) -> Solved:
+    ones = torch.ones(len(problem), dtype=torch.int64)
+    return evaluated(
+        problem,
+        z=z,
+        outcome=int(Outcome.EVALUATED) * ones,
+        iterations=0 * ones,
+        frozen=torch.zeros_like(z, dtype=torch.bool),
+        excluded=torch.zeros(len(problem), dtype=torch.bool),
+        found=(ones, ones, ones),
+        precision=precision,
+    )
 
 
 def not_worse(problem: FitProblem, solved: Solved, start: Tensor, options: Options) -> Solved:

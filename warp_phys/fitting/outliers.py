@@ -29,19 +29,19 @@ from warp_phys.fitting.objective import pooled
 from warp_phys.fitting.search import run_block
 from warp_phys.fitting.solved import Solved
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start, spread_starts
+from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.minimizing.optimum import Options, Outcome
 
-# Probability that noise alone raises a flag, for a linear model with normal noise.
-_BY_CHANCE = 2e-5
+# Probability that noise alone raises a flag, for a linear model with normal noise; in nonlinear
+# models fits of few values find more than their share by leaving one out.
+_BY_CHANCE = 5e-6
 # Tail probability of the largest residual below which a record is fitted again without it.
-_SUSPECT = 0.05
-# A value is looked at, too, if it is so many times farther from its neighbors than is usual.
-_JUMP = 20.0
+_SUSPECT = 0.01
+# A value is looked at, too, if it lies so many times the range of all others beyond them, of which
+# there must be some.
+_STRAY, _FEWEST = 2.0, 4
 # How many values are left out at once, at most.
 _MOST = 2
-# Starts of the fits without them, besides the optimum found and the middle of the ranges.
-_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def find_outliers(problem: FitProblem, solved: Solved, options: Options) -> Outl
         return outliers
     part = without_values(_repeated(problem, trials.rows), trials.deleted)
     # The optimum found may be one that only the outlier made good.
-    starts = [solved.z[trials.rows], middle_start(part), *spread_starts(part, _STARTS)]
+    starts = [solved.z[trials.rows], middle_start(part)]
     again = run_block(part, starts, options.quiet())
     return _judged(problem, outliers, trials, scaled, part, again)
 
@@ -191,9 +191,9 @@ def _trials(problem: FitProblem, scaled: Tensor, usable: Tensor) -> _Trials:
     least = suspicion.gather(1, order[:, :1]).squeeze(1)
     rows = (usable & (least < _SUSPECT)).nonzero()[:, 0]
     sets = [(rows, order[rows, : count + 1]) for count in range(most)]
-    # A value at an end of the record may pull the fit all the way: its neighbors give it away.
-    jump, place = _jumps(problem)
-    alone = usable & (jump > _JUMP)
+    # A value at an end of the record may pull the fit all the way: the other values give it away.
+    stray, place = _strays(problem)
+    alone = usable & (stray > _STRAY)
     alone &= ~((least < _SUSPECT) & (place == order[:, 0]))
     rows = alone.nonzero()[:, 0]
     sets.append((rows, place[rows].unsqueeze(1)))
@@ -206,24 +206,24 @@ def _trials(problem: FitProblem, scaled: Tensor, usable: Tensor) -> _Trials:
     return _Trials(every, deleted.view(-1, *shape[1:]))
 
 
-def _jumps(problem: FitProblem) -> tuple[Tensor, Tensor]:
-    """Return the largest distance of a value from its neighbors (N,), in medians, and its place.
-
-    The distance is that from the nearer of the values before and after it, so that a smooth curve
-    or a step has none that is many times the usual one.
-    """
+def _strays(problem: FitProblem) -> tuple[Tensor, Tensor]:
+    """Return how many ranges of the others a value lies beyond them, (N,), and its place."""
     values = problem.distribution.transformed(problem.records.observed)
-    seen = values.isfinite()
-    values = torch.where(seen, values, torch.nan)
-    gap = (values[:, 1:] - values[:, :-1]).abs()
-    edge = torch.full_like(values[:, :1], torch.inf)
-    before, after = torch.cat([edge, gap], dim=1), torch.cat([gap, edge], dim=1)
-    nearest = torch.minimum(before.nan_to_num(torch.inf), after.nan_to_num(torch.inf))
-    nearest = torch.where(seen & nearest.isfinite(), nearest, torch.nan)
-    usual = nearest.nanmedian(dim=1, keepdim=True).values
-    ratio = torch.where(usual > 0.0, nearest / usual, torch.nan).nan_to_num(0.0).flatten(1)
+    count, length, outputs = values.shape
+    if length < _FEWEST:
+        return values.new_zeros(count), torch.zeros(count, dtype=torch.int64)
+    found, places = [], []
+    for side in (values, -values):
+        known = torch.where(side.isfinite(), side, -torch.inf)
+        top = known.topk(2, dim=1)
+        # The range of the others is from the second largest to the smallest.
+        least = torch.where(side.isfinite(), side, torch.inf).amin(dim=1)
+        first, second = top.values.unbind(1)
+        found.append(((first - second) / (second - least)).nan_to_num(0.0, posinf=0.0))
+        places.append(top.indices[:, 0] * outputs + torch.arange(outputs))
+    ratio, place = torch.cat(found, dim=1), torch.cat(places, dim=1)
     largest = ratio.max(dim=1)
-    return largest.values, largest.indices
+    return largest.values, place.gather(1, largest.indices.unsqueeze(1)).squeeze(1)
 
 
 def _judged(
