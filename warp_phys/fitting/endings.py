@@ -21,22 +21,26 @@ _WORSE = 1e-6
 
 def evaluated_at_start(problem: FitProblem, z: Tensor) -> Solved:
     """Return the fits at coordinates z (N, D), without a single step."""
-    ones = torch.ones(len(problem), dtype=torch.int64)
-    settings = {
-        "z": z,
-        "outcome": int(Outcome.EVALUATED) * ones,
-        "iterations": 0 * ones,
-        "frozen": torch.zeros_like(z, dtype=torch.bool),
-        "excluded": torch.zeros(len(problem), dtype=torch.bool),
-        "found": (ones, ones, ones),
-    }
-    solved = evaluated(problem.squared(), **settings)
+    solved = _at(problem.squared(), z, None)
     if problem.distribution.is_squared:
         return solved
     level = levels(problem, solved.predicted, problem.distribution.level)
     summed = replace(problem, distribution=problem.distribution.summed())
-    solved = evaluated(summed, **settings, precision=level**-2)
-    return replace(solved, variance=level**2)
+    return replace(_at(summed, z, level**-2), variance=level**2)
+
+
+def _at(problem: FitProblem, z: Tensor, precision: Tensor | None) -> Solved:
+    ones = torch.ones(len(problem), dtype=torch.int64)
+    return evaluated(
+        problem,
+        z=z,
+        outcome=int(Outcome.EVALUATED) * ones,
+        iterations=0 * ones,
+        frozen=torch.zeros_like(z, dtype=torch.bool),
+        excluded=torch.zeros(len(problem), dtype=torch.bool),
+        found=(ones, ones, ones),
+        precision=precision,
+    )
 
 
 def not_worse(problem: FitProblem, solved: Solved, start: Tensor, options: Options) -> Solved:
@@ -46,28 +50,46 @@ def not_worse(problem: FitProblem, solved: Solved, start: Tensor, options: Optio
     end: its level and fit then alternate from the start itself. A start that this does not improve
     is kept, and the fit has not converged.
     """
-    begun = evaluated_at_start(problem, start)
-    rows = _worse(problem, begun, solved)
-    if problem.distribution.loss_name == "huber":
-        # Huber's level is robust, not that of maximum likelihood: the end of a converged fit may
-        # have a slightly smaller likelihood than points next to it.
-        rows = rows[solved.outcome[rows] != Outcome.CONVERGED]
+    doubtful = torch.ones(len(problem), dtype=torch.bool)
+    if problem.distribution.is_squared or problem.distribution.loss_name == "huber":
+        # A sum of squares falls from the start on until it has converged. Huber's level is robust,
+        # not that of maximum likelihood: where its fit has converged, the likelihood may be
+        # slightly smaller than at points next to it.
+        failed = (solved.outcome != Outcome.CONVERGED).double()
+        doubtful = (pooled(problem, failed) > 0.0)[problem.group]
+    rows = doubtful.nonzero()[:, 0]
     if rows.numel() == 0:
         return solved
-    part, every = problem.select(rows), torch.ones(len(rows), dtype=torch.bool)
-    found = solved.tried[rows], solved.agreeing[rows], torch.ones_like(solved.optima[rows])
-    kept = _rows(begun, rows)
-    kept = replace(kept, tried=found[0], agreeing=torch.ones_like(found[1]), optima=found[2])
+    part = problem.select(rows)
+    begun = evaluated_at_start(part, start[rows])
+    worse = _worse(part, begun, _rows(solved, rows))
+    rows, every = rows[worse], torch.ones(len(worse), dtype=torch.bool)
+    if rows.numel() == 0:
+        return solved
+    kept = _begun_anew(problem.select(rows), _rows(begun, worse), _rows(solved, rows), options)
+    return merge(solved, kept, rows, every)
+
+
+def _begun_anew(problem: FitProblem, begun: Solved, ended: Solved, options: Options) -> Solved:
+    """Return fits from the start, or the start itself where they do not improve it.
+
+    Args:
+        problem: The problem of trajectories whose fits ended worse than they began.
+        begun: Evaluated at their starts.
+        ended: The fits.
+        options: Options of the search.
+    """
+    ones = torch.ones_like(ended.agreeing)
+    kept = replace(begun, tried=ended.tried, agreeing=ones, optima=ones)
     if not problem.distribution.is_squared and not options.out_of_time():
-        again = settle_level(part, kept, options)
-        better = torch.ones(len(rows), dtype=torch.bool)
-        better[_worse(part, kept, again)] = False
+        again = settle_level(problem, kept, options)
+        better = torch.ones(len(problem), dtype=torch.bool)
+        better[_worse(problem, kept, again)] = False
         kept = merge(kept, again, better.nonzero()[:, 0], better)
-    ended = solved.outcome[rows]
-    finished = (ended == Outcome.CONVERGED) | (ended == Outcome.DIVERGED)
-    ended = torch.where(finished, int(Outcome.STALLED), ended)
-    outcome = torch.where(kept.outcome == Outcome.EVALUATED, ended, kept.outcome)
-    return merge(solved, replace(kept, outcome=outcome), rows, every)
+    finished = (ended.outcome == Outcome.CONVERGED) | (ended.outcome == Outcome.DIVERGED)
+    outcome = torch.where(finished, int(Outcome.STALLED), ended.outcome)
+    outcome = torch.where(kept.outcome == Outcome.EVALUATED, outcome, kept.outcome)
+    return replace(kept, outcome=outcome)
 
 
 def without_slope(problem: FitProblem, solved: Solved) -> Tensor:

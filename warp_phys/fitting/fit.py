@@ -15,7 +15,7 @@ from warp_phys.fitting.constant_inputs import with_constant_inputs
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
-from warp_phys.fitting.outliers import find_outliers
+from warp_phys.fitting.outliers.find import find_outliers
 from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.failures import unusable_words

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from warp_phys.records.by_trajectory import by_trajectory
+from warp_phys.records.time_units import in_time_unit
 from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.forcing.dataset import read_doses, read_table
 from warp_phys.systems.forcing.doses import Doses
@@ -131,7 +132,8 @@ def read_records(
     """Return the records of a data set, checked against the system.
 
     Args:
-        dataset: `observed` on a shared or on own time grids, see the data schema.
+        dataset: `observed` on a shared or on own time grids, see the data schema. Times in another
+            unit than the system's are converted to it.
         system: The system whose outputs and inputs they are; None accepts any outputs.
         outputs: The outputs that a model was trained on, in its order; None takes all.
         groups: Names of variables with one value for each trajectory.
@@ -143,10 +145,13 @@ def read_records(
         SchemaError: The data set does not follow the schema, or lacks an output or input.
         UnknownNameError: There is no variable of one of the names.
         UsageError: The times do not increase, a trajectory has no valid sample, an input is
-            missing, or there are doses or tables of inputs that the caller does not handle.
+            missing, the unit of the times cannot be converted to the system's, or there are doses
+            or tables of inputs that the caller does not handle.
     """
     dataset = as_batch(dataset)
     check_dataset(dataset, needs=("observed",), system=system)
+    if system is not None:
+        dataset = in_time_unit(dataset, system.time_unit)
     names = _output_names(dataset, outputs)
     observed = _tensor(dataset["observed"].sel(output=list(names)))
     times = _times(dataset, *observed.shape[:2])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.objective import gradient
-from warp_phys.fitting.outliers import Outliers, outlier_words
+from warp_phys.fitting.outliers.find import Outliers, outlier_words
 from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.result.failures import failure_words
 from warp_phys.fitting.settle_level import levels

@@ -1,0 +1,1 @@
+"""Gross outliers: which values to suspect, and the test of fits without them."""
