@@ -1,0 +1,224 @@
+"""From tables and model to a system, with where the values of its parameters come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from warp_phys.petab.definitions import Definitions
+from warp_phys.petab.experiments import condition_slots, number_or_estimated, placeholder_slots
+from warp_phys.petab.expressions import Expression, Name, Operation
+from warp_phys.petab.names import Names
+from warp_phys.petab.observables import OutputFormulas, output_formulas
+from warp_phys.petab.sbml_model import Model
+from warp_phys.petab.slots import DEFAULT, Floats, Resolved, Slot, resolve
+from warp_phys.petab.system import PetabSystem, SystemEquations, make_system
+from warp_phys.petab.tables import TableParameter, Tables, Value
+from warp_phys.petab.trajectories import Layout, arrange
+from warp_phys.systems.errors import UnsupportedError
+from warp_phys.systems.model.quantities import Input, Output, Parameter, State
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A system, and how the problem's parameters become those of each trajectory.
+
+    Attributes:
+        system: The system.
+        layout: The trajectories.
+        formulas: The formulas of the outputs.
+        definitions: Expressions by name that the noise needs besides those of the system.
+        sources: For each parameter of the system, a number or parameter of the problem by
+            trajectory.
+        inputs: For each input of the system, its values before and from time zero.
+    """
+
+    system: PetabSystem
+    layout: Layout
+    formulas: tuple[OutputFormulas, ...]
+    definitions: dict[str, Expression]
+    sources: tuple[tuple[Value, ...], ...]
+    inputs: tuple[tuple[Floats, Floats], ...]
+
+
+def assemble(tables: Tables, model: Model) -> Assembled:
+    """Return the system of a problem and the sources of its parameters.
+
+    Raises:
+        UsageError: A formula needs something that nothing defines.
+        UnsupportedError: The problem needs something that is not supported.
+    """
+    number = number_or_estimated(tables, model)
+    layout = arrange(tables.measurements, number)
+    formulas = output_formulas(layout.outputs, dict(tables.observables), model)
+    slots = {
+        slot.name: slot
+        for slot in (
+            *condition_slots(tables, model, layout.trajectories, number),
+            *placeholder_slots(formulas, layout.trajectories),
+        )
+    }
+    observables = {one.observable.name: one.formula for one in formulas}
+    definitions = Definitions(model, tables.parameters.keys(), slots.keys(), observables)
+    rates = [definitions.need(rate, f"the rate of {name!r}") for name, rate in model.rates.items()]
+    initial = [definitions.initial(name) for name in model.rates]
+    outputs = [
+        definitions.need(_on_scale(one, formulas), f"the observable {one.name!r}")
+        for one in formulas
+    ]
+    resolved = _resolve(definitions, slots, tables)
+    return _declare(
+        tables, model, layout, formulas, definitions, resolved, (rates, initial, outputs)
+    )
+
+
+def transforms(formulas: Sequence[OutputFormulas]) -> bool:
+    """Return whether outputs are logarithms: only where some of them are measured so, not all."""
+    scales = {one.observable.scale for one in formulas}
+    return "lin" in scales and len(scales) > 1
+
+
+def _on_scale(one: OutputFormulas, formulas: Sequence[OutputFormulas]) -> Expression:
+    scale = one.observable.scale
+    if scale == "lin" or not transforms(formulas):
+        return one.formula
+    return Operation("ln" if scale == "log" else "log10", (one.formula,))
+
+
+def _resolve(definitions: Definitions, slots: dict[str, Slot], tables: Tables) -> Resolved:
+    """Return what the slots in use become, and define what they need."""
+    used: dict[str, Slot] = {}
+    while True:
+        # The model's own value of one slot may need another.
+        found = {
+            name.partition(" ")[2]
+            for name in definitions.leaves
+            if name.startswith(("slot ", "start "))
+        }
+        new = sorted(found - used.keys())
+        if not new:
+            break
+        for name in new:
+            used[name] = slots[name]
+            if DEFAULT in slots[name].values:
+                definitions.need(Name(f"default {name}"), f"the condition table, column {name!r}")
+    direct = {
+        name.partition(" ")[2] for name in definitions.leaves if name.startswith("parameter ")
+    }
+    resolved = resolve(list(used.values()), direct, tables.parameters)
+    for name, expression in resolved.expressions.items():
+        if name in definitions.leaves:
+            definitions.need(expression, f"the condition table, {name!r}")
+    return resolved
+
+
+def _declare(
+    tables: Tables,
+    model: Model,
+    layout: Layout,
+    formulas: Sequence[OutputFormulas],
+    definitions: Definitions,
+    resolved: Resolved,
+    equations: tuple[list[Expression], list[Expression], list[Expression]],
+) -> Assembled:
+    """Declare states, outputs, inputs and parameters, and make the system."""
+    if not model.rates:
+        raise UnsupportedError(f"{model.file} has no differential equation")
+    names, output_names = Names(), Names()
+    count = len(layout.trajectories)
+    states = tuple(State(names.unique(name), "1") for name in model.rates)
+    by_leaf: dict[str, str] = {}
+    parameters, sources = [], []
+    for identifier in tables.parameters:
+        leaf = f"parameter {identifier}"
+        if leaf in definitions.leaves:
+            entry = tables.parameters[identifier]
+            by_leaf[leaf] = names.unique(identifier)
+            parameters.append(_table_parameter(by_leaf[leaf], [entry]))
+            value: Value = identifier if entry.estimated else entry.nominal
+            sources.append((value,) * count)
+    for leaf, values in resolved.parameters.items():
+        if leaf in definitions.leaves:
+            by_leaf[leaf] = names.unique(leaf.partition(" ")[2])
+            entries = [tables.parameters[v] for v in dict.fromkeys(values) if isinstance(v, str)]
+            known = next((v for v in values if not isinstance(v, str)), 0.0)
+            parameters.append(
+                _table_parameter(by_leaf[leaf], entries)
+                if entries
+                else Parameter(by_leaf[leaf], "1", fixed=known)
+            )
+            sources.append(values)
+    inputs = {leaf: pair for leaf, pair in resolved.inputs.items() if leaf in definitions.leaves}
+    for leaf in inputs:
+        by_leaf[leaf] = names.unique(leaf.partition(" ")[2])
+    rates, initial, outputs = equations
+    system = make_system(
+        _class_name(tables.name),
+        tables.name,
+        SystemEquations(
+            definitions={**definitions.expressions, **resolved.expressions},
+            states={f"state {name}": place for place, name in enumerate(model.rates)},
+            names=by_leaf,
+            rates=tuple(rates),
+            initial=tuple(initial),
+            outputs=tuple(outputs),
+        ),
+        states,
+        tuple(_output(output_names.unique(one.name), one, formulas) for one in formulas),
+        tuple(Input(by_leaf[leaf], "1", between="held") for leaf in inputs),
+        tuple(parameters),
+        _default_times(layout),
+    )
+    return Assembled(
+        system,
+        layout,
+        tuple(formulas),
+        {**definitions.expressions, **resolved.expressions},
+        tuple(sources),
+        tuple(inputs.values()),
+    )
+
+
+def _table_parameter(name: str, entries: Sequence[TableParameter]) -> Parameter:
+    """Return a parameter of the table, or one that is several of them in groups."""
+    entry = entries[0]
+    if not entry.estimated:
+        return Parameter(name, "1", fixed=entry.nominal)
+    support = "real" if entry.scale == "lin" else "positive"
+    return Parameter(name, "1", support=support, range=usual_range(entry))  # type: ignore[arg-type]
+
+
+def usual_range(entry: TableParameter) -> tuple[float, float]:
+    """Return the bounds of a parameter, made finite, and positive where its scale is a logarithm.
+
+    Without a bound the range reaches three decades, or ten times its size, from the nominal value.
+    """
+    low, high, middle = entry.lower, entry.upper, entry.nominal
+    if entry.scale != "lin":
+        middle = middle if math.isfinite(middle) and middle > 0.0 else 1.0
+        high = high if math.isfinite(high) else 1e3 * max(middle, low)
+        return (low if low > 0.0 else 1e-6 * min(middle, high), high)
+    reach = 10.0 * max(1.0, abs(middle) if math.isfinite(middle) else 1.0)
+    return (low if math.isfinite(low) else -reach, high if math.isfinite(high) else reach)
+
+
+def _output(name: str, one: OutputFormulas, formulas: Sequence[OutputFormulas]) -> Output:
+    observable = one.observable
+    if transforms(formulas) and observable.scale != "lin":
+        word = "natural" if observable.scale == "log" else "decadic"
+        return Output(name, "1", description=f"{word} logarithm of {observable.name}")
+    support = "real" if observable.scale == "lin" else "positive"
+    return Output(name, "1", support=support, description=observable.description)  # type: ignore[arg-type]
+
+
+def _class_name(name: str) -> str:
+    words = Names().unique(name).split("_")
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _default_times(layout: Layout) -> tuple[float, ...]:
+    end = float(np.nanmax(layout.times))
+    return tuple(np.linspace(0.0, end if end > 0.0 else 1.0, 21).tolist())

@@ -1,0 +1,173 @@
+r"""The log likelihood of a PEtab problem at given parameters, as PEtab defines it.
+
+With z the scale of the observable (the value itself, its natural or decadic logarithm), y the
+measurement, f the prediction and s the noise level, normal noise has
+
+    log p(y) = -1/2 ((z(y) - z(f)) / s)^2 - log(s sqrt(2 pi)) + log z'(y),
+
+and Laplace noise log p(y) = -|z(y) - z(f)| / s - log(2 s) + log z'(y).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.evaluation import Evaluation
+from warp_phys.petab.observables import OutputFormulas, placeholder
+from warp_phys.petab.steady_state import steady_states
+from warp_phys.petab.tables import Value
+from warp_phys.systems.dynamics.integrate import integrate
+from warp_phys.systems.errors import UsageError
+
+
+def log_likelihood(
+    assembled: Assembled, values: Mapping[str, float], rtol: float, atol: float, method: str
+) -> Tensor:
+    """Return the log likelihood (N,) of each trajectory.
+
+    Args:
+        assembled: The problem.
+        values: Values of the estimated parameters.
+        rtol: Relative tolerance of the integration.
+        atol: Absolute tolerance of the integration.
+        method: Method of the integration.
+    """
+    parameters = system_parameters(assembled, values)
+    states = _states(assembled, parameters, rtol, atol, method)
+    predicted, noise = predictions(assembled, values, parameters, states)
+    total = torch.zeros(states.shape[0], dtype=torch.float64)
+    cells = torch.as_tensor(assembled.layout.cells)
+    observed = torch.as_tensor(assembled.layout.observed)
+    for output, one in enumerate(assembled.formulas):
+        rows = cells[cells[:, 2] == output]
+        where = (rows[:, 0], rows[:, 1])
+        density = _log_density(
+            one, observed[..., output][where], predicted[output][where], noise[output][where]
+        )
+        total.index_add_(0, rows[:, 0], density)
+    return total
+
+
+def system_parameters(assembled: Assembled, values: Mapping[str, float]) -> Tensor:
+    """Return the system's parameters (N, P) from values of the problem's."""
+    count = len(assembled.layout.trajectories)
+    rows = [[_number(value, values) for value in source] for source in assembled.sources]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), count).T.contiguous()
+
+
+def _number(value: Value, values: Mapping[str, float]) -> float:
+    return values[value] if isinstance(value, str) else value
+
+
+def _states(
+    assembled: Assembled, parameters: Tensor, rtol: float, atol: float, method: str
+) -> Tensor:
+    """Return the states (N, T, S) at the samples."""
+    system, trajectories = assembled.system, assembled.layout.trajectories
+    initial = system.initial_state_at(parameters.T)
+    assert initial is not None  # a system of this package has one
+    initial = initial.T.contiguous()
+    before, later = _inputs(assembled)
+    options: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method}
+    steady = torch.tensor([one.before is not None for one in trajectories])
+    if steady.any():
+        rows = steady.nonzero()[:, 0]
+        labels = [trajectories[row].label for row in rows.tolist()]
+        initial[rows] = steady_states(
+            system, initial[rows], parameters[rows], before[rows], labels, options
+        )
+    solution = integrate(
+        system,
+        torch.as_tensor(assembled.layout.times),
+        initial,
+        parameters,
+        initial_time=0.0,
+        **_input_arguments(later),
+        **options,
+    )
+    failed = (~solution.converged).nonzero()[:, 0].tolist()
+    if failed:
+        raise UsageError(
+            f"the integration of {len(failed)} of {len(trajectories)} trajectories failed, the "
+            f"first of which is {trajectories[failed[0]].label!r}; change the parameters, or use "
+            "another method"
+        )
+    return solution.states
+
+
+def _inputs(assembled: Assembled) -> tuple[Tensor, Tensor]:
+    """Return the inputs (N, I) before and from time zero on."""
+    count = len(assembled.layout.trajectories)
+    pairs = [
+        torch.tensor([pair[phase].tolist() for pair in assembled.inputs], dtype=torch.float64)
+        for phase in (0, 1)
+    ]
+    before, later = (values.reshape(len(assembled.inputs), count).T for values in pairs)
+    return before.contiguous(), later.contiguous()
+
+
+def _input_arguments(inputs: Tensor) -> dict[str, Any]:
+    if not inputs.shape[1]:
+        return {}
+    return {"inputs": inputs[:, None], "input_times": torch.zeros(1, dtype=torch.float64)}
+
+
+def predictions(
+    assembled: Assembled, values: Mapping[str, float], parameters: Tensor, states: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return predicted values and noise levels (N, T) of each output, on the scale of the data."""
+    system, layout = assembled.system, assembled.layout
+    times = torch.as_tensor(layout.times)
+    shape = times.shape
+    y = states.permute(2, 0, 1)
+    columns = [column[:, None].expand(shape) for column in parameters.T]
+    columns += [column[:, None].expand(shape) for column in _inputs(assembled)[1].T]
+    named = dict(zip((*system.parameter_names, *system.input_names), columns, strict=True))
+    placeholders = _noise_placeholders(assembled, values)
+
+    def leaf(name: str) -> Any:
+        if name in placeholders:
+            return placeholders[name]
+        place = system.equations.states.get(name)
+        if place is not None:
+            return y[place]
+        if name in system.equations.names:
+            return named[system.equations.names[name]]
+        return values[name.partition(" ")[2]]  # a parameter of the noise alone
+
+    evaluation = Evaluation(assembled.definitions, leaf, times, torch.zeros(shape).double())
+    predicted = [evaluation.tensor(evaluation.value(one.formula)) for one in assembled.formulas]
+    noise = [evaluation.tensor(evaluation.value(one.noise)) for one in assembled.formulas]
+    return predicted, noise
+
+
+def _noise_placeholders(assembled: Assembled, values: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the values (N, T) of the placeholders of noise, by name."""
+    layout = assembled.layout
+    found: dict[str, Tensor] = {}
+    for output, one in enumerate(assembled.formulas):
+        for number in range(one.noise_placeholders):
+            table = torch.full(layout.times.shape, torch.nan, dtype=torch.float64)
+            for cell, given in zip(layout.cells, layout.noise_values, strict=True):
+                if cell[2] == output:
+                    table[cell[0], cell[1]] = _number(given[number], values)
+            found[placeholder("noise", number + 1, one.name)] = table
+    return found
+
+
+def _log_density(one: OutputFormulas, y: Tensor, f: Tensor, s: Tensor) -> Tensor:
+    scale = one.observable.scale
+    slope = torch.zeros_like(y)
+    if scale != "lin":
+        # d ln y / dy = 1 / y, d log10 y / dy = 1 / (y ln 10).
+        slope = -(y if scale == "log" else y * math.log(10.0)).log()
+        y, f = (torch.log(v) if scale == "log" else torch.log10(v) for v in (y, f))
+    if one.observable.distribution == "laplace":
+        return -(y - f).abs() / s - (2.0 * s).log() + slope
+    return -0.5 * ((y - f) / s).square() - s.log() - 0.5 * math.log(2.0 * math.pi) + slope
