@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from warp_phys.petab.definitions import Definitions
 from warp_phys.petab.experiments import condition_slots, number_or_estimated, placeholder_slots
-from warp_phys.petab.expressions import Expression, Name, Operation
+from warp_phys.petab.expressions import Expression, Name, Number, Operation, names_in, replaced
 from warp_phys.petab.names import Names
-from warp_phys.petab.observables import OutputFormulas, output_formulas
+from warp_phys.petab.observables import OutputFormulas, output_formulas, placeholder
 from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.slots import DEFAULT, Floats, Resolved, Slot, resolve
 from warp_phys.petab.system import PetabSystem, SystemEquations, make_system
@@ -34,6 +34,7 @@ class Assembled:
         sources: For each parameter of the system, a number or parameter of the problem by
             trajectory.
         inputs: For each input of the system, its values before and from time zero.
+        resolved: What conditions and measurements set, also for the noise alone.
     """
 
     system: PetabSystem
@@ -42,6 +43,7 @@ class Assembled:
     definitions: dict[str, Expression]
     sources: tuple[tuple[Value, ...], ...]
     inputs: tuple[tuple[Floats, Floats], ...]
+    resolved: Resolved
 
 
 def assemble(tables: Tables, model: Model) -> Assembled:
@@ -69,10 +71,21 @@ def assemble(tables: Tables, model: Model) -> Assembled:
         definitions.need(_on_scale(one, formulas), f"the observable {one.name!r}")
         for one in formulas
     ]
-    resolved = _resolve(definitions, slots, tables)
+    direct = {
+        name.partition(" ")[2] for name in definitions.leaves if name.startswith("parameter ")
+    }
+    for one in formulas:
+        definitions.need(_without_placeholders(one), f"the noiseFormula of {one.name!r}")
+    resolved = _resolve(definitions, slots, direct, tables)
     return _declare(
         tables, model, layout, formulas, definitions, resolved, (rates, initial, outputs)
     )
+
+
+def _without_placeholders(one: OutputFormulas) -> Expression:
+    """Return the noise of an output, with a number for each placeholder, which has a value."""
+    own = {placeholder("noise", place + 1, one.name) for place in range(one.noise_placeholders)}
+    return replaced(one.noise, lambda name: Number(1.0) if name in own else Name(name))
 
 
 def transforms(formulas: Sequence[OutputFormulas]) -> bool:
@@ -88,7 +101,9 @@ def _on_scale(one: OutputFormulas, formulas: Sequence[OutputFormulas]) -> Expres
     return Operation("ln" if scale == "log" else "log10", (one.formula,))
 
 
-def _resolve(definitions: Definitions, slots: dict[str, Slot], tables: Tables) -> Resolved:
+def _resolve(
+    definitions: Definitions, slots: dict[str, Slot], direct: set[str], tables: Tables
+) -> Resolved:
     """Return what the slots in use become, and define what they need."""
     used: dict[str, Slot] = {}
     while True:
@@ -105,9 +120,6 @@ def _resolve(definitions: Definitions, slots: dict[str, Slot], tables: Tables) -
             used[name] = slots[name]
             if DEFAULT in slots[name].values:
                 definitions.need(Name(f"default {name}"), f"the condition table, column {name!r}")
-    direct = {
-        name.partition(" ")[2] for name in definitions.leaves if name.startswith("parameter ")
-    }
     resolved = resolve(list(used.values()), direct, tables.parameters)
     for name, expression in resolved.expressions.items():
         if name in definitions.leaves:
@@ -127,6 +139,9 @@ def _declare(
     """Declare states, outputs, inputs and parameters, and make the system."""
     if not model.rates:
         raise UnsupportedError(f"{model.file} has no differential equation")
+    rates, initial, outputs = equations
+    expressions = {**definitions.expressions, **resolved.expressions}
+    leaves = _leaves((*rates, *initial, *outputs), expressions)
     names, output_names = Names(), Names()
     count = len(layout.trajectories)
     states = tuple(State(names.unique(name), "1") for name in model.rates)
@@ -134,14 +149,14 @@ def _declare(
     parameters, sources = [], []
     for identifier in tables.parameters:
         leaf = f"parameter {identifier}"
-        if leaf in definitions.leaves:
+        if leaf in leaves:
             entry = tables.parameters[identifier]
             by_leaf[leaf] = names.unique(identifier)
             parameters.append(_table_parameter(by_leaf[leaf], [entry]))
             value: Value = identifier if entry.estimated else entry.nominal
             sources.append((value,) * count)
     for leaf, values in resolved.parameters.items():
-        if leaf in definitions.leaves:
+        if leaf in leaves:
             by_leaf[leaf] = names.unique(leaf.partition(" ")[2])
             entries = [tables.parameters[v] for v in dict.fromkeys(values) if isinstance(v, str)]
             known = next((v for v in values if not isinstance(v, str)), 0.0)
@@ -151,15 +166,14 @@ def _declare(
                 else Parameter(by_leaf[leaf], "1", fixed=known)
             )
             sources.append(values)
-    inputs = {leaf: pair for leaf, pair in resolved.inputs.items() if leaf in definitions.leaves}
+    inputs = {leaf: pair for leaf, pair in resolved.inputs.items() if leaf in leaves}
     for leaf in inputs:
         by_leaf[leaf] = names.unique(leaf.partition(" ")[2])
-    rates, initial, outputs = equations
     system = make_system(
         _class_name(tables.name),
         tables.name,
         SystemEquations(
-            definitions={**definitions.expressions, **resolved.expressions},
+            definitions=expressions,
             states={f"state {name}": place for place, name in enumerate(model.rates)},
             names=by_leaf,
             rates=tuple(rates),
@@ -176,10 +190,24 @@ def _declare(
         system,
         layout,
         tuple(formulas),
-        {**definitions.expressions, **resolved.expressions},
+        expressions,
         tuple(sources),
         tuple(inputs.values()),
+        resolved,
     )
+
+
+def _leaves(roots: Iterable[Expression], definitions: Mapping[str, Expression]) -> set[str]:
+    """Return the names without definition that expressions end in."""
+    waiting = [name for root in roots for name in names_in(root)]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            if name in definitions:
+                waiting.extend(names_in(definitions[name]))
+    return seen - definitions.keys()
 
 
 def _table_parameter(name: str, entries: Sequence[TableParameter]) -> Parameter:

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from warp_phys.petab.expressions import TIME, Expression, Name, Number, Operation, names_in, replaced
+from warp_phys.petab.expressions import (
+    TIME,
+    Expression,
+    Name,
+    Number,
+    Operation,
+    names_in,
+    replaced,
+)
 from warp_phys.petab.sbml_model import Model
 from warp_phys.systems.errors import UsageError
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from warp_phys.petab.expressions import Expression, Name, Number, Operation
+from warp_phys.petab.expressions import Expression, Name, Number
 
 # Functions of one argument: for numbers and for tensors.
 _FUNCTIONS: dict[str, tuple[Callable[[float], Any], Callable[[Tensor], Tensor]]] = {
@@ -96,7 +97,7 @@ class Evaluation:
         if operation in _COMPARISONS:
             # a < b < c holds where every neighboring pair compares.
             compare = _COMPARISONS[operation]
-            pairs = [compare(a, b) for a, b in zip(values, values[1:], strict=False)]
+            pairs = [compare(a, b) for a, b in pairwise(values)]
             return reduce(_both, pairs)
         return _ARITHMETIC[operation](self, values)
 

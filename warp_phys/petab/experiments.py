@@ -66,9 +66,7 @@ def condition_slots(
     return slots
 
 
-def _own_value(
-    name: str, tables: Tables, model: Model, resolve: Callable[[Value], Value]
-) -> Value:
+def _own_value(name: str, tables: Tables, model: Model, resolve: Callable[[Value], Value]) -> Value:
     """Return what a quantity is where no condition sets it."""
     if name in tables.parameters:
         return resolve(name)

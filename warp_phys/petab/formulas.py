@@ -157,9 +157,7 @@ _SPECIAL = {"NAME", "FUNCTION", "MINUS", "FUNCTION_LOG", "FUNCTION_ROOT"}
 def _names() -> dict[int, str]:
     """Return the names of the supported node types, by libsbml's number."""
     library = libsbml()
-    return {
-        getattr(library, f"AST_{name}"): name for name in (*_OPERATIONS, *_LEAVES, *_SPECIAL)
-    }
+    return {getattr(library, f"AST_{name}"): name for name in (*_OPERATIONS, *_LEAVES, *_SPECIAL)}
 
 
 def _leaf(name: str, node: Any) -> Expression:

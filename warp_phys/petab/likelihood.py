@@ -139,12 +139,22 @@ def predictions(
             return y[place]
         if name in system.equations.names:
             return named[system.equations.names[name]]
-        return values[name.partition(" ")[2]]  # a parameter of the noise alone
+        return _of_noise(assembled, values, name).expand(shape)
 
     evaluation = Evaluation(assembled.definitions, leaf, times, torch.zeros(shape).double())
     predicted = [evaluation.tensor(evaluation.value(one.formula)) for one in assembled.formulas]
     noise = [evaluation.tensor(evaluation.value(one.noise)) for one in assembled.formulas]
     return predicted, noise
+
+
+def _of_noise(assembled: Assembled, values: Mapping[str, float], leaf: str) -> Tensor:
+    """Return a quantity that the noise alone needs, (N, 1) or (1, 1)."""
+    found: Any = [values.get(leaf.partition(" ")[2])]
+    if leaf in assembled.resolved.parameters:
+        found = [_number(value, values) for value in assembled.resolved.parameters[leaf]]
+    elif leaf in assembled.resolved.inputs:
+        found = assembled.resolved.inputs[leaf][1].tolist()
+    return torch.tensor(found, dtype=torch.float64)[:, None]
 
 
 def _noise_placeholders(assembled: Assembled, values: Mapping[str, float]) -> dict[str, Tensor]:

@@ -19,7 +19,9 @@ class Names:
             >>> names.unique("k1"), names.unique("k1"), names.unique("_x"), names.unique("lambda")
             ('k1', 'k1_2', 'x', 'lambda_')
         """
-        name = "".join(letter if letter.isidentifier() or letter.isdigit() else "_" for letter in identifier)
+        name = "".join(
+            letter if letter.isidentifier() or letter.isdigit() else "_" for letter in identifier
+        )
         name = name.lstrip("_") or "x"
         if name[0].isdigit():
             name = f"x{name}"

@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from warp_phys.petab.expressions import Expression, Name, Number, Operation, product, quotient
-from warp_phys.petab.expressions import sum_of
+from warp_phys.petab.expressions import (
+    Expression,
+    Name,
+    Number,
+    Operation,
+    product,
+    quotient,
+    sum_of,
+)
 from warp_phys.petab.formulas import Formulas
 from warp_phys.petab.libsbml_import import libsbml
 from warp_phys.systems.errors import UnsupportedError, UsageError
@@ -27,7 +34,6 @@ class Model:
 
     Attributes:
         file: Name of the file, for messages.
-        name: Identifier of the model.
         rates: Rates of change of the states: species changed by reactions, and what rate rules
             change.
         rules: What assignment rules determine, and the rates of reactions.
@@ -39,7 +45,6 @@ class Model:
     """
 
     file: str
-    name: str
     rates: dict[str, Expression] = field(default_factory=dict)
     rules: dict[str, Expression] = field(default_factory=dict)
     initial: dict[str, Expression] = field(default_factory=dict)
@@ -57,7 +62,9 @@ def read_model(path: Path) -> Model:
         UnsupportedError: The model has features that are not supported; the message lists all.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no SBML file {path.name} next to the problem's YAML file")
+        raise FileNotFoundError(
+            f"there is no SBML file {path.name} next to the problem's YAML file"
+        )
     document = libsbml().readSBMLFromFile(str(path))
     source = document.getModel()
     if source is None:
@@ -70,9 +77,7 @@ def read_model(path: Path) -> Model:
         definition.getId(): definition.getMath()
         for definition in source.getListOfFunctionDefinitions()
     }
-    model = Model(
-        path.name, source.getId() or path.stem, formulas=Formulas(functions), source=(source, document)
-    )
+    model = Model(path.name, formulas=Formulas(functions), source=(source, document))
     _read_values(model, source)
     _read_rules(model, source)
     _read_reactions(model, source)

@@ -48,6 +48,11 @@ class Slot:
         return list(dict.fromkeys((*self.start, *self.later)))
 
     @property
+    def names(self) -> list[str]:
+        """Every parameter among the values, once."""
+        return [value for value in self.values if isinstance(value, str) and value != DEFAULT]
+
+    @property
     def changes(self) -> bool:
         """Whether a value changes at time zero."""
         return self.start != self.later
@@ -78,32 +83,37 @@ def resolve(
         direct: Parameters that the equations need without a slot.
         parameters: The parameter table.
     """
-    users: dict[str, set[str]] = {}
+    users: dict[str, set[str]] = {name: {""} for name in direct}
     for slot in slots:
-        for value in slot.values:
-            if isinstance(value, str) and value != DEFAULT:
-                users.setdefault(value, set()).add(slot.name)
-
-    def exclusive(slot: Slot) -> bool:
-        names = [value for value in slot.values if isinstance(value, str)]
-        if DEFAULT in names or slot.changes:
-            return False
-        alike = {(parameters[n].scale, parameters[n].lower, parameters[n].upper) for n in names}
-        return len(alike) < 2 and all(
-            users[name] == {slot.name} and name not in direct for name in names
-        )
-
+        for name in slot.names:
+            users.setdefault(name, set()).add(slot.name)
     result = Resolved()
     for slot in slots:
         if len(slot.values) == 1:
             _same(slot, result)
-        elif exclusive(slot):
+        elif _alone(slot, users, parameters):
             result.parameters[f"own {slot.name}"] = slot.later
             for kind in ("slot", "start"):
                 result.expressions[f"{kind} {slot.name}"] = Name(f"own {slot.name}")
         else:
             _mixed(slot, result)
     return result
+
+
+def _alone(
+    slot: Slot, users: Mapping[str, set[str]], parameters: Mapping[str, TableParameter]
+) -> bool:
+    """Return whether the slot can be one parameter that groups of trajectories share."""
+    if DEFAULT in slot.values or slot.changes:
+        return False
+    entries = [parameters[name] for name in slot.names]
+    if len({(entry.scale, entry.lower, entry.upper) for entry in entries}) > 1:
+        return False
+    if any(users[name] != {slot.name} for name in slot.names):
+        return False
+    # A known value must lie on the support that the estimated ones have.
+    real = all(entry.scale == "lin" for entry in entries)
+    return real or all(value > 0.0 for value in slot.values if isinstance(value, float))
 
 
 def _same(slot: Slot, result: Resolved) -> None:
@@ -126,7 +136,7 @@ def _mixed(slot: Slot, result: Resolved) -> None:
         return start, later
 
     numbers = weights(lambda value: value if isinstance(value, float) else 0.0)
-    terms = [(slot.name, Number(1.0), numbers)]
+    terms: list[tuple[str, Expression, tuple[Floats, Floats]]] = [(slot.name, Number(1.0), numbers)]
     for value in slot.values:
         if isinstance(value, str):
             is_value = weights(lambda other, value=value: float(other == value))  # type: ignore[misc]

@@ -46,7 +46,7 @@ def steady_states(
     for span in _SPANS:
         given = parameters[open_rows]
         drive = inputs[open_rows]
-        more = {"inputs": drive[:, None], "input_times": torch.zeros(1).double()}
+        more: dict[str, Any] = {"inputs": drive[:, None], "input_times": torch.zeros(1).double()}
         solution = integrate(
             system,
             torch.zeros(1, dtype=torch.float64),

@@ -63,9 +63,7 @@ class Layout:
     noise_values: tuple[tuple[Value, ...], ...]
 
 
-def arrange(
-    measurements: Sequence[Measurement], resolve: Callable[[Value], Value]
-) -> Layout:
+def arrange(measurements: Sequence[Measurement], resolve: Callable[[Value], Value]) -> Layout:
     """Return the layout of the measurements.
 
     Args:
