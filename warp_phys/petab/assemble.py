@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from warp_phys.petab.definitions import Definitions
-from warp_phys.petab.experiments import condition_slots, number_or_estimated, placeholder_slots
+from warp_phys.petab.experiments import (
+    check_noise_values,
+    condition_slots,
+    number_or_estimated,
+    placeholder_slots,
+)
 from warp_phys.petab.expressions import Expression, Name, Number, Operation, names_in, replaced
 from warp_phys.petab.names import Names
 from warp_phys.petab.observables import OutputFormulas, output_formulas, placeholder
@@ -56,6 +61,7 @@ def assemble(tables: Tables, model: Model) -> Assembled:
     number = number_or_estimated(tables, model)
     layout = arrange(tables.measurements, number)
     formulas = output_formulas(layout.outputs, dict(tables.observables), model)
+    check_noise_values(formulas, layout)
     slots = {
         slot.name: slot
         for slot in (

@@ -9,7 +9,7 @@ from warp_phys.petab.observables import OutputFormulas, placeholder
 from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.slots import DEFAULT, Slot
 from warp_phys.petab.tables import Tables, Value
-from warp_phys.petab.trajectories import Trajectory
+from warp_phys.petab.trajectories import Layout, Trajectory
 from warp_phys.systems.errors import UnsupportedError, UsageError, unknown_name
 
 
@@ -72,6 +72,17 @@ def _own_value(name: str, tables: Tables, model: Model, resolve: Callable[[Value
         return resolve(name)
     own = model.initial.get(name)
     return own.value if isinstance(own, Number) else DEFAULT
+
+
+def check_noise_values(formulas: Sequence[OutputFormulas], layout: Layout) -> None:
+    """Raise UsageError where a measurement lacks a parameter of its noise."""
+    for cell, values in zip(layout.cells, layout.noise_values, strict=True):
+        one = formulas[cell[2]]
+        if len(values) < one.noise_placeholders:
+            raise UsageError(
+                f"expected {one.noise_placeholders} noiseParameters in the measurements of "
+                f"{one.observable.name!r}, received {len(values)}"
+            )
 
 
 def placeholder_slots(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,32 +27,44 @@ from warp_phys.systems.dynamics.integrate import integrate
 from warp_phys.systems.errors import UsageError
 
 
-def log_likelihood(
+@dataclass(frozen=True)
+class Evaluated:
+    """What the measurements are compared with, in the order of the tables.
+
+    Attributes:
+        predicted: (M,), the observable without noise.
+        noise: (M,), standard deviation, or scale of Laplace noise, on the observable's scale.
+        log_density: (M,), the log density of each measurement.
+    """
+
+    predicted: Tensor
+    noise: Tensor
+    log_density: Tensor
+
+
+def evaluate(
     assembled: Assembled, values: Mapping[str, float], rtol: float, atol: float, method: str
-) -> Tensor:
-    """Return the log likelihood (N,) of each trajectory.
+) -> Evaluated:
+    """Return predictions and log densities of all measurements.
 
     Args:
         assembled: The problem.
-        values: Values of the estimated parameters.
+        values: Values of all parameters.
         rtol: Relative tolerance of the integration.
         atol: Absolute tolerance of the integration.
         method: Method of the integration.
     """
     parameters = system_parameters(assembled, values)
     states = _states(assembled, parameters, rtol, atol, method)
-    predicted, noise = predictions(assembled, values, parameters, states)
-    total = torch.zeros(states.shape[0], dtype=torch.float64)
-    cells = torch.as_tensor(assembled.layout.cells)
-    observed = torch.as_tensor(assembled.layout.observed)
+    every = predictions(assembled, values, parameters, states)
+    rows, samples, outputs = torch.as_tensor(assembled.layout.cells).T
+    predicted, noise = (torch.stack(table)[outputs, rows, samples] for table in every)
+    observed = torch.as_tensor(assembled.layout.observed)[rows, samples, outputs]
+    density = torch.zeros_like(observed)
     for output, one in enumerate(assembled.formulas):
-        rows = cells[cells[:, 2] == output]
-        where = (rows[:, 0], rows[:, 1])
-        density = _log_density(
-            one, observed[..., output][where], predicted[output][where], noise[output][where]
-        )
-        total.index_add_(0, rows[:, 0], density)
-    return total
+        here = outputs == output
+        density[here] = _log_density(one, observed[here], predicted[here], noise[here])
+    return Evaluated(predicted, noise, density)
 
 
 def system_parameters(assembled: Assembled, values: Mapping[str, float]) -> Tensor:

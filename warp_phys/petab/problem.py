@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from warp_phys.petab.arguments import fit_arguments
 from warp_phys.petab.assemble import Assembled
 from warp_phys.petab.dataset import log_density_constant, problem_dataset
-from warp_phys.petab.likelihood import log_likelihood
+from warp_phys.petab.likelihood import Evaluated, evaluate
 from warp_phys.petab.system import PetabSystem
 from warp_phys.petab.tables import Tables
 from warp_phys.systems.errors import unknown_name
@@ -89,9 +91,21 @@ class PetabProblem:
             UnknownNameError: The problem does not estimate a parameter.
             UsageError: An integration fails, or a trajectory reaches no steady state.
         """
-        values = self._values(parameters or {})
-        with torch.no_grad():
-            return float(log_likelihood(self._assembled, values, rtol, atol, method).sum())
+        return float(self._evaluate(parameters, rtol, atol, method).log_density.sum())
+
+    def predict(
+        self,
+        parameters: Mapping[str, float] | None = None,
+        *,
+        rtol: float = 1e-8,
+        atol: float = 1e-12,
+        method: str = "auto",
+    ) -> NDArray[np.float64]:
+        """Return the prediction of every measurement, in the order of the measurement tables.
+
+        Lines without a value are left out. The arguments are those of `log_likelihood`.
+        """
+        return self._evaluate(parameters, rtol, atol, method).predicted.numpy()
 
     def start(self, parameters: Mapping[str, float] | None = None) -> dict[str, Any]:
         """Return values as the argument `initial` of `fit`, by default the nominal ones.
@@ -132,6 +146,12 @@ class PetabProblem:
             f"{len(self._tables.measurements)} measurements, "
             f"{self.data.sizes['trajectory']} trajectories, {len(self.system.states)} states)"
         )
+
+    def _evaluate(
+        self, parameters: Mapping[str, float] | None, rtol: float, atol: float, method: str
+    ) -> Evaluated:
+        with torch.no_grad():
+            return evaluate(self._assembled, self._values(parameters or {}), rtol, atol, method)
 
     def _values(self, given: Mapping[str, float]) -> dict[str, float]:
         """Return values of all parameters of the table."""

@@ -63,7 +63,7 @@ def read_model(path: Path) -> Model:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no SBML file {path.name} next to the problem's YAML file"
+            f"there is no model file {path.name} next to the problem's YAML file"
         )
     document = libsbml().readSBMLFromFile(str(path))
     source = document.getModel()

@@ -31,14 +31,14 @@ class Trajectory:
         before: Identifier of the condition that is equilibrated before time zero, or None.
         condition: Identifier of the condition from time zero on.
         overrides: Values of the placeholders of each output that is measured.
-        lines: Measurements with the number of their output.
+        lines: Number and output of each measurement, and the measurement.
     """
 
     label: str
     before: str | None
     condition: str
     overrides: dict[int, tuple[Value, ...]] = field(default_factory=dict)
-    lines: list[tuple[int, Measurement]] = field(default_factory=list)
+    lines: list[tuple[int, int, Measurement]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Layout:
         trajectories: The trajectories.
         times: (N, T), padded by NaN.
         observed: (N, T, O), NaN where nothing was measured.
-        cells: Trajectory, sample and output of each measurement, (M, 3).
+        cells: Trajectory, sample and output of each measurement of the tables, (M, 3).
         noise_values: The overrides of its noise placeholders.
     """
 
@@ -85,7 +85,7 @@ def arrange(measurements: Sequence[Measurement], resolve: Callable[[Value], Valu
     numbers = {key: place for place, key in enumerate(outputs)}
     trajectories: dict[tuple[Experiment, int], Trajectory] = {}
     placed: dict[tuple[Experiment, int], list[tuple[tuple[Value, ...], set[float]]]] = {}
-    for line in lines:
+    for number, line in enumerate(lines):
         line, experiment = _experiment(line)
         output = numbers[line.observable, _estimated(line.noise_values)]
         layer = _layer(placed.setdefault((experiment, output), []), line)
@@ -93,7 +93,7 @@ def arrange(measurements: Sequence[Measurement], resolve: Callable[[Value], Valu
             (experiment, layer), Trajectory("", experiment[0], experiment[1])
         )
         trajectory.overrides[output] = line.observable_values
-        trajectory.lines.append((output, line))
+        trajectory.lines.append((number, output, line))
     _label(trajectories)
     return _with_arrays(tuple(outputs.items()), tuple(trajectories.values()))
 
@@ -151,20 +151,20 @@ def _with_arrays(
     outputs: tuple[tuple[tuple[str, tuple[str, ...]], str], ...],
     trajectories: tuple[Trajectory, ...],
 ) -> Layout:
-    grids = [sorted({line.time for _, line in one.lines}) for one in trajectories]
+    grids = [sorted({line.time for _, _, line in one.lines}) for one in trajectories]
     shape = (len(trajectories), max(map(len, grids)))
     times = np.full(shape, np.nan)
     observed = np.full((*shape, len(outputs)), np.nan)
-    cells, noise = [], []
+    count = sum(len(one.lines) for one in trajectories)
+    cells = np.zeros((count, 3), dtype=np.int64)
+    noise: list[tuple[Value, ...]] = [()] * count
     for row, (trajectory, grid) in enumerate(zip(trajectories, grids, strict=True)):
         times[row, : len(grid)] = grid
         samples = {time: number for number, time in enumerate(grid)}
-        for output, line in trajectory.lines:
+        for number, output, line in trajectory.lines:
             cell = (row, samples[line.time], output)
             observed[cell] = line.value
-            cells.append(cell)
-            noise.append(line.noise_values)
+            cells[number] = cell
+            noise[number] = line.noise_values
     names = tuple((name, observable) for (observable, _), name in outputs)
-    return Layout(
-        names, trajectories, times, observed, np.array(cells, dtype=np.int64), tuple(noise)
-    )
+    return Layout(names, trajectories, times, observed, cells, tuple(noise))
