@@ -24,6 +24,7 @@ from warp_phys.petab.observables import OutputFormulas, placeholder
 from warp_phys.petab.steady_state import steady_states
 from warp_phys.petab.tables import Value
 from warp_phys.systems.dynamics.integrate import integrate
+from warp_phys.systems.dynamics.problem import Solution
 from warp_phys.systems.errors import UsageError
 
 
@@ -95,23 +96,33 @@ def _states(
         initial[rows] = steady_states(
             system, initial[rows], parameters[rows], before[rows], labels, options
         )
-    solution = integrate(
-        system,
-        torch.as_tensor(assembled.layout.times),
-        initial,
-        parameters,
-        initial_time=0.0,
-        **_input_arguments(later),
-        **options,
-    )
-    failed = (~solution.converged).nonzero()[:, 0].tolist()
-    if failed:
-        raise UsageError(
-            f"the integration of {len(failed)} of {len(trajectories)} trajectories failed, the "
-            f"first of which is {trajectories[failed[0]].label!r}; change the parameters, or use "
-            "another method"
+    times = torch.as_tensor(assembled.layout.times)
+
+    def solve(rows: Tensor, by: str) -> Solution:
+        return integrate(
+            system,
+            times[rows],
+            initial[rows],
+            parameters[rows],
+            initial_time=0.0,
+            **_input_arguments(later[rows]),
+            **(options | {"method": by}),
         )
-    return solution.states
+
+    solution = solve(torch.arange(len(trajectories)), method)
+    states, failed = solution.states, (~solution.converged).nonzero()[:, 0]
+    if failed.numel() and method == "auto":
+        # Radau gets over jumps of the right-hand side at which batched methods give up.
+        again = solve(failed, "scipy-stiff")
+        states[failed] = again.states
+        failed = failed[~again.converged]
+    if failed.numel():
+        raise UsageError(
+            f"the integration of {failed.numel()} of {len(trajectories)} trajectories failed, the "
+            f"first of which is {trajectories[int(failed[0])].label!r}; change the parameters, or "
+            "use another method"
+        )
+    return states
 
 
 def _inputs(assembled: Assembled) -> tuple[Tensor, Tensor]:

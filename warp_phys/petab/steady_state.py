@@ -41,34 +41,37 @@ def steady_states(
     Raises:
         UsageError: A trajectory reaches no steady state.
     """
-    states = initial.clone()
-    open_rows = torch.arange(len(initial))
+    # Many experiments begin in the same state, which is found once.
+    together = torch.cat([initial, parameters, inputs], dim=1)
+    different, place = torch.unique(together, dim=0, return_inverse=True)
+    sizes = [initial.shape[1], parameters.shape[1], inputs.shape[1]]
+    states, given, drive = (part.contiguous() for part in different.split(sizes, dim=1))
+    open_rows = torch.arange(len(states))
     for span in _SPANS:
-        given = parameters[open_rows]
-        drive = inputs[open_rows]
-        more: dict[str, Any] = {"inputs": drive[:, None], "input_times": torch.zeros(1).double()}
-        solution = integrate(
-            system,
-            torch.zeros(1, dtype=torch.float64),
-            states[open_rows],
-            given,
-            initial_time=-span,
-            **(more if inputs.shape[1] else {}),
-            **options,
-        )
-        reached = solution.states[:, -1]
+        run = (states[open_rows], given[open_rows], drive[open_rows])
+        reached, settled = _run(system, run, span, options)
         states[open_rows] = reached
-        rate = system.derivative(
-            torch.zeros(len(open_rows), dtype=torch.float64),
-            reached.T,
-            given.T,
-            drive.T if inputs.shape[1] else None,
-        ).T
-        size = reached.abs().amax(dim=1, keepdim=True)
-        settled = (rate.abs() * span <= _SETTLED * (reached.abs() + 1e-6 * size)).all(dim=1)
-        open_rows = open_rows[~settled | ~solution.converged]
+        open_rows = open_rows[~settled]
         if not open_rows.numel():
-            return states
+            return states[place]
+    first = int((place == open_rows[0]).nonzero()[0])
     raise UsageError(
-        f"no steady state was reached before time zero in trajectory {labels[int(open_rows[0])]!r}"
+        f"no steady state was reached before time zero in trajectory {labels[first]!r}"
     )
+
+
+def _run(
+    system: PetabSystem, run: tuple[Tensor, Tensor, Tensor], span: float, options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Return the states after a span of time, and whether they are steady."""
+    states, given, drive = run
+    driven = bool(drive.shape[1])
+    times = torch.zeros(1, dtype=torch.float64)
+    more: dict[str, Any] = {"inputs": drive[:, None], "input_times": times} if driven else {}
+    solution = integrate(system, times, states, given, initial_time=-span, **more, **options)
+    reached = solution.states[:, -1]
+    now = torch.zeros(len(states), dtype=torch.float64)
+    rate = system.derivative(now, reached.T, given.T, drive.T if driven else None).T
+    size = reached.abs().amax(dim=1, keepdim=True)
+    still = rate.abs() * span <= _SETTLED * (reached.abs() + 1e-6 * size)
+    return reached, still.all(dim=1) & solution.converged
