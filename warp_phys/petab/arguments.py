@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from warp_phys.petab.assemble import Assembled, transforms
-from warp_phys.petab.noise_levels import Levels
+from warp_phys.petab.assemble import Assembled
 from warp_phys.petab.slots import Floats
 from warp_phys.petab.tables import TableParameter
 from warp_phys.systems.errors import UnsupportedError
@@ -34,13 +33,11 @@ def group_labels(assembled: Assembled) -> dict[str, np.ndarray]:
     }
 
 
-def fit_arguments(
-    assembled: Assembled, table: Mapping[str, TableParameter], nominal: Mapping[str, float]
-) -> dict[str, Any]:
-    """Return the arguments of `fit` besides the system and the data.
+def fit_arguments(assembled: Assembled, table: Mapping[str, TableParameter]) -> dict[str, Any]:
+    """Return the arguments of `fit` besides the system, the data and the noise.
 
     Raises:
-        UnsupportedError: The noise is none that `fit` knows.
+        UnsupportedError: Some experiments begin in a steady state and others do not.
     """
     steady = np.array([one.before is not None for one in assembled.layout.trajectories])
     if steady.any() and not steady.all():
@@ -50,8 +47,6 @@ def fit_arguments(
         )
     arguments: dict[str, Any] = {
         "initial_time": STEADY_START if steady.any() else 0.0,
-        "distribution": _distribution(assembled),
-        "noise_sd": _noise_sd(assembled, nominal),
         "bounds": _bounds(assembled, table),
     }
     if steady.any():
@@ -61,53 +56,6 @@ def fit_arguments(
     if len(assembled.layout.trajectories) > 1 and (shared := _shared(assembled)):
         arguments["shared"] = shared
     return arguments
-
-
-def _distribution(assembled: Assembled) -> str:
-    if any(one.observable.distribution == "laplace" for one in assembled.formulas):
-        names = [one.name for one in assembled.formulas if one.observable.distribution == "laplace"]
-        raise UnsupportedError(
-            f"the noise of {', '.join(names)} has a Laplace distribution, which fit does not know; "
-            "use log_likelihood"
-        )
-    logs = any(one.observable.scale != "lin" for one in assembled.formulas)
-    return "lognormal" if logs and not transforms(assembled.formulas) else "normal"
-
-
-def _noise_sd(assembled: Assembled, nominal: Mapping[str, float]) -> str | dict[str, Floats]:
-    """Return the argument `noise_sd`.
-
-    Raises:
-        UnsupportedError: Noise levels are neither known nor parameters of their own.
-    """
-    levels = Levels(assembled, nominal)
-    estimated = [one for one in assembled.formulas if levels.estimated(one)]
-    if not estimated:
-        return levels.known()
-    if len(estimated) < len(assembled.formulas):
-        known = [one.name for one in assembled.formulas if one not in estimated]
-        raise UnsupportedError(
-            f"the noise of {', '.join(known)} is known and that of {estimated[0].name} is "
-            "estimated, which fit cannot state; use log_likelihood"
-        )
-    names = {one.name: levels.parameter_of(one) for one in estimated}
-    for output, name in names.items():
-        if name is None or levels.used_by_the_system(name):
-            formula = next(one for one in estimated if one.name == output).observable.noise_formula
-            raise UnsupportedError(
-                f"the noise of {output} is estimated by the formula {formula!r}, which fit cannot "
-                "state; use log_likelihood"
-            )
-    different = len(set(names.values()))
-    if different == len(names):
-        return "each"
-    if different == 1:
-        return "common"
-    raise UnsupportedError(
-        "some outputs have a noise parameter in common and others do not, which fit cannot state: "
-        + ", ".join(f"{output} has {name}" for output, name in names.items())
-        + "; use log_likelihood"
-    )
 
 
 def _bounds(

@@ -15,14 +15,16 @@ from warp_phys.petab.experiments import (
     number_or_estimated,
     placeholder_slots,
 )
-from warp_phys.petab.expressions import Expression, Name, Number, Operation, names_in, replaced
+from warp_phys.petab.expressions import Expression, Name, Number, names_in, replaced
 from warp_phys.petab.names import Names
 from warp_phys.petab.observables import OutputFormulas, output_formulas, placeholder
+from warp_phys.petab.outputs import Outputs, plain_outputs
 from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.slots import DEFAULT, Floats, Resolved, Slot, resolve
 from warp_phys.petab.system import PetabSystem, SystemEquations, make_system
 from warp_phys.petab.tables import TableParameter, Tables, Value
 from warp_phys.petab.trajectories import Layout, arrange
+from warp_phys.petab.weighted_outputs import weighted_outputs
 from warp_phys.systems.errors import UnsupportedError
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
 
@@ -40,6 +42,7 @@ class Assembled:
             trajectory.
         inputs: For each input of the system, its values before and from time zero.
         resolved: What conditions and measurements set, also for the noise alone.
+        outputs: The outputs of the system, whose own inputs come after `inputs`.
     """
 
     system: PetabSystem
@@ -49,10 +52,16 @@ class Assembled:
     sources: tuple[tuple[Value, ...], ...]
     inputs: tuple[tuple[Floats, Floats], ...]
     resolved: Resolved
+    outputs: Outputs
 
 
-def assemble(tables: Tables, model: Model) -> Assembled:
+def assemble(tables: Tables, model: Model, *, weighted: bool = False) -> Assembled:
     """Return the system of a problem and the sources of its parameters.
+
+    Args:
+        tables: The tables.
+        model: The model.
+        weighted: Whether the outputs hold the noise, see `weighted_outputs.py`.
 
     Raises:
         UsageError: A formula needs something that nothing defines.
@@ -73,10 +82,9 @@ def assemble(tables: Tables, model: Model) -> Assembled:
     definitions = Definitions(model, tables.parameters.keys(), slots.keys(), observables)
     rates = [definitions.need(rate, f"the rate of {name!r}") for name, rate in model.rates.items()]
     initial = [definitions.initial(name) for name in model.rates]
-    outputs = [
-        definitions.need(_on_scale(one, formulas), f"the observable {one.name!r}")
-        for one in formulas
-    ]
+    outputs = (weighted_outputs if weighted else plain_outputs)(formulas, layout)
+    for name, expression in zip(outputs.names, outputs.expressions, strict=True):
+        definitions.need(expression, f"the observable {name!r}")
     direct = {
         name.partition(" ")[2] for name in definitions.leaves if name.startswith("parameter ")
     }
@@ -84,7 +92,7 @@ def assemble(tables: Tables, model: Model) -> Assembled:
         definitions.need(_without_placeholders(one), f"the noiseFormula of {one.name!r}")
     resolved = _resolve(definitions, slots, direct, tables)
     return _declare(
-        tables, model, layout, formulas, definitions, resolved, (rates, initial, outputs)
+        tables, model, layout, formulas, definitions, resolved, (rates, initial), outputs
     )
 
 
@@ -92,19 +100,6 @@ def _without_placeholders(one: OutputFormulas) -> Expression:
     """Return the noise of an output, with a number for each placeholder, which has a value."""
     own = {placeholder("noise", place + 1, one.name) for place in range(one.noise_placeholders)}
     return replaced(one.noise, lambda name: Number(1.0) if name in own else Name(name))
-
-
-def transforms(formulas: Sequence[OutputFormulas]) -> bool:
-    """Return whether outputs are logarithms: only where some of them are measured so, not all."""
-    scales = {one.observable.scale for one in formulas}
-    return "lin" in scales and len(scales) > 1
-
-
-def _on_scale(one: OutputFormulas, formulas: Sequence[OutputFormulas]) -> Expression:
-    scale = one.observable.scale
-    if scale == "lin" or not transforms(formulas):
-        return one.formula
-    return Operation("ln" if scale == "log" else "log10", (one.formula,))
 
 
 def _resolve(
@@ -140,14 +135,15 @@ def _declare(
     formulas: Sequence[OutputFormulas],
     definitions: Definitions,
     resolved: Resolved,
-    equations: tuple[list[Expression], list[Expression], list[Expression]],
+    equations: tuple[list[Expression], list[Expression]],
+    outputs: Outputs,
 ) -> Assembled:
     """Declare states, outputs, inputs and parameters, and make the system."""
     if not model.rates:
         raise UnsupportedError(f"{model.file} has no differential equation")
-    rates, initial, outputs = equations
+    rates, initial = equations
     expressions = {**definitions.expressions, **resolved.expressions}
-    leaves = _leaves((*rates, *initial, *outputs), expressions)
+    leaves = _leaves((*rates, *initial, *outputs.expressions), expressions)
     names, output_names = Names(), Names()
     count = len(layout.trajectories)
     states = tuple(State(names.unique(name), "1") for name in model.rates)
@@ -173,7 +169,7 @@ def _declare(
             )
             sources.append(values)
     inputs = {leaf: pair for leaf, pair in resolved.inputs.items() if leaf in leaves}
-    for leaf in inputs:
+    for leaf in (*inputs, *outputs.inputs):
         by_leaf[leaf] = names.unique(leaf.partition(" ")[2])
     system = make_system(
         _class_name(tables.name),
@@ -184,11 +180,16 @@ def _declare(
             names=by_leaf,
             rates=tuple(rates),
             initial=tuple(initial),
-            outputs=tuple(outputs),
+            outputs=tuple(outputs.expressions),
         ),
         states,
-        tuple(_output(output_names.unique(one.name), one, formulas) for one in formulas),
-        tuple(Input(by_leaf[leaf], "1", between="held") for leaf in inputs),
+        tuple(
+            Output(output_names.unique(name), "1", support=support, description=description)
+            for name, support, description in zip(
+                outputs.names, outputs.supports, outputs.descriptions, strict=True
+            )
+        ),
+        tuple(Input(by_leaf[leaf], "1", between="held") for leaf in (*inputs, *outputs.inputs)),
         tuple(parameters),
         _default_times(layout),
     )
@@ -200,6 +201,7 @@ def _declare(
         tuple(sources),
         tuple(inputs.values()),
         resolved,
+        outputs,
     )
 
 
@@ -237,15 +239,6 @@ def usual_range(entry: TableParameter) -> tuple[float, float]:
         return (low if low > 0.0 else 1e-6 * min(middle, high), high)
     reach = 10.0 * max(1.0, abs(middle) if math.isfinite(middle) else 1.0)
     return (low if math.isfinite(low) else -reach, high if math.isfinite(high) else reach)
-
-
-def _output(name: str, one: OutputFormulas, formulas: Sequence[OutputFormulas]) -> Output:
-    observable = one.observable
-    if transforms(formulas) and observable.scale != "lin":
-        word = "natural" if observable.scale == "log" else "decadic"
-        return Output(name, "1", description=f"{word} logarithm of {observable.name}")
-    support = "real" if observable.scale == "lin" else "positive"
-    return Output(name, "1", support=support, description=observable.description)  # type: ignore[arg-type]
 
 
 def _class_name(name: str) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from warp_phys.petab.arguments import STEADY_START, group_labels
-from warp_phys.petab.assemble import Assembled, transforms
+from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.outputs import transforms
 from warp_phys.systems.schema.labels import (
     input_coords,
     labeled,
@@ -28,13 +29,10 @@ def problem_dataset(assembled: Assembled, file: str) -> xr.Dataset:
         | time_coords(system, layout.times)
         | output_coords(system)
     )
-    variables: dict[str, Any] = {"observed": _on_scale(assembled)}
-    if assembled.inputs:
+    variables: dict[str, Any] = {"observed": np.stack(assembled.outputs.observed, axis=2)}
+    if system.inputs:
         coordinates |= input_coords(system)
-        pairs = np.array(assembled.inputs)  # (I, 2, N)
-        variables["input_table"] = pairs.transpose(2, 1, 0)
-        knots = np.array([STEADY_START, 0.0])
-        variables["input_time"] = np.tile(knots, (len(layout.trajectories), 1))
+        variables["input_time"], variables["input_table"] = _input_table(assembled)
     for name, labels in group_labels(assembled).items():
         attributes = {"long_name": "parameter of the PEtab problem that the trajectory has"}
         coordinates[name] = xr.Variable("trajectory", labels, attributes)
@@ -47,15 +45,28 @@ def problem_dataset(assembled: Assembled, file: str) -> xr.Dataset:
     )
 
 
-def _on_scale(assembled: Assembled) -> np.ndarray:
-    """Return the measurements, as logarithms where the outputs are logarithms."""
-    observed = assembled.layout.observed.copy()
-    if transforms(assembled.formulas):
-        for place, one in enumerate(assembled.formulas):
-            if one.observable.scale != "lin":
-                logarithm = np.log if one.observable.scale == "log" else np.log10
-                observed[..., place] = logarithm(observed[..., place])
-    return observed
+def _input_table(assembled: Assembled) -> tuple[np.ndarray, np.ndarray]:
+    """Return times (N, K) and values (N, K, I) of the inputs.
+
+    Inputs that conditions set change at time zero; those that outputs need at the samples.
+    """
+    times, samples = assembled.layout.times, list(assembled.outputs.inputs.values())
+    rows = []
+    for row, grid in enumerate(times):
+        own = grid[np.isfinite(grid)]
+        knots = np.unique([STEADY_START, 0.0, *(own if samples else ())])
+        phase = (knots >= 0.0).astype(int)
+        columns = [np.array(pair)[phase, row] for pair in assembled.inputs]
+        # A sample's values hold from its time on; before the first one they do not matter.
+        place = np.maximum(np.searchsorted(own, knots, side="right") - 1, 0)
+        columns += [values[row, place] for values in samples]
+        rows.append((knots, np.stack(columns, axis=1)))
+    length = max(len(knots) for knots, _ in rows)
+    table_times = np.full((len(rows), length), np.nan)
+    table = np.full((len(rows), length, rows[0][1].shape[1]), np.nan)
+    for row, (knots, values) in enumerate(rows):
+        table_times[row, : len(knots)], table[row, : len(knots)] = knots, values
+    return table_times, table
 
 
 def log_density_constant(assembled: Assembled) -> float:
@@ -67,7 +78,7 @@ def log_density_constant(assembled: Assembled) -> float:
 
     It is zero where no output is a logarithm. Log-normal noise has the density of y itself.
     """
-    if not transforms(assembled.formulas):
+    if not transforms(assembled.formulas) and not assembled.outputs.weighted:
         return 0.0
     total = 0.0
     for place, one in enumerate(assembled.formulas):

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import torch
 
-from warp_phys.petab.assemble import Assembled, transforms
+from warp_phys.petab.assemble import Assembled
 from warp_phys.petab.expressions import Expression, Name, names_in
 from warp_phys.petab.likelihood import predictions, system_parameters
 from warp_phys.petab.observables import OutputFormulas, placeholder
+from warp_phys.petab.outputs import transforms
 from warp_phys.petab.slots import Floats
 
 

@@ -12,12 +12,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from warp_phys.petab.arguments import fit_arguments
-from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.assemble import Assembled, assemble
 from warp_phys.petab.dataset import log_density_constant, problem_dataset
 from warp_phys.petab.likelihood import Evaluated, evaluate
+from warp_phys.petab.noise_arguments import noise_arguments
+from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.system import PetabSystem
 from warp_phys.petab.tables import Tables
-from warp_phys.systems.errors import unknown_name
+from warp_phys.petab.weighted_noise import WeightedNoise
+from warp_phys.systems.errors import UnsupportedError, unknown_name
 
 
 class PetabProblem:
@@ -29,30 +32,42 @@ class PetabProblem:
         system: The system. Its parameters are those of the problem, and those that conditions or
             measurements set differently.
         data: The measurements. One experiment is several trajectories where an observable has
-            several values at one time or different parameters.
+            several values at one time or different parameters. Where the noise is not one that
+            `fit` has by name, each observable is two outputs: its residual over the noise level,
+            "observed" as 0, and the logarithm of that level.
         nominal: The published or assumed values of the estimated parameters, by identifier.
         log_likelihood_constant: What to add to the sum of `log_likelihood` of a fit for that of the
             problem: not zero where some observables are measured on a logarithmic scale and others
             are not, so that those outputs are logarithms.
-        remarks: What of the problem the arguments of `fit` leave out.
+        remarks: What of the problem the arguments of `fit` leave out or state otherwise.
     """
 
-    def __init__(self, tables: Tables, assembled: Assembled) -> None:
+    def __init__(self, tables: Tables, model: Model) -> None:
         self._tables = tables
-        self._assembled = assembled
-        self.system: PetabSystem = assembled.system
-        self.data: xr.Dataset = problem_dataset(assembled, tables.name)
+        self._assembled = assemble(tables, model)
         self.nominal: dict[str, float] = {
             parameter.name: parameter.nominal
             for parameter in tables.parameters.values()
             if parameter.estimated
         }
-        self.log_likelihood_constant: float = log_density_constant(assembled)
-        self.remarks: tuple[str, ...] = tuple(
-            f"parameter {one.name!r} has a prior ({one.prior[0]} {one.prior[1]}), which is left out"
-            for one in tables.parameters.values()
-            if one.prior
-        )
+        self._stated, self._noise, reason = self._state(model)
+        self.system: PetabSystem = self._stated.system
+        self.data: xr.Dataset = problem_dataset(self._stated, tables.name)
+        self.log_likelihood_constant: float = log_density_constant(self._stated)
+        self.remarks: tuple[str, ...] = (*reason, *_priors(tables))
+
+    def _state(self, model: Model) -> tuple[Assembled, dict[str, Any] | None, tuple[str, ...]]:
+        """Return what `fit` gets, its arguments about noise, and why it is stated otherwise."""
+        try:
+            return self._assembled, noise_arguments(self._assembled, self._values({})), ()
+        except UnsupportedError as error:
+            reason = str(error)
+        try:
+            weighted = assemble(self._tables, model, weighted=True)
+        except UnsupportedError as error:
+            return self._assembled, None, (f"{error}",)
+        words = f"outputs are residuals over noise levels, and logarithms of levels, as {reason}"
+        return weighted, {"distribution": WeightedNoise()}, (words,)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -61,7 +76,9 @@ class PetabProblem:
         Raises:
             UnsupportedError: `fit` cannot state the problem, see the message for what is missing.
         """
-        return fit_arguments(self._assembled, self._tables.parameters, self._values({}))
+        if self._noise is None:
+            raise UnsupportedError(self.remarks[0])
+        return self._noise | fit_arguments(self._stated, self._tables.parameters)
 
     def log_likelihood(
         self,
@@ -116,23 +133,21 @@ class PetabProblem:
         values = self._values(parameters or {})
         return {
             parameter.name: [values[v] if isinstance(v, str) else v for v in source]
-            for parameter, source in zip(
-                self.system.parameters, self._assembled.sources, strict=True
-            )
+            for parameter, source in zip(self.system.parameters, self._stated.sources, strict=True)
             if parameter.fixed is None
         }
 
     def estimates(self, fitted: xr.Dataset) -> dict[str, float]:
         """Return the estimates of a fit of this problem by identifier of the problem.
 
-        Noise levels are not among them; the fit has them as `noise_sd`.
+        Noise levels that the fit has as `noise_sd` are not among them.
 
         Args:
             fitted: What `fit` returned.
         """
         found: dict[str, float] = {}
         table = fitted["parameters"].transpose("trajectory", "parameter")
-        for parameter, source in zip(self.system.parameters, self._assembled.sources, strict=True):
+        for parameter, source in zip(self.system.parameters, self._stated.sources, strict=True):
             column = table.sel(parameter=parameter.name).values
             found |= {v: float(column[row]) for row, v in enumerate(source) if isinstance(v, str)}
         return found
@@ -160,3 +175,11 @@ class PetabProblem:
                 raise unknown_name("estimated parameter of the problem", name, self.nominal)
         table = {one.name: one.nominal for one in self._tables.parameters.values()}
         return {**table, **{name: float(value) for name, value in given.items()}}
+
+
+def _priors(tables: Tables) -> tuple[str, ...]:
+    return tuple(
+        f"parameter {one.name!r} has a prior ({one.prior[0]} {one.prior[1]}), which is left out"
+        for one in tables.parameters.values()
+        if one.prior
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from warp_phys.petab.assemble import assemble
 from warp_phys.petab.problem import PetabProblem
 from warp_phys.petab.sbml_model import read_model
 from warp_phys.petab.tables import read_tables
@@ -75,4 +74,4 @@ def read_petab(path: str | os.PathLike[str]) -> PetabProblem:
     """
     source = Path(path)
     tables = read_tables(source)
-    return PetabProblem(tables, assemble(tables, read_model(tables.model)))
+    return PetabProblem(tables, read_model(tables.model))

@@ -51,6 +51,26 @@ def tables(**given: str) -> dict[str, str]:
     } | given
 
 
+def noisy(formula: str, scale: str = "lin") -> dict[str, str]:
+    """Return tables with the noise level `sd`, which is estimated."""
+    columns = "observableId observableFormula noiseFormula observableTransformation"
+    values = 3.0 * 2.0 * np.exp(-0.4 * TIMES) * (1.0 + 0.02 * np.sin(17.0 * TIMES))
+    lines = zip(values.tolist(), TIMES.tolist(), strict=True)
+    return {
+        "parameters": table(
+            PARAMETER_COLUMNS,
+            ("lambda", "log10", 1e-3, 1e3, 0.4, 1),
+            ("sd", "log10", 1e-4, 1e3, 0.1, 1),
+            ("factor", "log10", 1e-3, 1e3, 3.0, 0),
+        ),
+        "observables": table(columns, ("A", "factor * A", formula, scale)),
+        "measurements": table(
+            f"{MEASURED} noiseParameters",
+            *(("A", "only", y, t, 1.0 + 0.1 * t) for y, t in lines),
+        ),
+    }
+
+
 def read(folder: Path, model: Sbml | str | None = None, **given: str) -> wp.PetabProblem:
     return wp.read_petab(write_problem(folder, model or decay(), **tables(**given)))
 
@@ -85,32 +105,53 @@ class TestFit:
         assert fitted.log_likelihood.item() == pytest.approx(found, abs=1e-6)
         assert found > problem.log_likelihood()
 
-    @pytest.mark.parametrize(("noise", "expected"), [("sd", "each"), ("2 * sd", None)])
-    def test_unknown_noise_levels(self, tmp_path: Path, noise: str, expected: str | None) -> None:
-        problem = read(
-            tmp_path,
-            parameters=table(
-                PARAMETER_COLUMNS,
-                ("lambda", "log10", 1e-3, 1e3, 0.4, 1),
-                ("sd", "log10", 1e-3, 1e3, 0.1, 1),
-                ("factor", "log10", 1e-3, 1e3, 3.0, 0),
-            ),
-            observables=table(
-                "observableId observableFormula noiseFormula", ("A", "factor * A", noise)
-            ),
-        )
-        if expected is None:
-            with pytest.raises(UnsupportedError, match="estimated by the formula '2 \\* sd'"):
-                _ = problem.arguments
-            return
-        assert problem.arguments["noise_sd"] == expected
+    def test_an_unknown_noise_level(self, tmp_path: Path) -> None:
+        problem = read(tmp_path, **noisy("sd"))
+        assert problem.arguments["noise_sd"] == "each"
         assert problem.system.free_names == ("lambda_",)
         fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
         values = problem.estimates(fitted)
-        best = max(
-            problem.log_likelihood(values | {"sd": s}) for s in np.geomspace(0.02, 0.05, 301)
-        )
+        levels = np.geomspace(0.02, 0.05, 301)
+        best = max(problem.log_likelihood(values | {"sd": s}) for s in levels)
         assert fitted.log_likelihood.item() == pytest.approx(best, abs=1e-3)
+
+    @pytest.mark.parametrize(
+        "noise", ["2 * sd", "sd * A", "sqrt(sd^2 + (0.01 * A)^2)", "noiseParameter1_A * sd"]
+    )
+    @pytest.mark.parametrize("scale", ["lin", "log10"])
+    def test_noise_by_a_formula(self, tmp_path: Path, noise: str, scale: str) -> None:
+        """The outputs are then residuals and log levels, and the likelihood is that of PEtab."""
+        problem = read(tmp_path, **noisy(noise, scale))
+        assert problem.system.free_names == ("lambda_", "sd")
+        assert problem.system.output_names == ("A_residual", "A_log_noise")
+        assert "as the noise of A has the formula" in problem.remarks[0]
+        fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
+        assert fitted.status.item() == 0
+        values = problem.estimates(fitted)
+        best = problem.log_likelihood(values)
+        total = fitted.log_likelihood.item() + problem.log_likelihood_constant
+        assert total == pytest.approx(best, abs=1e-6)
+        for name in values:
+            for factor in (0.99, 1.01):
+                assert problem.log_likelihood(values | {name: factor * values[name]}) < best
+
+    def test_noise_in_common_with_another_condition(self, tmp_path: Path) -> None:
+        """Trajectories that only share a noise level are not separate fits."""
+        given = noisy("sd")
+        given["parameters"] += table("", ("k_1", "log10", 1e-3, 1e3, 0.4, 1))[1:]
+        given["parameters"] += table("", ("k_2", "log10", 1e-3, 1e3, 0.5, 1))[1:]
+        given["conditions"] = table("conditionId lambda", ("c1", "k_1"), ("c2", "k_2"))
+        given["measurements"] = table(
+            MEASURED,
+            *(
+                ("A", c, 6 * math.exp(-0.5 * t) + 0.1 * math.sin(9 * t), t)
+                for c in ("c1", "c2")
+                for t in TIMES.tolist()
+            ),
+        )
+        problem = read(tmp_path, **given)
+        assert "trajectories that have no other parameter in common share" in problem.remarks[0]
+        assert problem.arguments["shared"] == {"sd": "all", "lambda_": "group_of_lambda_"}
 
     def test_decadic_logarithms_are_log_normal_noise(self, tmp_path: Path) -> None:
         problem = read(
