@@ -116,9 +116,13 @@ class TestFit:
         assert fitted.log_likelihood.item() == pytest.approx(best, abs=1e-3)
 
     @pytest.mark.parametrize(
-        "noise", ["2 * sd", "sd * A", "sqrt(sd^2 + (0.01 * A)^2)", "noiseParameter1_A * sd"]
+        ("noise", "scale"),
+        [
+            ("sd * A", "lin"),
+            ("sqrt(sd^2 + (0.01 * A)^2)", "lin"),
+            ("noiseParameter1_A * sd", "log10"),
+        ],
     )
-    @pytest.mark.parametrize("scale", ["lin", "log10"])
     def test_noise_by_a_formula(self, tmp_path: Path, noise: str, scale: str) -> None:
         """The outputs are then residuals and log levels, and the likelihood is that of PEtab."""
         problem = read(tmp_path, **noisy(noise, scale))
