@@ -14,6 +14,7 @@ from warp_phys.data_gen.drawing.quantity import Floats
 from warp_phys.systems.dynamics.integrate import integrate
 from warp_phys.systems.dynamics.problem import Solution
 from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.model.increments import as_increments
 from warp_phys.systems.model.system import System
 from warp_phys.systems.schema.flags import SimulationStatus
 
@@ -41,7 +42,8 @@ def run_system(
     doses: Doses | None = None,
     *,
     rtol: float,
-    atol: float,
+    atol: float | None,
+    relative: bool,
     method: str,
     progress: bool = True,
     block: int = BLOCK,
@@ -56,7 +58,8 @@ def run_system(
         driven: The inputs, or None.
         doses: The doses, or None.
         rtol: Relative tolerance.
-        atol: Absolute tolerance.
+        atol: Absolute tolerance, or None for one that follows the states.
+        relative: Whether every value is to be accurate relative to itself.
         method: See `integrate`.
         progress: Show the bar.
         block: Trajectories integrated at a time; no result depends on it.
@@ -82,6 +85,7 @@ def run_system(
                 **_forcing(driven, doses, rows),
                 rtol=rtol,
                 atol=atol,
+                relative=relative,
                 method=method,
             )
             states, status = _inside_support(system, solution)
@@ -145,4 +149,6 @@ def _outputs(
     # An output may be finite though a state is not, for instance if it does not depend on that
     # state.
     reached = states.isfinite().all(dim=2, keepdim=True)
-    return torch.where(reached, outputs, torch.nan).numpy()
+    outputs = torch.where(reached, outputs, torch.nan)
+    # A simulation begins with its first sample.
+    return as_increments(system, outputs, outputs[:, 0]).numpy()

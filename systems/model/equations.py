@@ -98,7 +98,12 @@ class Equations:
     @property
     def observes_all_states(self) -> bool:
         """Whether the outputs are the states, unchanged and in order."""
-        return type(self).observe is Equations.observe
+        return type(self).observe is Equations.observe and not self.increments
+
+    @property
+    def increments(self) -> tuple[int, ...]:
+        """Positions of the outputs that are increases of a total since the previous sample."""
+        return tuple(place for place, entry in enumerate(self.outputs) if entry.kind == "increment")
 
     def namespace(self, parameters: Tensor, inputs: Tensor | None = None) -> Namespace:
         """Return parameters (P, *batch) and inputs (I, *batch) by name, each (*batch)."""
@@ -118,8 +123,11 @@ class Equations:
     def outputs_at(
         self, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
     ) -> Tensor:
-        """Return the outputs, (O, *batch), of states (S, *batch) and parameters (P, *batch)."""
-        if not self.observes_all_states:
+        """Return the outputs, (O, *batch), of states (S, *batch) and parameters (P, *batch).
+
+        An output of the kind "increment" is returned as its running total.
+        """
+        if type(self).observe is not Equations.observe:
             self._need_inputs(inputs)
         values = self.observe(t, y, self.namespace(parameters, inputs))
         return assemble(values, y, self.output_names, f"{type(self).__name__}.observe")

@@ -33,16 +33,35 @@ class State:
 
 @dataclass(frozen=True)
 class Output:
-    """One observed quantity of a system; the attributes are those of `State`."""
+    """One observed quantity of a system.
+
+    Attributes:
+        name: A Python identifier.
+        unit: UDUNITS style; "1" if dimensionless.
+        support: The set of possible values: "real", "positive" or (low, high).
+        description: What it means, in a few words.
+        kind: "value", or "increment": `observe` returns a running total, of which the output is the
+            increase since the previous sample (since the initial time, for the first one).
+
+    Example:
+        >>> Output("new_cases", "1", kind="increment").kind
+        'increment'
+    """
 
     name: str
     unit: str
     support: Support = "real"
     description: str = ""
+    kind: Literal["value", "increment"] = "value"
 
     def __post_init__(self) -> None:
         _check_names("Output", self.name, self.unit)
         bounds(self.support)
+        if self.kind not in ("value", "increment"):
+            raise UsageError(
+                f"expected kind='value' or 'increment' for output {self.name!r}, "
+                f"received {self.kind!r}"
+            )
 
 
 @dataclass(frozen=True)

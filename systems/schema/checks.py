@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from warp_phys.systems.model.system import System
 
 
-def check_times(times: ArrayLike, *, name: str = "times", labels: Sequence[Any] = ()) -> None:
+def check_times(
+    times: ArrayLike, *, name: str = "times", labels: Sequence[Any] = (), repeats: bool = False
+) -> None:
     """Check that sample times are finite and increase.
 
     Args:
         times: (T,), or (N, T) with NaN as padding at the end.
         name: Name of the times in the message.
         labels: The labels of the trajectories for the message; their numbers if empty.
+        repeats: Whether several samples may have the same time.
 
     Raises:
         UsageError: They are empty, not numbers, or do not increase.
@@ -51,7 +54,8 @@ def check_times(times: ArrayLike, *, name: str = "times", labels: Sequence[Any] 
             f"{rows[row, column]} at sample {column}"
             + ("; NaN may only pad the end" if own_grids else "")
         )
-    stalled = np.diff(rows, axis=1) <= 0
+    steps = np.diff(rows, axis=1)
+    stalled = steps < 0 if repeats else steps <= 0
     if stalled.any():
         row, column = np.argwhere(stalled)[0]
         before, after = rows[row, column : column + 2]
@@ -83,7 +87,7 @@ def check_dataset(
 
     Raises:
         SchemaError: Something is missing, empty, of the wrong type or on the wrong axis.
-        UsageError: The times do not increase.
+        UsageError: The times decrease.
         UnknownNameError: An output, state, parameter or input is not the system's.
     """
     if not isinstance(dataset, xr.Dataset):
@@ -108,7 +112,8 @@ def check_dataset(
     if "time" in dataset.coords:
         labels = dataset["trajectory"].values.tolist() if "trajectory" in dataset.coords else ()
         times = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
-        check_times(times.values, name="time", labels=labels)
+        # Several measurements at one time are several samples.
+        check_times(times.values, name="time", labels=labels, repeats=True)
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

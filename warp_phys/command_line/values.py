@@ -79,6 +79,36 @@ def parse_numbers(option: str, texts: Iterable[str]) -> dict[str, float] | None:
     } or None
 
 
+def parse_known(option: str, texts: Iterable[str]) -> dict[str, float | str] | None:
+    """Return NAME=NUMBER or NAME=VARIABLE texts as a mapping; None if there are none.
+
+    Example:
+        >>> parse_known("--fix", ["g=9.81", "length=bob_length"])
+        {'g': 9.81, 'length': 'bob_length'}
+    """
+    found: dict[str, float | str] = {}
+    for name, value in parse_pairs(option, texts).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = value
+    return found or None
+
+
+def parse_shared(option: str, texts: Sequence[str]) -> list[str] | dict[str, str] | None:
+    """Return NAME texts as a list, or as a mapping where one is NAME=GROUP; None if there are none.
+
+    Example:
+        >>> parse_shared("--shared", ["alpha", "beta"])
+        ['alpha', 'beta']
+        >>> parse_shared("--shared", ["alpha=all", "beta=batch"])
+        {'alpha': 'all', 'beta': 'batch'}
+    """
+    if not any("=" in text for text in texts):
+        return list(texts) or None
+    return parse_pairs(option, (text if "=" in text else f"{text}=all" for text in texts))
+
+
 def parse_word_or_numbers(
     option: str, texts: Sequence[str], default: str | None
 ) -> str | dict[str, float] | None:

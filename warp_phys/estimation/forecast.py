@@ -15,6 +15,7 @@ from warp_phys.estimation.forecast_bands import FLOW, Frozen, Options, bands, ru
 from warp_phys.estimation.forecast_estimate import freeze_estimate
 from warp_phys.estimation.forecast_fit import freeze_fit
 from warp_phys.estimation.forecast_warp import forecast_warp
+from warp_phys.fitting.result.completion import completion_of
 from warp_phys.fitting.result.read import as_fit, is_fit
 from warp_phys.models.bands import check_level
 from warp_phys.models.warp import Warp
@@ -101,7 +102,11 @@ def forecast(
     estimated, known = _estimated(model_or_fit, data, system, progress=progress)
     _check_inputs(known)
     fitted = is_fit(estimated)
-    frozen = freeze_fit(estimated, known) if fitted else freeze_estimate(estimated, known)
+    if fitted:
+        known, complete = completion_of(estimated, known)
+        frozen = freeze_fit(estimated, known, complete)
+    else:
+        frozen = freeze_estimate(estimated, known)
     _check_start(grid, frozen, "initial state" if fitted else "first sample")
     values: dict[str, Tensor] = {}
     if frozen.spread is not None:
@@ -122,7 +127,6 @@ def forecast(
         function="forecast",
         history=frozen.history,
         rtol=FLOW["rtol"],
-        atol=FLOW["atol"],
     ).assign_attrs(band_level=level)
 
 

@@ -14,14 +14,16 @@ from scipy.special import ndtr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.result.completion import Completion
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
 from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.model.increments import as_increments
 from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
-FLOW = {"rtol": 1e-6, "atol": 1e-9}
+FLOW = {"rtol": 1e-6}
 """Tolerances of the flows: far below any band, and cheap."""
 
 # Trajectories times draws in one integration: bounds the memory.
@@ -63,6 +65,8 @@ class Frozen:
         spread: The distribution of the unknowns; None where their errors are not known.
         max_steps: Steps after which an integration is abandoned.
         doses: Doses that are known beforehand.
+        complete: What follows from drawn unknowns; None where nothing does.
+        times: (N, T), times of the records, where outputs are increases since a sample.
     """
 
     labels: NDArray[Any]
@@ -74,6 +78,8 @@ class Frozen:
     spread: Spread | None
     max_steps: int
     doses: Doses | None = None
+    complete: Completion | None = None
+    times: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,20 +113,23 @@ def bands(
         scale = _noise_scale(spread.freedom, draws, generator)
     tail = 0.5 * (1.0 - options.level)
     levels = torch.tensor([0.5, tail, 1.0 - tail], dtype=torch.float64)
-    found: list[Tensor] = []
+    pieces: list[Tensor] = []
     together = max(1, _FLOWS_AT_ONCE // draws)
     steps = range(0, len(frozen.start), together)
     for low in tqdm(steps, desc="forecast", delay=2.0, disable=not options.progress):
         rows = slice(low, low + together)
         drawn = _draw(system, frozen.unknowns, spread, normal, scale[rows], rows)
         whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
+        if frozen.complete is not None:
+            found = frozen.complete(drawn.parameters, drawn.initial_state, whose)
+            drawn = Physical(*found, drawn.noise_sd)
         curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
         level = drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
         # A measurement adds noise, by the quantile function of the noise model at uniform numbers.
         measured = torch.from_numpy(frozen.distribution.draw(curves.numpy(), level.numpy(), noise))
         # Pointwise quantiles over the draws; draws whose integration failed are NaN and left out.
-        found.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
-    curve, measurement = torch.cat(found, dim=2)
+        pieces.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
+    curve, measurement = torch.cat(pieces, dim=2)
     return {
         "predicted": curve[0],
         "predicted_lower": curve[1],
@@ -181,6 +190,24 @@ def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose
         )
         times = grid.expand(len(chosen.parameters), -1)
         options = FLOW | {"max_steps": frozen.max_steps}
+        if system.increments:
+            since = _since(frozen, whose[piece], start, grid)
+            start, times = start.minimum(since), torch.cat([since.unsqueeze(1), times], dim=1)
         outputs = flow(system, chosen, times, start, None, doses, **options)
+        if system.increments:
+            outputs = as_increments(system, outputs[:, 1:], outputs[:, 0])
         parts.append(outputs[..., columns])
     return torch.cat(parts)
+
+
+def _since(frozen: Frozen, whose: Tensor, start: Tensor, grid: Tensor) -> Tensor:
+    """Return the times (M,) from which the first of times (T,) counts: the last sample before it.
+
+    Where there is none it counts from the initial time, or, if it is that time, from just before.
+    """
+    since = start
+    if frozen.times is not None:
+        times = frozen.times[whose]
+        before = torch.where(times < grid[0], times, -torch.inf).amax(dim=1)
+        since = since.maximum(before)
+    return since.minimum(torch.nextafter(grid[0], torch.full_like(grid[0], -torch.inf)))

@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
+from warp_phys.fitting.result.completion import Completion
 from warp_phys.fitting.result.read import converged, noise_model
 from warp_phys.models.coordinates import Physical
 from warp_phys.systems.forcing.dataset import read_doses
@@ -23,7 +24,7 @@ _WIDEST = 1.0
 _MAX_STEPS = 100_000
 
 
-def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
+def freeze_fit(fitted: xr.Dataset, system: System, complete: Completion | None = None) -> Frozen:
     """Return optimum, start and spread of every trajectory of a fit.
 
     A trajectory that was not fitted has NaN everywhere, one that has not converged in its spread.
@@ -41,7 +42,16 @@ def freeze_fit(fitted: xr.Dataset, system: System) -> Frozen:
         spread=_spread(fitted, {"parameter": parameters, "initial_state": states}),
         max_steps=_MAX_STEPS,
         doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),
+        complete=complete,
+        times=_times(fitted) if system.increments else None,
     )
+
+
+def _times(fitted: xr.Dataset) -> Tensor:
+    """Return the times of the records, (N, T)."""
+    grid = fitted["time"].transpose("trajectory", ..., missing_dims="ignore")
+    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    return times.expand(fitted.sizes["trajectory"], -1)
 
 
 def _spread(fitted: xr.Dataset, values: dict[str, Tensor]) -> Spread:

@@ -10,15 +10,20 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.outliers import find_outliers
 from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
+from warp_phys.fitting.result.failures import unusable_words
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
+from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.starts import regression_start
 from warp_phys.fitting.uncertainty.covariance import uncertainty
 from warp_phys.fitting.uncertainty.intervals import intervals
+from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options
@@ -36,12 +41,14 @@ def fit(
     data: xr.Dataset,
     *,
     initial: xr.Dataset | xr.DataArray | Mapping[str, Any] | None = None,
-    initial_state: Literal["auto", "first_sample", "estimate"] | Mapping[str, Any] = "auto",
+    initial_state: Literal["auto", "first_sample", "estimate", "steady_state"]
+    | Mapping[str, Any] = "auto",
     initial_time: Any = None,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
-    shared: Sequence[str] | None = None,
+    shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
+    ties: Mapping[str, Any] | None = None,
     distribution: Noise | str = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
@@ -70,7 +77,8 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Inputs may be known at the samples (`inputs`) or at other times
+            where missing. Several measurements at one time are several samples with that time.
+            Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
@@ -78,19 +86,29 @@ def fit(
             regression head (where it applies) and at points spread over the ranges.
         initial_state: "auto": the data set's `known_initial_state`, which
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
-            set's `initial_time`: where records were cut to begin later, nothing is known. States
-            that are known for no trajectory are estimated; where a state is known for some only,
-            the others end with a status. "first_sample": exactly the first sample. "estimate":
-            estimated. A mapping from state to number or array: these states are known, the others
-            are estimated.
+            set's `initial_time`: where records were cut to begin later, nothing is known. What is
+            not known in a trajectory is estimated there. "first_sample": exactly the first sample.
+            "estimate": estimated. "steady_state": the state of rest under the inputs just before
+            the initial time, which depends on the parameters; it is approached from the system's
+            default initial state (or its `initial_state(p)`), which determines what is conserved. A
+            mapping from state to its known value, as in `fixed`: the other
+            states are estimated.
         initial_time: The time of the initial state, where it is before the first sample; one
             number, or one for each trajectory. Doses at exactly that time are added after it.
-        fixed: Known values by parameter: a number, or one for each trajectory.
+        fixed: Known values by parameter: a number, (N,), a DataArray, or the name of a variable of
+            the data set with one value for each trajectory. Where an array is NaN, the parameter is
+            estimated in that trajectory; `known` of the result says where it was not.
         bounds: (low, high) by parameter or state, None where open; overrides the support.
-        shared: Parameters that all trajectories of a group have in common. Unknown noise levels
-            are then those of the group, too.
-        group: The groups that share: a coordinate of the data set, or one label for each
-            trajectory; all trajectories by default.
+        shared: Parameters and initial states that trajectories have in common: a list of names, or
+            a mapping from name to "all" or to a variable of the data set (or labels (N,)) that says
+            which trajectories share, for each name a different one if need be. Trajectories that
+            are connected by anything that they share are fitted jointly, and unknown noise levels
+            are the same for all of them.
+        group: The groups that share the names in a list: a coordinate of the data set, or one label
+            for each trajectory; all trajectories by default.
+        ties: Parameters that follow from others: an expression like "2 * k1" or a function of the
+            parameters by name (in torch) for each, in the order in which they are computed. Their
+            standard errors follow from those of the others.
         distribution: The name of a noise model (see `noise_names`), such as "normal" or
             "lognormal", or a `Noise` object.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
@@ -103,8 +121,10 @@ def fit(
             and otherwise 5. All but the first are fitted to short beginnings of the records first.
             Suspicious fits are retried from additional starts.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
-        max_iterations: Steps tried for each start.
-        time_budget: Seconds after which the fits found so far are returned; None for no limit.
+        max_iterations: Steps tried for each start. 0 fits nothing: `log_likelihood`, `predicted`
+            and `gradient` are those at the first start, and `status` is 7 (evaluated).
+        time_budget: Seconds from the first iteration on, after which the best point found so far is
+            returned for every record that was begun; None for no limit.
         rtol: Relative tolerance of the integration.
         level: Probability inside the confidence intervals.
         progress: Show a progress bar on work over two seconds.
@@ -113,11 +133,17 @@ def fit(
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
         `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
         where `profiled`), `covariance` of all unknowns, `initial_state` and its
-        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
+        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom, where p counts
+        shared unknowns once),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
-        residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,
-        `optima`, and `status` (0: converged). `summary` prints it.
+        residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log
+        likelihood by the `estimated`, `starts`, `starts_agreeing`, `optima`, `search` (bits: 1 if
+        only one of several starts reached the best optimum, 2 if there are several optima), and
+        `status` (0: converged). `summary` prints it. A fit is never worse than its `initial`. One
+        that has not converged has no standard errors and says nothing about what the data determine
+        (`identifiable` is -1); `failure` says in words what failed, for an integration at which
+        time and state.
 
     Raises:
         UsageError: An argument is invalid; the message says what was expected.
@@ -137,7 +163,14 @@ def fit(
     options = FitOptions.from_arguments(locals())
     system = as_system(system)
     options.check_numbers()
-    records = read_records(data, system, groups=options.group_names, empty=True, forcing=True)
+    records = read_records(
+        data,
+        system,
+        groups=options.variable_names,
+        empty=True,
+        forcing=True,
+        repeats=True,
+    )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
     settings = options.settings() | noise_settings(problem.distribution)
@@ -148,12 +181,16 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
     given = None if options.initial is None else given_start(problem, options.initial)
     count = options.start_count
-    clock = Clock(options.time_budget)
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
+    _explain_unusable(problem, fits)
     if not usable.numel():
         return fits
+    # Compiled before the clock starts: a time budget is for iterations.
+    for stated in (problem, problem.squared()):
+        engine_name(stated)
+    clock = Clock(options.time_budget)
     bar = tqdm(
         total=len(usable),
         desc="fit",
@@ -165,22 +202,40 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
         done = 0
         for block in blocks_of(problem.select(usable), count):
             rows = usable[block]
-            if clock.over():
+            if done and clock.over():
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
+                for row in rows.tolist():
+                    fits.failures[row] = "the time budget ended before this record was begun"
                 continue
             part = problem.select(rows)
             search = Options(
                 options.tolerance, options.max_iterations, clock.over, moving(bar, count)
             )
-            solved = run_block(
-                part, _starts(part, None if given is None else given[rows], count), search
-            )
+            solved = _solved(part, None if given is None else given[rows], count, search)
             known = uncertainty(part, solved)
             ends = intervals(part, solved, known, options.level, clock.over)
-            fits.write(rows, part, solved, known, ends)
+            fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
             done += len(rows)
             bar.update(done - bar.n)
     return fits
+
+
+def _solved(problem: FitProblem, given: Tensor | None, count: int, options: Options) -> Solved:
+    """Return the fits of a block, or what its first start gives where no iteration is allowed."""
+    if options.max_iterations == 0:
+        return evaluated_at_start(problem, _starts(problem, given, 1)[0])
+    solved = run_block(problem, _starts(problem, given, count), options)
+    if given is not None:
+        solved = not_worse(problem, solved, given, options)
+    return flat_has_not_converged(problem, solved)
+
+
+def _explain_unusable(problem: FitProblem, fits: Fits) -> None:
+    """Write why trajectories cannot be fitted at all."""
+    rows = (fits.status != FitStatus.CONVERGED).nonzero()[:, 0]
+    if rows.numel():
+        for row, text in zip(rows.tolist(), unusable_words(problem.select(rows)), strict=True):
+            fits.failures[row] = text
 
 
 def unusable(problem: FitProblem) -> Tensor:
@@ -189,8 +244,8 @@ def unusable(problem: FitProblem) -> Tensor:
     status = torch.zeros(len(problem), dtype=torch.int64)
     seen = records.seen.sum(dim=(1, 2))
     # Shared unknowns are determined by the group; a trajectory must determine its own ones.
-    own = len(problem.unknowns) - problem.unknowns.shared
-    status[seen < max(own, 1)] = int(FitStatus.TOO_FEW_VALUES)
+    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    status[seen < own.clamp_min(1)] = int(FitStatus.TOO_FEW_VALUES)
     known = problem.unknowns.parameters.isfinite().all(dim=1)
     known &= problem.unknowns.initial_state.isfinite().all(dim=1)
     wrong = ~known

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from warp_phys.likelihood.groups import same_in_group
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.likelihood.stating.known_values import per_trajectory
@@ -38,20 +39,7 @@ def given_start(problem: FitProblem, initial: Any) -> Tensor:
             usable = value.isfinite()
             found = entry.coordinate(torch.where(usable, value, 1.0))
             z[:, place] = torch.where(usable, found, z[:, place])
-    return _same_in_group(problem, z)
-
-
-def _same_in_group(problem: FitProblem, z: Tensor) -> Tensor:
-    """Set shared unknowns to the mean of the starts in their group."""
-    shared = problem.unknowns.shared
-    if not shared:
-        return z
-    groups = int(problem.group.max()) + 1
-    # A shared unknown is one number per group; starts of its lanes must not differ.
-    total = z.new_zeros(groups, shared).index_add_(0, problem.group, z[:, :shared])
-    count = torch.bincount(problem.group, minlength=groups).unsqueeze(1)
-    z[:, :shared] = (total / count)[problem.group]
-    return z
+    return same_in_group(problem, z)
 
 
 def _from_dataset(problem: FitProblem, initial: xr.Dataset) -> dict[tuple[str, str], Tensor]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.stating.sharing import Shared
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.bands import check_level
 from warp_phys.records.records import Records
@@ -28,8 +29,9 @@ class FitOptions:
     initial_time: Any
     fixed: Mapping[str, Any] | None
     bounds: Mapping[str, Any] | None
-    shared: Sequence[str] | None
+    shared: Shared
     group: Any
+    ties: Mapping[str, Any] | None
     distribution: Noise | str
     noise_sd: Any
     loss: str
@@ -54,9 +56,14 @@ class FitOptions:
         return _STARTS if self.initial is None else 1
 
     @property
-    def group_names(self) -> tuple[str, ...]:
-        """The coordinate of the data set that names the groups, if one does."""
-        return (self.group,) if isinstance(self.group, str) else ()
+    def variable_names(self) -> tuple[str, ...]:
+        """Names of the variables of the data set that name groups or hold known values."""
+        named: list[Any] = [self.group]
+        for given in (self.shared, self.fixed, self.initial_state):
+            if isinstance(given, Mapping):
+                named += given.values()
+        words = (value for value in named if isinstance(value, str) and value != "all")
+        return tuple(dict.fromkeys(words))
 
     def check_numbers(self) -> None:
         """Check the options that are numbers.
@@ -67,7 +74,7 @@ class FitOptions:
         check_level(self.level)
         if self.starts is not None:
             check_whole("starts", self.starts)
-        check_whole("max_iterations", self.max_iterations)
+        check_whole("max_iterations", self.max_iterations, least=0)
         for name, value in (("tolerance", self.tolerance), ("rtol", self.rtol)):
             if not isinstance(value, int | float) or not 1e-15 < value < 0.1:
                 raise UsageError(f"expected {name} between 1e-15 and 0.1, got {value!r}")
@@ -90,6 +97,8 @@ class FitOptions:
             shared=self.shared,
             group=self.group,
             rtol=self.rtol,
+            ties=self.ties,
+            mixed=True,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -102,7 +111,21 @@ class FitOptions:
             "time_budget": self.time_budget,
             "noise_sd": self.noise_sd if isinstance(self.noise_sd, str) else "known",
             "loss": self.loss,
-            "shared": list(self.shared or ()),
+            "shared": _named(self.shared),
             "fixed": dict(self.fixed or {}),
+            "ties": {
+                name: tie if isinstance(tie, str) else None
+                for name, tie in (self.ties or {}).items()
+            },
+            "initial_state": self.initial_state if isinstance(self.initial_state, str) else "given",
             "bounds": {name: list(pair) for name, pair in (self.bounds or {}).items()},
         }
+
+
+def _named(shared: Shared) -> Any:
+    """Return what is shared as settings record it: names, or a mapping to the name of the group."""
+    if isinstance(shared, Mapping):
+        return {
+            name: value if isinstance(value, str) else "labels" for name, value in shared.items()
+        }
+    return [shared] if isinstance(shared, str) else list(shared or ())

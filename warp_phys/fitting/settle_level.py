@@ -20,6 +20,7 @@ from torch import Tensor
 from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import unknowns_of_group
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.levenberg_marquardt import minimize
@@ -137,7 +138,8 @@ def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor
     total = residuals.isfinite().sum(dim=(1, 2)).double()
     # sqrt(n / (n - p)): the factor from the level of the residuals to that of the noise, which the
     # noise model applies where its estimator needs it.
-    share = (total / (total - len(problem.unknowns)).clamp_min(1.0)).sqrt().unsqueeze(1)
+    estimated = problem.unknowns.estimated().sum(dim=1)
+    share = (total / (total - estimated).clamp_min(1.0)).sqrt().unsqueeze(1)
     if problem.noise == "common":
         observed, predicted = (part.reshape(count, -1, 1) for part in (observed, predicted))
     level = estimate(observed, predicted, share)
@@ -147,16 +149,15 @@ def levels(problem: FitProblem, predicted: Tensor, estimate: Estimate) -> Tensor
 def _grouped(
     problem: FitProblem, observed: Tensor, predicted: Tensor, estimate: Estimate
 ) -> Tensor:
-    shared, unknowns = problem.unknowns.shared, len(problem.unknowns)
+    free = problem.unknowns.estimated()
+    estimated = unknowns_of_group(problem, free, torch.ones(len(problem), dtype=torch.bool))
     columns = 1 if problem.noise == "common" else observed.shape[2]
     level = torch.zeros_like(observed[:, 0])
     for group in range(int(problem.group.max()) + 1):
         rows = (problem.group == group).nonzero()[:, 0]
         values, model = (part[rows].reshape(1, -1, columns) for part in (observed, predicted))
         total = observed[rows].isfinite().sum().double()
-        # p of a group: shared unknowns once, own unknowns once for each trajectory.
-        estimated = shared + len(rows) * (unknowns - shared)
-        share = (total / (total - estimated).clamp_min(1.0)).sqrt().reshape(1, 1)
+        share = (total / (total - estimated[rows[0]]).clamp_min(1.0)).sqrt().reshape(1, 1)
         level[rows] = estimate(values, model, share)
     return level
 

@@ -3,7 +3,9 @@
 Without shared unknowns every lane solves its own small system. Shared unknowns couple the lanes of
 a group in an arrowhead matrix (A_ss, A_so; A_os, A_oo), with A_oo block diagonal over the lanes.
 Eliminating the own blocks (the Schur complement of A_oo) leaves one small system for each group, so
-that the cost stays linear in the lanes. Damped equations are positive definite and are solved by
+that the cost stays linear in the lanes. Where shared unknowns have different groupings, all lanes
+that are connected by any of them make one group with W shared unknowns. Each lane has some of them,
+and its block is added at their places. Damped equations are positive definite and are solved by
 Cholesky factorization; singular directions are found from eigenvalues in
 `fitting.uncertainty.covariance`.
 """
@@ -27,6 +29,8 @@ class Normal:
         group: (n,) group of each lane, 0 to groups - 1; without shared unknowns 0, 1, 2, ...
         groups: The number of groups.
         shared: How many of the D unknowns are shared.
+        places: (n, s), which of the W shared unknowns of its group those of a lane are; None where
+            every lane of a group has all of them, in order.
     """
 
     matrix: Tensor
@@ -35,6 +39,7 @@ class Normal:
     group: Tensor
     groups: int
     shared: int
+    places: Tensor | None = None
 
     def pooled(self, values: Tensor) -> Tensor:
         """Sum (n, ...) over the lanes of each group."""
@@ -42,6 +47,35 @@ class Normal:
             return values  # each lane is a group, in order
         out = values.new_zeros((self.groups, *values.shape[1:]))
         return out.index_add_(0, self.group, values)
+
+    def collected(self, values: Tensor) -> Tensor:
+        """Sum values (n, s) of shared unknowns over each group, (G, W)."""
+        if self.places is None:
+            return self.pooled(values)
+        width = self._width
+        out = values.new_zeros(self.groups * width)
+        at = self.group.unsqueeze(1) * width + self.places
+        return out.index_add_(0, at.flatten(), values.flatten()).view(self.groups, width)
+
+    def collected_pairs(self, values: Tensor) -> Tensor:
+        """Sum matrices (n, s, s) of shared unknowns over each group, (G, W, W)."""
+        if self.places is None:
+            return self.pooled(values)
+        width = self._width
+        out = values.new_zeros(self.groups * width**2)
+        rows = self.group.unsqueeze(1) * width + self.places
+        at = rows.unsqueeze(2) * width + self.places.unsqueeze(1)
+        out.index_add_(0, at.flatten(), values.flatten())
+        return out.view(self.groups, width, width)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Return values (G, W) of shared unknowns at the lanes, (n, s)."""
+        mine = values[self.group]
+        return mine if self.places is None else mine.gather(1, self.places)
+
+    @property
+    def _width(self) -> int:
+        return self.shared if self.places is None else int(self.places.max()) + 1
 
     def maximum(self, values: Tensor) -> Tensor:
         """Return the largest of non-negative values (n,) over the lanes of each group."""
@@ -81,8 +115,8 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
     if normal.shared:
         # A shared unknown has one scale for its whole group, from the summed diagonal: its step is
         # one number, and scales of single lanes would make it several.
-        pooled = normal.pooled(diagonal[:, : normal.shared])
-        diagonal = torch.cat([pooled[normal.group], diagonal[:, normal.shared :]], dim=1)
+        pooled = normal.spread(normal.collected(diagonal[:, : normal.shared]))
+        diagonal = torch.cat([pooled, diagonal[:, normal.shared :]], dim=1)
     # An unknown that no sample depends on has a zero diagonal; it stays, as a frozen one does. Its
     # row and column are cleared and 1 is put on the diagonal, so that its step is zero.
     still = frozen | ~(diagonal > 0.0)
@@ -122,15 +156,18 @@ def _arrow(scaled: Normal, identity: Tensor, damping: Tensor) -> tuple[Tensor, T
     solved, good = _solve(own, right)
     reduced = scaled.matrix[:, :s, :s] - border.mT @ solved[:, :, :s]
     target = scaled.vector[:, :s] - (border.mT @ solved[:, :, s:]).squeeze(2)
-    # A shared unknown is frozen on all lanes of its group or on none, so that any lane may write
-    # the ones on the diagonal, which must not be summed.
-    still = torch.zeros(scaled.groups, s, s, dtype=own.dtype)
-    still[scaled.group] = identity[:, :s, :s]
-    whole = scaled.pooled(reduced) + still
+    whole = scaled.collected_pairs(reduced)
+    # A shared unknown that stays does so in all lanes that have it: its row is zero and gets a one
+    # on the diagonal, once for the group. The same holds for places that no lane of a group has.
+    diagonal = whole.diagonal(dim1=1, dim2=2)
+    still = scaled.collected(identity[:, :s, :s].diagonal(dim1=1, dim2=2)) > 0.0
+    if scaled.places is not None:
+        still |= scaled.collected(torch.ones_like(scaled.vector[:, :s])) == 0.0
+    diagonal += still.to(own.dtype)
     # Damping is added once for each group, not once for each of its lanes.
-    whole = whole + damping[:, None, None] * torch.eye(s, dtype=own.dtype)
-    common, fine = _solve(whole, scaled.pooled(target).unsqueeze(2))
-    of_lane = common[scaled.group]
+    whole = whole + damping[:, None, None] * torch.eye(whole.shape[1], dtype=own.dtype)
+    common, fine = _solve(whole, scaled.collected(target).unsqueeze(2))
+    of_lane = scaled.spread(common.squeeze(2)).unsqueeze(2)
     rest = solved[:, :, s:] - solved[:, :, :s] @ of_lane
     step = torch.cat([of_lane, rest], dim=1).squeeze(2)
     return step, good & fine[scaled.group]

@@ -1,4 +1,4 @@
-"""The time grid on which records with doses or tables of inputs are integrated.
+"""The time grid on which records with doses, tables of inputs or increments are integrated.
 
 In addition to the samples, the grid has the initial time, the knots of the table and the times of
 the doses, as samples at which nothing was observed. Between two times of the grid inputs are linear
@@ -71,11 +71,13 @@ def fine_grid(
         weights: (N, T, O) or None.
     """
     doses = records.doses
-    if doses is None and records.table is None:
+    counted = {system.output_names[place] for place in system.increments}
+    if doses is None and records.table is None and not counted & set(records.outputs):
         return None
-    times = _times(records, start)
+    rank = _rank(records)
+    times = _times(records, start, rank)
     # Every sample time is on the grid exactly, as the same number, so that the search finds it.
-    place = torch.searchsorted(times, records.times.nan_to_num(0.0))
+    place = torch.searchsorted(times, records.times.nan_to_num(0.0)) + rank
     place = torch.where(records.valid, place, 0)
     # Without a table, inputs are interpolated between the samples, also at dose times.
     table = records.table or InputTable(records.times, records.inputs.nan_to_num(0.0))
@@ -96,7 +98,16 @@ def fine_grid(
     )
 
 
-def _times(records: Records, start: Tensor) -> Tensor:
+def _rank(records: Records) -> Tensor:
+    """Return how many samples before each one have the same time, (N, T)."""
+    same = torch.zeros_like(records.times, dtype=torch.int64)
+    same[:, 1:] = records.times[:, 1:] == records.times[:, :-1]
+    # The number of samples since the last one with a new time.
+    number = torch.arange(same.shape[1]).expand_as(same)
+    return number - torch.where(same == 0, number, 0).cummax(dim=1).values
+
+
+def _times(records: Records, start: Tensor, rank: Tensor) -> Tensor:
     """Return the times (N, F) in ascending order, infinite after the last sample."""
     parts = [start.unsqueeze(1), records.times]
     if records.table is not None:
@@ -111,7 +122,12 @@ def _times(records: Records, start: Tensor) -> Tensor:
     # A dose or knot at a sample time would be a step of length zero: duplicates are removed.
     again = torch.zeros_like(inside)
     again[:, 1:] = times[:, 1:] == times[:, :-1]
-    times = torch.where(again, torch.inf, times).sort(dim=1).values
+    times = torch.where(again, torch.inf, times)
+    if rank.any():
+        # Further measurements at one time are grid points of their own, after the first.
+        more = torch.where(records.valid & (rank > 0), records.times, torch.inf)
+        times = torch.cat([times, more], dim=1)
+    times = times.sort(dim=1).values
     return times[:, : int(times.isfinite().sum(dim=1).max())].contiguous()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,11 @@ from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
 
+# Largest ratio of a state's largest value to the present one that counts in tolerances, where
+# errors of the data are relative to each value: those of the integration then are, too. Far from
+# the optimum, where coarser tolerances suffice, that would only take time.
+_RANGE, _EXACT = 1e5, 1e-6
+
 
 @dataclass(frozen=True)
 class FitProblem:
@@ -26,8 +32,9 @@ class FitProblem:
         records: What was measured: O outputs at T samples.
         start: (N,), the time of the initial states.
         unknowns: What is estimated.
-        group: (N,), group of each trajectory; within one, shared unknowns and noise levels are the
-            same. Without shared unknowns each trajectory is a group of its own.
+        group: (N,), group of each trajectory: trajectories that share an unknown, directly or by
+            way of others, are one group, which has the same noise levels. Without shared unknowns
+            each trajectory is a group of its own.
         noise: "each" output has an unknown level, all have one in "common", or it is "known".
         weights: (N, T, O), one over the known variance of each value, or None.
         distribution: The noise model, with the loss by which it is fitted.
@@ -60,22 +67,22 @@ class FitProblem:
         return self.records.valid.sum(dim=1)
 
     @property
+    def range(self) -> float:
+        """Largest ratio of a state's largest value to the present one that tolerances heed."""
+        return _RANGE if self.distribution.relative and self.rtol <= _EXACT else math.inf
+
+    @property
     def seen(self) -> list[int]:
         """Positions of the observed outputs among all outputs of the system."""
         return [self.system.output_names.index(name) for name in self.records.outputs]
 
     def select(self, rows: Tensor) -> FitProblem:
         """Return the problem of some trajectories, with groups renumbered."""
-        unknowns = replace(
-            self.unknowns,
-            parameters=self.unknowns.parameters[rows],
-            initial_state=self.unknowns.initial_state[rows],
-        )
         return replace(
             self,
             records=self.records.select(rows),
             start=self.start[rows],
-            unknowns=unknowns,
+            unknowns=self.unknowns.select(rows),
             # Renumbered, because sums over groups are allocated by the largest number.
             group=torch.unique(self.group[rows], return_inverse=True)[1],
             weights=None if self.weights is None else self.weights[rows],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.groups import same_in_group
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.unknowns import Unknown
 
@@ -26,7 +27,10 @@ def from_observed_states(problem: FitProblem, z: Tensor, samples: int | None = N
     entries = problem.unknowns.entries
     columns = [_observed_coordinate(problem, entry, samples) for entry in entries]
     observed = torch.stack(columns, dim=1)
-    return torch.where(observed.isfinite(), observed, z)
+    found = torch.where(observed.isfinite(), observed, z)
+    # First observed values differ between trajectories that share an initial state.
+    sharing = any(entry.shared and entry.kind == "initial_state" for entry in entries)
+    return same_in_group(problem, found) if sharing else found
 
 
 def _observed_coordinate(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
@@ -74,5 +78,6 @@ def spread_starts(problem: FitProblem, count: int) -> Tensor:
     engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
     points = engine.draw(count, dtype=torch.float64)
     # Uniform on the real line between the ends of the usual range: log-uniform if positive.
-    drawn = unknowns.middles + unknowns.spreads * (2.0 * points - 1.0)
+    columns = [entry.between(points[:, at]) for at, entry in enumerate(unknowns.entries)]
+    drawn = torch.stack(columns, dim=1)
     return from_observed_states(problem, drawn.unsqueeze(1))

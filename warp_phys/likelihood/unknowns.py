@@ -1,20 +1,29 @@
-"""The unknowns of a fit, and their unconstrained coordinates.
+r"""The unknowns of a fit, and their unconstrained coordinates.
 
 Every unknown has a support (or the caller's bounds). A bijection maps the support to the whole real
 line (logarithm, logit or identity), on which the minimizer is unconstrained, so that no step leaves
-the support.
+the support. Between bounds a < x < b it is the logit
+
+.. math::
+    z = \log \frac{x - a}{b - x}, \qquad
+    \frac{d \log x}{d z} = \frac{(x - a) (b - x)}{x (b - a)}.
+
+Where 0 <= a and b is many times a, this derivative is 1 all the way between the bounds: the
+coordinate is the logarithm up to a constant, and both ends are infinitely far away.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.derived import Derived
 from warp_phys.systems.model.supports import (
     Support,
     bounds,
@@ -24,12 +33,20 @@ from warp_phys.systems.model.supports import (
 )
 
 # A coordinate this far beyond its usual range counts as the end of the support: a factor of e^14,
-# or a distance to a bound of a millionth of the width.
-_FAR = 14.0
+# or a distance to a bound of a millionth of the width. Beyond a start even further out, a smaller
+# distance counts: that of the longest step.
+_FAR, _BEYOND = 14.0, 2.0
 # A parameter may plausibly lie outside its usual range by this many powers of e.
 _WIDE = 2.0
-# A start keeps this distance from the ends of a support, as a share of its width.
+# A value on the end of a support is moved inside by this share of the smallest scale there is.
 _INSIDE = 1e-6
+# From this ratio of its ends on, a positive range counts as one of logarithms: a decade.
+_DECADE = 10.0
+
+
+def spans_decades(low: float, high: float) -> bool:
+    """Return whether a range is positive and its ends are at least a factor of ten apart."""
+    return low > 0.0 and high >= _DECADE * low
 
 
 @dataclass(frozen=True)
@@ -71,21 +88,49 @@ class Unknown:
         return to_unconstrained(self.inside(value), self.support)
 
     def inside(self, value: Tensor) -> Tensor:
-        """Return values moved away from the ends of the support, where coordinates are infinite."""
+        """Return values with those on or beyond an end of the support moved inside it.
+
+        The coordinates of an end are infinite. A value strictly inside is not changed.
+        """
         low, high = bounds(self.support)
-        if low == -torch.inf and high == torch.inf:
-            return value
-        # The margin of a half-infinite support is a share of the usual range, its only scale.
-        width = high - low if high - low < torch.inf else abs(self.usual[1] - self.usual[0])
-        margin = _INSIDE * (width if width > 0.0 else 1.0)
-        return value.clamp(
-            low + margin if low > -torch.inf else None, high - margin if high < torch.inf else None
-        )
+        if low > -math.inf:
+            value = torch.where(value <= low, low + self._margin(low, self.usual[0]), value)
+        if high < math.inf:
+            value = torch.where(value >= high, high - self._margin(high, self.usual[1]), value)
+        return value
+
+    def _margin(self, end: float, usual: float) -> float:
+        """Return how far from an end of the support a value on it is moved.
+
+        Args:
+            end: The end.
+            usual: The end of the usual range on that side.
+        """
+        low, high = bounds(self.support)
+        scales = [high - low]
+        if not 0.0 < low < high < _DECADE * low:
+            # Wide bounds say little about the size of the quantity: a millionth of their width may
+            # be many times the value expected.
+            scales += [self.usual[1] - self.usual[0], abs(end) or math.inf]
+        margin = min(_INSIDE * min(scales), abs(usual - end) or math.inf)
+        return max(margin, 2.0 * math.ulp(end))
+
+    def between(self, share: Tensor) -> Tensor:
+        """Return the coordinates of points of the usual range, between its ends 0 and 1.
+
+        The points are evenly spaced in the coordinate; in the logarithm where the range is positive
+        and spans decades, but the support reaches below zero, so that the coordinate is linear.
+        """
+        ends = torch.tensor(self.usual, dtype=torch.float64)
+        if bounds(self.support)[0] < 0.0 and spans_decades(*self.usual):
+            logarithm = ends.log()
+            return self.coordinate(torch.lerp(logarithm[0], logarithm[1], share).exp())
+        ends = self.coordinate(ends)
+        return torch.lerp(ends[0], ends[1], share)
 
     def middle(self) -> float:
         """Return the coordinate of the middle of the usual range."""
-        ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
-        return float(ends.mean())
+        return float(self.between(torch.tensor(0.5, dtype=torch.float64)))
 
     def spread(self) -> float:
         """Return half the width of the usual range in coordinates, the likely error of a start."""
@@ -107,11 +152,20 @@ class Unknowns:
         entries: The unknowns, those that are shared first.
         parameters: (N, P), known values; those of unknowns are overwritten.
         initial_state: (N, S), likewise.
+        known: (N, D), whether a trajectory has a known value of an unknown of the others; None
+            where each unknown is estimated in every trajectory.
+        places: (N, s), the position of each shared unknown of a trajectory among all shared
+            unknowns of its group; None where all s have the same groups, so that they are
+            0 to s - 1.
+        derived: Quantities that follow from the unknowns; None without any.
     """
 
     entries: tuple[Unknown, ...]
     parameters: Tensor
     initial_state: Tensor
+    known: Tensor | None = None
+    places: Tensor | None = None
+    derived: Derived | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -120,6 +174,28 @@ class Unknowns:
     def shared(self) -> int:
         """How many unknowns are shared; they come first."""
         return sum(entry.shared for entry in self.entries)
+
+    @property
+    def width(self) -> int:
+        """How many different shared unknowns a group has at most."""
+        return self.shared if self.places is None else int(self.places.max()) + 1
+
+    def select(self, rows: Tensor) -> Unknowns:
+        """Return the unknowns of some trajectories."""
+        return replace(
+            self,
+            parameters=self.parameters[rows],
+            initial_state=self.initial_state[rows],
+            known=None if self.known is None else self.known[rows],
+            places=None if self.places is None else self.places[rows],
+            derived=None if self.derived is None else self.derived.select(rows),
+        )
+
+    def estimated(self) -> Tensor:
+        """Return (N, D): whether a trajectory has an unknown, rather than a known value of it."""
+        if self.known is None:
+            return torch.ones(len(self.parameters), len(self), dtype=torch.bool)
+        return ~self.known
 
     @property
     def labels(self) -> list[str]:
@@ -155,7 +231,7 @@ class Unknowns:
         return torch.tensor([entry.wide() for entry in self.entries], dtype=torch.float64)
 
     @cached_property
-    def _places(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _columns(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Positions of parameters and of initial states: among the unknowns, and in the system."""
         parts = []
         for kind in ("parameter", "initial_state"):
@@ -164,19 +240,59 @@ class Unknowns:
             parts.append((torch.tensor(chosen).long(), torch.tensor(targets).long()))
         return parts[0], parts[1]
 
-    def physical(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def physical(
+        self, z: Tensor, rows: Tensor, guess: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return parameters (L, P) and initial states (L, S) at coordinates z (L, D).
 
         Args:
             z: Coordinates of L lanes.
             rows: (L,) the trajectory of each.
+            guess: (L, S), initial states at similar coordinates, where those are steady states.
         """
         parameters, initial = self.parameters[rows], self.initial_state[rows]
         values = self.values(z)
         # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
-        for table, (places, targets) in zip((parameters, initial), self._places, strict=True):
-            table[:, targets] = values[:, places]
+        for table, (places, targets) in zip((parameters, initial), self._columns, strict=True):
+            found = values[:, places]
+            if self.known is not None:
+                found = torch.where(self.known[rows][:, places], table[:, targets], found)
+            table[:, targets] = found
+        if self.derived is not None:
+            return self.derived.completed(parameters, initial, rows, guess)
         return parameters, initial
+
+    def chain(
+        self, z: Tensor, rows: Tensor, parameters: Tensor, initial: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by z of parameters (L, P, D) and of initial states (L, S, D).
+
+        Args:
+            z: (L, D), coordinates.
+            rows: (L,), the trajectory of each lane.
+            parameters: (L, P) at these coordinates.
+            initial: (L, S), likewise.
+        """
+        slopes = torch.where(self.estimated()[rows], self.slopes(z), 0.0)
+        tables = (
+            z.new_zeros(*parameters.shape, len(self)),
+            z.new_zeros(*initial.shape, len(self)),
+        )
+        for table, (places, targets) in zip(tables, self._columns, strict=True):
+            table[:, targets, places] = slopes[:, places]
+        if self.derived is None:
+            return tables
+        by_parameter, by_state = self.derived.slopes(parameters, initial, rows)
+        return by_parameter @ tables[0], tables[1] + by_state @ tables[0]
+
+    def by_coordinates(self, chain: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the derivatives (L, E, D) of the E directions of an engine by z, see `chain`."""
+        parameters, states = chain
+        rows = [
+            parameters[:, direction] if direction >= 0 else states[:, -1 - direction]
+            for direction in self.directions()
+        ]
+        return torch.stack(rows, dim=1)
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return the derivatives dtheta/dz (L, D) of the physical values by the coordinates."""
@@ -198,16 +314,24 @@ class Unknowns:
         # own value, or with a thousandth of its usual range where the value is near zero.
         return torch.where(self.real, z.abs().maximum(1e-3 * self.spreads), 1.0)
 
-    def far_out(self, z: Tensor) -> Tensor:
-        """Return which coordinates have reached an end of their support, (L, D)."""
+    def far_out(self, z: Tensor, start: Tensor) -> Tensor:
+        """Return which coordinates have reached an end of their support, (L, D).
+
+        Args:
+            z: (L, D), coordinates.
+            start: (L, D), where the minimization started.
+        """
+        allowed = (self.spreads + _FAR).maximum((start - self.middles).abs() + _BEYOND)
         # Real unknowns have no end to run to.
-        return ((z - self.middles).abs() > self.spreads + _FAR) & ~self.real
+        return ((z - self.middles).abs() > allowed) & ~self.real
 
     def directions(self) -> tuple[int, ...]:
         """Return the directions of differentiation, as engines number them.
 
-        Parameter j is j, and the initial value of state s is -1 - s.
+        Parameter j is j, and the initial value of state s is -1 - s. Those of the unknowns come
+        first, then those of quantities that follow from them.
         """
-        return tuple(
+        own = tuple(
             entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
         )
+        return own if self.derived is None else own + self.derived.directions()

@@ -74,7 +74,7 @@ class _Descent:
         self.anchor = anchor
         count, size = z.shape
         groups = len(minimizer.levels)
-        self.z = z.clone()
+        self.z, self.start = z.clone(), z
         self.frozen = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
         self.outcome = torch.full((groups,), int(Outcome.RUNNING))
         self.iterations = torch.zeros(groups, dtype=torch.int64)
@@ -170,7 +170,8 @@ class _Descent:
         # positive; that of A + S need not be.
         matrix = gauss + torch.where(crawling[:, None, None], self.curvature[lanes], 0.0)
         diagonal = gauss.diagonal(dim1=1, dim2=2)
-        normal = Normal(matrix, diagonal, vector, group, active.numel(), self.m.unknowns.shared)
+        shared, places = self.m.unknowns.shared, self.m.places(lanes)
+        normal = Normal(matrix, diagonal, vector, group, active.numel(), shared, places)
         step, fine = damped_step(normal, self.damping[active], self.frozen[lanes])
         sizes = self.m.unknowns.sizes(self.z[lanes])
         # The whole step is shortened, over all lanes of a group, so that it keeps its direction:
@@ -239,7 +240,7 @@ class _Descent:
             )
         # A coordinate that has run off to an end of its support is held there: predictions hardly
         # depend on it any more, so that it would keep the equations singular and the fit running.
-        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
+        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept], self.start[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
         stuck = ~better & (self.damping[active] >= _MOST_DAMPING)

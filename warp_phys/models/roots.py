@@ -17,7 +17,7 @@ from warp_phys.systems.model.system import System
 
 Root = Literal["solution", "step", "rollout"]
 
-FLOW: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
+FLOW: dict[str, Any] = {"rtol": 1e-6, "max_steps": 1000}
 """Options of the flows behind estimates: far below any band, and cheap.
 
 A prediction that takes more steps from sample to sample starts from a wild value, and stays NaN.
@@ -26,6 +26,12 @@ A prediction that takes more steps from sample to sample starts from a wild valu
 
 def check_root(system: System, root: str) -> None:
     """Raise UsageError unless a system has what a root function needs."""
+    if system.increments:
+        name = system.output_names[system.increments[0]]
+        raise UsageError(
+            f"output {name!r} of {system.name} is an increase since the previous sample, which "
+            "only simulate(...), fit(...) and forecasts of fits know of; use fit(system, data)"
+        )
     if root == "solution" and not system.has_solution:
         raise UsageError(
             f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"

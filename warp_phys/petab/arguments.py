@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.assemble import STEADY_START, Assembled
 from warp_phys.petab.slots import Floats
 from warp_phys.petab.tables import TableParameter
 from warp_phys.systems.errors import UnsupportedError
-
-STEADY_START = -1.0
-"""The time of steady states: before zero, when the inputs change from what was equilibrated."""
 
 
 def group_name(parameter: str) -> str:

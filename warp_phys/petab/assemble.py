@@ -28,6 +28,9 @@ from warp_phys.petab.weighted_outputs import weighted_outputs
 from warp_phys.systems.errors import UnsupportedError
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
 
+STEADY_START = -1.0
+"""The time of steady states: before zero, when inputs change from what was equilibrated."""
+
 
 @dataclass(frozen=True)
 class Assembled:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from warp_phys.petab.arguments import STEADY_START, group_labels
-from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.arguments import group_labels
+from warp_phys.petab.assemble import STEADY_START, Assembled
 from warp_phys.petab.outputs import transforms
 from warp_phys.systems.schema.labels import (
     input_coords,

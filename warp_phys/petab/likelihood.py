@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.petab.assemble import Assembled
+from warp_phys.petab.assemble import STEADY_START, Assembled
 from warp_phys.petab.evaluation import Evaluation
 from warp_phys.petab.observables import OutputFormulas, placeholder
-from warp_phys.petab.steady_state import steady_states
 from warp_phys.petab.tables import Value
 from warp_phys.systems.dynamics.integrate import integrate
 from warp_phys.systems.dynamics.problem import Solution
+from warp_phys.systems.dynamics.steady_state import SteadyProblem, steady_states
 from warp_phys.systems.errors import UsageError
 
 
@@ -92,10 +92,7 @@ def _states(
     steady = torch.tensor([one.before is not None for one in trajectories])
     if steady.any():
         rows = steady.nonzero()[:, 0]
-        labels = [trajectories[row].label for row in rows.tolist()]
-        initial[rows] = steady_states(
-            system, initial[rows], parameters[rows], before[rows], labels, options
-        )
+        initial[rows] = _steady(assembled, initial[rows], parameters[rows], before[rows], rows)
     times = torch.as_tensor(assembled.layout.times)
 
     def solve(rows: Tensor, by: str) -> Solution:
@@ -123,6 +120,27 @@ def _states(
             "use another method"
         )
     return states
+
+
+def _steady(
+    assembled: Assembled, initial: Tensor, parameters: Tensor, inputs: Tensor, rows: Tensor
+) -> Tensor:
+    """Return the steady states that trajectories reach under constant inputs."""
+    # Many experiments begin in the same state, which is found once.
+    together = torch.cat([initial, parameters, inputs], dim=1)
+    different, place = torch.unique(together, dim=0, return_inverse=True)
+    sizes = [initial.shape[1], parameters.shape[1], inputs.shape[1]]
+    start, given, drive = (part.contiguous() for part in different.split(sizes, dim=1))
+    # Before time zero: what is switched on later does not matter.
+    time = torch.full((len(different),), STEADY_START, dtype=torch.float64)
+    found = steady_states(
+        SteadyProblem(assembled.system, given, start, drive if sizes[2] else None, time)
+    )
+    missing = (~found.isfinite().all(dim=1))[place].nonzero()[:, 0]
+    if missing.numel():
+        label = assembled.layout.trajectories[int(rows[missing[0]])].label
+        raise UsageError(f"no steady state was found for the beginning of trajectory {label!r}")
+    return found[place]
 
 
 def _inputs(assembled: Assembled) -> tuple[Tensor, Tensor]:

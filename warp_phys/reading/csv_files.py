@@ -143,16 +143,13 @@ def _check_order(
     # A stable sort keeps the order of lines within each trajectory, so that successive times of the
     # same trajectory can be compared even if trajectories alternate.
     order = np.argsort(codes, kind="stable")
-    stalled = (np.diff(codes[order]) == 0) & (np.diff(times[order]) <= 0)
+    # Equal times are several measurements at one time.
+    stalled = (np.diff(codes[order]) == 0) & (np.diff(times[order]) < 0)
     if not stalled.any():
         return
     before, after = order[np.argmax(stalled) + np.arange(2)]
     whose = "" if labels is None else f" of trajectory {labels[codes[before]]}"
     at = f"in lines {lines[before]} and {lines[after]} of {file}"
-    if times[before] == times[after]:
-        raise UsageError(
-            f"the time {times[after]:.10g}{whose} comes twice, {at}; drop or average one of them"
-        )
     hint = ", or name the column that tells trajectories apart: trajectory=..."
     raise UsageError(
         f"expected times{whose} to increase, got {times[before]:.10g} then {times[after]:.10g} "

@@ -42,7 +42,8 @@ def read_trajectories(
         1901,47.2,6.1                 a,0.1,0.08
         1902,,9.8                     b,0.0,0.20
 
-    An empty cell (or NA, NaN) is a missing value. A NetCDF or HDF5 file was written by this
+    An empty cell (or NA, NaN) is a missing value; lines with the same time are several measurements
+    at that time. A NetCDF or HDF5 file was written by this
     package, or has a variable of time and variables along its dimension and at most one other,
     that of the trajectories; further variables are ignored.
 
@@ -62,7 +63,7 @@ def read_trajectories(
     Raises:
         FileNotFoundError: There is no such file.
         UnknownNameError: A column does not exist.
-        UsageError: The file is empty, a cell is not a number, or times do not increase.
+        UsageError: The file is empty, a cell is not a number, or times decrease.
         SchemaError: The file is not readable, or has no trajectories in it.
 
     Example:

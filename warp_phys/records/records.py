@@ -17,7 +17,7 @@ from warp_phys.systems.forcing.dataset import read_doses, read_table
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
-from warp_phys.systems.schema.checks import check_dataset
+from warp_phys.systems.schema.checks import check_dataset, check_times
 from warp_phys.systems.schema.labels import (
     Coordinates,
     output_coords,
@@ -43,7 +43,8 @@ class Records:
         doses: Amounts by which states rose, and their times; None where there are none.
         known_states: Known values (N,) at the first sample by state, NaN where a trajectory has
             none; states that are known for no trajectory are left out.
-        groups: The values that group the trajectories, by coordinate of the data set.
+        groups: Variables of the data set with one value for each trajectory, by name, that the
+            caller asked for: labels of groups, or known values.
         output_units: Units of the outputs, empty where the data set gives none.
         time_unit: Unit of the times, empty where the data set gives none.
         history: How the data set was created; results continue it.
@@ -124,6 +125,7 @@ def read_records(
     groups: Sequence[str] = (),
     empty: bool = False,
     forcing: bool = False,
+    repeats: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -131,13 +133,14 @@ def read_records(
         dataset: `observed` on a shared or on own time grids, see the data schema.
         system: The system whose outputs and inputs they are; None accepts any outputs.
         outputs: The outputs that a model was trained on, in its order; None takes all.
-        groups: Coordinates that group the trajectories.
+        groups: Names of variables with one value for each trajectory.
         empty: Whether a trajectory may be without a single value.
         forcing: Whether the caller handles doses and tables of inputs.
+        repeats: Whether the caller handles several samples at one time.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
-        UnknownNameError: There is no coordinate of a group's name.
+        UnknownNameError: There is no variable of one of the names.
         UsageError: The times do not increase, a trajectory has no valid sample, an input is
             missing, or there are doses or tables of inputs that the caller does not handle.
     """
@@ -149,6 +152,8 @@ def read_records(
     labels = _labels(dataset, len(observed))
     table = None if system is None else read_table(dataset, system, labels)
     doses = None if system is None else read_doses(dataset, system, labels)
+    if not repeats:
+        check_times(_grid(dataset).values, name="time", labels=labels)
     if not forcing and (table is not None or doses is not None):
         raise _unknown_forcing(doses)
     records = Records(
@@ -161,7 +166,7 @@ def read_records(
         table=table,
         doses=doses,
         known_states=_known_states(dataset, times),
-        groups={name: _group(dataset, name) for name in groups},
+        groups={name: _group(dataset, name, len(observed)) for name in groups},
         output_units=_output_units(dataset, names),
         time_unit=str(dataset["time"].attrs.get("units", "")),
         history=str(dataset.attrs.get("history", "")),
@@ -191,9 +196,12 @@ def _output_units(dataset: xr.Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _times(dataset: xr.Dataset, count: int, samples: int) -> Tensor:
-    grid = dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
-    times = torch.as_tensor(np.array(grid.values, dtype=np.float64))
+    times = torch.as_tensor(np.array(_grid(dataset).values, dtype=np.float64))
     return times.expand(count, samples).clone() if times.ndim == 1 else times
+
+
+def _grid(dataset: xr.Dataset) -> xr.DataArray:
+    return dataset["time"].transpose("trajectory", ..., missing_dims="ignore")
 
 
 def _labels(dataset: xr.Dataset, count: int) -> tuple[Any, ...]:
@@ -222,10 +230,21 @@ def _known_states(dataset: xr.Dataset, times: Tensor) -> dict[str, Tensor]:
     return {name: column for name, column in known.items() if not column.isnan().all()}
 
 
-def _group(dataset: xr.Dataset, name: str) -> NDArray[Any]:
+def _group(dataset: xr.Dataset, name: str, count: int) -> NDArray[Any]:
+    by_trajectory = [
+        str(key) for key, array in dataset.variables.items() if array.dims == ("trajectory",)
+    ]
     if name not in dataset.variables:
-        raise unknown_name("coordinate of the data set", name, map(str, dataset.coords))
-    return np.asarray(dataset[name].values)
+        raise unknown_name("coordinate of the data set", name, by_trajectory)
+    values = dataset[name]
+    if values.dims not in ((), ("trajectory",)):
+        raise UsageError(
+            f"expected {name!r} to have one value for each trajectory, got the dimensions "
+            f"({', '.join(map(str, values.dims))}); such variables are: "
+            f"{', '.join(by_trajectory) or 'none'}"
+        )
+    # The coordinate of one trajectory, selected with isel(trajectory=0), has no dimension.
+    return np.broadcast_to(np.asarray(values.values), (count,))
 
 
 def as_batch(dataset: xr.Dataset) -> xr.Dataset:

@@ -78,7 +78,7 @@ class TestNames:
         refuses(UnknownNameError, message, data, shared=["alpha"], group="rigg")
 
     def test_an_unknown_shared_parameter(self) -> None:
-        message = "unknown parameter of lotka_volterra 'alfa'; did you mean 'alpha'"
+        message = "unknown parameter or state of lotka_volterra 'alfa'; did you mean 'alpha'"
         refuses(UnknownNameError, message, shared=["alfa"])
         refuses(UnknownNameError, message, shared="alfa")
 
@@ -111,8 +111,10 @@ class TestKnownValues:
         refuses(UsageError, message, initial_state={"prey": np.ones((3, 1))})
 
     def test_not_a_number(self) -> None:
-        message = "expected fixed['alpha'] as a number or an array, got 'half'"
-        refuses(UsageError, message, fixed={"alpha": "half"})
+        message = "unknown coordinate of the data set 'half'"
+        refuses(UnknownNameError, message, fixed={"alpha": "half"})
+        message = "expected fixed['alpha'] as a number or an array, got {'half'}"
+        refuses(UsageError, message, fixed={"alpha": {"half"}})
 
     def test_not_a_mapping(self) -> None:
         message = "expected fixed as a mapping from name to value, got ['alpha']"
@@ -144,8 +146,8 @@ class TestKnownValues:
 class TestInitialState:
     def test_an_unknown_word(self) -> None:
         message = (
-            'expected initial_state as "auto", "first_sample", "estimate" or a mapping from state '
-            "to number or array, got 'first'"
+            'expected initial_state as "auto", "first_sample", "steady_state", "estimate" or a '
+            "mapping from state to number or array, got 'first'"
         )
         refuses(UsageError, message, initial_state="first")
 
@@ -275,9 +277,13 @@ class TestStarts:
 
     @pytest.mark.parametrize("starts", [0, -1, 1.5, True])
     def test_how_many(self, starts: Any) -> None:
-        for name in ("starts", "max_iterations"):
-            message = f"expected {name} as a whole number, 1 or more; received {starts!r}"
-            refuses(UsageError, message, **{name: starts})
+        message = f"expected starts as a whole number, 1 or more; received {starts!r}"
+        refuses(UsageError, message, starts=starts)
+
+    @pytest.mark.parametrize("count", [-1, 1.5, True])
+    def test_how_many_iterations(self, count: Any) -> None:
+        message = f"expected max_iterations as a whole number, 0 or more; received {count!r}"
+        refuses(UsageError, message, max_iterations=count)
 
 
 class TestNumbers:

@@ -238,7 +238,7 @@ class TestTime:
                 "observableId simulationConditionId measurement time", ("seen", "only", 1, "inf")
             ),
         )
-        message = r"no steady state was reached before time zero in trajectory 'only \(steady"
+        message = r"no steady state was found for the beginning of trajectory 'only \(steady"
         with pytest.raises(wp.systems.errors.UsageError, match=message):
             problem.log_likelihood()
 

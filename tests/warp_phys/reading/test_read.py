@@ -130,14 +130,9 @@ class TestCsvComplaints:
                 "lines by time, or name the column",
             ),
             (
-                ONE.replace("1901", "1902"),
-                "the time 1902 comes twice, in lines 3 and 4 of record.csv; drop or average",
-            ),
-            (
                 LONG.replace("b,0.5", "b,-1"),
                 "times of trajectory b to increase, got 0 then -1 in lines 3 and 5 .* by time$",
             ),
-            (LONG.replace("a,0.5", "a,0"), "the time 0 of trajectory a comes twice"),
             (LONG.replace("b,0.5", ",0.5"), "a label in column 'trajectory', line 5"),
         ],
     )

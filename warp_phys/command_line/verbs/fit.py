@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,13 @@ from warp_phys.command_line.options import (
     Option,
     verb,
 )
-from warp_phys.command_line.values import parse_bounds, parse_numbers
+from warp_phys.command_line.values import (
+    parse_bounds,
+    parse_known,
+    parse_numbers,
+    parse_pairs,
+    parse_shared,
+)
 from warp_phys.systems.errors import UsageError
 
 INITIAL = Option(
@@ -56,14 +63,23 @@ MAYBE_RECORD = Option(
     positional=True,
 )
 STATEMENT = (
-    INITIAL_STATE,
+    replace(
+        INITIAL_STATE,
+        help="auto (the default: what the data set knows, else estimated), first_sample, estimate "
+        "or steady_state; or STATE=NUMBER for each known state, repeatable.",
+    ),
     Option(
         "initial_time",
         "The time of the initial state; by default that of the first sample.",
         "TIME",
         type=float,
     ),
-    FIXED,
+    replace(
+        FIXED,
+        help="A known parameter, or the variable of RECORD (.nc) that holds it. Repeatable.",
+        takes="NAME=VALUE",
+        read=parse_known,
+    ),
     Option(
         "bounds",
         "Bounds of a parameter or state; leave an end empty where it is open. Repeatable.",
@@ -73,16 +89,25 @@ STATEMENT = (
     ),
     Option(
         "shared",
-        "A parameter that all trajectories have in common. Repeatable.",
-        "NAME",
-        ("--share",),
+        "A parameter or initial state that trajectories have in common: all of them, or those with "
+        "the same value of GROUP, a coordinate of RECORD (.nc). Repeatable.",
+        "NAME[=GROUP]",
+        ("--share", "--shared"),
         repeatable=True,
-        read=lambda _, names: names or None,
+        read=parse_shared,
     ),
     Option(
         "group",
-        "Coordinate of RECORD (.nc) that names groups: only trajectories of one group share.",
+        "Coordinate of RECORD (.nc) that names the groups of all --share NAME.",
         "NAME",
+    ),
+    Option(
+        "ties",
+        "A parameter that follows from others, like k2=2*k1. Repeatable.",
+        "NAME=EXPRESSION",
+        ("--tie",),
+        repeatable=True,
+        read=lambda option, texts: parse_pairs(option, texts) or None,
     ),
     DISTRIBUTION,
     NOISE_SD,

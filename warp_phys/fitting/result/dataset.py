@@ -42,9 +42,13 @@ def fit_dataset(
         coordinates |= labels
     if problem.unknowns.shared:
         variables["group"] = problem.group.numpy()
+    if problem.unknowns.known is not None:
+        variables["known"] = problem.unknowns.known.numpy().astype(np.int8)
     ended = {
         "status": fits.status.numpy(),
         "undetermined": np.array(fits.words, dtype=str),
+        "outlier": np.array(fits.outliers, dtype=str),
+        "failure": np.array(fits.failures, dtype=str),
     }
     dataset = labeled(variables | ended, coordinates, FITTED)
     noise = problem.distribution
@@ -78,8 +82,10 @@ def _found(fits: Fits) -> dict[str, Any]:
 
 
 def _given(problem: FitProblem) -> dict[str, Any]:
-    """Return the given variables: times of the initial states, and which parameters were fixed."""
+    """Return the given variables: times of the initial states, and parameters known everywhere."""
     free = {(entry.kind, entry.name) for entry in problem.unknowns.entries}
+    derived = problem.unknowns.derived
+    free |= {("parameter", name) for name in (derived.ties.names if derived else ())}
     fixed = [("parameter", name) not in free for name in problem.system.parameter_names]
     return {"initial_time": problem.start.numpy(), "fixed": np.array(fixed, dtype=np.int8)}
 

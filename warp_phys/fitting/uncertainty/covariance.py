@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.solved import Solved
+from warp_phys.fitting.uncertainty.joint import joint_information
 from warp_phys.likelihood.damped_step import unpack
+from warp_phys.likelihood.groups import over_group, unknowns_of_group
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Outcome
 
@@ -40,7 +42,8 @@ class Uncertainty:
 
     Attributes:
         information: (N, D, D), Fisher information in the real coordinates; the rows and columns of
-            unknowns that were held at the end of their support are zero.
+            unknowns that are known in a trajectory, or were held at the end of their support, are
+            zero.
         covariance: (N, D, D), in physical units; NaN where undetermined.
         line_covariance: (N, D, D), in real coordinates, without the undetermined directions.
         determined: (N, D), whether the data determine each unknown.
@@ -76,16 +79,17 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     # With n <= p the noise level is unknown, but identifiability does not depend on it.
     level = torch.where(variance.isfinite(), unit, 1.0)
     slopes = unknowns.slopes(solved.z)
-    # F_o = J_o^T W J_o / s_o^2 for each output, (N, O, D, D), by the physical values. In the
-    # coordinates z, F_z = diag(dtheta/dz) (sum_o F_o) diag(dtheta/dz): the sums over outputs add
-    # because the noise of different outputs is independent.
-    blocks = unpack(solved.sums.hessian, len(unknowns)) / level[:, :, None, None]
-    information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    # F_o = J_o^T W J_o / s_o^2 for each output, (N, O, D, D), by the physical values. The sums over
+    # outputs add because the noise of different outputs is independent.
+    size = len(unknowns.directions())
+    blocks = unpack(solved.sums.hessian, size) / level[:, :, None, None]
+    information = _by_coordinates(problem, solved, blocks.sum(dim=1), slopes)
     # An unknown at the end of its support counts as a constant: without its rows and columns the
-    # inverse is the covariance conditional on it.
-    moving = (~solved.frozen).to(information.dtype)
-    information = information * moving.unsqueeze(1) * moving.unsqueeze(2)
-    information = _joint(problem, information)
+    # inverse is the covariance conditional on it. A derivative may be infinite at a known value.
+    moving = _moving(problem, solved)
+    both = moving.unsqueeze(1) & moving.unsqueeze(2)
+    information = torch.where(both, information, 0.0)
+    information = joint_information(problem, information)
     inverse = _inverse(problem, solved, information, variance)
     if problem.noise != "known" and squared and not unknowns.shared:
         # A direction the data do not determine fits no noise, so it costs no degree of freedom:
@@ -99,6 +103,9 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     # Back to physical units by the delta method: C_theta = diag(dtheta/dz) C_z diag(dtheta/dz).
     determined = inverse.determined & ~solved.frozen
     physical = inverse.covariance * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    # What is known in a trajectory has neither variance nor covariance there.
+    known = ~unknowns.estimated()
+    physical = torch.where(known.unsqueeze(1) | known.unsqueeze(2), 0.0, physical)
     both = determined.unsqueeze(1) & determined.unsqueeze(2)
     freedom = torch.full_like(values, torch.inf)
     if problem.noise != "known":
@@ -117,23 +124,33 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     )
 
 
-def _pooled(problem: FitProblem, values: Tensor) -> Tensor:
-    """Return sums over each trajectory's group, at every trajectory."""
-    if not problem.unknowns.shared:
-        return values
-    out = values.new_zeros((int(problem.group.max()) + 1, *values.shape[1:]))
-    return out.index_add_(0, problem.group, values)[problem.group]
+def _by_coordinates(
+    problem: FitProblem, solved: Solved, information: Tensor, slopes: Tensor
+) -> Tensor:
+    """Return information F_z = C^T F C (N, D, D) with C = dtheta/dz, diagonal by `slopes` (N, D).
+
+    C is dense where quantities follow from the unknowns.
+    """
+    unknowns, rows = problem.unknowns, torch.arange(len(problem))
+    if unknowns.derived is None:
+        return information * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+    at = unknowns.physical(solved.z, rows)
+    chain = unknowns.by_coordinates(unknowns.chain(solved.z, rows, *at))
+    used = (chain != 0.0).any(dim=2)
+    both = used.unsqueeze(1) & used.unsqueeze(2)
+    return chain.mT @ torch.where(both, information, 0.0) @ chain
 
 
 def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
-    shared = problem.unknowns.shared
     # A trajectory that could not be integrated contributes no values, so its own unknowns must not
-    # count in p, either; shared unknowns count once for the whole group.
-    usable = (solved.sums.status == 0).double()
-    moving = (~solved.frozen).double()
-    own = moving[:, shared:].sum(dim=1) * usable
-    estimated = _pooled(problem, own) + moving[:, :shared].sum(dim=1)
-    return _pooled(problem, solved.sums.counted.sum(dim=1)), estimated
+    # count in p, either.
+    estimated = unknowns_of_group(problem, _moving(problem, solved), solved.sums.status == 0)
+    return over_group(problem, solved.sums.counted.sum(dim=1)), estimated
+
+
+def _moving(problem: FitProblem, solved: Solved) -> Tensor:
+    """Return (N, D): the unknowns that were estimated and not held at the end of their support."""
+    return problem.unknowns.estimated() & ~solved.frozen
 
 
 def _noise(
@@ -150,7 +167,7 @@ def _noise(
     if problem.noise == "known":
         return ones, ones
     squares, counted = (
-        _pooled(problem, part.nan_to_num(0.0, posinf=0.0))
+        over_group(problem, part.nan_to_num(0.0, posinf=0.0))
         for part in (solved.sums.squares, solved.sums.counted)
     )
     if problem.noise == "common":
@@ -186,27 +203,6 @@ def _noise_of_loss(
     return level.square(), noise.information_unit(scaled, level)
 
 
-def _joint(problem: FitProblem, information: Tensor) -> Tensor:
-    """Return the information (N, D, D) whose inverse is the joint covariance of a trajectory.
-
-    With shared unknowns s and own unknowns o, every other trajectory k of the group adds its
-    information about s after its own unknowns are eliminated, the Schur complement
-    A_ss,k - A_so,k A_oo,k^-1 A_os,k.
-    """
-    shared = problem.unknowns.shared
-    if not shared:
-        return information
-    own, border = information[:, shared:, shared:], information[:, shared:, :shared]
-    # A_so A_oo^-1 A_os, (N, s, s). The pseudo-inverse, because a trajectory may leave some of its
-    # own unknowns undetermined; those then take nothing from the shared ones.
-    lost = border.mT @ torch.linalg.pinv(own, hermitian=True) @ border
-    joint = information.clone()
-    # The pooled Schur complements hold the trajectory's own one, too. Adding back what its own
-    # unknowns took restores its full block A_ss, next to its own A_oo and A_os.
-    joint[:, :shared, :shared] = _pooled(problem, joint[:, :shared, :shared] - lost) + lost
-    return joint
-
-
 @dataclass(frozen=True)
 class _Inverse:
     """The pseudo-inverse of the information, and the directions that it leaves out.
@@ -237,7 +233,8 @@ def _inverse(
     values, vectors = torch.linalg.eigh(safe * scale.unsqueeze(1) * scale.unsqueeze(2))
     # A held unknown has a zero row, hence an eigenvalue of zero whose eigenvector is that unknown
     # alone. It was held by choice and must not be reported as undetermined by the data.
-    held = (solved.frozen.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
+    constant = ~_moving(problem, solved)
+    held = (constant.unsqueeze(2) * vectors.square()).sum(dim=1) > 0.5
     lost = (values <= _ROUNDING) & ~held & usable.unsqueeze(1)
     inverse = torch.where(lost | held, 0.0, 1.0 / values.clamp_min(_ROUNDING))
     line = vectors * scale.unsqueeze(2)

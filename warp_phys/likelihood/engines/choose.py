@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
+from warp_phys.likelihood.engines.compiled import CompiledEngine, libraries_of, library_of
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
+from warp_phys.likelihood.engines.increments import IncrementEngine
 from warp_phys.likelihood.engines.torch_engine import TorchEngine
 from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.problem import FitProblem
@@ -30,11 +31,18 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         rows: (L,) the trajectory of each lane.
         limit: (L,) how many samples of its record each lane uses.
     """
-    if problem.fine is not None:
+    fine = problem.fine
+    if fine is not None and set(problem.seen) & set(problem.system.increments):
+        silent = problem.on_fine_grid()
+        nothing = torch.full_like(silent.records.observed, torch.nan)
+        silent = replace(silent, records=replace(silent.records, observed=nothing))
+        inner = build_engine(silent, rows, fine.limits(rows, limit))
+        return IncrementEngine(inner, problem, fine, rows, limit)
+    if fine is not None:
         # Grid times at which nothing was observed add nothing to the sums, so that only predictions
         # must be selected at the samples.
-        inner = build_engine(problem.on_fine_grid(), rows, problem.fine.limits(rows, limit))
-        return _FineEngine(inner, problem.fine, rows)
+        inner = build_engine(problem.on_fine_grid(), rows, fine.limits(rows, limit))
+        return _FineEngine(inner, fine, rows)
     return EngineBuilder(problem).build(problem, rows, limit)
 
 
@@ -47,13 +55,13 @@ class EngineBuilder:
 
     def __init__(self, problem: FitProblem) -> None:
         # Looking up the library takes longer than the integration of a few intervals.
-        self.library = library_of(problem)
+        self.libraries = libraries_of(problem)
 
     def build(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         """Return an engine; see `build_engine`."""
-        if self.library is None:
+        if self.libraries is None:
             return TorchEngine(problem, rows, limit)
-        return CompiledEngine(problem, rows, limit, self.library)
+        return CompiledEngine(problem, rows, limit, self.libraries)
 
 
 class _FineEngine:

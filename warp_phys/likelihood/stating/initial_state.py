@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,10 +15,25 @@ from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
 
 
-def known_states(system: System, records: Records, initial_state: Any) -> tuple[Tensor, set[str]]:
-    """Return initial states (N, S), one where unknown, and the names of those that are known."""
+def known_states(
+    system: System, records: Records, initial_state: Any, *, mixed: bool
+) -> tuple[Tensor, Tensor]:
+    """Return initial states (N, S), and where they are known, (N, S); the others are one.
+
+    Where NaN does not stand for a state that is estimated, it is returned as a known value, and the
+    fit of that trajectory ends with a status. So it does where a first sample is missing.
+
+    Args:
+        system: The system.
+        records: The records of N trajectories.
+        initial_state: See `fit`.
+        mixed: Whether NaN stands for a state that is estimated in a trajectory.
+    """
     values = torch.ones(len(records), len(system.states), dtype=torch.float64)
+    known = torch.zeros_like(values, dtype=torch.bool)
     given: Mapping[str, Any] = {}
+    if initial_state == "steady_state" and mixed:
+        return values, ~known
     if isinstance(initial_state, Mapping):
         given = initial_state
     elif initial_state == "auto":
@@ -25,9 +41,10 @@ def known_states(system: System, records: Records, initial_state: Any) -> tuple[
     elif initial_state == "first_sample":
         given = _first_sample(system, records)
     elif initial_state != "estimate":
+        steady = '"steady_state", ' if mixed else ""
         raise UsageError(
-            'expected initial_state as "auto", "first_sample", "estimate" or a mapping from state '
-            f"to number or array, got {initial_state!r}"
+            f'expected initial_state as "auto", "first_sample", {steady}"estimate" or a mapping '
+            f"from state to number or array, got {initial_state!r}"
         )
     if given and system.has_initial_state:
         raise UsageError(
@@ -38,9 +55,12 @@ def known_states(system: System, records: Records, initial_state: Any) -> tuple[
         if name not in system.state_names:
             raise unknown_name(f"state of {system.name}", name, system.state_names)
         numbers = per_trajectory(f"initial_state[{name!r}]", value, records)
-        # NaN marks a state that is not known for a trajectory, whose fit ends with a status.
-        values[:, system.state_names.index(name)] = numbers
-    return values, set(given)
+        in_part = mixed and initial_state != "first_sample"
+        here = ~numbers.isnan() if in_part else torch.ones_like(numbers, dtype=torch.bool)
+        place = system.state_names.index(name)
+        values[:, place] = torch.where(here, numbers, 1.0)
+        known[:, place] = here
+    return values, known
 
 
 def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
@@ -65,6 +85,20 @@ def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
         state: first[:, records.outputs.index(output)]
         for state, output in zip(system.state_names, system.output_names, strict=True)
     }
+
+
+def without_given(records: Records, initial_state: Any) -> Records:
+    """Return the records without the samples that are taken as the initial states.
+
+    Such a sample is predicted exactly whatever the unknowns are. It is no measurement then, and
+    must count neither among the values nor in the level of the noise. A sample at the time of an
+    initial state that is known otherwise is a measurement like any other.
+    """
+    if initial_state != "first_sample":
+        return records
+    observed = records.observed.clone()
+    observed[:, 0] = torch.nan
+    return replace(records, observed=observed)
 
 
 def initial_times(records: Records, initial_time: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Known values, each a number or one for each trajectory, and the parameters that are known."""
+"""Known values: numbers, arrays or variables of the data set, one for each trajectory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from warp_phys.systems.model.system import System
 
 
 def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
-    """Return a number, or one for each trajectory, as (N,)."""
+    """Return a number, an array, or a variable of the records given by its name, as (N,)."""
+    if isinstance(value, str) and value in records.groups:
+        value = records.groups[value]
     if isinstance(value, xr.DataArray):
-        value = value.values
+        value = _in_order(value, records).values
     if isinstance(value, Tensor):
         value = value.numpy()
     try:
@@ -36,12 +38,29 @@ def per_trajectory(name: str, value: Any, records: Records) -> Tensor:
     return numbers.expand(count)
 
 
+def _in_order(array: xr.DataArray, records: Records) -> xr.DataArray:
+    """Return the values of the records' trajectories, by label where the array has those labels."""
+    if array.dims != ("trajectory",) or "trajectory" not in array.coords:
+        return array
+    places = {label: place for place, label in enumerate(array["trajectory"].values.tolist())}
+    if not all(label in places for label in records.labels):
+        return array
+    return array.isel(trajectory=[places[label] for label in records.labels])
+
+
 def known_parameters(
-    system: System, records: Records, fixed: Mapping[str, Any] | None
-) -> tuple[Tensor, set[str]]:
-    """Return parameters (N, P), one where unknown, and the names of those that are known."""
+    system: System, records: Records, fixed: Mapping[str, Any] | None, *, mixed: bool
+) -> tuple[Tensor, Tensor]:
+    """Return parameters (N, P), and where they are known, (N, P); the others are one.
+
+    Args:
+        system: The system.
+        records: The records of N trajectories.
+        fixed: Known values by parameter.
+        mixed: Whether NaN in an array stands for a parameter that is estimated in a trajectory.
+    """
     values = torch.ones(len(records), len(system.parameters), dtype=torch.float64)
-    known = set()
+    known = torch.zeros_like(values, dtype=torch.bool)
     given = as_mapping("fixed", fixed)
     for name in given:
         if name not in system.parameter_names:
@@ -51,7 +70,9 @@ def known_parameters(
         if value is None:
             continue
         numbers = per_trajectory(f"fixed[{parameter.name!r}]", value, records)
-        outside = ~contains(numbers, parameter.support)
+        in_part = mixed and not isinstance(value, int | float)
+        here = ~numbers.isnan() if in_part else torch.ones_like(numbers, dtype=torch.bool)
+        outside = here & ~contains(numbers, parameter.support)
         if outside.any():
             row = int(outside.nonzero()[0])
             raise UsageError(
@@ -59,6 +80,6 @@ def known_parameters(
                 f"{float(numbers[row]):g} {parameter.unit}, outside its support "
                 f"({describe(parameter.support)})"
             )
-        values[:, place] = numbers
-        known.add(parameter.name)
+        values[:, place] = torch.where(here, numbers, 1.0)
+        known[:, place] = here
     return values, known

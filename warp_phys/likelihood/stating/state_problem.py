@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
-from warp_phys.likelihood.stating.initial_state import initial_times, known_states
+from warp_phys.likelihood.stating.initial_state import (
+    initial_times,
+    known_states,
+    without_given,
+)
 from warp_phys.likelihood.stating.known_values import known_parameters
 from warp_phys.likelihood.stating.noise_arguments import noise_model, noise_weights
-from warp_phys.likelihood.stating.sharing import groups_of, shared_names
-from warp_phys.likelihood.unknowns import Unknowns
+from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
+from warp_phys.likelihood.stating.steady_start import steady_start
+from warp_phys.likelihood.ties import read_ties
+from warp_phys.likelihood.unknowns import Unknown, Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.free_start import with_free_start
+from warp_phys.systems.model.supports import bounds as bounds_of
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
@@ -30,9 +42,11 @@ def state_problem(
     initial_time: Any,
     fixed: Mapping[str, Any] | None,
     bounds: Mapping[str, Any] | None,
-    shared: Sequence[str] | None,
+    shared: Shared,
     group: Any,
     rtol: float,
+    ties: Mapping[str, Any] | None = None,
+    mixed: bool = False,
 ) -> FitProblem:
     """Check the arguments, which have the meaning they have in `fit`, and return their problem.
 
@@ -44,38 +58,108 @@ def state_problem(
         noise_sd: "each", "common" or known levels by output, (N,) or (N, T), or as an array.
         initial_state: "auto", "first_sample", "estimate", or known states by name.
         initial_time: One number or (N,); None for the time of the first sample.
-        fixed: Known parameters by name, one number or (N,) each.
+        fixed: Known parameters by name: one number, (N,), or the name of a variable of the records;
+            NaN where a parameter is estimated.
         bounds: (low, high) by parameter or state.
-        shared: Names of the parameters that the trajectories of a group share.
-        group: (N,) labels, or the name of a group in the records; None for one group of all.
+        shared: Names of the unknowns that the trajectories of a group share, or a mapping from name
+            to group, see `sharing`.
+        group: (N,) labels, or the name of a variable of the records; None for one group of all.
         rtol: Relative tolerance of the integration.
+        ties: Parameters that follow from others, see `read_ties`.
+        mixed: Whether a quantity may be known in some trajectories and estimated in others, and
+            initial states may be steady states.
 
     Raises:
         UsageError: An argument is invalid, or nothing is unknown.
         UnknownNameError: A parameter, state, output, noise model or loss does not exist.
     """
     noise = noise_model(distribution, loss)
-    parameters, known = known_parameters(system, records, fixed)
-    states, given = known_states(system, records, initial_state)
-    common = shared_names(system, shared, known)
-    entries = choose_unknowns(system, known, given, common, bounds)
+    parameters, known = known_parameters(system, records, fixed, mixed=mixed)
+    states, given = known_states(system, records, initial_state, mixed=mixed)
+    everywhere = _names(system.parameter_names, known), _names(system.state_names, given)
+    labels = sharing(system, records, shared, group, everywhere[0] | everywhere[1])
+    tied = read_ties(system, ties, _taken(fixed, bounds, labels))
+    steady = isinstance(initial_state, str) and initial_state == "steady_state"
+    integrated = with_free_start(system) if steady else system
+    known_names = everywhere[0] | set(tied.names)
+    entries = choose_unknowns(integrated, known_names, everywhere[1], set(labels), bounds)
     if not entries:
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
+    records = without_given(records, initial_state)
     kind, weights = noise_weights(noise, records, noise_sd)
     start = initial_times(records, initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
+    derived = None
+    if tied.names or steady:
+        derived = Derived(tied, steady_start(system, records, start) if steady else None)
+    ordered = [labels[entry.name] for entry in entries if entry.shared]
+    connections = connected(ordered, len(records))
     return FitProblem(
-        system=system,
+        system=integrated,
         records=records,
         start=start,
-        unknowns=Unknowns(entries, parameters, states),
-        group=groups_of(records, common, group),
+        unknowns=Unknowns(
+            entries,
+            parameters,
+            states,
+            known=_known_in_part(records, entries, (parameters, known), (states, given)),
+            places=shared_places(ordered, connections),
+            derived=derived,
+        ),
+        group=connections,
         noise=kind,
         weights=weights,
         distribution=noise,
         rtol=rtol,
-        fine=fine_grid(system, records, start, weights),
+        fine=fine_grid(integrated, records, start, weights),
     )
+
+
+def _taken(
+    fixed: Mapping[str, Any] | None, bounds: Mapping[str, Any] | None, labels: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Return what else has been said about parameters, by name."""
+    found = dict.fromkeys(labels, "shared") | dict.fromkeys(bounds or {}, "bounded")
+    return found | dict.fromkeys(fixed or {}, "fixed")
+
+
+def _names(names: Sequence[str], known: Tensor) -> set[str]:
+    """Return the names of the quantities that are known (N, Q) in every trajectory."""
+    return {name for name, column in zip(names, known.T, strict=True) if bool(column.all())}
+
+
+def _known_in_part(
+    records: Records,
+    entries: Sequence[Unknown],
+    parameters: tuple[Tensor, Tensor],
+    states: tuple[Tensor, Tensor],
+) -> Tensor | None:
+    """Return where unknowns are known, (N, D), None where they are nowhere.
+
+    Args:
+        records: The records.
+        entries: The D unknowns.
+        parameters: Values (N, P), and where they are known.
+        states: The same of initial states (N, S).
+
+    Raises:
+        UsageError: A known value lies outside the bounds of the unknown.
+    """
+    columns = []
+    for entry in entries:
+        values, known = parameters if entry.kind == "parameter" else states
+        value, here = values[:, entry.index], known[:, entry.index]
+        low, high = bounds_of(entry.support)
+        outside = here & ((value < low) | (value > high))
+        if outside.any():
+            row = int(outside.nonzero()[0])
+            raise UsageError(
+                f"{entry.label} is known to be {float(value[row]):g} {entry.unit} in trajectory "
+                f"{records.labels[row]}, outside its bounds ({low:g}, {high:g}); widen the bounds"
+            )
+        columns.append(here)
+    found = torch.stack(columns, dim=1)
+    return found if bool(found.any()) else None

@@ -26,7 +26,7 @@ from warp_phys.results.summary.estimate_report import (
 )
 from warp_phys.results.summary.numbers import with_unit
 from warp_phys.results.summary.overview import overview
-from warp_phys.results.summary.variables import correlations, variables
+from warp_phys.results.summary.variables import correlations, known_here, variables
 from warp_phys.results.summary.warnings import warnings_of
 from warp_phys.systems.noise.noise import Noise
 
@@ -125,7 +125,7 @@ def _statistics(one: xr.Dataset) -> list[str]:
     rows: list[tuple[str, str]] = [("status", status)]
     if np.isnan(one["parameters"].values).any():
         return _aligned(rows)
-    count, unknowns = int(one["value_count"]), one.sizes["estimated"]
+    count, unknowns = int(one["value_count"]), one.sizes["estimated"] - len(known_here(one))
     freedom = float(one["degrees_of_freedom"])
     rows += [
         ("values", str(count)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from warp_phys.fitting.result.read import flags
 from warp_phys.results.pick import unit_of
 from warp_phys.results.summary.numbers import percent, rounded, with_unit
 
@@ -69,11 +70,11 @@ def _parameters(one: xr.Dataset) -> Iterator[_Variable]:
     for place, name in enumerate(names):
         row = one.isel(parameter=place)
         marks: list[str] = []
-        if int(row["fixed"]):
+        if int(row["fixed"]) or name in known_here(one):
             marks.append("fixed")
         elif int(row["on_bound"]):
             marks.append("at the end of its support")
-        elif not int(row["identifiable"]):
+        elif int(row["status"]) == 0 and not int(row["identifiable"]):
             marks.append("not determined")
         yield _variable(
             one,
@@ -96,13 +97,26 @@ def _states(one: xr.Dataset) -> Iterator[_Variable]:
             float(row[key]) for key in _columns("initial_state", "initial_state_standard_errors")
         ]
         marks: list[str] = []
-        if label not in estimated:
+        if label in known_here(one):
+            marks.append("fixed")
+        elif label not in estimated:
             marks.append("follows from the parameters" if math.isnan(numbers[1]) else "fixed")
         elif f"{label} is at the end of its support" in words:
             marks.append("at the end of its support")
-        elif math.isnan(numbers[1]) and float(one["degrees_of_freedom"]) > 0.0:
+        elif (
+            int(one["status"]) == 0
+            and math.isnan(numbers[1])
+            and float(one["degrees_of_freedom"]) > 0.0
+        ):
             marks.append("not determined")
         yield _variable(one, label, unit_of("state", one, name), numbers, marks)
+
+
+def known_here(one: xr.Dataset) -> set[str]:
+    """Return the labels of unknowns whose values were known in this trajectory."""
+    if "known" not in one:
+        return set()
+    return set(one["estimated"].values[one["known"].values == 1].tolist())
 
 
 def _columns(prefix: str, errors: str) -> tuple[str, ...]:
@@ -124,13 +138,16 @@ def _variable(
     elif not marks:
         if int(one["status"]) != 0:
             # Without convergence the end is no optimum, and its curvature does not measure errors.
-            marks, error = ["not converged"], math.nan
+            evaluated = flags(one["status"])[int(one["status"])] == "evaluated"
+            marks, error = ["start" if evaluated else "not converged"], math.nan
         elif math.isnan(error):
             marks = ["no degrees of freedom for an error"]
         elif profiled:
             marks = ["from the profile likelihood"]
     else:
         error = math.nan
+    if label in known_here(one):
+        return _Variable(label, unit, value, error, (low, high), tuple(marks))
     if label in one["estimated"].values[one["estimated_shared"].values.astype(bool)]:
         marks = [*marks, "shared"]
     return _Variable(label, unit, value, error, (low, high), tuple(marks))

@@ -100,6 +100,28 @@ class TestFit:
         for name in ("settings", "rtol", "band_level", "noise", "loss"):
             assert found.attrs[name] == expected.attrs[name]
 
+    def test_groupings_and_known_values_by_the_names_of_variables(self, run):
+        data = wp.load("swings.nc")
+        data = data.assign(gravity=("trajectory", np.array([9.81, 9.81, np.nan])))
+        wp.save(data, "labeled.nc")
+        status, _, _ = run(
+            *("fit", "pendulum", "labeled.nc", "-o", "grouped.nc", "--starts", 1),
+            *("--shared", "length=bench", "--fix", "g=gravity"),
+            *("--tie", "damping=0.3 * length"),
+        )
+        assert status == 0
+        expected = wp.fit(
+            "pendulum",
+            data,
+            shared={"length": "bench"},
+            ties={"damping": "0.3 * length"},
+            fixed={"g": "gravity"},
+            starts=1,
+        )
+        found = wp.load("grouped.nc")
+        np.testing.assert_array_equal(found.parameters, expected.parameters)
+        assert found["known"].sel(estimated="g").values.tolist() == [1, 1, 0]
+
     def test_an_earlier_fit_as_start_and_known_levels(self, run, hares):
         levels = ("--noise-sd", "prey=0.25", "--noise-sd", "predator=0.25")
         status, out, _ = run(*HARES[:-8], "--initial", "hares.nc", *levels)
