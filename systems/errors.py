@@ -22,6 +22,10 @@ class SchemaError(UsageError):
     """A file or Dataset that does not follow the package's data schema."""
 
 
+class UnsupportedError(UsageError):
+    """A file asks for something that this package does not support; the message names it."""
+
+
 class OutputExistsError(WarpPhysError, FileExistsError):
     """A file that would be overwritten without having been asked to."""
 

@@ -6,6 +6,8 @@ from .models.gaussian import Gaussian as Gaussian
 from .models.heads.head import TrainedHead as TrainedHead
 from .models.warp import Warp as Warp
 from .models.warp_phys import WarpPhys as WarpPhys
+from .petab.problem import PetabProblem as PetabProblem
+from .petab.read import read_petab as read_petab
 from .reading.read import read_trajectories as read_trajectories
 from .recurrence.autoregression import autoregressive_recurrence as autoregressive_recurrence
 from .recurrence.linear_recurrence import linear_recurrence as linear_recurrence

@@ -20,8 +20,7 @@ from warp_phys.command_line.options import (
     MAYBE_DATA_OUTPUT,
     NOISE_SD,
     OVERWRITE,
-    RECORD,
-    SYSTEM,
+    REQUIRED,
     TIME_BUDGET,
     Option,
     verb,
@@ -48,7 +47,22 @@ START = Option(
 SHOW = Option(
     "show", "Print this trajectory; by default an overview if there are several.", "LABEL"
 )
-SETTINGS = (
+MODEL = Option(
+    "system",
+    "Name of a system; `warp-phys systems` lists them. Or a PEtab problem: its YAML file, which "
+    "names model, measurements, bounds and noise.",
+    "SYSTEM",
+    default=REQUIRED,
+    positional=True,
+)
+MAYBE_RECORD = Option(
+    "record",
+    "File with trajectories: .csv, .nc or .h5; none with a PEtab problem.",
+    "[RECORD]",
+    type=Path,
+    positional=True,
+)
+STATEMENT = (
     replace(
         INITIAL_STATE,
         help="auto (the default: what the data set knows, else estimated), first_sample, estimate "
@@ -97,6 +111,9 @@ SETTINGS = (
     ),
     DISTRIBUTION,
     NOISE_SD,
+)
+"""The options that a PEtab problem answers itself."""
+SETTINGS = (
     LOSS,
     Option(
         "starts",
@@ -124,10 +141,21 @@ SETTINGS = (
 )
 
 
-@verb(SYSTEM, RECORD, MAYBE_DATA_OUTPUT, INITIAL, START, *SETTINGS, SHOW, *COLUMNS, OVERWRITE)
+@verb(
+    MODEL,
+    MAYBE_RECORD,
+    MAYBE_DATA_OUTPUT,
+    INITIAL,
+    START,
+    *STATEMENT,
+    *SETTINGS,
+    SHOW,
+    *COLUMNS,
+    OVERWRITE,
+)
 def fit(
     system: str,
-    record: Path,
+    record: Path | None,
     output: Path | None,
     initial: Path | None,
     start: dict[str, float] | None,
@@ -147,17 +175,41 @@ def fit(
         check_data_output("--output", output, overwrite=overwrite)
     if initial is not None and start:
         raise UsageError("expected --initial or --start, got both; leave out one")
+    statement = {option.name: settings.pop(option.name) for option in STATEMENT}
 
     from warp_phys.results.pick import trajectory_position
 
     begin = start if initial is None else wp.load(initial)
-    data = wp.read_trajectories(record, time=time, trajectory=trajectory, rename=rename)
+    model: Any = system
+    if Path(system).suffix.lower() in (".yaml", ".yml"):
+        columns = dict(zip(COLUMNS, (time, trajectory, rename), strict=True))
+        given = {option: statement[option.name] for option in STATEMENT} | columns
+        model, data, statement = _petab_problem(Path(system), record, given)
+    elif record is None:
+        raise UsageError("expected a file with trajectories after the system, got none")
+    else:
+        data = wp.read_trajectories(record, time=time, trajectory=trajectory, rename=rename)
     if show is not None:
         trajectory_position(data, show)
-    found = wp.fit(system, data, initial=begin, progress=sys.stderr.isatty(), **settings)
+    found = wp.fit(
+        model, data, initial=begin, progress=sys.stderr.isatty(), **statement, **settings
+    )
     # Written before anything can go wrong with printing it.
     if output is not None:
         wp.save(found, output, overwrite=overwrite)
     typer.echo(wp.summary(found, show))
     if output is not None:
         typer.echo(f"\nwrote {output}: {contents(found)}")
+
+
+def _petab_problem(
+    path: Path, record: Path | None, given: dict[Option, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the system, the data and the arguments of `fit` of a PEtab problem."""
+    if record is not None:
+        raise UsageError(f"{path.name} names its measurements; leave out {record.name}")
+    for option, value in given.items():
+        if value != option.value(option.default):
+            raise UsageError(f"{path.name} is a complete problem; leave out {option.flag}")
+    system, data, arguments = wp.read_petab(path)
+    return system, data, arguments

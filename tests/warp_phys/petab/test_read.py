@@ -1,0 +1,354 @@
+"""Reading of PEtab problems: names, what is refused, and the arguments of `fit`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import warp_phys as wp
+from tests.warp_phys.petab.small_problems import PARAMETER_COLUMNS, Sbml, table, write_problem
+from warp_phys.systems.errors import SchemaError, UnknownNameError, UnsupportedError, UsageError
+
+MEASURED = "observableId simulationConditionId measurement time"
+TIMES = np.linspace(0.5, 5.0, 10)
+
+
+def decay() -> Sbml:
+    """A species that decays; its constants are `lambda`, a keyword, and `_rate0`."""
+    return (
+        Sbml()
+        .compartment("cell")
+        .species("A", 2.0)
+        .parameter("lambda", 0.5)
+        .parameter("_rate0", 1.0)
+        .reaction("r", {"A": 1}, {}, "cell * lambda * _rate0 * A")
+    )
+
+
+def tables(**given: str) -> dict[str, str]:
+    """Return the tables of a problem with one observable of the decay, and 2 % of it as noise."""
+    wiggle = 0.04 * np.sin(17.0 * TIMES)
+    values = 3.0 * 2.0 * np.exp(-0.4 * TIMES) + wiggle
+    return {
+        "parameters": table(
+            PARAMETER_COLUMNS,
+            ("lambda", "log10", 1e-3, 1e3, 0.4, 1),
+            ("_rate0", "lin", 0, 5, 1.0, 0),
+            ("A", "log10", 1e-3, 1e3, 2.0, 1),
+            ("factor", "log10", 1e-3, 1e3, 3.0, 0),
+        ),
+        "observables": table(
+            "observableId observableFormula noiseFormula", ("A", "factor * A", "0.05")
+        ),
+        "measurements": table(
+            MEASURED,
+            *(("A", "only", y, t) for y, t in zip(values.tolist(), TIMES.tolist(), strict=True)),
+        ),
+    } | given
+
+
+def noisy(formula: str, scale: str = "lin") -> dict[str, str]:
+    """Return tables with the noise level `sd`, which is estimated."""
+    columns = "observableId observableFormula noiseFormula observableTransformation"
+    values = 3.0 * 2.0 * np.exp(-0.4 * TIMES) * (1.0 + 0.02 * np.sin(17.0 * TIMES))
+    lines = zip(values.tolist(), TIMES.tolist(), strict=True)
+    return {
+        "parameters": table(
+            PARAMETER_COLUMNS,
+            ("lambda", "log10", 1e-3, 1e3, 0.4, 1),
+            ("sd", "log10", 1e-4, 1e3, 0.1, 1),
+            ("factor", "log10", 1e-3, 1e3, 3.0, 0),
+        ),
+        "observables": table(columns, ("A", "factor * A", formula, scale)),
+        "measurements": table(
+            f"{MEASURED} noiseParameters",
+            *(("A", "only", y, t, 1.0 + 0.1 * t) for y, t in lines),
+        ),
+    }
+
+
+def read(folder: Path, model: Sbml | str | None = None, **given: str) -> wp.PetabProblem:
+    return wp.read_petab(write_problem(folder, model or decay(), **tables(**given)))
+
+
+class TestNames:
+    def test_keywords_underscores_and_equal_names(self, tmp_path: Path) -> None:
+        system = read(tmp_path).system
+        assert system.state_names == ("A",)
+        assert system.output_names == ("A",)
+        assert system.parameter_names == ("lambda_", "rate0", "factor")
+        assert system.free_names == ("lambda_",)
+
+    def test_the_name_of_the_problem(self, tmp_path: Path) -> None:
+        problem = read(tmp_path)
+        assert type(problem.system).__name__ == "Problem"
+        assert repr(problem) == (
+            "PetabProblem(problem: 2 estimated parameters, 10 measurements, 1 trajectories, "
+            "1 states)"
+        )
+
+
+class TestFit:
+    def test_a_problem_unpacks_into_the_arguments_of_fit(self, tmp_path: Path) -> None:
+        problem = read(tmp_path)
+        system, data, arguments = problem
+        assert arguments["bounds"] == {"lambda_": (1e-3, 1e3)}
+        assert arguments["initial_time"] == 0.0
+        fitted = wp.fit(system, data, progress=False, **arguments)
+        assert fitted.status.item() == 0
+        assert fitted.parameters.sel(parameter="lambda_").item() == pytest.approx(0.4, rel=0.02)
+        found = problem.log_likelihood(problem.estimates(fitted))
+        assert fitted.log_likelihood.item() == pytest.approx(found, abs=1e-6)
+        assert found > problem.log_likelihood()
+
+    def test_an_unknown_noise_level(self, tmp_path: Path) -> None:
+        problem = read(tmp_path, **noisy("sd"))
+        assert problem.arguments["noise_sd"] == "each"
+        assert problem.system.free_names == ("lambda_",)
+        fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
+        values = problem.estimates(fitted)
+        levels = np.geomspace(0.02, 0.05, 301)
+        best = max(problem.log_likelihood(values | {"sd": s}) for s in levels)
+        assert fitted.log_likelihood.item() == pytest.approx(best, abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ("noise", "scale"),
+        [
+            ("sd * A", "lin"),
+            ("sqrt(sd^2 + (0.01 * A)^2)", "lin"),
+            ("noiseParameter1_A * sd", "log10"),
+        ],
+    )
+    def test_noise_by_a_formula(self, tmp_path: Path, noise: str, scale: str) -> None:
+        """The outputs are then residuals and log levels, and the likelihood is that of PEtab."""
+        problem = read(tmp_path, **noisy(noise, scale))
+        assert problem.system.free_names == ("lambda_", "sd")
+        assert problem.system.output_names == ("A_residual", "A_log_noise")
+        assert "as the noise of A has the formula" in problem.remarks[0]
+        fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
+        assert fitted.status.item() == 0
+        values = problem.estimates(fitted)
+        best = problem.log_likelihood(values)
+        total = fitted.log_likelihood.item() + problem.log_likelihood_constant
+        assert total == pytest.approx(best, abs=1e-6)
+        for name in values:
+            for factor in (0.99, 1.01):
+                assert problem.log_likelihood(values | {name: factor * values[name]}) < best
+
+    def test_noise_in_common_with_another_condition(self, tmp_path: Path) -> None:
+        """Trajectories that only share a noise level are not separate fits."""
+        given = noisy("sd")
+        given["parameters"] += table("", ("k_1", "log10", 1e-3, 1e3, 0.4, 1))[1:]
+        given["parameters"] += table("", ("k_2", "log10", 1e-3, 1e3, 0.5, 1))[1:]
+        given["conditions"] = table("conditionId lambda", ("c1", "k_1"), ("c2", "k_2"))
+        given["measurements"] = table(
+            MEASURED,
+            *(
+                ("A", c, 6 * math.exp(-0.5 * t) + 0.1 * math.sin(9 * t), t)
+                for c in ("c1", "c2")
+                for t in TIMES.tolist()
+            ),
+        )
+        problem = read(tmp_path, **given)
+        assert "trajectories that have no other parameter in common share" in problem.remarks[0]
+        assert problem.arguments["shared"] == {"sd": "all", "lambda_": "group_of_lambda_"}
+
+    def test_decadic_logarithms_are_log_normal_noise(self, tmp_path: Path) -> None:
+        problem = read(
+            tmp_path,
+            observables=table(
+                "observableId observableFormula observableTransformation noiseFormula",
+                ("A", "factor * A", "log10", "0.1"),
+            ),
+        )
+        assert problem.arguments["distribution"] == "lognormal"
+        levels = problem.arguments["noise_sd"]["A"]
+        np.testing.assert_allclose(levels, 0.1 * math.log(10.0))
+        fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
+        found = problem.log_likelihood(problem.estimates(fitted))
+        assert fitted.log_likelihood.item() == pytest.approx(found, abs=1e-6)
+
+    def test_outputs_are_logarithms_where_scales_differ(self, tmp_path: Path) -> None:
+        problem = read(
+            tmp_path,
+            observables=table(
+                "observableId observableFormula observableTransformation noiseFormula",
+                ("A", "factor * A", "log10", "0.1"),
+                ("plain", "A", "lin", "0.2"),
+            ),
+            measurements=table(
+                MEASURED,
+                ("A", "only", 4.0, 1.0),
+                ("plain", "only", 1.2, 1.0),
+                ("plain", "only", 0.9, 2.0),
+            ),
+        )
+        assert problem.arguments["distribution"] == "normal"
+        assert problem.data.observed.values[0, 0].tolist() == [math.log10(4.0), 1.2]
+        fitted = wp.fit(problem.system, problem.data, progress=False, **problem.arguments)
+        found = problem.log_likelihood(problem.estimates(fitted))
+        total = fitted.log_likelihood.item() + problem.log_likelihood_constant
+        assert total == pytest.approx(found, abs=1e-6)
+
+    def test_priors_are_named(self, tmp_path: Path) -> None:
+        problem = read(
+            tmp_path,
+            parameters=table(
+                f"{PARAMETER_COLUMNS} objectivePriorType objectivePriorParameters",
+                ("lambda", "log10", 1e-3, 1e3, 0.4, 1, "parameterScaleNormal", "0;1"),
+                ("factor", "log10", 1e-3, 1e3, 3.0, 0, "", ""),
+            ),
+        )
+        assert problem.remarks == (
+            "parameter 'lambda' has a prior (parameterScaleNormal 0;1), which is left out",
+        )
+
+    def test_the_command_line(self, tmp_path: Path, capsys, monkeypatch) -> None:
+        from warp_phys.command_line.main import main
+
+        read(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            main(["fit", "problem.yaml", "-o", "fitted.nc"])
+        assert ended.value.code == 0
+        assert "lambda_" in capsys.readouterr().out
+        assert wp.load("fitted.nc").status.item() == 0
+        for more, message in (
+            (["other.csv"], "problem.yaml names its measurements; leave out other.csv"),
+            (["--fix", "A=1"], "problem.yaml is a complete problem; leave out --fix"),
+            (["--distribution", "lognormal"], "leave out --distribution"),
+        ):
+            with pytest.raises(SystemExit) as ended:
+                main(["fit", "problem.yaml", *more])
+            assert ended.value.code == 2
+            assert message in capsys.readouterr().err
+
+
+class TestRefused:
+    def refuses(self, kind: type[Exception], words: str, folder: Path, *model, **given) -> None:
+        with pytest.raises(kind) as caught:
+            read(folder, *model, **given)
+        assert words in str(caught.value)
+
+    def test_events(self, tmp_path: Path) -> None:
+        model = decay().event("dose", "time > 1", "A", "2")
+        self.refuses(UnsupportedError, "model.xml has events (dose)", tmp_path, model)
+
+    def test_everything_that_is_unsupported_at_once(self, tmp_path: Path) -> None:
+        model = decay().event("dose", "time > 1", "A", "2")
+        rule = model.model.createAlgebraicRule()
+        rule.setMath(model.model.getReaction(0).getKineticLaw().getMath())
+        words = "has events (dose); algebraic rules, which is not supported"
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_a_compartment_whose_size_changes(self, tmp_path: Path) -> None:
+        model = decay().rule("cell", "1 + time")
+        words = "compartments whose size changes (cell)"
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_a_delay(self, tmp_path: Path) -> None:
+        model = decay().parameter("late", constant=False).rule("late", "delay(A, 1)")
+        words = "the rule of 'late' in model.xml uses a delay, which is not supported"
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_no_differential_equation(self, tmp_path: Path) -> None:
+        model = Sbml().parameter("lambda", 1.0).parameter("A", 1.0)
+        self.refuses(UnsupportedError, "has no differential equation", tmp_path, model)
+
+    def test_not_sbml(self, tmp_path: Path) -> None:
+        self.refuses(UsageError, "expected model.xml as SBML, received", tmp_path, "no model")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "kind", "words"),
+        [
+            ("format_version: 1", "format_version: 2.0.0", UnsupportedError, "PEtab version 2.0.0"),
+            ("[model.xml]", "[model.xml, b.xml]", UnsupportedError, "has 2 models; one is"),
+            ("[model.xml]", "[]", SchemaError, "problem.yaml names no model file"),
+            ("problems:", "problem:", SchemaError, "expected problem.yaml as the YAML file of a"),
+            ("format_version: 1", "{", SchemaError, "problem.yaml is not YAML"),
+            ("[model.xml]", "[b.xml]", FileNotFoundError, "there is no model file b.xml next to"),
+        ],
+    )
+    def test_a_yaml_file(self, tmp_path: Path, old: str, new: str, kind, words: str) -> None:
+        path = write_problem(
+            tmp_path, decay(), **tables(), yaml=lambda text: text.replace(old, new)
+        )
+        with pytest.raises(kind) as caught:
+            wp.read_petab(path)
+        assert words in str(caught.value)
+
+    def test_yaml_makes_no_objects(self, tmp_path: Path) -> None:
+        path = write_problem(
+            tmp_path,
+            decay(),
+            **tables(),
+            yaml=lambda text: f"x: !!python/object/apply:os.mkdir [made]\n{text}",
+        )
+        with pytest.raises(SchemaError, match="is not YAML"):
+            wp.read_petab(path)
+        assert not (tmp_path / "made").exists()
+
+    def test_a_missing_column(self, tmp_path: Path) -> None:
+        words = "the observable table observables.tsv lacks the column 'noiseFormula'; it has"
+        observables = table("observableId observableFormula", ("A", "A"))
+        self.refuses(SchemaError, words, tmp_path, observables=observables)
+
+    def test_a_scale_and_a_distribution(self, tmp_path: Path) -> None:
+        words = "expected parameterScale of 'k' as lin, log or log10; received 'log2'"
+        parameters = table(PARAMETER_COLUMNS, ("k", "log2", 1, 2, 1, 1))
+        self.refuses(UnsupportedError, words, tmp_path, parameters=parameters)
+        words = "expected noiseDistribution of 'A' as normal or laplace; received 'cauchy'"
+        columns = "observableId observableFormula noiseFormula noiseDistribution"
+        observables = table(columns, ("A", "A", "1", "cauchy"))
+        self.refuses(UnsupportedError, words, tmp_path, observables=observables)
+
+    def test_unknown_names(self, tmp_path: Path) -> None:
+        words = "unknown observable of problem.yaml 'B'"
+        measurements = table(MEASURED, ("B", "only", 1, 1))
+        self.refuses(UnknownNameError, words, tmp_path, measurements=measurements)
+        words = "unknown condition of problem.yaml 'onli'; did you mean 'only'"
+        measurements = table(MEASURED, ("A", "onli", 1, 1))
+        self.refuses(UnknownNameError, words, tmp_path, measurements=measurements)
+        words = "the observable 'A' needs 'B', which has no value"
+        observables = table("observableId observableFormula noiseFormula", ("A", "B", "1"))
+        self.refuses(UsageError, words, tmp_path, observables=observables)
+
+    def test_a_number_that_is_none(self, tmp_path: Path) -> None:
+        words = "expected the time of measurement 1 as a number, received 'noon'"
+        measurements = table(MEASURED, ("A", "only", 1, "noon"))
+        self.refuses(UsageError, words, tmp_path, measurements=measurements)
+
+    def test_too_few_placeholders(self, tmp_path: Path) -> None:
+        words = "expected 1 observableParameters in the measurements of 'A', received 0"
+        formula = "observableParameter1_A * A"
+        observables = table("observableId observableFormula noiseFormula", ("A", formula, "1"))
+        self.refuses(UsageError, words, tmp_path, observables=observables)
+        words = "expected 1 noiseParameters in the measurements of 'A', received 0"
+        observables = table(
+            "observableId observableFormula noiseFormula", ("A", "A", "noiseParameter1_A")
+        )
+        self.refuses(UsageError, words, tmp_path, observables=observables)
+
+    def test_a_condition_sets_what_a_rule_determines(self, tmp_path: Path) -> None:
+        model = decay().parameter("twice", constant=False).rule("twice", "2 * A")
+        words = "the condition table sets 'twice', which a rule of model.xml determines"
+        conditions = table("conditionId twice", ("only", 1.0))
+        self.refuses(UnsupportedError, words, tmp_path, model, conditions=conditions)
+
+    def test_a_state_set_after_a_steady_state(self, tmp_path: Path) -> None:
+        words = "condition 'only' sets the state 'A' after the steady state of condition 'rest'"
+        conditions = table("conditionId A", ("rest", ""), ("only", 1.0))
+        measurements = table(f"{MEASURED} preequilibrationConditionId", ("A", "only", 1, 1, "rest"))
+        self.refuses(
+            UnsupportedError, words, tmp_path, conditions=conditions, measurements=measurements
+        )
+
+    def test_without_libsbml(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setitem(sys.modules, "libsbml", None)
+        path = write_problem(tmp_path, decay().text(), **tables())
+        with pytest.raises(UsageError, match=r"run: pip install 'warp-phys\[petab\]'"):
+            wp.read_petab(path)

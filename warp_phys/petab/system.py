@@ -1,0 +1,99 @@
+"""The system of a PEtab problem: a right-hand side that evaluates expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from warp_phys.petab.evaluation import Evaluation
+from warp_phys.petab.expressions import Expression
+from warp_phys.systems.model.quantities import Input, Output, Parameter, State
+from warp_phys.systems.model.system import System
+
+
+@dataclass(frozen=True)
+class SystemEquations:
+    """The equations of a system.
+
+    Attributes:
+        definitions: Expressions by name.
+        states: Position of each state by leaf, "state X".
+        names: Names of parameters and inputs by leaf.
+        rates: Rate of change of each state.
+        initial: Initial value of each state.
+        outputs: The outputs.
+    """
+
+    definitions: Mapping[str, Expression]
+    states: Mapping[str, int]
+    names: Mapping[str, str]
+    rates: tuple[Expression, ...]
+    initial: tuple[Expression, ...]
+    outputs: tuple[Expression, ...]
+
+
+class PetabSystem(System):
+    """A system read from a PEtab problem.
+
+    Its names are the identifiers of the problem, where they are Python identifiers. Values have the
+    units of the SBML model, which PEtab does not name, and times those of the measurements.
+    """
+
+    equations: ClassVar[SystemEquations]
+
+    def rhs(self, t: Any, y: Tensor, p: Any) -> list[Any]:
+        """See `System`."""
+        evaluation = self.evaluation(t, y, p)
+        return [evaluation.value(rate) for rate in self.equations.rates]
+
+    def observe(self, t: Any, y: Tensor, p: Any) -> list[Any]:
+        """See `System`."""
+        evaluation = self.evaluation(t, y, p)
+        return [evaluation.value(output) for output in self.equations.outputs]
+
+    def initial_state(self, p: Any) -> list[Any]:
+        """See `System`."""
+        like = getattr(p, self.parameter_names[0])
+        evaluation = self.evaluation(0.0, like.unsqueeze(0), p)
+        return [evaluation.value(value) for value in self.equations.initial]
+
+    def evaluation(self, t: Any, y: Tensor, p: Any) -> Evaluation:
+        """Return an evaluation of the definitions at a time, states and parameters."""
+        equations = self.equations
+
+        def leaf(name: str) -> Any:
+            place = equations.states.get(name)
+            return getattr(p, equations.names[name]) if place is None else y[place]
+
+        return Evaluation(equations.definitions, leaf, t, torch.zeros_like(y[0]))
+
+
+def make_system(
+    name: str,
+    reference: str,
+    equations: SystemEquations,
+    states: tuple[State, ...],
+    outputs: tuple[Output, ...],
+    inputs: tuple[Input, ...],
+    parameters: tuple[Parameter, ...],
+    times: tuple[float, ...],
+) -> PetabSystem:
+    """Return a system of its own class, which is how a system declares what it has."""
+    declared = {
+        "__doc__": f"The model of the PEtab problem {reference}.",
+        "__module__": PetabSystem.__module__,
+        "states": states,
+        "outputs": outputs,
+        "inputs": inputs,
+        "parameters": parameters,
+        "default_times": times,
+        "default_initial_state": dict.fromkeys((state.name for state in states), 0.0),
+        "reference": reference,
+        "equations": equations,
+    }
+    system: PetabSystem = type(name, (PetabSystem,), declared)()
+    return system
