@@ -20,6 +20,10 @@ class Maker(Protocol):
         """Return the constant expression of a value."""
         ...
 
+    def variable(self, name: str) -> Expression:
+        """Return the variable of that name."""
+        ...
+
     def apply(self, operation: str, *values: Number) -> Expression:
         """Return an operation applied to expressions and numbers."""
         ...
