@@ -22,7 +22,7 @@ from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.systems.model.supports import bounds
 
 # The end of a support is approached to this share of the standard error.
-_END = 1e-6
+_END = 1e-9
 # Largest scale, relative to the value and its usual range; it makes the coordinate linear.
 _LARGEST = 1e3
 

@@ -19,12 +19,16 @@ from torch import Tensor
 # and leaves an error of second order, about the square of this.
 _NEAR = 2e-3
 # Farthest and nearest extrapolation, as multiples of the distance so far.
-_FARTHER, _NEARER = 4.0, 1.2
+_FARTHER, _NEARER = 10.0, 1.2
+# Most excess over the target, in units of it, that is interpolated: far above, tau is not linear.
+_EXCESS = 2.0
 # An extrapolation to this share of the limit goes to the limit at once: it is what decides whether
 # there is a crossing at all.
 _AT_LIMIT = 0.8
-# A bracket this narrow, relative to its distance, holds a jump of tau rather than a crossing.
-_NARROW = 1e-4
+# A bracket this narrow, relative to its distance, holds a jump of tau rather than a crossing. The
+# point above may then be wrong, because its minimization was trapped: it is forgotten, and the
+# search goes on from the point below in short steps.
+_NARROW, _RETRIES, _SHORT = 1e-3, 2, 1.3
 
 
 class Crossings:
@@ -50,6 +54,7 @@ class Crossings:
         # Differences from the target that Illinois interpolates, halved on the side that stays.
         self.lack, self.excess = target.clone(), torch.full_like(target, torch.inf)
         self.side = torch.zeros_like(target)
+        self.retries = torch.zeros_like(target)
 
     def open(self) -> Tensor:
         """Return the lanes that are still searched."""
@@ -73,15 +78,11 @@ class Crossings:
         self.excess[low] *= torch.where(self.side[low] < 0.0, 0.5, 1.0)
         self.lack[high] *= torch.where(self.side[high] > 0.0, 0.5, 1.0)
         self.lack[low] = target[below] - tau[below]
-        self.excess[high] = tau[~below] - target[~below]
+        excess = tau[~below] - target[~below]
+        limited = excess.minimum(_EXCESS * target[~below])
+        self.excess[high] = torch.where(excess.isfinite(), limited, torch.inf)
         self.side[lanes] = torch.where(below, -1.0, 1.0).to(x.dtype)
-        narrow = self.above[lanes] - self.below[lanes] <= _NARROW * self.above[lanes]
-        narrow &= self.found[lanes].isnan() & self.above[lanes].isfinite()
-        # A jump of tau, or the place beyond which the model cannot be integrated: there, nothing
-        # closes the interval.
-        finite = self.tau_above[lanes].isfinite()
-        end = torch.where(finite, self.above[lanes], torch.inf)
-        self.found[lanes[narrow]] = end[narrow]
+        self._resolve_jumps(lanes)
         return below
 
     def give_up(self) -> None:
@@ -89,6 +90,21 @@ class Crossings:
         lanes = self.open()
         end = torch.where(self.tau_above[lanes].isfinite(), self._inside(lanes), torch.inf)
         self.found[lanes] = end
+
+    def _resolve_jumps(self, lanes: Tensor) -> None:
+        narrow = self.above[lanes] - self.below[lanes] <= _NARROW * self.above[lanes]
+        narrow &= self.found[lanes].isnan() & self.above[lanes].isfinite()
+        lanes = lanes[narrow]
+        again = self.tau_above[lanes].isfinite() & (self.retries[lanes] < _RETRIES)
+        # At a jump that stays, the interval ends; at the place beyond which the model cannot be
+        # integrated, nothing closes it.
+        end = torch.where(self.tau_above[lanes].isfinite(), self.above[lanes], torch.inf)
+        self.found[lanes[~again]] = end[~again]
+        again = lanes[again]
+        self.retries[again] += 1.0
+        for table in (self.above, self.tau_above, self.excess):
+            table[again] = torch.inf
+        self.side[again] = 0.0
 
     def _conclude(self, lanes: Tensor, x: Tensor, tau: Tensor) -> None:
         target = self.target[lanes]
@@ -118,6 +134,8 @@ class Crossings:
         slope = (self.tau_below[lanes] - self.tau_before[lanes]) / (low - self.before[lanes])
         wanted = low + (self.target[lanes] - self.tau_below[lanes]) / slope.clamp_min(0.0)
         wanted = torch.where(wanted.isfinite(), wanted, _FARTHER * low)
-        wanted = wanted.maximum(_NEARER * low).minimum(_FARTHER * low)
-        wanted = torch.where(wanted > _AT_LIMIT * limit, limit, wanted)
+        first = self.retries[lanes] == 0.0
+        farthest = torch.where(first, _FARTHER, _SHORT) * low
+        wanted = wanted.maximum(_NEARER * low).minimum(farthest).minimum(limit)
+        wanted = torch.where(first & (wanted > _AT_LIMIT * limit), limit, wanted)
         return torch.where(low > 0.0, wanted, self.first[lanes])

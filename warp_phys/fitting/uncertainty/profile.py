@@ -35,6 +35,8 @@ _ROUNDS = 40
 # An interval that extends this many powers of e beyond the value and its usual range, or half
 # widths of a real unknown, is open.
 _OPEN, _WIDEST = 10.0, 30.0
+# A distance from a bound that makes no difference to the objective, in standard errors.
+_NEGLIGIBLE = 1e-6
 # Eigenvalues, relative to a unit diagonal, of directions that the data do not determine.
 _ROUNDING = 1e-9
 # A lower objective than that of the fit counts from this many nats on, and nats per value.
@@ -176,7 +178,7 @@ class _Path:
         error = self.chart.scale / self.chart.slope(self.origin)
         target = profiles.quantile[rows]
         first = torch.where(half.isfinite(), self._distance(quadratic), target * error)
-        self.crossings = Crossings(target, first, self._distance(self._limits(half * slopes.abs())))
+        self.crossings = Crossings(target, first, self._distance(self._limits(half)))
         self.at_below = self.charts.coordinate(profiles.values[ends.lanes])
         self.at_before, self.at_above = self.at_below.clone(), self.at_below.clone()
         self.direction = self._tangent()
@@ -256,16 +258,22 @@ class _Path:
 
     def _limits(self, half: Tensor) -> Tensor:
         """Return the farthest values (C,), beyond which an interval is open."""
-        profiles, ends = self.profiles, self.ends
-        unknowns, columns = profiles.problem.unknowns, ends.columns
-        z = profiles.solved.z[ends.rows]
-        usual = unknowns.middles[columns] + unknowns.spreads[columns]
+        profiles, columns, sides = self.profiles, self.ends.columns, self.ends.sides
+        unknowns, rows = profiles.problem.unknowns, self.ends.rows
+        z, spread = profiles.solved.z[rows], unknowns.spreads[columns]
         own = z.gather(1, columns.unsqueeze(1))[:, 0]
-        far = self._moved(z, columns, own.maximum(usual) + _OPEN - own)
-        wide = _WIDEST * half.nan_to_num(0.0).maximum(unknowns.spreads[columns])
-        far = torch.where(unknowns.real[columns], own + ends.sides * wide, far)
-        bound = torch.where(ends.sides < 0.0, self.chart.low, self.chart.high)
-        return self.chart.inside(torch.where(bound.isfinite(), bound, far))
+        # In coordinates, of which only those of supports with an upper bound alone decrease.
+        upward = sides * profiles.slopes[rows, columns].sign()
+        half = half.nan_to_num(0.0)
+        usual = unknowns.middles[columns] + upward * spread
+        beyond = (upward * (usual - own)).clamp_min(0.0) + half.clamp_max(_OPEN) + _OPEN
+        wide = _WIDEST * half.maximum(spread)
+        shift = upward * torch.where(unknowns.real[columns], wide, beyond)
+        # For a value near a bound this is nearer to the bound than makes a difference.
+        margin = _NEGLIGIBLE * self.chart.scale
+        value = self._moved(z, columns, shift)
+        value = value.maximum(self.chart.low + margin).minimum(self.chart.high - margin)
+        return self.chart.inside(value)
 
     def _moved(self, z: Tensor, columns: Tensor, shift: Tensor) -> Tensor:
         """Return the values (C,) of unknowns whose coordinates are moved."""
