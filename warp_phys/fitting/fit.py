@@ -10,6 +10,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.conclude import conclude
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.progress import Clock, moving
@@ -17,8 +18,6 @@ from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
 from warp_phys.fitting.starts import regression_start
-from warp_phys.fitting.uncertainty.covariance import uncertainty
-from warp_phys.fitting.uncertainty.intervals import intervals
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options
@@ -175,8 +174,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
             solved = run_block(
                 part, _starts(part, None if given is None else given[rows], count), search
             )
-            known = uncertainty(part, solved)
-            ends = intervals(part, solved, known, options.level, clock.over)
+            solved, known, ends = conclude(part, solved, search, options.level)
             fits.write(rows, part, solved, known, ends)
             done += len(rows)
             bar.update(done - bar.n)

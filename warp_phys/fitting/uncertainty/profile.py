@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -122,17 +123,23 @@ class Profiles:
         weights = 1.0 / self.variance[rows]
         return unpack((sums.hessian[rows] * weights.unsqueeze(2)).sum(dim=1), self.slopes.shape[1])
 
-    def charts(self, rows: Tensor) -> Charts:
-        """Return the coordinates in which profiles of trajectories are followed."""
-        matrix = self.information(rows)
+    @cached_property
+    def charts(self) -> Charts:
+        """The coordinates (N, D) in which profiles are followed."""
+        matrix = self.information(torch.arange(len(self.problem)))
+        matrix = torch.where(matrix.isfinite(), matrix, 0.0)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         scale = torch.where(diagonal > 0.0, diagonal, 1.0).rsqrt()
         roots, vectors = torch.linalg.eigh(matrix * scale.unsqueeze(1) * scale.unsqueeze(2))
         # Standard errors without the directions that the data do not determine.
         inverse = torch.where(roots > _ROUNDING, 1.0 / roots, 0.0)
-        errors = (vectors.square() * inverse.unsqueeze(1)).sum(dim=2).sqrt() * scale
-        errors = torch.where(errors > 0.0, errors, torch.inf)
-        return Charts.of(self.problem.unknowns, self.values[rows], errors)
+        precision = 1.0 / ((vectors.square() * inverse.unsqueeze(1)).sum(dim=2) * scale.square())
+        precision = torch.where(precision.isfinite(), precision, 0.0)
+        shared, group = self.problem.unknowns.shared, self.problem.group
+        # A shared unknown has one coordinate in all lanes of its group.
+        whole = precision.new_zeros(int(group.max()) + 1, shared)
+        precision[:, :shared] = whole.index_add_(0, group, precision[:, :shared])[group]
+        return Charts.of(self.problem.unknowns, self.values, precision.rsqrt())
 
     def follow(self, ends: Searched) -> None:
         """Search some ends and enter them in `found`."""
@@ -162,7 +169,7 @@ class _Path:
         self.profiles, self.ends = profiles, ends
         unknowns, rows, columns = profiles.problem.unknowns, ends.rows, ends.columns
         self.held = ends.held(unknowns.shared, len(unknowns))
-        self.charts = profiles.charts(ends.lanes)
+        self.charts = profiles.charts.select(ends.lanes)
         lead = ((ends.lanes == rows[ends.copy]).nonzero())[:, 0]
         self.chart = self.charts.select(lead).column(columns)
         self.origin = profiles.values[rows, columns]
