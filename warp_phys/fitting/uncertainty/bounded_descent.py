@@ -24,7 +24,11 @@ from warp_phys.minimizing.objective import Minimizer
 
 # A minimum is exact to this many nats: tau, about 2 where an interval ends, is then right to 1e-5.
 _EXACT = 1e-5
-_ITERATIONS = 80
+# After this many steps in a row without such a gain a copy ends where it is: its objective is rough,
+# as it is for a system that is nearly discontinuous at the bound.
+_ITERATIONS, _IDLE = 80, 8
+# How many steps a copy gets to come below an objective above which its minimum is of no interest.
+_PATIENCE = 12
 # Damping relative to a unit diagonal; below the second a step counts as undamped.
 _FIRST, _FREE, _LEAST, _MOST = 1e-3, 1e-4, 1e-12, 1e10
 # Longest step of a logarithm; of a real unknown in units of its scale.
@@ -76,19 +80,27 @@ class BoundedDescent:
         every = torch.arange(len(values))
         return self._evaluate(values, every, self.copy, len(self.levels), sensitivities=False)
 
-    def run(self, values: Tensor) -> Minimum:
-        """Return the minima that are reached from values (L, D)."""
+    def run(self, values: Tensor, most: Tensor) -> Minimum:
+        """Return the minima that are reached from values (L, D).
+
+        Args:
+            values: The start.
+            most: (C,), objectives above which a minimum need not be exact.
+        """
         copies = len(self.levels)
         self.at = self.charts.coordinate(values).maximum(self.low).minimum(self.high)
         every = torch.arange(len(values))
         self.reached = self._evaluate(values, every, self.copy, copies)
         self.damping = torch.full((copies,), _FIRST, dtype=values.dtype)
+        self.idle = torch.zeros(copies, dtype=torch.int64)
         size = len(self.unknowns)
         self.matrix = values.new_zeros(len(values), size, size)
         self.vector = torch.zeros_like(values)
         self._renew(every, values)
         running = self.reached.isfinite()
-        for _ in range(_ITERATIONS):
+        for number in range(_ITERATIONS):
+            if number >= _PATIENCE:
+                running &= self.reached <= most
             active = running.nonzero()[:, 0]
             if active.numel() == 0 or self.over():
                 break
@@ -146,7 +158,7 @@ class BoundedDescent:
             self._try(
                 going, lanes[left], compact[copy[left]], step[left], gained[~done], fine[~done]
             )
-        return ~done & (self.damping[active] < _MOST)
+        return ~done & (self.damping[active] < _MOST) & (self.idle[active] < _IDLE)
 
     def _normal(self, lanes: Tensor, copy: Tensor, copies: int) -> Normal:
         matrix = self.matrix[lanes]
@@ -200,6 +212,8 @@ class BoundedDescent:
         damping = torch.where(better, damping, damping.clamp_min(_FREE))
         self.damping[active] = damping.clamp_min(_LEAST)
         self.reached[active] = torch.where(better, reached, before)
+        gain = before - self.reached[active]
+        self.idle[active] = torch.where(gain > _EXACT, 0, self.idle[active] + 1)
         taken = better[copy]
         self.at[lanes[taken]] += step[taken]
         self._renew(lanes[taken], values[taken])

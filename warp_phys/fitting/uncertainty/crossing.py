@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Relative error of tau at which a crossing is found. The last secant step is taken without a check
 # and leaves an error of second order, about the square of this.
-_NEAR = 2e-3
+_NEAR = 1e-3
 # Farthest and nearest extrapolation, as multiples of the distance so far.
 _FARTHER, _NEARER = 10.0, 1.2
 # Most excess over the target, in units of it, that is interpolated: far above, tau is not linear.

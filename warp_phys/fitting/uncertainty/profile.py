@@ -31,6 +31,8 @@ from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.objective import Minimizer
 
+# Multiple of the quantile from which on tau only has to be known to be above it.
+_FAR_ABOVE = 2.0
 # Evaluations of each profile at most; most need three to six.
 _ROUNDS = 40
 # An interval that extends this many powers of e beyond the value and its usual range, or half
@@ -220,7 +222,9 @@ class _Path:
             for at in (self._predicted(chosen, x, ends, lanes), self.at_below[lanes])
         )
         worse = ~(descent.objective(along) <= descent.objective(stay))
-        found = descent.run(torch.where(worse[ends.copy].unsqueeze(1), stay, along))
+        start = torch.where(worse[ends.copy].unsqueeze(1), stay, along)
+        most = self.least[chosen] + 0.5 * (_FAR_ABOVE * self.crossings.target[chosen]).square()
+        found = descent.run(start, most)
         if profiles.over():
             return
         gain = self.least[chosen] - found.objective
