@@ -24,8 +24,8 @@ from warp_phys.minimizing.objective import Minimizer
 
 # A minimum is exact to this many nats: tau, about 2 where an interval ends, is then right to 1e-5.
 _EXACT = 1e-5
-# After this many steps in a row without such a gain a copy ends where it is: its objective is rough,
-# as it is for a system that is nearly discontinuous at the bound.
+# After this many steps in a row without such a gain a copy ends where it is: its objective is
+# rough, as that of a system which is nearly discontinuous at a bound.
 _ITERATIONS, _IDLE = 80, 8
 # How many steps a copy gets to come below an objective above which its minimum is of no interest.
 _PATIENCE = 12
@@ -33,6 +33,8 @@ _PATIENCE = 12
 _FIRST, _FREE, _LEAST, _MOST = 1e-3, 1e-4, 1e-12, 1e10
 # Longest step of a logarithm; of a real unknown in units of its scale.
 _LONGEST, _LONGEST_REAL = 2.0, 10.0
+# A last step, in units of the longest, that is taken without a check.
+_TINY = 0.01
 # Nats per value by which the objective may rise, by a new plan of integration steps.
 _SLACK = 1e-8
 
@@ -146,13 +148,13 @@ class BoundedDescent:
         gained = normal.pooled(((normal.vector - 0.5 * curved) * step).sum(dim=1))
         free = self.damping[active] <= _FREE
         done = (gained <= _EXACT) & free & fine & (excess <= 1.0)
-        # The last step is taken without a check; it gains what the model predicts.
-        last = done[copy]
+        # The last step is taken without a check, and gains what the model predicts; but not a long
+        # one, in a direction that hardly matters here and may matter there.
+        last = done[copy] & (excess <= _TINY)[copy]
         self.at[lanes[last]] += step[last]
-        self.reached[active[done]] -= gained[done].clamp_min(0.0)
         if not bool(done.all()):
             going = active[~done]
-            left = ~last
+            left = ~done[copy]
             compact = torch.full((len(active),), -1)
             compact[~done] = torch.arange(len(going))
             self._try(

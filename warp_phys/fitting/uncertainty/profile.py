@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.solved import Solved
-from warp_phys.fitting.uncertainty.bounded_descent import BoundedDescent
+from warp_phys.fitting.uncertainty.bounded_descent import BoundedDescent, Minimum
 from warp_phys.fitting.uncertainty.charts import Charts
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.crossing import Crossings
@@ -38,6 +38,8 @@ _ROUNDS = 40
 # An interval that extends this many powers of e beyond the value and its usual range, or half
 # widths of a real unknown, is open.
 _OPEN, _WIDEST = 10.0, 30.0
+# Half width of a quadratic interval, in powers of e, from which on it says nothing.
+_VAGUE = 3.0
 # A distance from a bound that makes no difference to the objective, in standard errors.
 _NEGLIGIBLE = 1e-6
 # Eigenvalues, relative to a unit diagonal, of directions that the data do not determine.
@@ -129,14 +131,9 @@ class Profiles:
     def charts(self) -> Charts:
         """The coordinates (N, D) in which profiles are followed."""
         matrix = self.information(torch.arange(len(self.problem)))
-        matrix = torch.where(matrix.isfinite(), matrix, 0.0)
-        diagonal = matrix.diagonal(dim1=1, dim2=2)
-        scale = torch.where(diagonal > 0.0, diagonal, 1.0).rsqrt()
-        roots, vectors = torch.linalg.eigh(matrix * scale.unsqueeze(1) * scale.unsqueeze(2))
-        # Standard errors without the directions that the data do not determine.
-        inverse = torch.where(roots > _ROUNDING, 1.0 / roots, 0.0)
-        precision = 1.0 / ((vectors.square() * inverse.unsqueeze(1)).sum(dim=2) * scale.square())
-        precision = torch.where(precision.isfinite(), precision, 0.0)
+        # Standard errors with the others held: those of undetermined unknowns have no bound, and
+        # would make their coordinates linear over all orders of magnitude.
+        precision = matrix.diagonal(dim1=1, dim2=2).nan_to_num(0.0).clamp_min(0.0).clone()
         shared, group = self.problem.unknowns.shared, self.problem.group
         # A shared unknown has one coordinate in all lanes of its group.
         whole = precision.new_zeros(int(group.max()) + 1, shared)
@@ -191,6 +188,10 @@ class _Path:
         self.at_below = self.charts.coordinate(profiles.values[ends.lanes])
         self.at_before, self.at_above = self.at_below.clone(), self.at_below.clone()
         self.direction = self._tangent()
+        # Some unknown far from its bound may as well be infinite.
+        wide = ~(profiles.half[ends.lanes] < _VAGUE) & ~unknowns.real
+        wide &= profiles.values[ends.lanes] - self.charts.low > self.charts.scale
+        self.vague = ends.pooled(wide.any(dim=1).double()) > 0.0
 
     def values(self) -> Tensor:
         """Return the physical values (C,) at which tau reaches the target, NaN if out of time."""
@@ -210,21 +211,21 @@ class _Path:
 
     def _evaluate(self, chosen: Tensor) -> None:
         """Evaluate tau at the next x of some ends."""
-        profiles, held = self.profiles, self.held
+        profiles = self.profiles
         ends, lanes = self.ends.select(chosen)
         x = self.crossings.propose(chosen)
         value = self.chart.select(chosen).value(self.begin[chosen] + ends.sides * x)
-        charts, held = self.charts.select(lanes), held[lanes]
-        descent = BoundedDescent(profiles.minimizer(ends), charts, held, profiles.over)
-        # Where the prediction from other points is a worse start than the last point, that is used.
+        held, charts = self.held[lanes], self.charts.select(lanes)
         along, stay = (
             torch.where(held, value[ends.copy].unsqueeze(1), charts.value(at))
             for at in (self._predicted(chosen, x, ends, lanes), self.at_below[lanes])
         )
-        worse = ~(descent.objective(along) <= descent.objective(stay))
-        start = torch.where(worse[ends.copy].unsqueeze(1), stay, along)
+        descent = BoundedDescent(profiles.minimizer(ends), charts, held, profiles.over)
+        # Where the prediction from other points is a worse start than the last point, that is used.
+        worse = (~(descent.objective(along) <= descent.objective(stay)))[ends.copy].unsqueeze(1)
         most = self.least[chosen] + 0.5 * (_FAR_ABOVE * self.crossings.target[chosen]).square()
-        found = descent.run(start, most)
+        found = descent.run(torch.where(worse, stay, along), most)
+        self._try_again(chosen, torch.where(worse, along, stay), most, found)
         if profiles.over():
             return
         gain = self.least[chosen] - found.objective
@@ -234,6 +235,25 @@ class _Path:
         self.at_before[lanes[low]] = self.at_below[lanes[low]]
         self.at_below[lanes[low]] = at[low]
         self.at_above[lanes[~low]] = at[~low]
+
+    def _try_again(self, chosen: Tensor, other: Tensor, most: Tensor, found: Minimum) -> None:
+        """Minimize from the other start, too, where the data hardly determine some unknowns.
+
+        The objective of an unknown that may as well be infinite is flat far out, where a start
+        would stay.
+        """
+        ends, lanes = self.ends.select(chosen)
+        again = self.vague[chosen].nonzero()[:, 0]
+        part, mine = ends.select(again)
+        if not len(again):
+            return
+        charts, held = self.charts.select(lanes[mine]), self.held[lanes[mine]]
+        descent = BoundedDescent(self.profiles.minimizer(part), charts, held, self.profiles.over)
+        second = descent.run(other[mine], most[again].minimum(found.objective[again]))
+        lower = second.objective < found.objective[again]
+        found.objective[again[lower]] = second.objective[lower]
+        taken = lower[part.copy]
+        found.values[mine[taken]] = second.values[taken]
 
     def _predicted(self, chosen: Tensor, x: Tensor, ends: Searched, lanes: Tensor) -> Tensor:
         """Return where the other unknowns may be at x, on a line through two known points."""
