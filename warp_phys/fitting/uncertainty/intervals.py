@@ -31,6 +31,7 @@ from torch import Tensor
 
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
+from warp_phys.fitting.uncertainty.path import Path
 from warp_phys.fitting.uncertainty.profile import Profiles
 from warp_phys.fitting.uncertainty.searched import LANES, searched
 from warp_phys.likelihood.problem import FitProblem
@@ -94,7 +95,7 @@ def intervals(
         for ends in searched(problem, doubtful, converged):
             if over():
                 break
-            profiles.follow(ends)
+            profiles.enter(ends, Path(profiles, ends).values())
     found = profiles.found
     profiled = ~found.lower.isnan() & ~found.upper.isnan()
     return Intervals(
