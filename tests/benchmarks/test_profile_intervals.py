@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -70,6 +72,19 @@ def test_one_direction_is_open() -> None:
     np.testing.assert_allclose(ends(fitted, "Vm"), [0.5160, np.inf], atol=2e-4)
     np.testing.assert_allclose(ends(fitted, "Km"), [1.2680, np.inf], atol=2e-4)
     assert (fitted["profiled"] == 1).all()
+
+
+def test_a_fit_continues_from_a_better_optimum() -> None:
+    """Started with absorption and elimination exchanged, the profiles lead to the better optimum."""
+    data = dose_records(6, 3)
+    given: dict[str, Any] = {"initial_state": DOSE, "initial_time": 0.0, "progress": False}
+    exchanged = {"ka": 0.13, "V": 3.4, "Vm": 8.4, "Km": 7.4}
+    one = wp.fit(MichaelisMenten(), data, initial=exchanged, starts=1, **given)
+    several = wp.fit(MichaelisMenten(), data, **given)
+    np.testing.assert_allclose(one["sum_of_squares"], several["sum_of_squares"], rtol=1e-6)
+    assert (one["status"] == 0).all()
+    assert (one["starts"] > 1).any()
+    np.testing.assert_allclose(one["parameters_lower"], several["parameters_lower"], rtol=1e-3)
 
 
 def test_the_reference() -> None:

@@ -100,7 +100,8 @@ def fit(
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
         starts: Number of starts, `initial` being the first; by default 1 where `initial` is given,
             and otherwise 5. All but the first are fitted to short beginnings of the records first.
-            Suspicious fits are retried from additional starts.
+            Suspicious fits are retried from additional starts, and a fit is continued from any
+            better point that the profiles of its intervals come upon.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start.
         time_budget: Seconds after which the fits found so far are returned; None for no limit.
@@ -110,8 +111,11 @@ def fit(
 
     Returns:
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
-        `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
-        where `profiled`), `covariance` of all unknowns, `initial_state` and its
+        `parameters_upper` (confidence intervals: the values at which the least sum of squares, with
+        this parameter held and all others refitted, stays below Q (1 + F / (n - p)) with the
+        quantile F of the F distribution with 1 and n - p degrees of freedom; found along that
+        profile likelihood where `profiled`, and from t quantiles where these give the same three
+        digits; an end that the data do not limit is the end of the support), `covariance` of all unknowns, `initial_state` and its
         standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the

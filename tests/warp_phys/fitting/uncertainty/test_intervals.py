@@ -241,10 +241,6 @@ def test_beside_undetermined_ones() -> None:
     assert np.isnan(factors["standard_errors"]).all()
 
 
-def test_a_better_optimum_is_returned_to_the_fit() -> None:
-    """From a start near a worse optimum, the profile leads to the better one."""
-
-
 def test_no_intervals_without_convergence_or_freedom() -> None:
     fitted = fit_demand(max_iterations=1, initial={"b1": 20.0, "b2": 5.0}, starts=1)
     assert (fitted["profiled"] == 0).all()
