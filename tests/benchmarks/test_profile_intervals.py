@@ -75,7 +75,7 @@ def test_one_direction_is_open() -> None:
 
 
 def test_a_fit_continues_from_a_better_optimum() -> None:
-    """Started with absorption and elimination exchanged, the profiles lead to the better optimum."""
+    """Started where uptake and elimination are exchanged, profiles lead to the better optimum."""
     data = dose_records(6, 3)
     given: dict[str, Any] = {"initial_state": DOSE, "initial_time": 0.0, "progress": False}
     exchanged = {"ka": 0.13, "V": 3.4, "Vm": 8.4, "Km": 7.4}
