@@ -116,7 +116,8 @@ def fit(
         quantile F of the F distribution with 1 and n - p degrees of freedom; found along that
         profile likelihood where `profiled`, and from t quantiles where these give the same three
         digits; an end that the data do not limit is the end of the support), `covariance` of all
-        unknowns, `initial_state` and its standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom),
+        unknowns, `initial_state` and its standard errors, `predicted`, `noise_sd` (with n - p
+        degrees of freedom),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,
