@@ -11,6 +11,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.conclude import conclude
 from warp_phys.fitting.constant_inputs import with_constant_inputs
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
@@ -23,8 +24,6 @@ from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.starts import regression_start
-from warp_phys.fitting.uncertainty.covariance import uncertainty
-from warp_phys.fitting.uncertainty.intervals import intervals
 from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start, spread_starts
@@ -122,10 +121,11 @@ def fit(
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
         starts: Number of starts, `initial` being the first; by default 1 where `initial` is given,
             and otherwise 5. All but the first are fitted to short beginnings of the records first.
-            Suspicious fits are retried from additional starts.
+            Suspicious fits are retried from additional starts, and a fit is continued from any
+            better point that the profiles of its intervals come upon.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start. 0 fits nothing: `log_likelihood`, `predicted`
-            and `gradient` are those at the first start, and `status` is 7 (evaluated).
+            and `gradient` are those at the first start, and `status` is 8 (evaluated).
         time_budget: Seconds from the first iteration on, after which the best point found so far is
             returned for every record that was begun; None for no limit.
         rtol: Relative tolerance of the integration.
@@ -134,10 +134,13 @@ def fit(
 
     Returns:
         For each trajectory `parameters` and their `standard_errors`, `parameters_lower` and
-        `parameters_upper` (confidence intervals from t quantiles, from the profile likelihood
-        where `profiled`), `covariance` of all unknowns, `initial_state` and its
-        standard errors, `predicted`, `noise_sd` (with n - p degrees of freedom, where p counts
-        shared unknowns once),
+        `parameters_upper` (confidence intervals: the values at which the least sum of squares, with
+        this parameter held and all others refitted, stays below Q (1 + F / (n - p)) with the
+        quantile F of the F distribution with 1 and n - p degrees of freedom; found along that
+        profile likelihood where `profiled`, and from t quantiles where these give the same three
+        digits; an end that the data do not limit is the end of the support), `covariance` of all
+        unknowns, `initial_state` and its standard errors, `predicted`, `noise_sd` (with n - p
+        degrees of freedom, where p counts shared unknowns once),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log
@@ -219,8 +222,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
                 options.tolerance, options.max_iterations, clock.over, moving(bar, count)
             )
             solved = _solved(part, None if given is None else given[rows], count, search)
-            known = uncertainty(part, solved)
-            ends = intervals(part, solved, known, options.level, clock.over)
+            solved, known, ends = conclude(part, solved, search, options.level)
             fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
             done += len(rows)
             bar.update(done - bar.n)

@@ -302,6 +302,10 @@ class Unknowns:
         """Return the physical values (L, D)."""
         return self._by_support(to_physical, z)
 
+    def coordinates(self, values: Tensor) -> Tensor:
+        """Return the coordinates (L, D) of physical values inside their supports."""
+        return self._by_support(to_unconstrained, values)
+
     def _by_support(self, function: Callable[[Tensor, Support], Tensor], z: Tensor) -> Tensor:
         out = torch.empty_like(z)
         for support, places in self.blocks:

@@ -71,7 +71,7 @@ def test_profile(name: str, place: int, level: float, far: tuple[float, float]) 
     fitted = fit_demand(level=level).sel(parameter=name).isel(trajectory=0)
     assert fitted["profiled"] == 1
     low, high = ends(place, float(fitted["parameters"]), level, far)
-    tolerance = 0.01 * 0.5 * (high - low)
+    tolerance = 0.0005 * 0.5 * (high - low)
     assert abs(float(fitted["parameters_lower"]) - low) < tolerance
     assert abs(float(fitted["parameters_upper"]) - high) < tolerance
 
@@ -154,6 +154,91 @@ def test_an_open_end_is_the_end_of_the_support(system: System) -> None:
     assert rows[0]["parameters_upper"] == np.inf
     assert rows[1]["parameters_lower"] == 0.0
     assert rows[1]["parameters_upper"] == np.inf
+
+
+class TestShared:
+    """Three demands with one rate: plateaus eliminated by linear least squares."""
+
+    TIMES = np.array([1.0, 2.0, 3.0, 5.0, 7.0, 10.0])
+    DEMANDS = np.array([200.0, 150.0, 260.0])[:, None] * (1.0 - np.exp(-0.5 * TIMES))
+    DEMANDS += np.random.default_rng(0).normal(scale=15.0, size=DEMANDS.shape)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fitted(cls) -> xr.Dataset:
+        data = xr.Dataset(
+            {"observed": (("trajectory", "time", "output"), cls.DEMANDS[..., None])},
+            coords={"time": cls.TIMES, "output": ["oxygen_demand"]},
+        )
+        data["time"].attrs["units"] = "day"
+        given: dict[str, Any] = {"initial_state": {"oxygen_demand": 0.0}, "initial_time": 0.0}
+        return wp.fit(BoxBOD(), data, shared=["b2"], progress=False, **given)
+
+    def least(self, held: tuple[int, float] | None) -> Callable[[float], float]:
+        """Return the sum of squares by the rate, with one plateau held."""
+
+        def of_rate(rate: float) -> float:
+            shape = 1.0 - np.exp(-rate * self.TIMES)
+            plateaus = self.DEMANDS @ shape / (shape @ shape)
+            if held is not None:
+                plateaus[held[0]] = held[1]
+            return float(((self.DEMANDS - plateaus[:, None] * shape) ** 2).sum())
+
+        return of_rate
+
+    def profile(self, row: int, plateau: float) -> float:
+        found = minimize_scalar(
+            self.least((row, plateau)), bounds=(0.05, 5.0), options={"xatol": 1e-10}
+        )
+        return float(found.fun)
+
+    def allowed(self) -> tuple[float, float]:
+        best = minimize_scalar(self.least(None), bounds=(0.05, 5.0), options={"xatol": 1e-12})
+        return float(best.x), float(best.fun) * (1.0 + stats.t.ppf(0.975, 14) ** 2 / 14)
+
+    def test_the_shared_rate(self, fitted: xr.Dataset) -> None:
+        rate, most = self.allowed()
+        of = self.least(None)
+        low, high = (brentq(lambda x: of(x) - most, end, rate) for end in (0.05, 5.0))
+        rows = fitted.sel(parameter="b2")
+        np.testing.assert_allclose(rows["parameters_lower"], low, rtol=1e-5)
+        np.testing.assert_allclose(rows["parameters_upper"], high, rtol=1e-5)
+
+    @pytest.mark.parametrize("row", [0, 1, 2])
+    def test_a_plateau_of_its_own(self, fitted: xr.Dataset, row: int) -> None:
+        most = self.allowed()[1]
+        one = fitted.sel(parameter="b1").isel(trajectory=row)
+        best = float(one["parameters"])
+        low, high = (
+            brentq(lambda x: self.profile(row, x) - most, end, best)
+            for end in (0.5 * best, 2.0 * best)
+        )
+        np.testing.assert_allclose(one["parameters_lower"], low, rtol=1e-5)
+        np.testing.assert_allclose(one["parameters_upper"], high, rtol=1e-5)
+
+
+class Product(BoxBOD):
+    """The rate is a product of which no data determine a factor."""
+
+    parameters = (*BoxBOD.parameters, Parameter("b3", "1", "positive", (0.1, 10.0)))
+
+    def rhs(self, t: Any, y: Any, p: Any) -> Any:
+        return (p.b2 * p.b3 * (p.b1 - y[0]),)
+
+
+def test_beside_undetermined_ones() -> None:
+    """The plateau has the interval it has where the rate is one parameter; the factors are open."""
+    given: dict[str, Any] = {"initial_state": {"oxygen_demand": 0.0}, "initial_time": 0.0}
+    fitted = wp.fit(Product(), DEMAND, progress=False, **given).isel(trajectory=0)
+    alone = fit_demand().isel(trajectory=0)
+    for name in ("parameters_lower", "parameters_upper"):
+        np.testing.assert_allclose(
+            fitted[name].sel(parameter="b1"), alone[name].sel(parameter="b1"), rtol=1e-4
+        )
+    factors = fitted.sel(parameter=["b2", "b3"])
+    assert (factors["parameters_lower"] == 0.0).all()
+    assert np.isinf(factors["parameters_upper"]).all()
+    assert np.isnan(factors["standard_errors"]).all()
 
 
 def test_no_intervals_without_convergence_or_freedom() -> None:

@@ -1,0 +1,141 @@
+r"""Where increasing functions of one variable reach a target: bracketing for many lanes at once.
+
+Each lane has a function tau(x), x >= 0, with tau(0) = 0, that is evaluated elsewhere; this module
+proposes the next x and keeps the brackets. As long as nothing above the target is known, the secant
+through the last two points is extrapolated. Between a point below and a point above the target it
+is interpolated by the Illinois variant of regula falsi, which converges for every continuous tau
+and with order 1.44 for a smooth one.
+
+References:
+    M. Dowell, P. Jarratt, BIT 11 (1971) 168-174, doi:10.1007/BF01934364.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Relative error of tau at which a crossing is found. The last secant step is taken without a check
+# and leaves an error of second order, about the square of this.
+_NEAR = 1e-3
+# Farthest and nearest extrapolation, as multiples of the distance so far.
+_FARTHER, _NEARER = 10.0, 1.2
+# Most excess over the target, in units of it, that is interpolated: far above, tau is not linear.
+_EXCESS = 2.0
+# An extrapolation to this share of the limit goes to the limit at once: it is what decides whether
+# there is a crossing at all.
+_AT_LIMIT = 0.8
+# A bracket this narrow, relative to its distance, holds a jump of tau rather than a crossing. The
+# point above may then be wrong, because its minimization was trapped: it is forgotten, and the
+# search goes on from the point below in short steps.
+_NARROW, _RETRIES, _SHORT = 1e-3, 2, 1.3
+
+
+class Crossings:
+    """Searches for the x at which tau(x) reaches a target, for L lanes.
+
+    Args:
+        target: (L,), the values to be reached.
+        first: (L,), where tau is evaluated first.
+        limit: (L,), the largest x: where tau is still below the target there, the crossing is at
+            infinity.
+    """
+
+    def __init__(self, target: Tensor, first: Tensor, limit: Tensor) -> None:
+        self.target = target
+        self.limit = limit
+        self.first = first.minimum(limit)
+        self.found = torch.full_like(target, torch.nan)
+        # The point below the target, and the one before it; the point above, infinite if unknown.
+        self.below, self.tau_below = torch.zeros_like(target), torch.zeros_like(target)
+        self.before, self.tau_before = torch.zeros_like(target), torch.zeros_like(target)
+        self.above = torch.full_like(target, torch.inf)
+        self.tau_above = torch.full_like(target, torch.inf)
+        # Differences from the target that Illinois interpolates, halved on the side that stays.
+        self.lack, self.excess = target.clone(), torch.full_like(target, torch.inf)
+        self.side = torch.zeros_like(target)
+        self.retries = torch.zeros_like(target)
+
+    def open(self) -> Tensor:
+        """Return the lanes that are still searched."""
+        return self.found.isnan().nonzero()[:, 0]
+
+    def propose(self, lanes: Tensor) -> Tensor:
+        """Return the next x of some lanes."""
+        bracketed = self.above[lanes].isfinite()
+        return torch.where(bracketed, self._inside(lanes), self._outward(lanes))
+
+    def take(self, lanes: Tensor, x: Tensor, tau: Tensor) -> Tensor:
+        """Enter tau(x) of some lanes; return which of them are below the target."""
+        target, limit = self.target[lanes], self.limit[lanes]
+        below = tau < target
+        self._conclude(lanes, x, tau)
+        self.found[lanes[below & (x >= limit)]] = torch.inf
+        low, high = lanes[below], lanes[~below]
+        self.before[low], self.tau_before[low] = self.below[low], self.tau_below[low]
+        self.below[low], self.tau_below[low] = x[below], tau[below]
+        self.above[high], self.tau_above[high] = x[~below], tau[~below]
+        self.excess[low] *= torch.where(self.side[low] < 0.0, 0.5, 1.0)
+        self.lack[high] *= torch.where(self.side[high] > 0.0, 0.5, 1.0)
+        self.lack[low] = target[below] - tau[below]
+        excess = tau[~below] - target[~below]
+        limited = excess.minimum(_EXCESS * target[~below])
+        self.excess[high] = torch.where(excess.isfinite(), limited, torch.inf)
+        self.side[lanes] = torch.where(below, -1.0, 1.0).to(x.dtype)
+        self._resolve_jumps(lanes)
+        return below
+
+    def give_up(self) -> None:
+        """Conclude the lanes that are still searched, from their brackets."""
+        lanes = self.open()
+        end = torch.where(self.tau_above[lanes].isfinite(), self._inside(lanes), torch.inf)
+        self.found[lanes] = end
+
+    def _resolve_jumps(self, lanes: Tensor) -> None:
+        narrow = self.above[lanes] - self.below[lanes] <= _NARROW * self.above[lanes]
+        narrow &= self.found[lanes].isnan() & self.above[lanes].isfinite()
+        lanes = lanes[narrow]
+        again = self.tau_above[lanes].isfinite() & (self.retries[lanes] < _RETRIES)
+        # At a jump that stays, the interval ends; at the place beyond which the model cannot be
+        # integrated, nothing closes it.
+        end = torch.where(self.tau_above[lanes].isfinite(), self.above[lanes], torch.inf)
+        self.found[lanes[~again]] = end[~again]
+        again = lanes[again]
+        self.retries[again] += 1.0
+        for table in (self.above, self.tau_above, self.excess):
+            table[again] = torch.inf
+        self.side[again] = 0.0
+
+    def _conclude(self, lanes: Tensor, x: Tensor, tau: Tensor) -> None:
+        target = self.target[lanes]
+        near = (tau / target - 1.0).abs() <= _NEAR
+        # The secant to the nearer of the known points, which is a point above only if tau is finite
+        # there.
+        up, down = self.above[lanes], self.below[lanes]
+        upper = self.tau_above[lanes].isfinite() & (up - x < x - down)
+        other = torch.where(upper, up, down)
+        slope = (tau - torch.where(upper, self.tau_above[lanes], self.tau_below[lanes])) / (
+            x - other
+        )
+        end = x + (target - tau) / slope
+        sound = (slope > 0.0) & ((end - x).abs() <= 0.05 * x)
+        end = torch.where(sound, end, x)
+        self.found[lanes[near]] = end[near]
+
+    def _inside(self, lanes: Tensor) -> Tensor:
+        low, high = self.below[lanes], self.above[lanes]
+        lack, excess = self.lack[lanes], self.excess[lanes]
+        mixed = low + (high - low) * lack / (lack + excess)
+        # Halved where tau is infinite above, that is, where the integration fails.
+        return torch.where(excess.isfinite(), mixed, 0.5 * (low + high))
+
+    def _outward(self, lanes: Tensor) -> Tensor:
+        low, limit = self.below[lanes], self.limit[lanes]
+        slope = (self.tau_below[lanes] - self.tau_before[lanes]) / (low - self.before[lanes])
+        wanted = low + (self.target[lanes] - self.tau_below[lanes]) / slope.clamp_min(0.0)
+        wanted = torch.where(wanted.isfinite(), wanted, _FARTHER * low)
+        first = self.retries[lanes] == 0.0
+        farthest = torch.where(first, _FARTHER, _SHORT) * low
+        wanted = wanted.maximum(_NEARER * low).minimum(farthest).minimum(limit)
+        wanted = torch.where(first & (wanted > _AT_LIMIT * limit), limit, wanted)
+        return torch.where(low > 0.0, wanted, self.first[lanes])
