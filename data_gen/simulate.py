@@ -51,7 +51,7 @@ def simulate(
     constraints: Condition | Sequence[Condition] = (),
     seed: int | None = None,
     rtol: float = 1e-8,
-    atol: float = 1e-10,
+    atol: float | None = None,
     method: str = "auto",
     output: str | os.PathLike[str] | None = None,
     shard_size: int | None = None,
@@ -107,7 +107,9 @@ def simulate(
         seed: Seed of all random numbers. None draws a fresh one, which the attribute `seed`
             records, or takes that of the data set in `output`.
         rtol: Relative tolerance of the integration.
-        atol: Absolute tolerance of the integration.
+        atol: Absolute tolerance of the integration; by default it follows the size of each state,
+            see `warp_phys.systems.integrate`. With log-normal noise every value is accurate
+            relative to itself.
         method: Integration method, see `warp_phys.systems.integrate`.
         output: A folder to write to, created if it does not exist. If it contains a data set of the
             same settings, that is completed; other settings and foreign files raise an error.

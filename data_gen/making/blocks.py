@@ -42,7 +42,8 @@ def run_system(
     doses: Doses | None = None,
     *,
     rtol: float,
-    atol: float,
+    atol: float | None,
+    relative: bool,
     method: str,
     progress: bool = True,
     block: int = BLOCK,
@@ -57,7 +58,8 @@ def run_system(
         driven: The inputs, or None.
         doses: The doses, or None.
         rtol: Relative tolerance.
-        atol: Absolute tolerance.
+        atol: Absolute tolerance, or None for one that follows the states.
+        relative: Whether every value is to be accurate relative to itself.
         method: See `integrate`.
         progress: Show the bar.
         block: Trajectories integrated at a time; no result depends on it.
@@ -83,6 +85,7 @@ def run_system(
                 **_forcing(driven, doses, rows),
                 rtol=rtol,
                 atol=atol,
+                relative=relative,
                 method=method,
             )
             states, status = _inside_support(system, solution)

@@ -151,6 +151,7 @@ class DatasetPlan:
             doses,
             rtol=self.options.rtol,
             atol=self.options.atol,
+            relative=self.options.distribution.relative,
             method=self.options.method,
             progress=progress,
         )

@@ -34,7 +34,7 @@ class SimulationOptions:
     constraints: Condition | Sequence[Condition]
     seed: int | None
     rtol: float
-    atol: float
+    atol: float | None
     method: str
 
     @classmethod

@@ -20,7 +20,7 @@ from warp_phys.systems.schema.labels import labeled, stamp
 Split = Literal["train", "validation", "test"]
 Ranges = Mapping[str, tuple[float, float]]
 
-# On the test ranges the prey fall below 1e-8, which the default atol would not resolve.
+# On the test ranges the prey fall below 1e-8 of their largest number.
 _RTOL, _ATOL = 1e-9, 1e-14
 
 

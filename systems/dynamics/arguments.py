@@ -13,6 +13,7 @@ from torch import Tensor
 from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
 from warp_phys.systems.dynamics.forcing_arguments import read_schedule
 from warp_phys.systems.dynamics.problem import Problem
+from warp_phys.systems.dynamics.sizes import with_guessed_tolerances
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.supports import contains, describe
@@ -32,8 +33,9 @@ def build_problem(
     doses: Sequence[Dose],
     initial_time: Any,
     rtol: float,
-    atol: float,
+    atol: float | None,
     max_steps: int,
+    relative: bool,
 ) -> Problem:
     """Check the arguments of `integrate`, and transpose them to the layout of right-hand sides.
 
@@ -55,12 +57,13 @@ def build_problem(
         initial=initial.T.contiguous(),
         parameters=table.T.contiguous(),
         schedule=read_schedule(system, inputs, input_times, doses, grid, start, initial),
-        rtol=_tolerance("rtol", rtol, initial),
-        atol=_tolerance("atol", atol, initial),
+        rtol=_relative_tolerance(rtol, initial),
+        atol=_absolute_tolerance(atol, initial),
         max_steps=check_whole("max_steps", max_steps),
+        relative=relative,
     )
     _check_supports(problem)
-    return problem
+    return problem if atol is not None else with_guessed_tolerances(problem)
 
 
 def valid_trajectories(problem: Problem) -> Tensor:
@@ -74,10 +77,10 @@ def valid_trajectories(problem: Problem) -> Tensor:
     return valid
 
 
-def check_whole(name: str, value: Any) -> int:
-    """Return a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"expected {name} as a whole number, 1 or more; received {value!r}")
+def check_whole(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number that is not below the least one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"expected {name} as a whole number, {least} or more; received {value!r}")
     return value
 
 
@@ -127,17 +130,26 @@ def _initial_time(initial_time: Any, grid: Tensor) -> Tensor:
     return start
 
 
-def _tolerance(name: str, value: float, like: Tensor) -> float:
-    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if name == "atol":
-        if not (number and 0.0 < value < math.inf):
-            raise UsageError(f"expected atol above 0, in the states' units; received {value!r}")
-        return float(value)
-    if not (number and 0.0 < value < 1.0):
+def _absolute_tolerance(value: float | None, initial: Tensor) -> Tensor:
+    """Return (S, N); zero where it is to follow the states."""
+    if value is not None and not (_is_number(value) and 0.0 < value < math.inf):
+        raise UsageError(
+            "expected atol above 0, in the states' units, or None for a share of each state's "
+            f"size; received {value!r}"
+        )
+    return torch.full_like(initial.detach().T, 0.0 if value is None else float(value))
+
+
+def _relative_tolerance(value: float, like: Tensor) -> float:
+    if not (_is_number(value) and 0.0 < value < 1.0):
         raise UsageError(f"expected rtol between 0 and 1, received {value!r}")
     # With a tolerance near the unit roundoff, rounding errors alone exceed it: the error estimate
     # no longer decreases with the step size, and every step would be rejected.
     return max(float(value), 100.0 * torch.finfo(like.dtype).eps)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
 
 
 def _check_supports(problem: Problem) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from warp_phys.systems.dynamics.arguments import build_problem, check_whole, val
 from warp_phys.systems.dynamics.closed_form import solve_closed_form
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, scatter
 from warp_phys.systems.dynamics.scipy_methods import SCIPY_METHODS, solve_scipy
+from warp_phys.systems.dynamics.sizes import refined
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
 from warp_phys.systems.dynamics.stepping.gradients import gradient_library, solve_with_gradients
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
@@ -35,7 +36,8 @@ def integrate(
     doses: Sequence[Dose] = (),
     initial_time: Any = None,
     rtol: float = 1e-8,
-    atol: float = 1e-10,
+    atol: float | None = None,
+    relative: bool = False,
     method: str = "auto",
     substeps: int = 4,
     max_steps: int = 100_000,
@@ -54,7 +56,7 @@ def integrate(
     "solution"    the system's closed form                                               yes
     "dop853"      explicit Runge-Kutta of order 8, batched, own steps per trajectory     yes
     "rk45"        the same with order 5                                                  yes
-    "rodas5p"     Rosenbrock method of order 5 for stiff systems, batched likewise, with no
+    "rodas5p"     Rosenbrock method of order 5 for stiff systems, batched likewise, with yes
                   exact Jacobians
     "scipy"       SciPy's DOP853, one trajectory at a time: the reference                no
     "scipy-stiff" SciPy's Radau with the exact Jacobian, one trajectory at a time        no
@@ -67,22 +69,25 @@ def integrate(
     and the library is kept on disk), in float64 and in main memory; otherwise they run in PyTorch,
     with the same steps. A trajectory counts as stiff if its steps stay at the limit of stability.
     First-order gradients by parameters and initial states come from forward sensitivities, which
-    are integrated along with the states and may require smaller steps; stiff trajectories then take
-    explicit steps, too, up to `max_steps`. Without compiled code, and for gradients by times and
-    inputs, "auto" uses "torchdiffeq", whose steps are controlled by the errors of the states alone.
+    are integrated along with the states and may require smaller steps. Without compiled code, and
+    for gradients by times and inputs, "auto" uses "torchdiffeq", whose steps are controlled by the
+    errors of the states alone.
 
     Error control of these methods: the local error of every state is kept below a tenth of atol +
-    rtol \|y\| (a 200th with "rodas5p"), which keeps the global error of nearly every trajectory of
-    a well-conditioned system below the tolerance itself. The steps depend on the trajectory alone:
-    its result is the same in any batch (bit for bit, if PyTorch's operations on its states are
-    elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own norms.
+    rtol \|y\| (a 200th with "rodas5p"), where atol is rtol / 100 times the largest value of that
+    state, so that states of any scale are equally accurate. This keeps the global error of nearly
+    every trajectory of a well-conditioned system below the tolerance itself. The steps depend on
+    the trajectory alone: its result is the same in any batch (bit for bit, if PyTorch's operations
+    on its states are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own
+    norms.
 
     The error estimate is relative: the largest over the states of error / (atol / rtol +
-    max_t \|y\|), where error and max_t are taken over the samples. Every step is repeated in two
-    halves, and the distance of the two solutions measures the error of the coarser one, which is
-    returned; the estimate is accurate to a few percent. For "scipy" and "scipy-stiff" it is the
-    distance to a solution with ten times larger tolerances, for "torchdiffeq" the distance to
-    "dop853". It is 0 for closed forms and NaN (unknown) for "rk4".
+    max_t \|y\|), where error and max_t are taken over the samples; with `relative` it is the
+    largest error of any value over that value. Every step is repeated in two halves, and the
+    distance of the two solutions measures the error of the coarser one, which is returned; the
+    estimate is accurate to a few percent. For "scipy" and "scipy-stiff" it is the distance to a
+    solution with ten times larger tolerances, for "torchdiffeq" the distance to "dop853". It is 0
+    for closed forms and NaN (unknown) for "rk4".
 
     Args:
         system: The system.
@@ -96,7 +101,10 @@ def integrate(
         doses: Amounts added to states at given times, see `Dose`. No step crosses them.
         initial_time: Time of the initial states, a number or (N,); the first sample by default.
         rtol: Relative tolerance; values below 100 machine epsilons are raised to that.
-        atol: Absolute tolerance.
+        atol: Absolute tolerance, one number for all states; by default each state's own follows
+            its size: its initial value, and where that is zero, its largest value in a first run.
+        relative: Whether every value is to be accurate relative to itself, as values with
+            log-normal noise are, however small it is next to others of the same state.
         method: See above.
         substeps: Number of steps of "rk4" between two samples.
         max_steps: Number of attempted steps after which an adaptive method gives up a trajectory.
@@ -136,17 +144,31 @@ def integrate(
         rtol=rtol,
         atol=atol,
         max_steps=max_steps,
+        relative=relative,
     )
     chosen = _choose(problem, method)
     check_whole("substeps", substeps)
     valid = valid_trajectories(problem)
-    if bool(valid.all()):
+
+    def solve(problem: Problem) -> Solution:
         return _solve(problem, chosen, substeps)
+
+    if bool(valid.all()):
+        return _to_size(problem, solve, atol)
     # Trajectories with NaN or infinite arguments get the status INVALID and are not integrated.
     rows = valid.nonzero()[:, 0]
     if rows.numel() == 0:
         return scatter([], problem)
-    return scatter([(rows, _solve(problem.select(rows), chosen, substeps))], problem)
+    return scatter([(rows, _to_size(problem.select(rows), solve, atol))], problem)
+
+
+def _to_size(
+    problem: Problem, solve: Callable[[Problem], Solution], atol: float | None
+) -> Solution:
+    """Solve with tolerances that follow the size of each state, unless they are given."""
+    solution = solve(problem)
+    given = atol is not None or problem.backward_mode or problem.forward_mode or problem.transformed
+    return solution if given or problem.system.has_solution else refined(problem, solution, solve)
 
 
 def _choose(problem: Problem, method: str) -> str:
@@ -162,7 +184,7 @@ def _choose(problem: Problem, method: str) -> str:
         raise UsageError(
             f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
         )
-    if method in (*SCIPY_METHODS, "rodas5p") and problem.backward_mode:
+    if method in SCIPY_METHODS and problem.backward_mode:
         raise UsageError(
             f"method {method!r} gives no gradients, and an argument requires them; use 'auto', "
             "'torchdiffeq' or 'rk4', or detach the arguments"
@@ -195,13 +217,28 @@ def _solve_for_gradients(problem: Problem, method: str) -> Solution:
     explicit = "dop853" if method == "auto" else method
     library = gradient_library(problem, explicit)
     if library is not None:
-        return solve_with_gradients(problem, explicit, library)
+        solution = solve_with_gradients(problem, explicit, library)
+        return _with_stiff_gradients(problem, solution) if method == "auto" else solution
     if method == "auto":
         return solve_torchdiffeq(problem)
     raise UsageError(
         f"method {method!r} gives gradients of parameters and initial states alone, in float64 and "
         "with compiled code; use 'torchdiffeq' or 'rk4', or detach the arguments"
     )
+
+
+def _with_stiff_gradients(problem: Problem, solution: Solution) -> Solution:
+    """Integrate the trajectories that the explicit method gave up by the implicit one."""
+    stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
+    if stiff.numel() == 0:
+        return solution
+    part = problem.select(stiff)
+    library = gradient_library(part, "rodas5p")
+    if library is None:
+        return solution
+    everything = torch.arange(problem.counts.numel(), device=stiff.device)
+    again = solve_with_gradients(part, "rodas5p", library)
+    return scatter([(everything, solution), (stiff, again)], problem)
 
 
 def _solve_with_stiff_path(problem: Problem) -> Solution:

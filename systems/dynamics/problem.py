@@ -52,6 +52,15 @@ class Solution:
     engine: str = "torch"
     compile_seconds: float = 0.0
 
+    def select(self, rows: Tensor) -> Solution:
+        """Return the solution of some trajectories."""
+        return replace(
+            self,
+            states=self.states[rows],
+            error_estimate=self.error_estimate[rows],
+            status=self.status[rows],
+        )
+
     @property
     def converged(self) -> Tensor:
         """(N,), True where every sample was reached."""
@@ -84,8 +93,10 @@ class Problem:
         parameters: (P, N).
         schedule: Inputs and doses, or None.
         rtol: Relative tolerance.
-        atol: Absolute tolerance.
+        atol: (S, N), absolute tolerance of each state.
         max_steps: Number of attempted steps after which a trajectory is given up.
+        relative: Whether errors are estimated relative to each value, instead of each state's
+            largest one.
     """
 
     system: System
@@ -96,8 +107,9 @@ class Problem:
     parameters: Tensor
     schedule: Schedule | None
     rtol: float
-    atol: float
+    atol: Tensor
     max_steps: int
+    relative: bool = False
 
     @property
     def end(self) -> Tensor:
@@ -135,6 +147,7 @@ class Problem:
             start=self.start[index],
             initial=self.initial[:, index],
             parameters=self.parameters[:, index],
+            atol=self.atol[:, index],
             schedule=None if self.schedule is None else self.schedule.select(index),
         )
 
@@ -154,6 +167,7 @@ class Problem:
             start=change(self.start),
             initial=change(self.initial),
             parameters=change(self.parameters),
+            atol=change(self.atol),
             schedule=None if self.schedule is None else self.schedule.map(change),
         )
 
@@ -219,6 +233,8 @@ def difference(states: Tensor, others: Tensor, problem: Problem) -> Tensor:
 
     This is the scale of the error estimates of `integrate`. Only samples reached by both count.
     """
-    gaps = (states - others).abs().nan_to_num(nan=0.0).amax(dim=1)
-    greatest = states.abs().nan_to_num(nan=0.0).amax(dim=1)
-    return (gaps / (problem.atol / problem.rtol + greatest)).amax(dim=1)
+    sizes = states.abs().nan_to_num(nan=0.0)
+    if not problem.relative:
+        sizes = sizes.amax(dim=1, keepdim=True)
+    gaps = (states - others).abs().nan_to_num(nan=0.0)
+    return (gaps / ((problem.atol / problem.rtol).T.unsqueeze(1) + sizes)).amax(dim=(1, 2))

@@ -33,8 +33,9 @@ def solve_scipy(problem: Problem, method: str) -> Solution:
     status = np.zeros(n_trajectories, dtype=np.int64)
     for row in range(n_trajectories):
         run = _Run(double.select(slice(row, row + 1)), method)
-        status[row] = run.solve(problem.rtol, problem.atol, states[row])
-        run.solve(10.0 * problem.rtol, 10.0 * problem.atol, loose[row])
+        atol = double.atol[:, row].numpy()
+        status[row] = run.solve(problem.rtol, atol, states[row])
+        run.solve(10.0 * problem.rtol, 10.0 * atol, loose[row])
     tight = torch.from_numpy(states)
     return Solution(
         states=tight.to(like),
@@ -60,7 +61,7 @@ class _Run:
         self.copies = problem.select(self.every)
         self.raised = False
 
-    def solve(self, rtol: float, atol: float, states: np.ndarray) -> Status:
+    def solve(self, rtol: float, atol: np.ndarray, states: np.ndarray) -> Status:
         """Integrate, write the samples (T, S) that are reached, and return the status."""
         states[: len(self.times)][self.times == self.start] = self.initial
         if self.times[-1] == self.start:
@@ -75,7 +76,7 @@ class _Run:
                     raise
                 return Status.DIVERGED
 
-    def _march_all(self, rtol: float, atol: float, states: np.ndarray) -> Status:
+    def _march_all(self, rtol: float, atol: np.ndarray, states: np.ndarray) -> Status:
         """Integrate from stop to stop, as inputs have kinks and states jump there.
 
         A new solver starts at every stop: both methods keep step sizes and derivatives of earlier
@@ -108,7 +109,7 @@ class _Run:
         initial: np.ndarray,
         stop: float,
         rtol: float,
-        atol: float,
+        atol: np.ndarray,
         states: np.ndarray,
     ) -> tuple[Status, np.ndarray]:
         """Integrate from `start` to `stop`, within one piece; return status and state."""

@@ -73,8 +73,8 @@ def solve_torchdiffeq(problem: Problem) -> Solution:
     parts = [(bad, failed)] if bad.numel() else []
     if good.numel():
         chosen = problem.select(good)
-        solution = _chain(chosen, _adaptive_interval(problem))
-        gap = difference(solution.states.detach(), first.states[good], problem)
+        solution = _chain(chosen, _adaptive_interval(chosen))
+        gap = difference(solution.states.detach(), first.states[good], chosen)
         parts.append((good, Solution(solution.states, gap, solution.status, solution.engine)))
     return scatter(parts, problem)
 

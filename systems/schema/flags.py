@@ -39,6 +39,7 @@ class FitStatus(IntEnum):
             numbers.
         OUT_OF_TIME: The time budget ended first.
         NO_STEADY_STATE: There is no stable steady state for the trajectory to start from.
+        EVALUATED: Not fitted: the likelihood and its gradient were evaluated at the start alone.
     """
 
     CONVERGED = 0
@@ -49,6 +50,7 @@ class FitStatus(IntEnum):
     INVALID_DATA = 5
     OUT_OF_TIME = 6
     NO_STEADY_STATE = 7
+    EVALUATED = 8
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,22 @@ MISFIT = {
     1: "successive residuals are alike",
     2: "residuals are larger than the known noise",
     4: "the noise level of an output rests on few values",
+    8: "a value is far from what the others predict",
 }
 """How a fit's residuals differ from noise, by bit."""
+
+SEARCH = {
+    1: "only one of several starts reached the best optimum",
+    2: "starts led to different optima",
+}
+"""Reasons to distrust the search for the best optimum, by bit."""
+
+IDENTIFIABLE = {
+    -1: "unknown as the fit has not converged",
+    0: "not determined",
+    1: "determined",
+}
+"""Whether the data determine a parameter."""
 
 OUT_OF_RANGE = {
     1: "an observed value lies beyond those of the training data",

@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from warp_phys.systems.errors import unknown_name
 from warp_phys.systems.schema.flags import (
     ESTIMATE_STATUS,
+    IDENTIFIABLE,
     MISFIT,
     OUT_OF_RANGE,
+    SEARCH,
     FitStatus,
     Flags,
     SimulationStatus,
@@ -198,7 +200,21 @@ QUANTITIES: dict[str, Quantity] = {
         units="1",
         flags=Flags(MISFIT, bits=True),
     ),
+    "outlier": _quantity("the value farthest from the prediction", "trajectory", text=True),
+    "outlier_sample": _quantity(
+        "sample of that value", "trajectory", units="1", note="-1 where there is no outlier"
+    ),
     "undetermined": _quantity("what the data do not determine", "trajectory", text=True),
+    "failure": _quantity("what failed in a fit that has not converged", "trajectory", text=True),
+    "search": _quantity(
+        "reasons to distrust the search for the best optimum",
+        "trajectory",
+        units="1",
+        flags=Flags(SEARCH, bits=True),
+    ),
+    "gradient": _quantity(
+        "derivative of the log likelihood by the estimated", "trajectory estimated"
+    ),
     "starts": _quantity("starts tried", "trajectory", units="1"),
     "starts_agreeing": _quantity("starts that led to the best optimum", "trajectory", units="1"),
     "optima": _quantity("different optima found", "trajectory", units="1"),
@@ -206,7 +222,9 @@ QUANTITIES: dict[str, Quantity] = {
     "sum_of_squares": _quantity("sum of squared residuals", "trajectory"),
     "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
     "iterations": _quantity("iterations used", "trajectory", units="1"),
-    "identifiable": _quantity("whether the data determine the parameter", _PER_PARAMETER),
+    "identifiable": _quantity(
+        "whether the data determine the parameter", _PER_PARAMETER, flags=Flags(IDENTIFIABLE)
+    ),
     "out_of_range": _quantity(
         "how the record differs from the training data, or from prior and model",
         "trajectory",

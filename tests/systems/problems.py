@@ -76,6 +76,7 @@ def problem(
         rtol=rtol,
         atol=atol,
         max_steps=max_steps,
+        relative=False,
     )
 
 

@@ -89,5 +89,4 @@ def estimate(
         function="estimate",
         history=records.history,
         rtol=found.rtol,
-        atol=found.atol,
     ).assign_attrs(dict(found.attrs))

@@ -127,7 +127,6 @@ def forecast(
         function="forecast",
         history=frozen.history,
         rtol=FLOW["rtol"],
-        atol=FLOW["atol"],
     ).assign_attrs(band_level=level)
 
 

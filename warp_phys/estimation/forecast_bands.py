@@ -23,7 +23,7 @@ from warp_phys.systems.model.supports import Support, to_physical
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
-FLOW = {"rtol": 1e-6, "atol": 1e-9}
+FLOW = {"rtol": 1e-6}
 """Tolerances of the flows: far below any band, and cheap."""
 
 # Trajectories times draws in one integration: bounds the memory.

@@ -12,15 +12,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from warp_phys.fitting.constant_inputs import with_constant_inputs
+from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.outliers import find_outliers
 from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
+from warp_phys.fitting.result.failures import unusable_words
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
+from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.starts import regression_start
 from warp_phys.fitting.uncertainty.covariance import uncertainty
 from warp_phys.fitting.uncertainty.intervals import intervals
+from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options
@@ -119,8 +124,10 @@ def fit(
             and otherwise 5. All but the first are fitted to short beginnings of the records first.
             Suspicious fits are retried from additional starts.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
-        max_iterations: Steps tried for each start.
-        time_budget: Seconds after which the fits found so far are returned; None for no limit.
+        max_iterations: Steps tried for each start. 0 fits nothing: `log_likelihood`, `predicted`
+            and `gradient` are those at the first start, and `status` is 7 (evaluated).
+        time_budget: Seconds from the first iteration on, after which the best point found so far is
+            returned for every record that was begun; None for no limit.
         rtol: Relative tolerance of the integration.
         level: Probability inside the confidence intervals.
         progress: Show a progress bar on work over two seconds.
@@ -133,8 +140,13 @@ def fit(
         shared unknowns once),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
-        residuals, `misfit` (0 where the residuals look like noise), `starts`, `starts_agreeing`,
-        `optima`, and `status` (0: converged). `summary` prints it.
+        residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log
+        likelihood by the `estimated`, `starts`, `starts_agreeing`, `optima`, `search` (bits: 1 if
+        only one of several starts reached the best optimum, 2 if there are several optima), and
+        `status` (0: converged). `summary` prints it. A fit is never worse than its `initial`. One
+        that has not converged has no standard errors and says nothing about what the data determine
+        (`identifiable` is -1); `failure` says in words what failed, for an integration at which
+        time and state.
 
     Raises:
         UsageError: An argument is invalid; the message says what was expected.
@@ -176,12 +188,16 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
     given = None if options.initial is None else given_start(problem, options.initial)
     count = options.start_count
-    clock = Clock(options.time_budget)
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
+    _explain_unusable(problem, fits)
     if not usable.numel():
         return fits
+    # Compiled before the clock starts: a time budget is for iterations.
+    for stated in (problem, problem.squared()):
+        engine_name(stated)
+    clock = Clock(options.time_budget)
     bar = tqdm(
         total=len(usable),
         desc="fit",
@@ -193,22 +209,40 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
         done = 0
         for block in blocks_of(problem.select(usable), count):
             rows = usable[block]
-            if clock.over():
+            if done and clock.over():
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
+                for row in rows.tolist():
+                    fits.failures[row] = "the time budget ended before this record was begun"
                 continue
             part = problem.select(rows)
             search = Options(
                 options.tolerance, options.max_iterations, clock.over, moving(bar, count)
             )
-            solved = run_block(
-                part, _starts(part, None if given is None else given[rows], count), search
-            )
+            solved = _solved(part, None if given is None else given[rows], count, search)
             known = uncertainty(part, solved)
             ends = intervals(part, solved, known, options.level, clock.over)
-            fits.write(rows, part, solved, known, ends)
+            fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
             done += len(rows)
             bar.update(done - bar.n)
     return fits
+
+
+def _solved(problem: FitProblem, given: Tensor | None, count: int, options: Options) -> Solved:
+    """Return the fits of a block, or what its first start gives where no iteration is allowed."""
+    if options.max_iterations == 0:
+        return evaluated_at_start(problem, _starts(problem, given, 1)[0])
+    solved = run_block(problem, _starts(problem, given, count), options)
+    if given is not None:
+        solved = not_worse(problem, solved, given, options)
+    return flat_has_not_converged(problem, solved)
+
+
+def _explain_unusable(problem: FitProblem, fits: Fits) -> None:
+    """Write why trajectories cannot be fitted at all."""
+    rows = (fits.status != FitStatus.CONVERGED).nonzero()[:, 0]
+    if rows.numel():
+        for row, text in zip(rows.tolist(), unusable_words(problem.select(rows)), strict=True):
+            fits.failures[row] = text
 
 
 def unusable(problem: FitProblem) -> Tensor:

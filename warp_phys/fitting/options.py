@@ -74,7 +74,7 @@ class FitOptions:
         check_level(self.level)
         if self.starts is not None:
             check_whole("starts", self.starts)
-        check_whole("max_iterations", self.max_iterations)
+        check_whole("max_iterations", self.max_iterations, least=0)
         for name, value in (("tolerance", self.tolerance), ("rtol", self.rtol)):
             if not isinstance(value, int | float) or not 1e-15 < value < 0.1:
                 raise UsageError(f"expected {name} between 1e-15 and 0.1, got {value!r}")

@@ -10,15 +10,20 @@ from typing import Any
 
 @dataclass
 class Clock:
-    """A clock that reports when a time budget is used up."""
+    """A clock that reports when a time budget is used up, from the first question on.
+
+    Attributes:
+        budget: Seconds, or None for no limit.
+        begin: When it was first asked: before the first iteration.
+    """
 
     budget: float | None
-
-    def __post_init__(self) -> None:
-        self.begin = time.perf_counter()
+    begin: float | None = None
 
     def over(self) -> bool:
         """Return whether the budget is used up."""
+        if self.begin is None:
+            self.begin = time.perf_counter()
         return self.budget is not None and time.perf_counter() - self.begin > self.budget
 
 

@@ -82,6 +82,12 @@ def best_start(problem: FitProblem, optimum: Optimum, starts: int) -> Solved:
     objective = optimum.objective.view(starts, groups)
     outcome = optimum.outcome.view(starts, groups)
     objective = torch.where(outcome == Outcome.DIVERGED, torch.inf, objective)
+    # Where trajectories share unknowns, a start from which one of them could not be integrated has
+    # an objective of fewer values, which does not compare with that of all.
+    lost = torch.zeros(starts * groups, dtype=objective.dtype)
+    lost.index_add_(0, setting_of(problem, starts).group, optimum.excluded.to(objective.dtype))
+    lost = lost.view(starts, groups)
+    objective = torch.where(lost > lost.amin(dim=0), torch.inf, objective)
     # Diverged starts count as infinite: `argmin` would pick an objective that is NaN.
     best = objective.argmin(dim=0)
     setting = setting_of(problem, 1)

@@ -31,7 +31,8 @@ def regression_start(problem: FitProblem) -> Tensor | None:
     if problem.unknowns.derived is not None:
         return None  # the regression would take tied parameters for known ones
     order = [records.outputs.index(name) for name in system.output_names]
-    ordered = replace(records, observed=records.observed[..., order], outputs=system.output_names)
+    observed = _with_known_state(problem, records.observed[..., order])
+    ordered = replace(records, observed=observed, outputs=system.output_names)
     known = problem.unknowns.parameters
     regression = WeakFormRegression(_as_fitted(problem), forgetting=1.0, known=known)
     # The running estimate at the last sample uses the whole record, without forgetting.
@@ -48,6 +49,18 @@ def regression_start(problem: FitProblem) -> Tensor | None:
             usable = value.isfinite() & (entry.inside(value) == value)
             z[:, place] = torch.where(usable, entry.coordinate(value.nan_to_num(1.0)), z[:, place])
     return z
+
+
+def _with_known_state(problem: FitProblem, observed: Tensor) -> Tensor:
+    """Fill a gap (N, T, S) at the first sample with the initial state, where it is known."""
+    system, unknowns = problem.system, problem.unknowns
+    if system.has_initial_state or any(entry.kind == "initial_state" for entry in unknowns.entries):
+        return observed
+    first = observed[:, 0]
+    gap = first.isnan() & (problem.start == problem.records.times[:, 0]).unsqueeze(1)
+    filled = observed.clone()
+    filled[:, 0] = torch.where(gap, unknowns.initial_state, first)
+    return filled
 
 
 def _as_fitted(problem: FitProblem) -> System:

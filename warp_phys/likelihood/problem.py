@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +16,11 @@ from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
 NoiseKind = Literal["each", "common", "known"]
+
+# Largest ratio of a state's largest value to the present one that counts in tolerances, where
+# errors of the data are relative to each value: those of the integration then are, too. Far from
+# the optimum, where coarser tolerances suffice, that would only take time.
+_RANGE, _EXACT = 1e5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ class FitProblem:
     def counts(self) -> Tensor:
         """(N,) how many samples each trajectory has."""
         return self.records.valid.sum(dim=1)
+
+    @property
+    def range(self) -> float:
+        """Largest ratio of a state's largest value to the present one that tolerances heed."""
+        return _RANGE if self.distribution.relative and self.rtol <= _EXACT else math.inf
 
     @property
     def seen(self) -> list[int]:

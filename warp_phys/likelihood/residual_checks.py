@@ -12,12 +12,56 @@ from warp_phys.likelihood.problem import FitProblem
 
 # Tail probability of the chi-square distribution below which a sum of squares is too large.
 _BY_CHANCE = 1e-5
-# Standard deviations of an autocorrelation; white noise exceeds it in about three of a million.
-_CORRELATED = 4.5
+# Standard deviations of an autocorrelation, which white noise exceeds in about three of a million
+# records, and the fewest pairs for which that can be told.
+_CORRELATED, _PAIRS = 4.5, 8
 # Share of the variance that a fit may leave unexplained before it is tried again.
 _UNEXPLAINED = 0.3
 # Residuals this small relative to the data are integration errors, whatever pattern they have.
 _EXACT = 1e-5
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How far the residuals of N trajectories resemble their neighbors; each (N, O).
+
+    Attributes:
+        correlation: Correlation of successive residuals; NaN where there is none.
+        alike: Whether it is larger than by chance.
+        mean_square: Mean square of the residuals.
+        count: Their number.
+    """
+
+    correlation: Tensor
+    alike: Tensor
+    mean_square: Tensor
+    count: Tensor
+
+    def negligible(self, size: Tensor) -> Tensor:
+        """Return (N,) whether all residuals are those of the integration.
+
+        Args:
+            size: (N, O), mean squares of the data.
+        """
+        small = (self.mean_square <= _EXACT**2 * size).all(dim=1)
+        return small & (self.count > 0).any(dim=1)
+
+
+def pattern_of(residuals: Tensor) -> Pattern:
+    """Return the pattern of residuals (N, T, O), NaN where missing."""
+    known = residuals.isfinite()
+    values = torch.where(known, residuals, 0.0)
+    count = known.sum(dim=1)
+    mean_square = values.square().sum(dim=1) / count.clamp_min(1)
+    pairs = (known[:, 1:] & known[:, :-1]).sum(dim=1)
+    # The lag-one autocorrelation r_1 = mean(e_t e_{t+1}) / mean(e_t^2), without subtracting a mean:
+    # an offset of the residuals is a pattern, too.
+    correlation = (values[:, 1:] * values[:, :-1]).sum(dim=1) / (pairs * mean_square)
+    correlation = torch.where((pairs > 1) & (mean_square > 0.0), correlation, torch.nan)
+    # For white noise, r_1 of m pairs is nearly normal with standard deviation 1 / sqrt(m). Only
+    # positive correlations count: a wrong model leaves smooth residuals.
+    alike = (correlation * pairs.sqrt() > _CORRELATED) & (pairs >= _PAIRS)
+    return Pattern(correlation, alike, mean_square, count)
 
 
 @dataclass(frozen=True)
@@ -41,23 +85,12 @@ class ResidualCheck:
 
 def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
     """Check the residuals of predictions (N, T, O)."""
-    residuals = problem.residuals(predicted)
-    known = residuals.isfinite()
-    values = torch.where(known, residuals, 0.0)
-    count = known.sum(dim=1)
-    mean_square = values.square().sum(dim=1) / count.clamp_min(1)
-    pairs = (known[:, 1:] & known[:, :-1]).sum(dim=1)
-    # The lag-one autocorrelation r_1 = mean(e_t e_{t+1}) / mean(e_t^2), without subtracting a mean:
-    # an offset of the residuals is a pattern, too.
-    correlation = (values[:, 1:] * values[:, :-1]).sum(dim=1) / (pairs * mean_square)
-    correlation = torch.where((pairs > 1) & (mean_square > 0.0), correlation, torch.nan)
+    found = pattern_of(problem.residuals(predicted))
     size, around = _of_data(problem)
-    exact = (mean_square <= _EXACT**2 * size).all(dim=1) & (count > 0).any(dim=1)
-    # For white noise, r_1 of m pairs is nearly normal with standard deviation 1 / sqrt(m). Only
-    # positive correlations count: a wrong model leaves smooth residuals.
-    patterned = (correlation.nan_to_num(0.0) * pairs.sqrt() > _CORRELATED).any(dim=1) & ~exact
-    unexplained = ((mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
-    return ResidualCheck(correlation, patterned, exact, patterned | unexplained)
+    exact = found.negligible(size)
+    patterned = found.alike.any(dim=1) & ~exact
+    unexplained = ((found.mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
+    return ResidualCheck(found.correlation, patterned, exact, patterned | unexplained)
 
 
 def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
@@ -73,12 +106,15 @@ def _of_data(problem: FitProblem) -> tuple[Tensor, Tensor]:
     return size, around
 
 
-def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tensor) -> Tensor:
+def misfit(
+    patterned: Tensor, scarce: Tensor, outlying: Tensor, chi_square: Tensor, freedom: Tensor
+) -> Tensor:
     """Return (N,) the bits of `warp_phys.systems.schema.flags.MISFIT` that are set.
 
     Args:
         patterned: (N,), whether the residuals follow a pattern.
         scarce: (N,), whether an output has hardly more values than unknowns.
+        outlying: (N,), whether a value is far from what the others predict.
         chi_square: (N,), sum of squares over the known variances; NaN where those are unknown.
         freedom: (N,), its degrees of freedom.
     """
@@ -86,4 +122,4 @@ def misfit(patterned: Tensor, scarce: Tensor, chi_square: Tensor, freedom: Tenso
     # freedom: an improbably large one means a wrong model or too small variances.
     tail = stats.chi2.sf(chi_square.numpy(), freedom.clamp_min(1.0).numpy())
     excess = torch.from_numpy(tail < _BY_CHANCE) & chi_square.isfinite()
-    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long()
+    return 1 * patterned.long() + 2 * excess.long() + 4 * scarce.long() + 8 * outlying.long()

@@ -78,5 +78,6 @@ def spread_starts(problem: FitProblem, count: int) -> Tensor:
     engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
     points = engine.draw(count, dtype=torch.float64)
     # Uniform on the real line between the ends of the usual range: log-uniform if positive.
-    drawn = unknowns.middles + unknowns.spreads * (2.0 * points - 1.0)
+    columns = [entry.between(points[:, at]) for at, entry in enumerate(unknowns.entries)]
+    drawn = torch.stack(columns, dim=1)
     return from_observed_states(problem, drawn.unsqueeze(1))

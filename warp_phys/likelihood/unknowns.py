@@ -1,12 +1,20 @@
-"""The unknowns of a fit, and their unconstrained coordinates.
+r"""The unknowns of a fit, and their unconstrained coordinates.
 
 Every unknown has a support (or the caller's bounds). A bijection maps the support to the whole real
 line (logarithm, logit or identity), on which the minimizer is unconstrained, so that no step leaves
-the support.
+the support. Between bounds a < x < b it is the logit
+
+.. math::
+    z = \log \frac{x - a}{b - x}, \qquad
+    \frac{d \log x}{d z} = \frac{(x - a) (b - x)}{x (b - a)}.
+
+Where 0 <= a and b is many times a, this derivative is 1 all the way between the bounds: the
+coordinate is the logarithm up to a constant, and both ends are infinitely far away.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,12 +33,20 @@ from warp_phys.systems.model.supports import (
 )
 
 # A coordinate this far beyond its usual range counts as the end of the support: a factor of e^14,
-# or a distance to a bound of a millionth of the width.
-_FAR = 14.0
+# or a distance to a bound of a millionth of the width. Beyond a start even further out, a smaller
+# distance counts: that of the longest step.
+_FAR, _BEYOND = 14.0, 2.0
 # A parameter may plausibly lie outside its usual range by this many powers of e.
 _WIDE = 2.0
-# A start keeps this distance from the ends of a support, as a share of its width.
+# A value on the end of a support is moved inside by this share of the smallest scale there is.
 _INSIDE = 1e-6
+# From this ratio of its ends on, a positive range counts as one of logarithms: a decade.
+_DECADE = 10.0
+
+
+def spans_decades(low: float, high: float) -> bool:
+    """Return whether a range is positive and its ends are at least a factor of ten apart."""
+    return low > 0.0 and high >= _DECADE * low
 
 
 @dataclass(frozen=True)
@@ -72,21 +88,49 @@ class Unknown:
         return to_unconstrained(self.inside(value), self.support)
 
     def inside(self, value: Tensor) -> Tensor:
-        """Return values moved away from the ends of the support, where coordinates are infinite."""
+        """Return values with those on or beyond an end of the support moved inside it.
+
+        The coordinates of an end are infinite. A value strictly inside is not changed.
+        """
         low, high = bounds(self.support)
-        if low == -torch.inf and high == torch.inf:
-            return value
-        # The margin of a half-infinite support is a share of the usual range, its only scale.
-        width = high - low if high - low < torch.inf else abs(self.usual[1] - self.usual[0])
-        margin = _INSIDE * (width if width > 0.0 else 1.0)
-        return value.clamp(
-            low + margin if low > -torch.inf else None, high - margin if high < torch.inf else None
-        )
+        if low > -math.inf:
+            value = torch.where(value <= low, low + self._margin(low, self.usual[0]), value)
+        if high < math.inf:
+            value = torch.where(value >= high, high - self._margin(high, self.usual[1]), value)
+        return value
+
+    def _margin(self, end: float, usual: float) -> float:
+        """Return how far from an end of the support a value on it is moved.
+
+        Args:
+            end: The end.
+            usual: The end of the usual range on that side.
+        """
+        low, high = bounds(self.support)
+        scales = [high - low]
+        if not 0.0 < low < high < _DECADE * low:
+            # Wide bounds say little about the size of the quantity: a millionth of their width may
+            # be many times the value expected.
+            scales += [self.usual[1] - self.usual[0], abs(end) or math.inf]
+        margin = min(_INSIDE * min(scales), abs(usual - end) or math.inf)
+        return max(margin, 2.0 * math.ulp(end))
+
+    def between(self, share: Tensor) -> Tensor:
+        """Return the coordinates of points of the usual range, between its ends 0 and 1.
+
+        The points are evenly spaced in the coordinate; in the logarithm where the range is positive
+        and spans decades, but the support reaches below zero, so that the coordinate is linear.
+        """
+        ends = torch.tensor(self.usual, dtype=torch.float64)
+        if bounds(self.support)[0] < 0.0 and spans_decades(*self.usual):
+            logarithm = ends.log()
+            return self.coordinate(torch.lerp(logarithm[0], logarithm[1], share).exp())
+        ends = self.coordinate(ends)
+        return torch.lerp(ends[0], ends[1], share)
 
     def middle(self) -> float:
         """Return the coordinate of the middle of the usual range."""
-        ends = self.coordinate(torch.tensor(self.usual, dtype=torch.float64))
-        return float(ends.mean())
+        return float(self.between(torch.tensor(0.5, dtype=torch.float64)))
 
     def spread(self) -> float:
         """Return half the width of the usual range in coordinates, the likely error of a start."""
@@ -270,10 +314,16 @@ class Unknowns:
         # own value, or with a thousandth of its usual range where the value is near zero.
         return torch.where(self.real, z.abs().maximum(1e-3 * self.spreads), 1.0)
 
-    def far_out(self, z: Tensor) -> Tensor:
-        """Return which coordinates have reached an end of their support, (L, D)."""
+    def far_out(self, z: Tensor, start: Tensor) -> Tensor:
+        """Return which coordinates have reached an end of their support, (L, D).
+
+        Args:
+            z: (L, D), coordinates.
+            start: (L, D), where the minimization started.
+        """
+        allowed = (self.spreads + _FAR).maximum((start - self.middles).abs() + _BEYOND)
         # Real unknowns have no end to run to.
-        return ((z - self.middles).abs() > self.spreads + _FAR) & ~self.real
+        return ((z - self.middles).abs() > allowed) & ~self.real
 
     def directions(self) -> tuple[int, ...]:
         """Return the directions of differentiation, as engines number them.

@@ -74,7 +74,7 @@ class _Descent:
         self.anchor = anchor
         count, size = z.shape
         groups = len(minimizer.levels)
-        self.z = z.clone()
+        self.z, self.start = z.clone(), z
         self.frozen = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
         self.outcome = torch.full((groups,), int(Outcome.RUNNING))
         self.iterations = torch.zeros(groups, dtype=torch.int64)
@@ -240,7 +240,7 @@ class _Descent:
             )
         # A coordinate that has run off to an end of its support is held there: predictions hardly
         # depend on it any more, so that it would keep the equations singular and the fit running.
-        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept])
+        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept], self.start[kept])
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
         stuck = ~better & (self.damping[active] >= _MOST_DAMPING)

@@ -22,6 +22,7 @@ class Outcome(IntEnum):
     STALLED = 3
     OUT_OF_TIME = 4
     OUT_OF_ITERATIONS = 5
+    EVALUATED = 6
 
 
 @dataclass(frozen=True)

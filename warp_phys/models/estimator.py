@@ -23,7 +23,6 @@ class Estimates:
         settings: Settings of the estimates, for the attribute of the data set.
         attrs: Other attributes of the data set.
         rtol: Relative tolerance of the integration behind them, None without one.
-        atol: Absolute tolerance likewise.
     """
 
     values: dict[str, Tensor]
@@ -31,7 +30,6 @@ class Estimates:
     settings: Mapping[str, Any] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     rtol: float | None = None
-    atol: float | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from warp_phys.systems.model.system import System
 
 Root = Literal["solution", "step", "rollout"]
 
-FLOW: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-9, "max_steps": 1000}
+FLOW: dict[str, Any] = {"rtol": 1e-6, "max_steps": 1000}
 """Options of the flows behind estimates: far below any band, and cheap.
 
 A prediction that takes more steps from sample to sample starts from a wild value, and stays NaN.

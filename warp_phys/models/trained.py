@@ -67,7 +67,6 @@ class TrainedEstimator:
             settings=self._settings(level),
             attrs={"band_level": level, "distribution": facts.distribution},
             rtol=FLOW["rtol"],
-            atol=FLOW["atol"],
         )
 
     def _settings(self, level: float) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Limits(nn.Module):
         # Comparisons with NaN are false, so that missing values and padding set no flag.
         beyond = (observed < self.values[:, 0]) | (observed > self.values[:, 1])
         steps = records.times.diff(dim=1)
-        low, high = self.steps * torch.tensor([1.0 - _ROUNDING, 1.0 + _ROUNDING])
+        low, high = self.steps[0] * (1.0 - _ROUNDING), self.steps[1] * (1.0 + _ROUNDING)
         odd_step = (steps < low) | (steps > high)
         too_long = records.elapsed[:, -1] > self.duration * (1.0 + _ROUNDING)
         far = (mean < self.coordinates[:, 0]) | (mean > self.coordinates[:, 1])

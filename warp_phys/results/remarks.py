@@ -13,9 +13,9 @@ from warp_phys.results.estimated import at_last
 from warp_phys.results.summary.numbers import with_unit
 
 # Bits of `out_of_range` that other variables say better: the sample from which on a record is not
-# described, and that it could not be integrated.
+# described, that residuals are alike, and that the record could not be integrated.
 _NOT_NOISE, _NOT_INTEGRATED = 32, 64
-_STATUS_NOT_INTEGRATED = 1
+_STATUS_ALIKE, _STATUS_NOT_INTEGRATED = 8, 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def all_remarks(estimate: xr.Dataset) -> list[Remarks]:
         status = at_last(estimate, "estimate_status").astype(np.int64)
     if "out_of_range" in estimate:
         outside = estimate["out_of_range"].values.astype(np.int64)
-    outside = np.where(np.isfinite(changed_at), outside & ~_NOT_NOISE, outside)
+    explained = np.isfinite(changed_at) | (status & _STATUS_ALIKE != 0)
+    outside = np.where(explained, outside & ~_NOT_NOISE, outside)
     outside = np.where(status & _STATUS_NOT_INTEGRATED, outside & ~_NOT_INTEGRATED, outside)
     columns = (
         _words(estimate, "estimate_status", status),

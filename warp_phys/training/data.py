@@ -167,7 +167,9 @@ def _span(system: System, records: Records) -> Physical:
             first = records.observed[:, :, records.outputs.index(state.name)]
             # Observed states start where the records do; quantiles stand for their distribution.
             seen = first[:, 0][first[:, 0].isfinite()]
-            states.append(torch.quantile(seen[:100_000], torch.linspace(0, 1, _GRID).double()))
+            states.append(
+                torch.quantile(seen[:100_000], torch.linspace(0.0, 1.0, _GRID, dtype=torch.float64))
+            )
         else:
             pair = default if isinstance(default, Sequence) else (default, default)
             states.append(_spread_out(pair))

@@ -31,6 +31,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     V y[R], f[R];               // coarse
     V fine[S], fine_f[S];
     V gap[S], greatest[S];
+    V floor[S];                 // atol / rtol of each state
     V sizes[R];                 // largest absolute values so far, of the derivatives
     InputPiece drive;
     M running = {}, rejected = {}, taken = {};
@@ -45,6 +46,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
         for (int i = 0; i < R; ++i) y[i] = f[i] = sizes[i] = splat(0.0);
         for (int i = 0; i < S; ++i) fine[i] = fine_f[i] = gap[i] = greatest[i] = splat(0.0);
+        for (int i = 0; i < S; ++i) floor[i] = splat(1.0);
         drive.origin = splat(0.0);
         for (int i = 0; i < I; ++i) drive.first[i] = drive.slope[i] = splat(0.0);
         sample = piece = tries = stiff = M();
@@ -113,6 +115,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         for (int i = 0; i < S; ++i) {
             y[i][l] = fine[i][l] = problem.initial[i * problem.n + trajectory];
             gap[i][l] = greatest[i][l] = 0.0;
+            floor[i][l] = problem.floor[i * problem.n + trajectory];
         }
         for (int d = 0; d < D; ++d)
             for (int i = 0; i < S; ++i) {
@@ -141,7 +144,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         M defined = fresh;
         for (int i = 0; i < S; ++i) {
             defined = both(defined, finite(f_new[i]));
-            scale[i] = options.atol + options.rtol * vabs(y[i]);
+            scale[i] = options.share * floor[i] + options.rtol * vabs(y[i]);
             scaled[i] = y[i] / scale[i];
             steep[i] = f_new[i] / scale[i];
         }
@@ -170,7 +173,9 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     // in its three places, which would take a third more time to compile.
     __attribute__((noinline)) void come_to_sample(M due, const V *coarse, const V *other) {
         for (int i = 0; i < S; ++i) {
-            gap[i] = select(due, larger(vabs(coarse[i] - other[i]), gap[i]), gap[i]);
+            V apart = vabs(coarse[i] - other[i]);
+            if (options.relative) apart /= floor[i] + vabs(coarse[i]);
+            gap[i] = select(due, larger(apart, gap[i]), gap[i]);
             greatest[i] = select(due, larger(vabs(coarse[i]), greatest[i]), greatest[i]);
         }
         consumer.at_sample(due, sample, next_time, coarse);
@@ -183,7 +188,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         next_time[l] = next_stop[l] = __builtin_inf();
         double worst = 0.0;
         for (int i = 0; i < S; ++i) {
-            const double relative = gap[i][l] / (options.scale + greatest[i][l]);
+            const double size = options.relative ? 1.0 : floor[i][l] + greatest[i][l];
+            const double relative = gap[i][l] / size;
             worst = worst > relative ? worst : relative;
         }
         consumer.finish(l, {status, tries[l], worst});
@@ -235,7 +241,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         V main[S], rough[S];
         M sound = t == t;
         for (int i = 0; i < S; ++i) {
-            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
+            const V scale = options.share * floor[i] + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
             main[i] = whole.template error<0>(i) / scale;
             if constexpr (ROUGH > 0) rough[i] = whole.template error<ROUGH>(i) / scale;
             sound = both(sound, finite(whole.y[i] + whole.slope()[i]));
@@ -268,7 +274,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         V local[S], carried[S];
         M sound = t == t;
         for (int i = 0; i < S; ++i) {
-            const V scale = options.atol + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
+            const V scale = options.share * floor[i] + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
             carried[i] = (y[i] - fine[i]) / scale;
             local[i] = (whole.y[i] - second.y[i]) / scale - carried[i];
             sound = both(sound, finite(second.y[i] + second.slope()[i]));

@@ -50,8 +50,8 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
     Returns:
         States (N, T, S), NaN at samples that were not reached, error estimates and statuses (N,).
     """
-    # The error estimate is relative to atol / rtol + max |y|. The ratio is taken before the local
-    # tolerances replace both: they share a factor, but rtol may be raised to its floor.
+    # The error estimate is relative to atol / rtol + max |y|. The ratio (S, N) is taken before the
+    # local tolerances replace both: they share a factor, but rtol may be raised to its floor.
     scale = problem.atol / problem.rtol
     problem = with_local_tolerances(problem.detach(), method)
     n_trajectories, n_times = problem.times.shape
@@ -66,7 +66,7 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
         rows = slice(first, min(first + tile, n_trajectories))
         # Slices are views, so that writing a tile's samples fills the whole solution.
         out = Solution(solution.states[rows], solution.error_estimate[rows], solution.status[rows])
-        _solve_tile(begin(problem.select(rows), STEPPERS[method], scale, out))
+        _solve_tile(begin(problem.select(rows), STEPPERS[method], scale[:, rows], out))
     return solution
 
 

@@ -26,7 +26,7 @@ class Batch:
     problem: Problem
     stepper: Stepper
     out: Solution  # receives samples, statuses and error estimates
-    scale: float  # atol / rtol, in the denominator of the error estimate
+    scale: Tensor  # (S, n), atol / rtol, in the denominator of the error estimate
     count: int  # how many of the n rows are trajectories, not copies
     index: Tensor  # row of each trajectory in the solution
     t: Tensor
@@ -45,7 +45,9 @@ class Batch:
     stiff: Tensor  # score of the stiffness detection, see `step_control`
     status: Tensor
     running: Tensor
-    gap: Tensor  # (S, n), largest distance of the two solutions at a sample so far
+    # (S, n), largest distance of the two solutions at a sample so far, relative to the value there
+    # if the problem asks for that
+    gap: Tensor
     greatest: Tensor  # (S, n), largest absolute state at a sample so far
 
     def select(self, index: Tensor) -> Batch:
@@ -68,12 +70,13 @@ class Batch:
     def finish(self) -> None:
         """Write statuses and error estimates: max_i gap_i / (atol / rtol + max_t |y_i|)."""
         index = self.index[: self.count]
-        estimate = (self.gap / (self.scale + self.greatest)).amax(dim=0)
+        sizes = 1.0 if self.problem.relative else self.scale + self.greatest
+        estimate = (self.gap / sizes).amax(dim=0)
         self.out.error_estimate[index] = estimate[: self.count]
         self.out.status[index] = self.status[: self.count]
 
 
-def begin(problem: Problem, stepper: Stepper, scale: float, out: Solution) -> Batch:
+def begin(problem: Problem, stepper: Stepper, scale: Tensor, out: Solution) -> Batch:
     """Return a batch at the initial times, with the doses at these times applied."""
     count = problem.counts.numel()
     index = _padded(torch.arange(count, device=problem.counts.device))
@@ -88,7 +91,7 @@ def begin(problem: Problem, stepper: Stepper, scale: float, out: Solution) -> Ba
         problem=problem,
         stepper=stepper,
         out=out,
-        scale=scale,
+        scale=scale[:, index],
         count=count,
         index=index,
         t=t,

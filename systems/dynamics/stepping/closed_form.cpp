@@ -23,6 +23,8 @@ template <int ROWS> struct ClosedForm {
         for (int i = 0; i < ROWS; ++i) origin[i] = select(hit, lanes.y[i], origin[i]);
     }
 
+    void finish() {}
+
     void advance(int64_t, V end, const bool *) {
         if (!any(end > since)) return;
         if (walk.samples.jumps) move<true>(end - since);

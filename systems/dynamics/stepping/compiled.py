@@ -17,6 +17,7 @@ from warp_phys.systems.compiling.compiler import (
 )
 from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.dynamics.problem import Problem, Solution
+from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.stepping.source import LANES, flow_source
 from warp_phys.systems.dynamics.stepping.step_control import (
     ALLOWANCE,
@@ -41,6 +42,7 @@ class _Problem(Structure):
         "start",
         "initial",
         "parameters",
+        "floor",
         "stops",
         "jumps",
         "origin",
@@ -50,8 +52,8 @@ class _Problem(Structure):
 
 
 class _StepControl(Structure):
-    _fields_ = doubles("rtol", "atol", "scale", "allowance", "safety", "shrink", "grow") + integers(
-        "max_steps", "stiff_after", "stiff_count"
+    _fields_ = doubles("rtol", "share", "allowance", "safety", "shrink", "grow") + integers(
+        "max_steps", "stiff_after", "stiff_count", "relative"
     )
 
 
@@ -123,17 +125,15 @@ def solve_compiled(
     local = with_local_tolerances(problem, method)
     options = _StepControl(
         local.rtol,
-        local.atol,
-        problem.atol / problem.rtol,
+        STEPPERS[method].share * problem.rtol,
         ALLOWANCE,
         SAFETY,
         SHRINK,
         GROW,
         problem.max_steps,
-        # The implicit method has no forward sensitivities: with them, explicit steps continue up to
-        # max_steps instead of stopping at a stiff trajectory.
-        STIFF_AFTER if slopes is None else problem.max_steps,
+        STIFF_AFTER,
         STIFF_COUNT,
+        int(problem.relative),
     )
     results = _Results(*map(address, (states, slopes, error, status)))
     function = library.handle.flow
@@ -168,6 +168,7 @@ def _arguments(problem: Problem) -> tuple[_Problem, list[Tensor | None]]:
         problem.start,
         problem.initial,
         problem.parameters,
+        problem.atol / problem.rtol,
         *outside,
     )
     kept = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]

@@ -30,7 +30,7 @@ def gradient_library(problem: Problem, method: str) -> CompiledLibrary | None:
 
 
 def solve_with_gradients(problem: Problem, method: str, library: CompiledLibrary) -> Solution:
-    """Integrate by an explicit method with first-order gradients of the states.
+    """Integrate by a stepping method with first-order gradients of the states.
 
     The samples of trajectories that failed are constants: their gradients are zero.
     """

@@ -19,7 +19,8 @@ constexpr int S = N_STATES, P = N_PARAMETERS, I = N_INPUTS, D = N_DIRECTIONS;
 constexpr int R = S * (1 + D);
 constexpr int ROOM_P = P > 0 ? P : 1, ROOM_I = I > 0 ? I : 1, ROOM_D = D > 0 ? D : 1;
 
-enum Status : int32_t { CONVERGED = 0, DIVERGED = 1, TOO_MANY_STEPS = 2 };
+// STIFF is for the caller alone, who continues with an implicit method.
+enum Status : int32_t { CONVERGED = 0, DIVERGED = 1, TOO_MANY_STEPS = 2, STIFF = 3 };
 
 // How the integration of one trajectory ended.
 struct Ending {

@@ -10,15 +10,17 @@ struct Problem {
     const int64_t *counts;                    // (N,)
     const double *start, *initial;            // (N,), (S, N)
     const double *parameters;                 // (P, N)
+    const double *floor;                      // (S, N) atol / rtol of each state
     const double *stops, *jumps;              // (N, J), (S, N, J)
     const double *origin, *first, *slope;     // (N, J + 1), (I, N, J + 1), (I, N, J + 1)
 };
 
 struct StepControl {
-    double rtol, atol;                        // of the local errors
-    double scale;                             // atol / rtol, of the error estimate
+    double rtol;                              // of the local errors
+    double share;                             // by which `floor` becomes their absolute tolerance
     double allowance, safety, shrink, grow;   // see `step_control.py`
     int64_t max_steps, stiff_after, stiff_count;
+    int64_t relative;                         // whether each value's error is relative to itself
 };
 
 }  // namespace

@@ -64,15 +64,22 @@ struct Factors {
     }
 };
 
+// With ROWS = R, the derivatives along each direction q are those of the discrete step itself: the
+// equation above, differentiated at fixed h,
+//
+//   W k_i' = f_y y_i' + f_q + sum_j (C_ij / h) k_j' + d_i h (df/dt)' + (df/dy)' k_i,
+//
+// with f_y and f_q at the stage and y_i' = y' + sum_j a_ij k_j', has the same matrix. A fit by
+// these derivatives converges as if there were no integration.
 template <typename T, int ROWS> struct Rosenbrock {
-    static_assert(ROWS == S, "the derivatives of an implicit step are not known");
     static constexpr int N_STAGES = T::N_STAGES, N_ERRORS = 1, N_COEFFICIENTS = 4;
     static constexpr int ERROR_ORDER = T::ERROR_ORDER;
     static constexpr double STABILITY = __builtin_inf();
 
-    V k[N_STAGES][S];    // increments
-    V y[S], f_end[S];    // at the end of the step
+    V k[N_STAGES][ROWS]; // increments
+    V y[ROWS], f_end[ROWS]; // at the end of the step
     V rate[S];           // df/dt, including changes of the inputs
+    V curvature[N_CURVATURE > 0 ? N_CURVATURE : 1];   // second derivatives, see `curvature.py`
     Factors factors;
 
     // The derivative at the end of the step.
@@ -88,6 +95,7 @@ template <typename T, int ROWS> struct Rosenbrock {
         V u[ROOM_I], f[S], jy[S * S];
         drive.at(t, u);
         rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
+        if constexpr (ROWS > S) rhs_curvature(t, from, p, u, drive.slope, curvature);
         const V diagonal = 1.0 / (T::GAMMA * h);
         for (int i = 0; i < S; ++i)
             for (int j = 0; j < S; ++j) {
@@ -98,29 +106,52 @@ template <typename T, int ROWS> struct Rosenbrock {
         factors.decompose();
     }
 
+    // The right-hand side of stage s but for the terms of the linearization.
+    void assemble(int s, V t, V h, V safe, const V *from, const V *f, const V *p,
+                  const InputPiece &drive, V *right) {
+        if (s == 0) {
+            for (int i = 0; i < ROWS; ++i) right[i] = f[i];
+            return;
+        }
+        V stage_y[ROWS];
+        for (int i = 0; i < ROWS; ++i) stage_y[i] = from[i] + weighted(T::STAGE_A[s], s, i);
+        slope_at<ROWS>(t + T::STAGE_C[s] * h, stage_y, p, drive, right);
+        // The couplings C_ij / h replace products with the Jacobian.
+        for (int i = 0; i < ROWS; ++i) right[i] += weighted(T::COUPLINGS[s], s, i) / safe;
+    }
+
+    // Add (df/dy)' k_s and the change of df/dt to the right-hand sides of the derivatives.
+    void add_curvature(int s, V h, const V *from, V *right) const {
+        if constexpr (N_CURVATURE > 0)
+            for (int d = 0; d < D; ++d) {
+                V jy[S * S], jt[S], *to = right + S * (1 + d);
+                curve(d, curvature, from + S * (1 + d), jy, jt);
+                for (int i = 0; i < S; ++i) {
+                    if constexpr (CHANGES_IN_TIME) to[i] += T::TIME_WEIGHTS[s] * h * jt[i];
+                    for (int j = 0; j < S; ++j)
+                        if (RHS_Y[i * S + j]) to[i] += jy[i * S + j] * k[s][j];
+                }
+            }
+    }
+
     // Try a step from (t, from), with derivative f there; its increments are kept for the dense
     // output.
     void attempt(V t, V h, const V *from, const V *f, const V *p, const InputPiece &drive) {
         const V safe = select(h > splat(0.0), h, splat(1.0));  // lanes at rest
         linearize(t, safe, from, p, drive);
         for (int s = 0; s < N_STAGES; ++s) {
-            V right[S];
-            if (s == 0) {
-                for (int i = 0; i < S; ++i) right[i] = f[i];
-            } else {
-                V stage_y[S];
-                for (int i = 0; i < S; ++i) stage_y[i] = from[i] + weighted(T::STAGE_A[s], s, i);
-                slope_at<S>(t + T::STAGE_C[s] * h, stage_y, p, drive, right);
-                // The couplings C_ij / h replace products with the Jacobian.
-                for (int i = 0; i < S; ++i) right[i] += weighted(T::COUPLINGS[s], s, i) / safe;
-            }
+            V *right = k[s];
+            assemble(s, t, h, safe, from, f, p, drive, right);
             if constexpr (CHANGES_IN_TIME)
                 for (int i = 0; i < S; ++i) right[i] += T::TIME_WEIGHTS[s] * h * rate[i];
             factors.solve(right);
-            for (int i = 0; i < S; ++i) k[s][i] = right[i];
+            if constexpr (ROWS > S) {
+                add_curvature(s, h, from, right);
+                for (int d = 0; d < D; ++d) factors.solve(right + S * (1 + d));
+            }
         }
-        for (int i = 0; i < S; ++i) y[i] = from[i] + weighted(T::WEIGHTS, N_STAGES, i);
-        slope_at<S>(t + h, y, p, drive, f_end);
+        for (int i = 0; i < ROWS; ++i) y[i] = from[i] + weighted(T::WEIGHTS, N_STAGES, i);
+        slope_at<ROWS>(t + h, y, p, drive, f_end);
     }
 
     // The error estimate of row i: the method is stiffly accurate, and its embedded solution
@@ -130,8 +161,8 @@ template <typename T, int ROWS> struct Rosenbrock {
     V stiffness() const { return splat(0.0); }
 
     // Coefficients in the form of `RungeKutta::interpolant`, by x K_3 = K_3 - (1 - x) K_3.
-    void interpolant(const V *from, const V *, const InputPiece &, V (*out)[S]) const {
-        for (int i = 0; i < S; ++i) {
+    void interpolant(const V *from, const V *, const InputPiece &, V (*out)[ROWS]) const {
+        for (int i = 0; i < ROWS; ++i) {
             const V third = weighted(T::INTERPOLATION[2], N_STAGES, i);
             out[0][i] = y[i] - from[i];
             out[1][i] = weighted(T::INTERPOLATION[0], N_STAGES, i);

@@ -6,6 +6,7 @@
 //   advance(sample, end, moving)   integrate lanes from `t` to `end`, the time of their next sample;
 //                                  failures are recorded in `running` and `status`
 //   jumped(hit, at)                states have jumped in the lanes `hit`, at the time `at`
+//   finish()                       after the last sample
 // The consumer is that of `adaptive.cpp`. `source.py` also defines:
 //   HELD[], ANY_HELD               inputs that keep their value from sample to sample
 
@@ -22,7 +23,11 @@ struct Samples {
 // The lanes of a call: each is one trajectory, up to some sample.
 struct Route {
     const int64_t *row, *limit;  // (L,) trajectory, and how many of its samples are reached
-    int32_t *plan;                        // (L, T) steps in the interval before each, see `planned.cpp`
+    // The steps of the interval before each sample, see `planned.cpp`: (L, T) their number, as a
+    // negative one if they are graded, and their ends.
+    int32_t *plan;
+    double **ends;
+    double *sizes;               // (L, S) largest values in the last call, negative before the first
 };
 
 template <int ROWS> struct Position {
@@ -107,6 +112,7 @@ template <int ROWS> struct Walk {
             for (int l = 0; l < W; ++l) due[l] = here[l] && lanes.running[l] ? -1 : 0;
             consumer.at_sample(due, number, end, lanes.y);
         }
+        policy.finish();
         for (int l = 0; l < W; ++l) consumer.finish(l, {lanes.status[l], lanes.steps[l], 0.0});
     }
 };

@@ -74,5 +74,8 @@ def _write(batch: Batch, rows: Tensor, samples: Tensor, coarse: Tensor, fine: Te
     # A row may occur several times, once for each of its samples, so that the maxima need a
     # scatter.
     place = rows.expand(len(coarse), -1)
-    batch.gap = batch.gap.scatter_reduce(1, place, (coarse - fine).abs(), "amax")
+    gap = (coarse - fine).abs()
+    if batch.problem.relative:
+        gap = gap / (batch.scale[:, rows] + coarse.abs())
+    batch.gap = batch.gap.scatter_reduce(1, place, gap, "amax")
     batch.greatest = batch.greatest.scatter_reduce(1, place, coarse.abs(), "amax")

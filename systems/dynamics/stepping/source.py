@@ -7,6 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
+from warp_phys.systems.compiling.curvature import curvature_source
 from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
     RODAS5P_TABLEAU,
@@ -34,7 +35,7 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
     return "\n".join(
         [
             _base(graph, directions),
-            *_method(method),
+            *_method(graph, method, directions),
             *map(_text, ("problem.cpp", "adaptive.cpp", "flow.cpp")),
         ]
     )
@@ -56,7 +57,7 @@ def planned_source(
     return "\n".join(
         [
             _base(graph, directions),
-            *_method(method),
+            *_method(graph, method, directions),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
             *map(_text, ("samples.cpp", "closed_form.cpp", "planned.cpp")),
@@ -86,14 +87,17 @@ def _base(graph: SystemGraph, directions: Sequence[int]) -> str:
     )
 
 
-def _method(method: str) -> list[str]:
+def _method(graph: SystemGraph, method: str, directions: Sequence[int]) -> list[str]:
     """Return a method as the template `Method<ROWS>`."""
     tableau = _TABLEAUS[method]
     explicit = isinstance(tableau, Tableau)
     kind = "RungeKutta" if explicit else "Rosenbrock"
     rows = _explicit(tableau) if isinstance(tableau, Tableau) else _implicit(tableau)
     name = method.upper()
+    # Compiling and differentiating further takes time, for what explicit methods do not use.
+    before = [] if explicit else [curvature_source(graph, directions)]
     return [
+        *before,
         _text("runge_kutta.cpp" if explicit else "rosenbrock.cpp"),
         f"struct {name} {{",
         f"static constexpr int ERROR_ORDER = {tableau.error_order};",

@@ -40,13 +40,13 @@ class Samples(ctypes.Structure):
 class Route(ctypes.Structure):
     """The lanes of a call, see `samples.cpp`."""
 
-    _fields_ = pointers("row", "limit", "plan")
+    _fields_ = pointers("row", "limit", "plan", "ends", "sizes")
 
 
 class PlanControl(ctypes.Structure):
-    """Tolerance and step limit of planned steps, see `planned.cpp`."""
+    """Tolerances and step limit of planned steps, see `planned.cpp`."""
 
-    _fields_ = doubles("rtol") + integers("max_steps")
+    _fields_ = doubles("rtol", "range") + integers("max_steps")
 
 
 def address(tensor: Tensor | None) -> int | None:

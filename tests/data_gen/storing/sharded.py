@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ def make(folder: Path, n: int = 50, **options: Any) -> Any:
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder, hidden ones too."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def lose(folder: Path, *numbers: int) -> None:
+    """Take shards away, as if they had not been made yet."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for number in numbers:
+        shard = manifest["shards"][number]
+        (folder / shard["file"]).unlink()
+        shard |= {"size": 0, "sha256": "", "status": None}
+    path.write_text(json.dumps(manifest))
 
 
 def some_manifest(n: int = 10, shard_size: int = 4) -> Manifest:

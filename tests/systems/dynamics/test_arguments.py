@@ -102,7 +102,11 @@ def test_initial_time(initial_time, message: str) -> None:
     ("options", "message"),
     [
         ({"rtol": 0.0}, "expected rtol between 0 and 1, received 0.0"),
-        ({"atol": -1.0}, "expected atol above 0, in the states' units; received -1.0"),
+        (
+            {"atol": -1.0},
+            "expected atol above 0, in the states' units, or None for a share of each state's "
+            "size; received -1.0",
+        ),
         ({"rtol": "small"}, "received 'small'"),
         ({"method": "rk4", "substeps": 0}, "expected substeps as a whole number"),
         ({"substeps": 2.5}, "received 2.5"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import warp_phys as wp
 from tests.warp_phys.estimation.information_records import (
     COUNT,
     STATES,
@@ -106,6 +107,21 @@ class TestOutOfRange:
         assert (near["out_of_range"] == 0).all()
         impossible = estimate("lotka_volterra", data, priors={"alpha": log_normal(20.0, 0.1)})
         assert (impossible["out_of_range"] & (16 | 32) != 0).all()
+
+    def test_a_model_that_is_wrong_from_the_first_sample_on(self) -> None:
+        """An unknown noise level grows with the residuals, which are alike all the same."""
+        times = np.linspace(0.0, 20.0, 101)
+        data = records("damped_oscillator", times=times, noise=0.02)
+        found = estimate("damped_oscillator", data)
+        assert (found["out_of_range"] == 0).all()
+        data["observed"] += 0.3 * np.cos(5.0 * data["time"])
+        found = estimate("damped_oscillator", data)
+        assert (found["described"] == 1).all()
+        assert (found["estimate_status"][:, -1] == 8).all()
+        assert (found["out_of_range"] == 32).all()
+        # The bit of the status says it better, and so it is said once.
+        warnings = wp.summary(found, 0).partition("[[Warnings]]")[2].strip()
+        assert warnings == "successive residuals are alike"
 
     def test_a_jump_is_noticed_where_it_is(self) -> None:
         times = np.linspace(0.0, 10.0, 101)

@@ -277,9 +277,13 @@ class TestStarts:
 
     @pytest.mark.parametrize("starts", [0, -1, 1.5, True])
     def test_how_many(self, starts: Any) -> None:
-        for name in ("starts", "max_iterations"):
-            message = f"expected {name} as a whole number, 1 or more; received {starts!r}"
-            refuses(UsageError, message, **{name: starts})
+        message = f"expected starts as a whole number, 1 or more; received {starts!r}"
+        refuses(UsageError, message, starts=starts)
+
+    @pytest.mark.parametrize("count", [-1, 1.5, True])
+    def test_how_many_iterations(self, count: Any) -> None:
+        message = f"expected max_iterations as a whole number, 0 or more; received {count!r}"
+        refuses(UsageError, message, max_iterations=count)
 
 
 class TestNumbers:

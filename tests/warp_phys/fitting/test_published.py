@@ -122,7 +122,7 @@ class TestInfluenza:
 
 
 class TestGasOil:
-    """COPS 3.0: the first of the 21 samples is the known initial state and tells nothing."""
+    """COPS 3.0: the first of the 21 samples is the initial state by convention, no measurement."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -130,7 +130,7 @@ class TestGasOil:
         return wp.fit(
             GasOil(),
             read("gas_oil", EXAMPLES),
-            initial_state={"gas_oil": 1.0, "gasoline": 0.0},
+            initial_state="first_sample",
             noise_sd="common",
             progress=False,
         )

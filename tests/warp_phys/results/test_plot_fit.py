@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib import pyplot as plt
 
 import warp_phys as wp
+from tests.warp_phys.results.drawings import drawn, keys
 from warp_phys.data_gen import simulate
 from warp_phys.results.plots.figure import figure_of
 from warp_phys.systems import UnknownNameError
 
-mpl.use("Agg")
-
 TIMES = np.linspace(0.0, 4.0, 41)
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +25,6 @@ def swings() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def fitted(swings) -> xr.Dataset:
     return wp.fit("pendulum", swings, initial=swings.true_parameters)
-
-
-def drawn(ax) -> list[np.ndarray]:
-    return [line.get_xydata() for line in ax.lines if len(line.get_xydata())]
-
-
-def keys(ax) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_the_curve_over_the_record(fitted, swings):

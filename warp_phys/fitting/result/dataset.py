@@ -47,6 +47,8 @@ def fit_dataset(
     ended = {
         "status": fits.status.numpy(),
         "undetermined": np.array(fits.words, dtype=str),
+        "outlier": np.array(fits.outliers, dtype=str),
+        "failure": np.array(fits.failures, dtype=str),
     }
     dataset = labeled(variables | ended, coordinates, FITTED)
     noise = problem.distribution

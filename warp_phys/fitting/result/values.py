@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.objective import gradient
+from warp_phys.fitting.outliers import Outliers, outlier_words
 from warp_phys.fitting.result.derived_errors import derived_values
+from warp_phys.fitting.result.failures import failure_words
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
@@ -26,6 +29,7 @@ _FROM_OUTCOME = {
     Outcome.STALLED: FitStatus.STALLED,
     Outcome.OUT_OF_TIME: FitStatus.OUT_OF_TIME,
     Outcome.OUT_OF_ITERATIONS: FitStatus.ITERATION_LIMIT,
+    Outcome.EVALUATED: FitStatus.EVALUATED,
 }
 
 
@@ -37,11 +41,15 @@ class Fits:
         status: (N,), values of `FitStatus`.
         values: Tensors (N, ...) by variable name.
         words: (N,), sentences on what the data do not determine.
+        failures: (N,), sentences on what failed.
+        outliers: (N,), sentences on values far from the prediction.
     """
 
     status: Tensor
     values: dict[str, Tensor]
     words: list[str]
+    failures: list[str]
+    outliers: list[str]
 
     @classmethod
     def empty(cls, problem: FitProblem) -> Fits:
@@ -62,7 +70,7 @@ class Fits:
             "parameters_lower": nothing(parameters),
             "parameters_upper": nothing(parameters),
             "profiled": zeros(parameters),
-            "identifiable": zeros(parameters),
+            "identifiable": zeros(parameters) - 1,
             "on_bound": zeros(parameters),
             "initial_state": nothing(states),
             "initial_state_standard_errors": nothing(states),
@@ -79,28 +87,41 @@ class Fits:
             "reduced_chi_square": nothing(),
             "autocorrelation": nothing(outputs),
             "misfit": zeros(),
+            "outlier_sample": zeros() - 1,
             "iterations": zeros(),
             "starts": zeros(),
             "starts_agreeing": zeros(),
             "optima": zeros(),
+            "search": zeros(),
+            "gradient": nothing(size),
         }
         if problem.noise != "known":
             del values["reduced_chi_square"]
-        return cls(zeros(), values, [""] * count)
+        return cls(zeros(), values, *([""] * count for _ in range(3)))
 
     def write(
-        self, rows: Tensor, part: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+        self,
+        rows: Tensor,
+        part: FitProblem,
+        solved: Solved,
+        known: Uncertainty,
+        ends: Intervals,
+        outliers: Outliers,
     ) -> None:
         """Write the results of a block into its rows."""
         status = torch.tensor([int(_FROM_OUTCOME[Outcome(o)]) for o in solved.outcome.tolist()])
         status[_restless(part, solved)] = int(FitStatus.NO_STEADY_STATE)
         self.status[rows] = status
-        for name, value in _values(part, solved, known, ends).items():
+        for name, value in _values(part, solved, known, ends, outliers).items():
             self.values[name][rows] = value.to(self.values[name].dtype)
         at_end = solved.frozen & part.unknowns.estimated()
         words = undetermined_words(part.unknowns.entries, known.directions, at_end)
-        for row, text in zip(rows.tolist(), words, strict=True):
-            self.words[row] = text
+        good = (solved.outcome == Outcome.CONVERGED).tolist()
+        failures, far = failure_words(part, solved), outlier_words(part, outliers)
+        for place, row in enumerate(rows.tolist()):
+            # Away from an optimum nothing is known about what the data determine.
+            self.words[row] = words[place] if good[place] else ""
+            self.failures[row], self.outliers[row] = failures[place], far[place]
 
 
 def _restless(problem: FitProblem, solved: Solved) -> Tensor:
@@ -114,7 +135,7 @@ def _restless(problem: FitProblem, solved: Solved) -> Tensor:
 
 
 def _values(
-    problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals
+    problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals, outliers: Outliers
 ) -> dict[str, Tensor]:
     """Return the variables of a block."""
     parameters, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
@@ -133,29 +154,45 @@ def _values(
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
         "log_likelihood": _log_likelihood(problem, solved, known),
         "autocorrelation": solved.correlation,
-        "misfit": misfit(solved.patterned, _scarce(problem, solved), *_chi_square(problem, solved)),
+        "misfit": misfit(
+            solved.patterned,
+            _scarce(problem, solved),
+            outliers.found,
+            *_chi_square(problem, solved),
+        ),
+        "outlier_sample": outliers.sample,
         "iterations": solved.iterations,
         "starts": solved.tried,
         "starts_agreeing": solved.agreeing,
         "optima": solved.optima,
+        "search": _search(solved),
+        "gradient": gradient(problem, solved),
     }
     if problem.noise == "known":
         total, free = _chi_square(problem, solved)
         # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     values |= _errors(problem, parameters, states, known, ends)
-    values["identifiable"] = _placed(problem, "parameter", parameters, known.determined, 1.0)
-    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
-    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
-    derived = derived_values(problem, solved.z, parameters, states, known)
-    for name, (places, columns) in derived.items():
-        values[name][:, places] = columns
     failed = solved.outcome == Outcome.DIVERGED
     for name, value in values.items():
         # A failed integration leaves the coordinates of its last try, which are no result.
         if value.is_floating_point() and name != "predicted":
             value[failed] = torch.nan
+    converged = (solved.outcome == Outcome.CONVERGED).unsqueeze(1)
+    determined = torch.where(converged, known.determined.long(), -1)
+    values["identifiable"] = _placed(problem, "parameter", parameters, determined, 1.0)
+    values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
+    values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
+    derived = derived_values(problem, solved.z, parameters, states, known)
+    for name, (places, columns) in derived.items():
+        values[name][:, places] = columns
     return values
+
+
+def _search(solved: Solved) -> Tensor:
+    """Return (N,) the bits of `warp_phys.systems.schema.flags.SEARCH` that are set."""
+    once = (solved.tried > 1) & (solved.agreeing == 1)
+    return 1 * once.long() + 2 * (solved.optima > 1).long()
 
 
 def _errors(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
+from warp_phys.likelihood.engines.compiled import CompiledEngine, libraries_of, library_of
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.increments import IncrementEngine
 from warp_phys.likelihood.engines.torch_engine import TorchEngine
@@ -55,13 +55,13 @@ class EngineBuilder:
 
     def __init__(self, problem: FitProblem) -> None:
         # Looking up the library takes longer than the integration of a few intervals.
-        self.library = library_of(problem)
+        self.libraries = libraries_of(problem)
 
     def build(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         """Return an engine; see `build_engine`."""
-        if self.library is None:
+        if self.libraries is None:
             return TorchEngine(problem, rows, limit)
-        return CompiledEngine(problem, rows, limit, self.library)
+        return CompiledEngine(problem, rows, limit, self.libraries)
 
 
 class _FineEngine:

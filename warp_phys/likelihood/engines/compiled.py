@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import warnings
+from collections.abc import Callable
 from ctypes import POINTER, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -22,6 +25,7 @@ from warp_phys.systems.compiling.compiler import (
 )
 from warp_phys.systems.compiling.recording import TracingError
 from warp_phys.systems.compiling.traced import translated
+from warp_phys.systems.dynamics.problem import Status
 from warp_phys.systems.dynamics.stepping.source import constants, planned_source
 from warp_phys.systems.dynamics.stepping.structures import (
     PlanControl,
@@ -62,7 +66,7 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
 
     Args:
         problem: Records and unknowns.
-        method: Name of the step method. "rodas5p" has no sensitivities: only without unknowns.
+        method: Name of the step method, "rk45" or "rodas5p".
     """
     if compiler() is None:
         return None
@@ -99,17 +103,84 @@ def _kernel() -> str:
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
-class CompiledEngine:
-    """See `Engine`; the plan of steps of every lane is kept between calls.
+@dataclass(frozen=True)
+class Libraries:
+    """The kernels of a problem.
 
-    A plan is the number of equal integration steps between each two samples, which changes only
-    where the error demands it. Between such changes, predictions are smooth functions of the
-    unknowns, as the minimizer requires.
+    Attributes:
+        explicit: The kernel with explicit steps.
+        implicit: Returns that with implicit steps, for lanes that are stiff, or None without one.
+            It is compiled when the first lane needs it.
+    """
+
+    explicit: CompiledLibrary
+    implicit: Callable[[], CompiledLibrary | None]
+
+
+def libraries_of(problem: FitProblem) -> Libraries | None:
+    """Return the compiled kernels of a problem, or None without them."""
+    explicit = library_of(problem)
+    if explicit is None:
+        return None
+    return Libraries(explicit, lru_cache(maxsize=1)(lambda: library_of(problem, "rodas5p")))
+
+
+class CompiledEngine:
+    """See `Engine`; the steps of every lane are kept between calls.
+
+    They change only where the error demands it. Between such changes, predictions are smooth
+    functions of the unknowns, as the minimizer requires. A lane that proves stiff continues with
+    implicit steps.
     """
 
     def __init__(
-        self, problem: FitProblem, rows: Tensor, limit: Tensor, library: CompiledLibrary
+        self, problem: FitProblem, rows: Tensor, limit: Tensor, libraries: Libraries
     ) -> None:
+        records = problem.records
+        self.problem, self.libraries = problem, libraries
+        self.rows = rows.contiguous()
+        self.limit = limit.contiguous()
+        self.times = records.times.contiguous()
+        self.start = problem.start.contiguous()
+        self.observed = records.observed.contiguous()
+        self.weights = None if problem.weights is None else problem.weights.contiguous()
+        self.inputs = records.inputs.contiguous() if problem.system.inputs else None
+        self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
+        self.steps = torch.zeros(len(rows), dtype=torch.int32)
+        # The largest values of the states in the last call; negative where there was none.
+        self.sizes = torch.full((len(rows), len(problem.system.states)), -1.0, dtype=torch.float64)
+        self.explicit = _Kernel(self, libraries.explicit)
+        self.implicit: _Kernel | None = None
+        self.stiff = torch.zeros(len(rows), dtype=torch.bool)
+
+    def evaluate(self, wanted: Evaluation) -> None:
+        """See `Engine.evaluate`."""
+        # The lanes of a SIMD vector step together, and a vector takes as long as its slowest lane:
+        # sorting by the number of steps puts lanes of equal length into one vector.
+        chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
+        stiff = self.stiff[chosen]
+        status = wanted.sums.status
+        self.explicit.evaluate(wanted, chosen[~stiff])
+        found = chosen[~stiff]
+        found = found[status[found] >= int(Status.TOO_MANY_STEPS)]
+        later = torch.cat([chosen[stiff], found])
+        if not later.numel():
+            return
+        if self.implicit is None:
+            library = self.libraries.implicit()
+            if library is None:
+                status[found] = int(Status.TOO_MANY_STEPS)
+                return
+            self.implicit = _Kernel(self, library)
+        self.stiff[found] = True
+        self.implicit.evaluate(wanted, later)
+
+
+class _Kernel:
+    """Calls a library for lanes of an engine, with steps of its own."""
+
+    def __init__(self, engine: CompiledEngine, library: CompiledLibrary) -> None:
+        self.engine = engine
         self.function = library.handle.fit_evaluate
         self.function.restype = None
         self.function.argtypes = [
@@ -121,36 +192,25 @@ class CompiledEngine:
             c_int32,
             c_int32,
         ]
-        records = problem.records
-        self.rows = rows.contiguous()
-        self.limit = limit.contiguous()
-        self.times = records.times.contiguous()
-        self.start = problem.start.contiguous()
-        self.observed = records.observed.contiguous()
-        self.weights = None if problem.weights is None else problem.weights.contiguous()
-        self.inputs = records.inputs.contiguous() if problem.system.inputs else None
-        self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
+        problem, shape = engine.problem, (len(engine.rows), engine.times.shape[1])
         # One step in every interval to begin with; the kernel raises it where the error demands it.
-        self.plan = torch.ones(len(rows), self.times.shape[1], dtype=torch.int32)
-        self.steps = torch.zeros(len(rows), dtype=torch.int32)
-        self.options = PlanControl(problem.rtol, problem.max_steps)
+        self.plan = torch.ones(shape, dtype=torch.int32)
+        self.ends = _new_ends(self, library, self.plan.numel())
+        self.options = PlanControl(problem.rtol, problem.range, problem.max_steps)
 
-    def evaluate(self, wanted: Evaluation) -> None:
-        """See `Engine.evaluate`."""
-        # The lanes of a SIMD vector step together, and a vector takes as long as its slowest lane:
-        # sorting by the number of steps puts lanes of equal length into one vector.
-        chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
+    def evaluate(self, wanted: Evaluation, chosen: Tensor) -> None:
+        """Compute some lanes; those that cannot be done explicitly get the status `STIFF`."""
+        if not chosen.numel():
+            return
+        engine = self.engine
         precision, sums = wanted.precision, wanted.sums
-        length = self.times.shape[1]
+        length = engine.times.shape[1]
         data = _Trajectories(
             length,
             length,
-            *(address(getattr(self, name)) for name in _DATA),
+            *(address(getattr(engine, name)) for name in _DATA),
         )
-        arrays = (
-            self.rows,
-            self.limit if wanted.limit is None else wanted.limit.contiguous(),
-            self.plan,
+        given = (
             wanted.parameters.contiguous(),
             wanted.initial.contiguous(),
             None if precision is None else precision.contiguous(),
@@ -162,9 +222,15 @@ class CompiledEngine:
             wanted.jacobian,
             wanted.ending,
             sums.status,
-            self.steps,
+            engine.steps,
         )
-        lanes = _Lanes(*map(address, arrays))
+        limit = engine.limit if wanted.limit is None else wanted.limit.contiguous()
+        lanes = _Lanes(
+            *map(address, (engine.rows, limit, self.plan)),
+            self.ends,
+            address(engine.sizes),
+            *map(address, given),
+        )
         self.function(
             len(chosen),
             address(chosen),
@@ -174,3 +240,13 @@ class CompiledEngine:
             int(wanted.sensitivities),
             torch.get_num_threads(),
         )
+
+
+def _new_ends(owner: _Kernel, library: CompiledLibrary, count: int) -> int:
+    """Return the address of an empty table of graded steps, which lives as long as its owner."""
+    create, delete = library.handle.ends_new, library.handle.ends_delete
+    create.restype, create.argtypes = c_void_p, [c_int64]
+    delete.restype, delete.argtypes = None, [c_void_p, c_int64]
+    address_of_table: int = create(count)
+    finalize(owner, delete, address_of_table, count)
+    return address_of_table

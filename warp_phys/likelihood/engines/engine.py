@@ -21,7 +21,7 @@ class Sums:
         gradient: (L, O, D), J^T W r.
         squares: (L, O), the loss of the noise, r^T W r where it is squared; infinite where the
             model has no finite prediction.
-        counted: (L, O), how many values carry information.
+        counted: (L, O), how many values were measured.
         status: (L,), 0 where the integration reached every sample, 1 where it left the finite
             numbers, 2 where it took too many steps.
     """

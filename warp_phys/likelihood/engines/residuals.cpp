@@ -83,11 +83,11 @@ template <bool SENS> struct Residuals {
             const M used = seen == seen;
             V terms[5];
             noise_terms(seen, out[q], precision, terms);
-            const V residual = terms[0], stretch = terms[1], loss = terms[2];
+            const V stretch = terms[1], loss = terms[2];
             // Chain rule through the observation h: df/dtheta_d = (dh/dy) S_d + dh/dp_d; `stretch`
             // is -dr/df, 1/f for residuals of logarithms. Entries that are zero by structure are
             // skipped.
-            V jacobian[ROOM_D], any_slope = splat(0.0);
+            V jacobian[ROOM_D];
             if constexpr (SENS)
                 for (int d = 0; d < D; ++d) {
                     V total = splat(0.0);
@@ -99,13 +99,10 @@ template <bool SENS> struct Residuals {
                         for (int l = 0; l < W; ++l)
                             if (here[l]) lanes.jacobian[slot(l, sample[l], o) * D + d] = total[l];
                     jacobian[d] = total * stretch;
-                    any_slope = larger(vabs(jacobian[d]), any_slope);
                 }
             squares[o] += select(used, loss, splat(0.0));
             if constexpr (SENS) {
-                // A sample that a known initial state determines exactly carries no information.
-                const M exact = both(any_slope == splat(0.0), residual == splat(0.0));
-                counted[o] += select(both(used, ~exact), splat(1.0), splat(0.0));
+                counted[o] += select(used, splat(1.0), splat(0.0));
                 // Masked before the products, because 0 * inf is NaN: a derivative may be infinite
                 // where nothing was observed.
                 const V score = select(used, terms[3], splat(0.0));

@@ -17,7 +17,13 @@ from warp_phys.systems.compiling.numpy_code import NumericFunction
 from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.compiling.tracing import TracedFunction
 from warp_phys.systems.dynamics.problem import Status
-from warp_phys.systems.dynamics.stepping.planned import Planned, Position, drive_between
+from warp_phys.systems.dynamics.stepping.planned import (
+    Plan,
+    Planned,
+    Position,
+    Tolerance,
+    drive_between,
+)
 from warp_phys.systems.dynamics.stepping.tableaus import RK45_TABLEAU
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.schedule import InputPiece
@@ -32,7 +38,7 @@ class TorchEngine:
         self.rows = rows
         self.limit = limit
         length = problem.records.times.shape[1]
-        self.plan = torch.ones(len(rows), length, dtype=torch.int64)
+        self.plan = Plan.empty(len(rows), length, len(problem.system.states))
         graph = translated(problem.system)
         self.functions = {
             (name, size): NumericFunction(traced, problem.unknowns.directions()[:size])
@@ -47,7 +53,6 @@ class TorchEngine:
         chosen, sums, predicted = wanted.chosen, wanted.sums, wanted.predicted
         run = _Run(self, wanted)
         run.go()
-        self.plan[chosen] = run.planned.plan
         status = run.at.status
         # An infinite loss means that the minimizer rejects the step, as for a failed integration.
         good = (status == 0) & run.squares.isfinite().all(dim=0)
@@ -98,9 +103,9 @@ class _Run:
         self.planned = Planned(
             RK45_TABLEAU,
             self._slope,
-            engine.plan[chosen],
-            self.problem.rtol,
-            self.problem.max_steps,
+            engine.plan,
+            chosen,
+            Tolerance(self.problem.rtol, self.problem.range, self.problem.max_steps),
         )
 
     def go(self) -> None:
@@ -123,6 +128,8 @@ class _Run:
             self._observe(sample, end, here & (at.status == 0))
             if bool((at.status != 0).all()):
                 break
+        if not system.has_solution:
+            self.planned.finish(at)
 
     def _along(
         self,
@@ -225,15 +232,13 @@ class _Run:
             precision = self.problem.weights[self.rows, sample].T
         if self.precision is not None:
             precision = precision * self.precision.T
-        residual, stretch, loss, score, information = self.problem.distribution.terms(
+        _, stretch, loss, score, information = self.problem.distribution.terms(
             seen, value, precision
         )
         slopes = slopes * stretch.unsqueeze(1)
         self.squares += torch.where(used, loss, 0.0)
         if self.directions:
-            # A sample that a known initial state determines exactly carries no information.
-            exact = (slopes == 0.0).all(dim=1) & (residual == 0.0)
-            self.counted += (used & ~exact).to(value.dtype)
+            self.counted += used.to(value.dtype)
             # Masked before the products, because 0 * inf is NaN.
             slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
             self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknowns import Unknown, spans_decades
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.supports import Support, bounds, describe
 from warp_phys.systems.model.system import System
 
-# The usual range keeps this share of a bounded support away from either end.
+# The usual range keeps this share of its width, or of that of its logarithm, away from either end
+# of a bounded support.
 _INNER = 0.05
 
 
@@ -143,19 +144,30 @@ def _around(value: float) -> tuple[float, float]:
 def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
     """Return the part of the usual range that lies well inside the support."""
     low, high = bounds(support)
-    if math.isfinite(low) and math.isfinite(high):
-        margin = _INNER * (high - low)
-        low, high = low + margin, high - margin
     first, last = max(low, usual[0]), min(high, usual[1])
+    bounded = math.isfinite(low) and math.isfinite(high)
     # A range that starts at zero has no logarithm there; it is replaced by a decade further in.
-    if first < last and not (first == low == 0.0 and support == "positive"):
-        return first, last
-    if math.isfinite(low) and math.isfinite(high):
-        return low, high
+    if not first < last or (first == low == 0.0 and support == "positive"):
+        if not bounded:
+            return _near_end(low, high, usual)
+        first, last = low, high  # nothing but the bounds says what is usual
+    if low > 0.0 and spans_decades(first, last):
+        # The margins are those of the logarithm, in which the coordinate is nearly linear.
+        factor = (last / first) ** _INNER
+        return max(first, factor * low), min(last, high / factor)
+    if bounded and low > 0.0:
+        margin = _INNER * (high - low)
+        return max(first, low + margin), min(last, high - margin)
+    margin = _INNER * (last - first)
+    return first if low < first else low + margin, last if last < high else high - margin
+
+
+def _near_end(low: float, high: float, usual: tuple[float, float]) -> tuple[float, float]:
+    """Return a decade of distances from the only end of a support."""
+    reach = abs(usual[1] - usual[0]) or 1.0
     if math.isfinite(low):
-        reach = abs(usual[1] - usual[0]) or 1.0
         return low + 0.1 * reach, low + reach
-    return high - (abs(usual[1] - usual[0]) or 1.0), high - 0.1 * (abs(usual[1] - usual[0]) or 1.0)
+    return high - reach, high - 0.1 * reach
 
 
 def as_mapping(name: str, value: Any) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,6 +85,20 @@ def _first_sample(system: System, records: Records) -> dict[str, Tensor]:
         state: first[:, records.outputs.index(output)]
         for state, output in zip(system.state_names, system.output_names, strict=True)
     }
+
+
+def without_given(records: Records, initial_state: Any) -> Records:
+    """Return the records without the samples that are taken as the initial states.
+
+    Such a sample is predicted exactly whatever the unknowns are. It is no measurement then, and
+    must count neither among the values nor in the level of the noise. A sample at the time of an
+    initial state that is known otherwise is a measurement like any other.
+    """
+    if initial_state != "first_sample":
+        return records
+    observed = records.observed.clone()
+    observed[:, 0] = torch.nan
+    return replace(records, observed=observed)
 
 
 def initial_times(records: Records, initial_time: Any) -> Tensor:

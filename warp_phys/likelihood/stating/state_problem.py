@@ -12,7 +12,11 @@ from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
-from warp_phys.likelihood.stating.initial_state import initial_times, known_states
+from warp_phys.likelihood.stating.initial_state import (
+    initial_times,
+    known_states,
+    without_given,
+)
 from warp_phys.likelihood.stating.known_values import known_parameters
 from warp_phys.likelihood.stating.noise_arguments import noise_model, noise_weights
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
@@ -83,6 +87,7 @@ def state_problem(
         raise UsageError(
             f"nothing is left to fit: every parameter and initial state of {system.name} is known"
         )
+    records = without_given(records, initial_state)
     kind, weights = noise_weights(noise, records, noise_sd)
     start = initial_times(records, initial_time)
     if records.doses is not None:

@@ -90,7 +90,7 @@ class RegressionEstimator:
         # The initial state is that of the first complete sample, which need not be the first one.
         values["initial_time"] = records.times[torch.arange(len(records)), first]
         coords = named_coords("coordinate", regression.names, regression.units)
-        return Estimates(values, coords=coords, rtol=FLOW["rtol"], atol=FLOW["atol"])
+        return Estimates(values, coords=coords, rtol=FLOW["rtol"])
 
     def start(self, sensors: int, dtype: torch.dtype) -> RegressionMemory:
         """Return the memory of sensors before their first sample."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -116,16 +117,27 @@ class InformationEstimator:
                 "expected dtype=torch.float64 for the information head, whose sums need its "
                 f"digits, got {dtype}"
             )
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 2:
+        if isinstance(keep, bool) or not isinstance(keep, int | Integral) or keep < 2:
             raise UsageError(
                 f"expected keep, the number of samples that are kept, as a whole number of at "
                 f"least 2, got {keep!r}"
             )
-        names = self.system.output_names if outputs is None else tuple(outputs)
+        names = self.system.output_names if outputs is None else self._outputs(outputs)
+        keep = int(keep)
+        return self.stream(sensors, names).begin(min(keep, WINDOW) if self.options.drift else keep)
+
+    def _outputs(self, given: Sequence[str]) -> tuple[str, ...]:
+        """Return the outputs that sensors measure, in the order of their values."""
+        names = (given,) if isinstance(given, str) else tuple(given)
         for name in names:
             if name not in self.system.output_names:
                 raise unknown_name(f"output of {self.system.name}", name, self.system.output_names)
-        return self.stream(sensors, names).begin(min(keep, WINDOW) if self.options.drift else keep)
+        if not names or len(set(names)) < len(names):
+            raise UsageError(
+                f"expected outputs as different outputs of {self.system.name}, at least one, got "
+                f"{given!r}"
+            )
+        return names
 
     def stream(self, sensors: int, outputs: tuple[str, ...]) -> SensorStream | DriftStream:
         """Return the stream of so many sensors, which is made once."""

@@ -41,14 +41,12 @@ class Moved:
         transition: (N, S, F + S), derivatives of the states after it; NaN likewise.
         predicted: (N, O), the outputs after it; NaN likewise.
         jacobian: (N, O, F + S), their derivatives.
-        failed: (N,), whether the integration failed.
     """
 
     position: Position
     transition: Tensor
     predicted: Tensor
     jacobian: Tensor
-    failed: Tensor
 
 
 class Intervals:
@@ -111,7 +109,7 @@ class Intervals:
         if failed.any():
             ending[failed] = torch.nan
         after = Position(times, ending[:, 0], inputs)
-        return Moved(after, ending[:, 1:].mT, predicted[:, 1], jacobian[:, 1], failed)
+        return Moved(after, ending[:, 1:].mT, predicted[:, 1], jacobian[:, 1])
 
     def continued(
         self, at: Position, parameters: Tensor, times: Tensor, inputs: Tensor

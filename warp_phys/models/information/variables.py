@@ -110,8 +110,11 @@ def _out_of_range(prior: Prior, found: Track, rows: Tensor, last: Tensor, compar
     spread = prior.covariance().diagonal().sqrt()[:compared]
     away = (found.mean[rows, last, :compared] - prior.mean[:compared]).abs() / spread
     far = (away > _FAR).any(dim=1)
-    misfit = ~found.described[rows, last]
-    failed = found.status[rows, last] & 1 != 0
+    status = found.status[rows, last]
+    # With an unknown noise level, a model that is wrong from the first sample on looks noisy: its
+    # sums of squares do not change, but its residuals resemble their neighbors.
+    misfit = ~found.described[rows, last] | (status & 8 != 0)
+    failed = status & 1 != 0
     return 16 * far.long() + 32 * misfit.long() + 64 * failed.long()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from warp_phys.fitting.result.read import flags
 from warp_phys.results.pick import unit_of
 from warp_phys.results.summary.numbers import percent, rounded, with_unit
 
@@ -75,7 +76,7 @@ def _parameters(one: xr.Dataset) -> Iterator[_Variable]:
             marks.append("fixed")
         elif int(row["on_bound"]):
             marks.append("at the end of its support")
-        elif not int(row["identifiable"]):
+        elif int(row["status"]) == 0 and not int(row["identifiable"]):
             marks.append("not determined")
         yield _variable(
             one,
@@ -105,7 +106,11 @@ def _states(one: xr.Dataset) -> Iterator[_Variable]:
             marks.append("fixed" if numbers[1] == 0.0 else "follows from the parameters")
         elif f"{label} is at the end of its support" in words:
             marks.append("at the end of its support")
-        elif math.isnan(numbers[1]) and float(one["degrees_of_freedom"]) > 0.0:
+        elif (
+            int(one["status"]) == 0
+            and math.isnan(numbers[1])
+            and float(one["degrees_of_freedom"]) > 0.0
+        ):
             marks.append("not determined")
         yield _variable(one, label, unit_of("state", one, name), numbers, marks)
 
@@ -136,7 +141,8 @@ def _variable(
     elif not marks:
         if int(one["status"]) != 0:
             # Without convergence the end is no optimum, and its curvature does not measure errors.
-            marks, error = ["not converged"], math.nan
+            evaluated = flags(one["status"])[int(one["status"])] == "evaluated"
+            marks, error = ["start" if evaluated else "not converged"], math.nan
         elif math.isnan(error):
             marks = ["no degrees of freedom for an error"]
         elif profiled:

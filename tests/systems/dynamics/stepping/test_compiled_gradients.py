@@ -209,13 +209,13 @@ def test_the_initial_time_counts_where_the_first_sample_is_at_it(method: str) ->
     np.testing.assert_allclose(found, [2.1, 2.1 * np.exp(-1.4)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["rodas5p", "scipy", "scipy-stiff"])
+@pytest.mark.parametrize("method", ["scipy", "scipy-stiff"])
 def test_methods_without_gradients_say_so(method: str) -> None:
     with pytest.raises(UsageError, match=f"'{method}' gives no gradients.*'torchdiffeq' or 'rk4'"):
         integrate(LotkaVolterra(), [0.0, 1.0], [[30.0, 4.0]], leaf([HARE]), method=method)
 
 
-def test_a_stiff_trajectory_takes_explicit_steps_as_long_as_it_takes() -> None:
+def test_a_stiff_trajectory_takes_implicit_steps() -> None:
     """On the slow branch dy/dmu is that of y' = y / (mu (1 - y^2)); too few tries say so."""
     mu = leaf([[1.0], [1000.0]])
     solution = integrate(VanDerPol(), [0.0, 50.0], [[2.0, 0.0]] * 2, mu)
@@ -226,5 +226,5 @@ def test_a_stiff_trajectory_takes_explicit_steps_as_long_as_it_takes() -> None:
         for value in (999.0, 1001.0)
     ]
     assert float(found[1, 0]) == pytest.approx(float(ends[1] - ends[0]) / 2.0, rel=1e-4)
-    limited = integrate(VanDerPol(), [0.0, 50.0], [[2.0, 0.0]] * 2, mu, max_steps=1000)
+    limited = integrate(VanDerPol(), [0.0, 50.0], [[2.0, 0.0]] * 2, mu, max_steps=400)
     assert limited.status.tolist() == [0, Status.TOO_MANY_STEPS]

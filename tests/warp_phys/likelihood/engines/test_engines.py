@@ -8,11 +8,8 @@ from torch import Tensor
 
 from tests.systems.compiling.traced_systems import Forced
 from tests.systems.noise.student_t import StudentT
-from tests.warp_phys.likelihood.engines.engine_contract import (
-    LANES,
-    EngineContract,
-    untraceable,
-)
+from tests.warp_phys.likelihood.engines.engine_case import LANES, untraceable
+from tests.warp_phys.likelihood.engines.engine_contract import EngineContract
 from tests.warp_phys.user_systems import DrivenOscillator, Switched
 from warp_phys.systems import (
     DampedOscillator,

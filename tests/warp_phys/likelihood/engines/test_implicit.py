@@ -12,7 +12,7 @@ import torch
 from warp_phys import fit
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.options import FitOptions
-from warp_phys.likelihood.engines.compiled import CompiledEngine, library_of
+from warp_phys.likelihood.engines.compiled import CompiledEngine, libraries_of
 from warp_phys.likelihood.engines.engine import Evaluation, Sums
 from warp_phys.records.records import read_records
 from warp_phys.systems import Robertson, integrate
@@ -32,10 +32,10 @@ def test_planned_implicit_steps_agree_with_adaptive_ones() -> None:
     problem = options.problem(system, read_records(data, system, forcing=True))
     nothing = replace(problem.unknowns, entries=())
     problem = replace(problem, unknowns=nothing)
-    library = library_of(problem, "rodas5p")
-    assert library is not None
+    libraries = libraries_of(problem)
+    assert libraries is not None
     rows = torch.arange(COUNT)
-    engine = CompiledEngine(problem, rows, torch.full((COUNT,), len(TIMES)), library)
+    engine = CompiledEngine(problem, rows, torch.full((COUNT,), len(TIMES)), libraries)
     parameters = torch.tensor(data["true_parameters"].values)
     initial = torch.tensor(data["true_initial_state"].values)
     sums = Sums.empty(COUNT, 3, 0)

@@ -135,13 +135,9 @@ class CoordinateFlow:
         if sample.jumps.any():
             moved = self._jumped(moved, parameters, sample.jumps.nan_to_num(0.0))
         interval = self._interval(x, place, moved, sample)
-        after = interval.after.isfinite().all(dim=1) & interval.transition.isfinite().flatten(
-            1
-        ).all(1)
-        failed = (moved.failed | ~after) & here
-        return self._held(interval, x, here & ~failed, failed), replace(
-            place, time=times, inputs=inputs
-        )
+        # A record without the sample stays where it is, and so does one that cannot be moved.
+        interval = self._held(replace(interval, failed=interval.failed & here), x, here)
+        return interval, replace(place, time=times, inputs=inputs)
 
     def _jumped(self, moved: Moved, parameters: Tensor, jumps: Tensor) -> Moved:
         """Return where records are after a dose, with the outputs there."""
@@ -171,6 +167,7 @@ class CoordinateFlow:
             sample.weights,
             slopes.unsqueeze(1),
         )
+        finite = after.isfinite().all(dim=1) & transition.isfinite().flatten(1).all(dim=1)
         return Interval(
             x,
             place.time,
@@ -181,11 +178,12 @@ class CoordinateFlow:
             jacobian,
             moved.predicted,
             moved.position.time - place.time,
-            moved.failed,
+            ~finite,
         )
 
-    def _held(self, interval: Interval, x: Tensor, well: Tensor, failed: Tensor) -> Interval:
-        """Return the interval in which records that could not be moved stay as they are."""
+    def _held(self, interval: Interval, x: Tensor, here: Tensor) -> Interval:
+        """Return the interval in which records that are not moved stay at x (N, K)."""
+        well = here & ~interval.failed
         if bool(well.all()):
             return interval
         eye = torch.eye(x.shape[1], dtype=torch.float64)
@@ -195,7 +193,6 @@ class CoordinateFlow:
             transition=torch.where(well[:, None, None], interval.transition, eye),
             residual=torch.where(well.unsqueeze(1), interval.residual, torch.nan),
             jacobian=torch.where(well[:, None, None], interval.jacobian, 0.0),
-            failed=failed,
         )
 
     def predicted(self, interval: Interval, delta: Tensor, weights: Tensor) -> Tensor:

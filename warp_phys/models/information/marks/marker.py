@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.residual_checks import pattern_of
 from warp_phys.models.information.correction import Correction
 from warp_phys.models.information.kernels.segment import SegmentKernel
 from warp_phys.models.information.marks.bent import bent
@@ -33,9 +34,6 @@ STALE = 1000.0
 _APART, _WEIGHT = 3.0, 0.01
 # Length of a step, in standard deviations for each unknown, at which linearizations disagree.
 _JUMP = 4.0
-# Correlation of neighboring residuals, in standard deviations, that noise does not have, and the
-# fewest pairs for which that can be told.
-_ALIKE, _PAIRS = 4.5, 8
 
 Candidates = Callable[[Tensor, int], Tensor]
 """Other coordinates (n, D) to try for some records after a number of samples, NaN if unknown."""
@@ -190,18 +188,14 @@ class Marker:
     def _patterned(self, state: Running, samples: int) -> Running:
         """Mark records whose residuals resemble their neighbors: at a wrong optimum or model.
 
-        For white noise the lag-one autocorrelation r of m pairs is nearly normal with standard
-        deviation m^(-1/2). At the next mark other candidates are tried for such records.
+        At the next mark other candidates are tried for such records.
         """
         every = torch.arange(len(self.problem))
-        residual = self.linearizer.residuals_at(every, samples, state.belief.delta)
-        seen = residual.isfinite()
-        value = torch.where(seen, residual, 0.0)
-        pairs = (seen[:, 1:] & seen[:, :-1]).sum(dim=1)
-        mean_square = value.square().sum(dim=1) / seen.sum(dim=1).clamp_min(1)
-        correlation = (value[:, 1:] * value[:, :-1]).sum(dim=1) / (pairs * mean_square)
-        alike = (correlation * pairs.sqrt()).nan_to_num(0.0) > _ALIKE
-        alike = (alike & (pairs >= _PAIRS)).any(dim=1)
+        found = pattern_of(self.linearizer.residuals_at(every, samples, state.belief.delta))
+        alike = found.alike.any(dim=1)
+        if self.recurrence.kind != "known":
+            # Residuals of known levels are in units of these, and not of the data.
+            alike &= ~found.negligible(state.size / found.count.clamp_min(1))
         return replace(state, status=torch.where(alike, state.status | 8, state.status & ~8))
 
     def _bent(self, state: Running, values: Tensor, samples: int) -> Running:

@@ -30,7 +30,7 @@ from warp_phys.models.information.prior.prior import Prior
 _POINTS, _REACH = 7, 3.0
 # Steps across the ridge at each point, and the longest of them along a coordinate.
 _STEPS, _LONGEST = 2, 1.0
-# Weight of one point above which the others were not found; it is .5 for a normal distribution.
+# Weight of one point above which the others were not found; it is .4 for a normal distribution.
 _ALONE = 0.9
 
 

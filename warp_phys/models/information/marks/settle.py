@@ -12,8 +12,9 @@ from warp_phys.models.information.prior.prior import Prior
 
 # Steps at most, and the step in standard deviations of the unknowns below which one more would
 # change nothing: the estimate itself is another Gauss-Newton step.
-_EXACT = 1e-9
 _STEPS, _CLOSE = 25, 0.1
+# Relative step below which one more would change nothing, however small the standard deviations.
+_EXACT = 1e-9
 
 
 def settle(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -155,8 +156,8 @@ def _levels(
         elif learned is not None and name in learned.levels:
             pair = learned.levels[name]
         else:
-            usual = torch.tensor(USUAL_LEVEL).log().item() if relative else torch.nan
+            usual = math.log(USUAL_LEVEL) if relative else math.nan
             pair = usual, _LEVEL_SPREAD
         center.append(pair[0])
         spread.append(pair[1])
-    return (torch.tensor(part, dtype=torch.float64) for part in (center, spread))  # type: ignore
+    return torch.tensor(center, dtype=torch.float64), torch.tensor(spread, dtype=torch.float64)
