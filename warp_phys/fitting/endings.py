@@ -94,7 +94,7 @@ def _begun_anew(problem: FitProblem, begun: Solved, ended: Solved, options: Opti
 
 def without_slope(problem: FitProblem, solved: Solved) -> Tensor:
     """Return (N,), at whose end the predictions depend on no unknown at all."""
-    hessian = unpack(solved.sums.hessian, len(problem.unknowns)).sum(dim=1)
+    hessian = unpack(solved.sums.hessian, len(problem.unknowns.directions())).sum(dim=1)
     # A group has a slope where any of its trajectories has one.
     steep = (hessian.diagonal(dim1=1, dim2=2).abs() > 0.0).any(dim=1) | solved.frozen.any(dim=1)
     return (pooled(problem, steep.double()) == 0.0)[problem.group] & (solved.sums.status == 0)

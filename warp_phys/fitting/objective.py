@@ -7,6 +7,7 @@ from torch import Tensor
 
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved, evaluate_at, setting_of
+from warp_phys.likelihood.groups import agreed, shared_at
 from warp_phys.likelihood.problem import FitProblem
 
 
@@ -59,7 +60,22 @@ def gradient(problem: FitProblem, solved: Solved) -> Tensor:
         level = likely_levels(problem, solved.predicted).squeeze(1)
         sums, _ = evaluate_at(problem, solved.z, level**-2)
         weights = torch.ones_like(level)
-    slopes = (weights.unsqueeze(2) * sums.gradient).sum(dim=1)
+    slopes = _by_unknowns(problem, solved.z, (weights.unsqueeze(2) * sums.gradient).sum(dim=1))
     shared = problem.unknowns.shared
-    slopes[:, :shared] = pooled(problem, slopes[:, :shared])[problem.group]
+    if shared:
+        total = agreed(problem, slopes[:, :shared], "sum").flatten()
+        slopes[:, :shared] = total[shared_at(problem)]
     return torch.where((sums.status == 0).unsqueeze(1), slopes, torch.nan)
+
+
+def _by_unknowns(problem: FitProblem, z: Tensor, slopes: Tensor) -> Tensor:
+    """Return derivatives (N, D) by the unknowns, of those (N, E) by an engine's directions."""
+    unknowns, rows = problem.unknowns, torch.arange(len(problem))
+    if unknowns.derived is not None:
+        # C = dtheta/dz of all directions; the coordinates' own slopes lead back to the values.
+        chain = unknowns.by_coordinates(unknowns.chain(z, rows, *unknowns.physical(z, rows)))
+        used = (chain != 0.0).any(dim=2)
+        slopes = (chain.mT @ torch.where(used, slopes, 0.0).unsqueeze(2)).squeeze(2)
+        slopes = slopes / unknowns.slopes(z)
+    # What is known in a trajectory does not change there.
+    return torch.where(unknowns.estimated(), slopes, 0.0)

@@ -49,7 +49,7 @@ class IncrementEngine:
         weight = self._precision(wanted, rows)
         observed = torch.where(used.unsqueeze(2), self.problem.records.observed[rows], torch.nan)
         seen = observed.isfinite()
-        residual, stretch, loss, score, information = self.problem.distribution.terms(
+        _, stretch, loss, score, information = self.problem.distribution.terms(
             observed, value, weight
         )
         squares = torch.where(seen, loss, 0.0).sum(dim=1)
@@ -62,9 +62,7 @@ class IncrementEngine:
         slopes = self._at_samples(rows, jacobian.flatten(2)).view(*value.shape, -1)
         self._keep(wanted.jacobian, chosen, slopes)
         slopes = torch.where(seen.unsqueeze(3), slopes * stretch.unsqueeze(3), 0.0)
-        # A sample that a known initial state determines exactly carries no information.
-        exact = (slopes == 0.0).all(dim=3) & (residual == 0.0)
-        sums.counted[chosen] = (seen & ~exact).sum(dim=1).to(value.dtype)
+        sums.counted[chosen] = seen.sum(dim=1).to(value.dtype)
         pull = torch.where(seen, score, 0.0).unsqueeze(3)
         sums.gradient[chosen] = (pull * slopes).sum(dim=1)
         weighted = torch.where(seen, information, 0.0).unsqueeze(3) * slopes
