@@ -10,17 +10,16 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.coarse_problem import PROFILE_STEPS, bounded
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
-from warp_phys.fitting.progress import Clock, moving
+from warp_phys.fitting.progress import Clock
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
-from warp_phys.fitting.starts import regression_start
 from warp_phys.fitting.uncertainty.covariance import uncertainty
 from warp_phys.fitting.uncertainty.intervals import intervals
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options
 from warp_phys.records.records import read_records
 from warp_phys.systems.catalog.registry import as_system
@@ -147,7 +146,6 @@ def fit(
 def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
     given = None if options.initial is None else given_start(problem, options.initial)
-    count = options.start_count
     clock = Clock(options.time_budget)
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
@@ -163,20 +161,17 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     )
     with bar:
         done = 0
-        for block in blocks_of(problem.select(usable), count):
+        for block in blocks_of(problem.select(usable), options.starts):
             rows = usable[block]
             if clock.over():
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
                 continue
             part = problem.select(rows)
-            search = Options(
-                options.tolerance, options.max_iterations, clock.over, moving(bar, count)
-            )
-            solved = run_block(
-                part, _starts(part, None if given is None else given[rows], count), search
-            )
+            search = Options(options.tolerance, options.max_iterations, clock.over, bar.update)
+            start = None if given is None else given[rows]
+            solved = run_block(part, start, options.starts, search)
             known = uncertainty(part, solved)
-            ends = intervals(part, solved, known, options.level, clock.over)
+            ends = intervals(bounded(part, PROFILE_STEPS), solved, known, options.level, clock.over)
             fits.write(rows, part, solved, known, ends)
             done += len(rows)
             bar.update(done - bar.n)
@@ -200,17 +195,3 @@ def unusable(problem: FitProblem) -> Tensor:
         wrong |= (~records.inputs.isfinite().all(dim=2) & records.valid).any(dim=1)
     status[wrong | (seen == 0)] = int(FitStatus.INVALID_DATA)
     return status
-
-
-def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tensor]:
-    """Return `count` starts (n, D), the most informed first."""
-    found: list[Tensor] = []
-    if given is not None:
-        found.append(given)
-    if len(found) < count and (regression := regression_start(problem)) is not None:
-        found.append(regression)
-    if len(found) < count:
-        found.append(middle_start(problem))
-    if len(found) < count:
-        found.extend(spread_starts(problem, count - len(found)))
-    return found

@@ -1,11 +1,9 @@
-"""The time budget and the progress bar of a fit."""
+"""The time budget of a fit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -20,17 +18,3 @@ class Clock:
     def over(self) -> bool:
         """Return whether the budget is used up."""
         return self.budget is not None and time.perf_counter() - self.begin > self.budget
-
-
-def moving(bar: Any, starts: int) -> Callable[[int], None]:
-    """Return a function that advances the bar by the groups that have finished."""
-    waiting = 0
-
-    def report(finished: int) -> None:
-        nonlocal waiting
-        # A trajectory is done when all its starts have finished; the remainder is kept for later.
-        waiting += finished
-        bar.update(waiting // starts)
-        waiting %= starts
-
-    return report
