@@ -1,9 +1,10 @@
 """Share of hard fits that reach the global optimum from the default starts.
 
-Each landscape has many local optima, or valleys that lead away from the best one. Records are
-simulated with parameters drawn log-uniformly over the usual ranges, and fitted twice: from the
-starts that `fit` chooses by default, and from the true values. The second fit is the reference. A
-fit reaches the optimum if its log likelihood is at most 1e-4 per value below that of the reference.
+Each landscape has many local optima, or valleys that lead away from the best one. Records of one
+or two outputs with 5 % noise are simulated with parameters drawn from the usual ranges. They are
+fitted with ranges that are up to 100 times wider at both ends, from the starts that `fit` chooses by
+default, and from the true values, which is the reference. A fit reaches the optimum if its log
+likelihood is at most 1e-4 per value below that of the reference.
 
 Usage: python benchmarks/fit_global.py [--records 100] [--only NAME ...] [--seed 0] [--quick]
 """
@@ -75,13 +76,13 @@ class Landscape:
 
 
 LANDSCAPES = (
-    Landscape("FitzHugh-Nagumo, voltage", "fitzhugh_nagumo", 60.0, 121, ("voltage",), 3.0),
-    Landscape("Goodwin, messenger", "goodwin", 120.0, 61, ("messenger",), 3.0),
-    Landscape("Lorenz, x and z", "lorenz63", 4.0, 81, ("x", "z"), 3.0),
-    Landscape("Lotka-Volterra, prey", "lotka_volterra", 30.0, 61, ("prey",), 10.0),
-    Landscape("Brusselator, x", "brusselator", 30.0, 76, ("x",), 5.0),
-    Landscape("pendulum, angle", "pendulum", 20.0, 41, ("angle",), 10.0),
-    Landscape("SEIR, infectious", "seir", 100.0, 51, ("infectious",), 10.0),
+    Landscape("FitzHugh-Nagumo, voltage", "fitzhugh_nagumo", 100.0, 101, ("voltage",), 10.0),
+    Landscape("Goodwin, messenger", "goodwin", 120.0, 41, ("messenger",), 10.0),
+    Landscape("Lorenz, x", "lorenz63", 5.0, 61, ("x",), 10.0),
+    Landscape("Lotka-Volterra, prey", "lotka_volterra", 30.0, 61, ("prey",), 100.0),
+    Landscape("Brusselator, x", "brusselator", 60.0, 61, ("x",), 30.0),
+    Landscape("pendulum, angle", "pendulum", 40.0, 81, ("angle",), 100.0),
+    Landscape("SEIR, infectious", "seir", 100.0, 26, ("infectious",), 10.0),
 )
 
 
@@ -110,10 +111,10 @@ def score(landscape: Landscape, n: int, seed: int) -> Score:
     system, data = landscape.fitted_system(), landscape.records(n, seed)
     unknown = data.drop_vars("known_initial_state", errors="ignore")
     free = {name: value for name, value in truth_of(data).items() if name not in _fixed(system)}
-    reference = wp.fit(system, unknown, initial=free, progress=False)
-    begin = time.perf_counter()
+    reference = wp.fit(system, unknown, initial=free, starts=1, progress=False)
+    begin = time.process_time()
     fitted = wp.fit(system, unknown, progress=False)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     values = landscape.samples * len(landscape.observed)
     short = ((reference["log_likelihood"] - fitted["log_likelihood"]) / values).values
     short = np.nan_to_num(short, nan=np.inf)

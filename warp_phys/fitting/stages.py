@@ -1,4 +1,8 @@
-"""Fits of many starts in stages, with coarse integration: beginnings of the records, then all."""
+"""Fits of many starts in stages, with coarse integration.
+
+First the windows of each record, with initial states of their own; then longer and longer
+beginnings of the record; then the whole.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,14 @@ from warp_phys.fitting.coarse_problem import coarse, coarse_levels
 from warp_phys.fitting.reached import Reached
 from warp_phys.fitting.setting import Setting, setting_of
 from warp_phys.fitting.starts import Starts, shortened
+from warp_phys.fitting.windows import (
+    WINDOWS,
+    can_be_cut,
+    from_windows,
+    is_long,
+    to_windows,
+    windows_of,
+)
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.anchor import Anchor
@@ -20,8 +32,8 @@ from warp_phys.minimizing.optimum import Optimum, Options, Outcome
 
 # Lanes in one call: this bounds the memory, and is enough to keep every core busy.
 LANES = 16_384
-# Fits of beginnings only have to lead near an optimum; those of whole records have to tell which
-# optimum it is.
+# Fits of windows and beginnings only have to lead near an optimum; those of whole records have to
+# tell which optimum it is.
 _TOLERANCE, _BEGINNING_ITERATIONS, _ITERATIONS = 1e-3, 12, 40
 
 
@@ -68,6 +80,7 @@ def _some(
     problem: FitProblem, z: Tensor, use: Tensor, gradual: Tensor, options: Options
 ) -> tuple[Reached, Tensor]:
     z = z.clone()
+    _by_windows(problem, z, use & gradual.unsqueeze(1), options)
     _gradually(problem, z, use & gradual.unsqueeze(1), options)
     setting = setting_of(problem, use)
     ending = replace(
@@ -89,6 +102,29 @@ def _some(
     return Reached(z, objective, converged), iterations
 
 
+def _by_windows(problem: FitProblem, z: Tensor, use: Tensor, options: Options) -> None:
+    """Move starts z (K, N, D) by fits of the windows of their records, where those are long."""
+    if not can_be_cut(problem):
+        return
+    use = use & is_long(problem)
+    if not bool(use.any()):
+        return
+    windows = windows_of(problem)
+    wide = to_windows(problem, windows, z)
+    setting = setting_of(windows, use)
+    lanes = wide[setting.start, setting.rows]
+    precision = windows.unknowns.wide.square().reciprocal()
+    # Each window of a record adds the penalty of the parameters that they share.
+    precision[: windows.unknowns.shared] /= WINDOWS
+    anchor = Anchor(lanes, precision.diag())
+    limit = windows.counts[setting.rows]
+    found = _minimize(windows, setting, lanes, _beginning(options), limit, anchor)
+    wide[setting.start, setting.rows] = found.z
+    moved = from_windows(problem, windows, wide)
+    usable = use[:, problem.group].unsqueeze(2) & moved.isfinite()
+    z.copy_(torch.where(usable, moved, z))
+
+
 def _gradually(problem: FitProblem, z: Tensor, use: Tensor, options: Options) -> None:
     """Move starts z (K, N, D) by fits of longer and longer beginnings of the records.
 
@@ -98,14 +134,17 @@ def _gradually(problem: FitProblem, z: Tensor, use: Tensor, options: Options) ->
         return
     setting = setting_of(problem, use)
     lanes = z[setting.start, setting.rows]
-    rough = replace(options.quiet(), tolerance=_TOLERANCE, max_iterations=_BEGINNING_ITERATIONS)
     for limit in shortened(problem, setting.rows):
         # A beginning may not determine every parameter; the anchor keeps such a parameter near its
         # start, where the fit would otherwise move it arbitrarily far. It is a normal prior wider
         # than the usual range: what the data determine it hardly changes.
         anchor = Anchor(lanes, problem.unknowns.wide.square().reciprocal().diag())
-        lanes = _minimize(problem, setting, lanes, rough, limit, anchor).z
+        lanes = _minimize(problem, setting, lanes, _beginning(options), limit, anchor).z
     z[setting.start, setting.rows] = lanes
+
+
+def _beginning(options: Options) -> Options:
+    return replace(options.quiet(), tolerance=_TOLERANCE, max_iterations=_BEGINNING_ITERATIONS)
 
 
 def _minimize(
