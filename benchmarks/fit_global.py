@@ -2,8 +2,8 @@
 
 Each landscape has many local optima, or valleys that lead away from the best one. Records of one
 or two outputs with 5 % noise are simulated with parameters drawn from the usual ranges. They are
-fitted with ranges that are up to 100 times wider at both ends, from the starts that `fit` chooses by
-default, and from the true values, which is the reference. A fit reaches the optimum if its log
+fitted with ranges that are up to 100 times wider at both ends, from the starts that `fit` chooses
+by default, and from the true values, which is the reference. A fit reaches the optimum if its log
 likelihood is at most 1e-4 per value below that of the reference.
 
 Usage: python benchmarks/fit_global.py [--records 100] [--only NAME ...] [--seed 0] [--quick]

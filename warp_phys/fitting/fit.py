@@ -73,8 +73,8 @@ def fit(
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
-            array; None starts in the middle of each parameter's range, at the estimate of the
-            regression head (where it applies) and at points spread over the ranges.
+            array; None starts at the estimate of the regression head (where it applies), in the
+            middle of each parameter's range and at points spread over the ranges.
         initial_state: "auto": the data set's `known_initial_state`, which
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
             set's `initial_time`: where records were cut to begin later, nothing is known. States
@@ -98,9 +98,14 @@ def fit(
             output to number, (N,) or (N, T), or an array (O,), (N, O), (N, T, O); levels of
             logarithms where log-normal.
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
-        starts: Number of starts, `initial` being the first; by default 1 where `initial` is given,
-            and otherwise 5. All but the first are fitted to short beginnings of the records first.
-            Suspicious fits are retried from additional starts.
+        starts: Number of starts, `initial` being the first. By default, a fit from `initial` is
+            the only one unless it fails or its residuals do not look like noise; otherwise up to
+            100 starts are tried, until the best optimum has been met twice (ten times where its
+            residuals do not look like noise). Starts after the informed ones are Latin hypercubes
+            over the ranges, in unconstrained coordinates and the same for every trajectory. They
+            are fitted in stages with coarse integration: to windows of the record, to its
+            beginnings, to all of it; the best one is then fitted at full tolerance. Starts that
+            cannot be integrated are replaced by others and are not counted.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start.
         time_budget: Seconds after which the fits found so far are returned; None for no limit.

@@ -32,6 +32,23 @@ class Reached:
             torch.cat([self.converged, other.converged]),
         )
 
+    def spread(self, rows: Tensor, groups: Tensor, count: int) -> Self:
+        """Return this as starts of a larger problem, in which the other groups did not try them.
+
+        Args:
+            rows: (N,), the trajectories of the larger problem that these are.
+            groups: (G',), which of its groups these are.
+            count: How many trajectories it has.
+        """
+        starts, _, unknowns = self.z.shape
+        z = self.z.new_zeros(starts, count, unknowns)
+        z[:, rows] = self.z
+        objective = self.objective.new_full((starts, len(groups)), torch.inf)
+        objective[:, groups] = self.objective
+        converged = torch.zeros(starts, len(groups), dtype=torch.bool)
+        converged[:, groups] = self.converged
+        return type(self)(z, objective, converged)
+
     @property
     def counted(self) -> Tensor:
         """(G,), how many starts were integrated."""

@@ -154,15 +154,21 @@ class _Search:
 
     def _try(self, count: int, use: Tensor) -> None:
         """Fit a round of starts in stages, those of `use` (K, G), and refine the best ones."""
-        starts = spread_out(self.problem, self.rounds, count)
+        group, active = self.problem.group, use.any(dim=0)
+        rows = active[group].nonzero()[:, 0]
+        part = self.problem.select(rows)
+        starts = spread_out(part, self.rounds, count)
         if not self.rounds:
-            starts = informed_starts(self.problem, self.given).followed_by(starts, count)
+            given = None if self.given is None else self.given[rows]
+            starts = informed_starts(part, given).followed_by(starts, count)
         self.rounds += 1
-        reached, iterations = fit_in_stages(self.problem, starts, use, self.options)
-        self.reached = self.reached.joined(reached)
-        self.iterations = torch.cat([self.iterations, iterations])
+        reached, iterations = fit_in_stages(part, starts, use[:, active], self.options)
+        self.reached = self.reached.joined(reached.spread(rows, active, len(group)))
+        counts = torch.zeros(use.shape, dtype=torch.int64)
+        counts[:, active] = iterations
+        self.iterations = torch.cat([self.iterations, counts])
         lowest = self.reached.objective.amin(dim=0)
-        better = use.any(dim=0) & (lowest < self.lowest - _MARGIN * self.values)
+        better = active & (lowest < self.lowest - _MARGIN * self.values)
         if self.best is None:
             better = torch.ones_like(better)
         if bool(better.any()):

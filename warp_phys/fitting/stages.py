@@ -50,7 +50,7 @@ def fit_in_stages(
     """
     rough = coarse(problem)
     parts = [
-        _some(rough, starts.z[some], use[some], starts.gradual[some], options)
+        _some(rough, starts.some(some), use[some], options)
         for some in torch.arange(len(use)).split(max(1, LANES // len(problem)))
     ]
     reached = parts[0][0]
@@ -77,11 +77,11 @@ def coarse_objectives(problem: FitProblem, z: Tensor, use: Tensor) -> Tensor:
 
 
 def _some(
-    problem: FitProblem, z: Tensor, use: Tensor, gradual: Tensor, options: Options
+    problem: FitProblem, starts: Starts, use: Tensor, options: Options
 ) -> tuple[Reached, Tensor]:
-    z = z.clone()
-    _by_windows(problem, z, use & gradual.unsqueeze(1), options)
-    _gradually(problem, z, use & gradual.unsqueeze(1), options)
+    z = starts.z.clone()
+    _by_windows(problem, z, use & starts.windows.unsqueeze(1), options)
+    _gradually(problem, z, use & starts.gradual.unsqueeze(1), options)
     setting = setting_of(problem, use)
     ending = replace(
         options.quiet(),

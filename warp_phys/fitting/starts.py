@@ -18,6 +18,8 @@ from warp_phys.systems.model.system import System
 # as shares of the samples, that a continuation fits one after the other.
 _VALUES_PER_UNKNOWN = 2
 _PARTS = (0.125, 0.25, 0.5)
+# Points of the first design that are fitted without windows.
+_EASY = 5
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,21 @@ class Starts:
     Attributes:
         z: (K, N, D), coordinates.
         gradual: (K,), whether beginnings of the records are fitted before the whole.
+        windows: (K,), whether windows of the records are fitted before that.
     """
 
     z: Tensor
     gradual: Tensor
+    windows: Tensor
+
+    def some(self, index: Tensor) -> Starts:
+        """Return some of the starts."""
+        return Starts(self.z[index], self.gradual[index], self.windows[index])
 
     def followed_by(self, others: Starts, count: int) -> Starts:
         """Return `count` starts: these, and as many of the others as are missing."""
-        joined = torch.cat([self.z, others.z]), torch.cat([self.gradual, others.gradual])
-        return Starts(joined[0][:count], joined[1][:count])
+        pairs = ((getattr(self, name), getattr(others, name)) for name in vars(self))
+        return Starts(*(torch.cat(pair)[:count] for pair in pairs))
 
 
 def informed_starts(problem: FitProblem, given: Tensor | None) -> Starts:
@@ -43,17 +51,23 @@ def informed_starts(problem: FitProblem, given: Tensor | None) -> Starts:
 
     The caller's start (N, D) was fitted to whole records already; here it is fitted gradually.
     """
-    found = [] if given is None else [(given, True)]
-    if (regression := regression_start(problem)) is not None:
+    found = []
+    if given is not None:
+        found.append((given, True))
+    elif (regression := regression_start(problem)) is not None:
         found.append((regression, False))
     found.append((middle_start(problem), bool(found)))
-    return Starts(torch.stack([z for z, _ in found]), torch.tensor([one for _, one in found]))
+    gradual = torch.tensor([one for _, one in found])
+    return Starts(torch.stack([z for z, _ in found]), gradual, torch.zeros_like(gradual))
 
 
 def spread_out(problem: FitProblem, design: int, count: int) -> Starts:
     """Return `count` points spread over the ranges, others for every design."""
     z = spread_starts(problem, design, count)
-    return Starts(z, torch.ones(count, dtype=torch.bool))
+    # Windows widen the basin and cost as much as all beginnings together; the first starts, with
+    # which most searches end, go without them.
+    windows = torch.arange(count) >= (_EASY if design == 0 else 0)
+    return Starts(z, torch.ones(count, dtype=torch.bool), windows)
 
 
 def regression_start(problem: FitProblem) -> Tensor | None:
