@@ -13,7 +13,7 @@ from tqdm import tqdm
 from warp_phys.fitting.coarse_problem import PROFILE_STEPS, bounded
 from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.options import FitOptions
-from warp_phys.fitting.progress import Clock
+from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
@@ -172,7 +172,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
                 continue
             part = problem.select(rows)
-            search = Options(options.tolerance, options.max_iterations, clock.over, bar.update)
+            search = Options(options.tolerance, options.max_iterations, clock.over, moving(bar))
             start = None if given is None else given[rows]
             solved = run_block(part, start, options.starts, search)
             known = uncertainty(part, solved)

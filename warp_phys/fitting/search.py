@@ -105,8 +105,12 @@ class _Search:
         assert self.best is not None
         agreeing, optima = count_optima(self.problem, self.reached, self.best)
         group = self.problem.group
-        counts = {"tried": self.reached.counted, "agreeing": agreeing, "optima": optima}
-        return replace(self.best, **{name: count[group] for name, count in counts.items()})
+        return replace(
+            self.best,
+            tried=self.reached.counted[group],
+            agreeing=agreeing[group],
+            optima=optima[group],
+        )
 
     def _until_met(self) -> None:
         """Try starts until the best optimum of each group has been met often enough."""
@@ -180,7 +184,9 @@ class _Search:
         rows = chosen[group].nonzero()[:, 0]
         part, pick = self.problem.select(rows), self.reached.best[group[rows]]
         easy = self.reached.objective.amin(dim=0).isfinite()[group[rows]]
-        found = _exact(part, self.reached.z[pick, rows], easy, self.options)
+        # Only the first fit of a group advances the progress bar.
+        options = self.options if self.best is None else self.options.quiet()
+        found = _exact(part, self.reached.z[pick, rows], easy, options)
         found = replace(found, iterations=found.iterations + self.iterations[pick, group[rows]])
         # All groups are refined in the first round.
         self.best = found if self.best is None else better(self.problem, self.best, found, rows)
