@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.coarse_problem import PROFILE_STEPS, bounded
 from warp_phys.fitting.search import run_block
 from warp_phys.fitting.solved import Solved, merge
 from warp_phys.fitting.uncertainty.covariance import Uncertainty, uncertainty
@@ -39,12 +40,12 @@ def conclude(
     """
     over = options.out_of_time
     known = uncertainty(problem, solved)
-    ends = intervals(problem, solved, known, level, over)
+    ends = intervals(bounded(problem, PROFILE_STEPS), solved, known, level, over)
     for _ in range(_RESTARTS):
         rows = (ends.gain > 0.0).nonzero()[:, 0]
         if rows.numel() == 0 or over():
             break
-        again = run_block(problem.select(rows), [ends.start[rows]], options.quiet())
+        again = run_block(problem.select(rows), ends.start[rows], 1, options.quiet())
         lower = _lower(problem, solved, again, known, rows)
         # Where the fit confirms no lower objective, that of the profile was one of another plan of
         # integration steps.
@@ -55,7 +56,8 @@ def conclude(
         rows = rows[lower]
         part, fits = problem.select(rows), _rows(solved, rows)
         fresh = uncertainty(part, fits)
-        ends = _joined(ends, intervals(part, fits, fresh, level, over), rows)
+        again_ends = intervals(bounded(part, PROFILE_STEPS), fits, fresh, level, over)
+        ends = _joined(ends, again_ends, rows)
         known = _joined(known, fresh, rows)
     moving = (ends.gain > 0.0) & (solved.outcome == Outcome.CONVERGED)
     limit = Outcome.OUT_OF_TIME if over() else Outcome.OUT_OF_ITERATIONS

@@ -23,10 +23,9 @@ from warp_phys.fitting.result.failures import unusable_words
 from warp_phys.fitting.result.values import Fits
 from warp_phys.fitting.search import blocks_of, run_block
 from warp_phys.fitting.solved import Solved
-from warp_phys.fitting.starts import regression_start
+from warp_phys.fitting.starts import informed_starts
 from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.minimizing.optimum import Options
 from warp_phys.records.records import read_records
 from warp_phys.systems.catalog.registry import as_system
@@ -83,8 +82,8 @@ def fit(
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
             DataArray (trajectory, parameter), a mapping from parameter or state to number or
-            array; None starts in the middle of each parameter's range, at the estimate of the
-            regression head (where it applies) and at points spread over the ranges.
+            array; None starts at the estimate of the regression head (where it applies), in the
+            middle of each parameter's range and at points spread over the ranges.
         initial_state: "auto": the data set's `known_initial_state`, which
             `simulate(initial_states=numbers)` writes. It holds at the first sample, or at the data
             set's `initial_time`: where records were cut to begin later, nothing is known. What is
@@ -119,10 +118,15 @@ def fit(
             output to number, (N,) or (N, T), or an array (O,), (N, O), (N, T, O); levels of
             logarithms where log-normal.
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
-        starts: Number of starts, `initial` being the first; by default 1 where `initial` is given,
-            and otherwise 5. All but the first are fitted to short beginnings of the records first.
-            Suspicious fits are retried from additional starts, and a fit is continued from any
-            better point that the profiles of its intervals come upon.
+        starts: Number of starts, `initial` being the first. By default, a fit from `initial` is
+            the only one unless it fails or its residuals do not look like noise; otherwise up to
+            100 starts are tried, until the best optimum has been met twice (ten times where its
+            residuals do not look like noise). Starts after the informed ones are Latin hypercubes
+            over the ranges, in unconstrained coordinates and the same for every trajectory. They
+            are fitted in stages with coarse integration: to windows of the record, to its
+            beginnings, to all of it; the best one is then fitted at full tolerance. Starts that
+            cannot be integrated are replaced by others and are not counted. A fit is continued from
+            any better point that the profiles of its intervals come upon.
         tolerance: Relative step, or step in standard errors, at which a fit has converged.
         max_iterations: Steps tried for each start. 0 fits nothing: `log_likelihood`, `predicted`
             and `gradient` are those at the first start, and `status` is 8 (evaluated).
@@ -190,7 +194,6 @@ def fit(
 def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
     given = None if options.initial is None else given_start(problem, options.initial)
-    count = options.start_count
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
@@ -210,7 +213,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     )
     with bar:
         done = 0
-        for block in blocks_of(problem.select(usable), count):
+        for block in blocks_of(problem.select(usable), options.starts):
             rows = usable[block]
             if done and clock.over():
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
@@ -218,10 +221,9 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
                     fits.failures[row] = "the time budget ended before this record was begun"
                 continue
             part = problem.select(rows)
-            search = Options(
-                options.tolerance, options.max_iterations, clock.over, moving(bar, count)
-            )
-            solved = _solved(part, None if given is None else given[rows], count, search)
+            search = Options(options.tolerance, options.max_iterations, clock.over, moving(bar))
+            start = None if given is None else given[rows]
+            solved = _solved(part, start, options.starts, search)
             solved, known, ends = conclude(part, solved, search, options.level)
             fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
             done += len(rows)
@@ -229,11 +231,14 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     return fits
 
 
-def _solved(problem: FitProblem, given: Tensor | None, count: int, options: Options) -> Solved:
+def _solved(
+    problem: FitProblem, given: Tensor | None, starts: int | None, options: Options
+) -> Solved:
     """Return the fits of a block, or what its first start gives where no iteration is allowed."""
     if options.max_iterations == 0:
-        return evaluated_at_start(problem, _starts(problem, given, 1)[0])
-    solved = run_block(problem, _starts(problem, given, count), options)
+        first = informed_starts(problem, None).z[0] if given is None else given
+        return evaluated_at_start(problem, first)
+    solved = run_block(problem, given, starts, options)
     if given is not None:
         solved = not_worse(problem, solved, given, options)
     return flat_has_not_converged(problem, solved)
@@ -264,17 +269,3 @@ def unusable(problem: FitProblem) -> Tensor:
         wrong |= (~records.inputs.isfinite().all(dim=2) & records.valid).any(dim=1)
     status[wrong | (seen == 0)] = int(FitStatus.INVALID_DATA)
     return status
-
-
-def _starts(problem: FitProblem, given: Tensor | None, count: int) -> list[Tensor]:
-    """Return `count` starts (n, D), the most informed first."""
-    found: list[Tensor] = []
-    if given is not None:
-        found.append(given)
-    if len(found) < count and (regression := regression_start(problem)) is not None:
-        found.append(regression)
-    if len(found) < count:
-        found.append(middle_start(problem))
-    if len(found) < count:
-        found.extend(spread_starts(problem, count - len(found)))
-    return found

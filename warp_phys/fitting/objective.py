@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.settle_level import levels
-from warp_phys.fitting.solved import Solved, evaluate_at, setting_of
+from warp_phys.fitting.solved import Solved, evaluate_at
 from warp_phys.likelihood.groups import agreed, shared_at
 from warp_phys.likelihood.problem import FitProblem
 
@@ -28,7 +29,7 @@ def objective(problem: FitProblem, solved: Solved) -> Tensor:
         squares, counted = (
             pooled(problem, part) for part in (solved.sums.squares, solved.sums.counted)
         )
-        found = setting_of(problem, 1).levels.objective(squares, counted)
+        found = setting_of(problem).levels.objective(squares, counted)
     else:
         level = likely_levels(problem, solved.predicted)
         if problem.weights is not None:
@@ -55,7 +56,7 @@ def gradient(problem: FitProblem, solved: Solved) -> Tensor:
     sums = solved.sums
     if problem.distribution.is_squared:
         squares, counted = (pooled(problem, part) for part in (sums.squares, sums.counted))
-        weights = setting_of(problem, 1).levels.weights(squares, counted)[problem.group]
+        weights = setting_of(problem).levels.weights(squares, counted)[problem.group]
     else:
         level = likely_levels(problem, solved.predicted).squeeze(1)
         sums, _ = evaluate_at(problem, solved.z, level**-2)

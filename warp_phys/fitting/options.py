@@ -16,9 +16,6 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
 
-# Number of starts where the caller gives none.
-_STARTS = 5
-
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -47,13 +44,6 @@ class FitOptions:
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """Select the options from the arguments of a call."""
         return cls(**{option.name: arguments[option.name] for option in fields(cls)})
-
-    @property
-    def start_count(self) -> int:
-        """How many starts each trajectory gets."""
-        if self.starts is not None:
-            return self.starts
-        return _STARTS if self.initial is None else 1
 
     @property
     def variable_names(self) -> tuple[str, ...]:
@@ -105,7 +95,7 @@ class FitOptions:
         """Return the options as the attribute `settings` of a result records them."""
         return {
             "initial": "given" if self.initial is not None else None,
-            "starts": self.start_count,
+            "starts": self.starts,
             "tolerance": self.tolerance,
             "max_iterations": self.max_iterations,
             "time_budget": self.time_budget,

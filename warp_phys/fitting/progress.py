@@ -27,15 +27,10 @@ class Clock:
         return self.budget is not None and time.perf_counter() - self.begin > self.budget
 
 
-def moving(bar: Any, starts: int) -> Callable[[int], None]:
+def moving(bar: Any) -> Callable[[int], None]:
     """Return a function that advances the bar by the groups that have finished."""
-    waiting = 0
 
     def report(finished: int) -> None:
-        nonlocal waiting
-        # A trajectory is done when all its starts have finished; the remainder is kept for later.
-        waiting += finished
-        bar.update(waiting // starts)
-        waiting %= starts
+        bar.update(finished)
 
     return report

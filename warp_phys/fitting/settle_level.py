@@ -17,7 +17,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.solved import Solved, evaluated, merge, setting_of
+from warp_phys.fitting.setting import setting_of
+from warp_phys.fitting.solved import Solved, evaluated, merge
 from warp_phys.likelihood.damped_step import group_maximum
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.groups import unknowns_of_group
@@ -90,7 +91,7 @@ def _with_level(
     problem: FitProblem, solved: Solved, rows: Tensor, level: Tensor, options: Options
 ) -> Solved:
     """Fit with the loss of the noise at a level (n, O), starting from the solved fits."""
-    setting = setting_of(problem, 1)
+    setting = setting_of(problem)
     # The loss already is of residuals over their level, by way of `precision`, so that the
     # objective is half its sum, with weights of one.
     one = torch.ones(len(setting.levels), level.shape[1], dtype=level.dtype)

@@ -1,14 +1,14 @@
-"""Starts from the regression head, and beginnings of records that are fitted first."""
+"""The starts of a search, and the beginnings of records that are fitted first."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.starting_points import middle_start
+from warp_phys.likelihood.starting_points import middle_start, spread_starts
 from warp_phys.models.regression.weak_form_regression import WeakFormRegression
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter
@@ -18,6 +18,56 @@ from warp_phys.systems.model.system import System
 # as shares of the samples, that a continuation fits one after the other.
 _VALUES_PER_UNKNOWN = 2
 _PARTS = (0.125, 0.25, 0.5)
+# Points of the first design that are fitted without windows.
+_EASY = 5
+
+
+@dataclass(frozen=True)
+class Starts:
+    """K starts of N trajectories.
+
+    Attributes:
+        z: (K, N, D), coordinates.
+        gradual: (K,), whether beginnings of the records are fitted before the whole.
+        windows: (K,), whether windows of the records are fitted before that.
+    """
+
+    z: Tensor
+    gradual: Tensor
+    windows: Tensor
+
+    def some(self, index: Tensor) -> Starts:
+        """Return some of the starts."""
+        return Starts(self.z[index], self.gradual[index], self.windows[index])
+
+    def followed_by(self, others: Starts, count: int) -> Starts:
+        """Return `count` starts: these, and as many of the others as are missing."""
+        pairs = ((getattr(self, name), getattr(others, name)) for name in vars(self))
+        return Starts(*(torch.cat(pair)[:count] for pair in pairs))
+
+
+def informed_starts(problem: FitProblem, given: Tensor | None) -> Starts:
+    """Return the starts that the caller, the data or the ranges suggest, the best informed first.
+
+    The caller's start (N, D) was fitted to whole records already; here it is fitted gradually.
+    """
+    found = []
+    if given is not None:
+        found.append((given, True))
+    elif (regression := regression_start(problem)) is not None:
+        found.append((regression, False))
+    found.append((middle_start(problem), bool(found)))
+    gradual = torch.tensor([one for _, one in found])
+    return Starts(torch.stack([z for z, _ in found]), gradual, torch.zeros_like(gradual))
+
+
+def spread_out(problem: FitProblem, design: int, count: int) -> Starts:
+    """Return `count` points spread over the ranges, others for every design."""
+    z = spread_starts(problem, design, count)
+    # Windows widen the basin and cost as much as all beginnings together; the first starts, with
+    # which most searches end, go without them.
+    windows = torch.arange(count) >= (_EASY if design == 0 else 0)
+    return Starts(z, torch.ones(count, dtype=torch.bool), windows)
 
 
 def regression_start(problem: FitProblem) -> Tensor | None:

@@ -1,8 +1,10 @@
-"""Starting points of fits: middles of the usual ranges, first observed values, Sobol points."""
+"""Starting points of fits: middles of the usual ranges, first observed values, Latin hypercubes."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
 from warp_phys.likelihood.groups import same_in_group
@@ -66,17 +68,25 @@ def _first_observed(problem: FitProblem, entry: Unknown, samples: int | None) ->
     return first
 
 
-def spread_starts(problem: FitProblem, count: int) -> Tensor:
-    """Return (count, N, D), points of a Sobol sequence over the usual ranges.
+def spread_starts(problem: FitProblem, design: int, count: int) -> Tensor:
+    """Return (count, N, D), a Latin hypercube over the usual ranges; observed states as observed.
 
-    The points are the same for every trajectory, so that none depends on its batch. States that are
-    observed start from their first observed value.
+    The points are the same for every trajectory, so that none depends on its batch.
+
+    Args:
+        problem: N records.
+        design: The number of the design; each has other points.
+        count: How many points.
+
+    References:
+        M. D. McKay, R. J. Beckman, W. J. Conover, Technometrics 21 (1979) 239-245,
+        doi:10.1080/00401706.1979.10489755.
     """
     unknowns = problem.unknowns
-    # A low-discrepancy sequence covers the box of D dimensions evenly with few points; the seed is
-    # fixed, so that fits are reproducible.
-    engine = torch.quasirandom.SobolEngine(len(unknowns), scramble=True, seed=0)
-    points = engine.draw(count, dtype=torch.float64)
+    # Every unknown takes each of `count` equal parts of its range once. Seeds are fixed, so that
+    # fits are reproducible.
+    hypercube = qmc.LatinHypercube(len(unknowns), seed=np.random.default_rng(design))
+    points = torch.from_numpy(hypercube.random(count))
     # Uniform on the real line between the ends of the usual range: log-uniform if positive.
     columns = [entry.between(points[:, at]) for at, entry in enumerate(unknowns.entries)]
     drawn = torch.stack(columns, dim=1)

@@ -210,7 +210,7 @@ def test_a_level_that_time_did_not_allow_to_settle_is_no_converged_fit() -> None
     asked = FitOptions.from_arguments(defaults | {"loss": "huber"})
     problem = asked.problem(system, read_records(data, system))
     squared = replace(problem, distribution=as_noise("normal"))
-    solved = run_block(squared, [middle_start(squared)], Options(1e-9, 100))
+    solved = run_block(squared, middle_start(squared), 1, Options(1e-9, 100))
     assert (solved.outcome == Outcome.CONVERGED).all()
     late = settle_level(problem, solved, Options(1e-9, 100, out_of_time=lambda: True))
     assert (late.outcome == Outcome.OUT_OF_TIME).all()

@@ -23,7 +23,8 @@ from warp_phys.fitting.outliers.significance import (
     squares_of,
     tail_probability,
 )
-from warp_phys.fitting.solved import Solved, best_start, setting_of
+from warp_phys.fitting.setting import setting_of
+from warp_phys.fitting.solved import Solved, evaluated
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
@@ -98,11 +99,25 @@ def _refitted(problem: FitProblem, z: Tensor, options: Options) -> Solved:
     Wherever they stop, the least sum of squares is no larger than there, so that a fit that has not
     converged hides an outlier but makes none.
     """
-    setting = setting_of(problem, len(z))
+    starts, count = z.shape[:2]
+    setting = setting_of(problem, torch.ones(starts, count, dtype=torch.bool))
     engine = build_engine(problem, setting.rows, problem.counts[setting.rows])
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     rough = replace(options.quiet(), tolerance=_TOLERANCE, max_iterations=_ITERATIONS)
-    return best_start(problem, minimize(minimizer, z.flatten(0, 1), rough), len(z))
+    optimum = minimize(minimizer, z.flatten(0, 1), rough)
+    failed = optimum.outcome == Outcome.DIVERGED
+    objective = torch.where(failed, torch.inf, optimum.objective).view(starts, count)
+    pick = objective.argmin(dim=0) * count + torch.arange(count)
+    nothing = torch.zeros(count, dtype=torch.int64)
+    return evaluated(
+        problem,
+        z=optimum.z[pick],
+        outcome=optimum.outcome[pick],
+        iterations=optimum.iterations[pick],
+        frozen=optimum.frozen[pick],
+        excluded=optimum.excluded[pick],
+        found=(nothing, nothing, nothing),
+    )
 
 
 def _judged(
