@@ -226,7 +226,9 @@ def _table_parameter(name: str, entries: Sequence[TableParameter]) -> Parameter:
     entry = entries[0]
     if not entry.estimated:
         return Parameter(name, "1", fixed=entry.nominal)
-    support = "real" if entry.scale == "lin" else "positive"
+    # A nominal value of zero, which has no logarithm, must be on the support.
+    positive = entry.scale != "lin" and not entry.nominal <= 0.0
+    support = "positive" if positive else "real"
     return Parameter(name, "1", support=support, range=usual_range(entry))  # type: ignore[arg-type]
 
 
