@@ -7,11 +7,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.outliers.significance import freedom_of, squares_of, tail_probability
+from warp_phys.fitting.outliers.significance import (
+    freedom_of,
+    squares_of,
+    tail_probability,
+    variance_ratio,
+)
 from warp_phys.likelihood.problem import FitProblem
 
-# Tail probability of the largest residual below which a record is fitted again without it.
-_SUSPECT = 0.01
+# Tail probability of the largest residual below which a record is fitted again without it. With a
+# level from the other values, residuals below so many standard deviations are never that rare.
+_SUSPECT, _COMMON = 2e-3, 2.0
 # A value is looked at, too, if it lies so many times the range of all others beyond them, of which
 # there must be some.
 _STRAY, _FEWEST = 2.0, 4
@@ -38,8 +44,12 @@ def suspicion(problem: FitProblem, scaled: Tensor) -> Tensor:
     freedom = (freedom_of(problem, known) - 1.0).unsqueeze(1).expand_as(scaled)
     square = scaled.square().nan_to_num(0.0)
     rest = squares_of(problem, scaled).unsqueeze(1) - square
-    total = known.sum(dim=(1, 2)).view(-1, 1, 1)
-    tail = total * tail_probability(problem, square, rest, freedom, 1)
+    total = known.sum(dim=(1, 2)).view(-1, 1, 1).expand_as(scaled)
+    ratio = variance_ratio(problem, square, rest, freedom, 1)
+    # Common residuals, nearly all of them, are put in order without their tail probability.
+    tail = total * (1.0 + 1.0 / (1.0 + ratio))
+    rare = ratio > _COMMON**2
+    tail[rare] = total[rare] * tail_probability(problem, square[rare], rest[rare], freedom[rare], 1)
     return torch.where(known, tail, torch.inf)
 
 

@@ -50,6 +50,16 @@ def squares_of(problem: FitProblem, scaled: Tensor) -> Tensor:
     return squares if problem.noise == "each" else squares.sum(1, keepdim=True).expand_as(squares)
 
 
+def variance_ratio(
+    problem: FitProblem, gain: Tensor, rest: Tensor, freedom: Tensor, left_out: int
+) -> Tensor:
+    """Return the statistic F; the arguments are those of `tail_probability`."""
+    variance = rest / freedom.clamp_min(1.0)
+    if problem.noise == "known":
+        variance = variance.clamp_min(1.0)
+    return (gain / left_out / variance).nan_to_num(0.0, posinf=1e300)
+
+
 def tail_probability(
     problem: FitProblem, gain: Tensor, rest: Tensor, freedom: Tensor, left_out: int
 ) -> Tensor:
@@ -62,10 +72,7 @@ def tail_probability(
         freedom: n - p - k.
         left_out: k.
     """
-    variance = rest / freedom.clamp_min(1.0)
-    if problem.noise == "known":
-        variance = variance.clamp_min(1.0)
-    ratio = (gain / left_out / variance).nan_to_num(0.0, posinf=1e300)
+    ratio = variance_ratio(problem, gain, rest, freedom, left_out)
     tail = torch.from_numpy(stats.f.sf(ratio.numpy(), left_out, freedom.clamp_min(1.0).numpy()))
     return torch.where(freedom >= 1.0, tail, 1.0)
 
