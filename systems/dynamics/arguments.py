@@ -36,7 +36,7 @@ def build_problem(
     rtol: float,
     atol: float | None,
     max_steps: int,
-    relative: bool,
+    relative: bool = False,
 ) -> Problem:
     """Check the arguments of `integrate`, and transpose them to the layout of right-hand sides.
 
@@ -61,7 +61,8 @@ def build_problem(
             system,
             inputs,
             input_times,
-            [*doses, *switch_stops(system, table, start)],
+            doses,
+            switch_stops(system, table, start),
             grid,
             start,
             initial,

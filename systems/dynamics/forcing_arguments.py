@@ -24,6 +24,7 @@ def read_schedule(
     inputs: Any,
     input_times: Any,
     doses: Sequence[Dose],
+    stops: Sequence[Dose],
     times: Tensor,
     start: Tensor,
     like: Tensor,
@@ -35,12 +36,13 @@ def read_schedule(
         inputs: (N, K, I).
         input_times: (K,) or (N, K); None for the sample times.
         doses: See `Dose`.
+        stops: Further times that no step is to cross, as doses of nothing.
         times: Sample times, (N, T), infinite as padding.
         start: Initial times, (N,).
         like: The initial states, (N, S).
     """
     table = _table(system, inputs, input_times, times, like)
-    return build_schedule(system, table, _doses(system, doses, start, like))
+    return build_schedule(system, table, _doses(system, doses, stops, start, like))
 
 
 def _table(
@@ -70,12 +72,15 @@ def _table(
     return InputTable(knots, values)
 
 
-def _doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
+def _doses(
+    system: System, doses: Sequence[Dose], stops: Sequence[Dose], start: Tensor, like: Tensor
+) -> Doses | None:
     """Return the doses, None if there are none."""
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
     amounts, times = [], []
-    for number, dose in enumerate(doses):
+    every = [*doses, *stops]
+    for number, dose in enumerate(every):
         _check_dose(system, dose)
         time = _numbers(f"time of dose {number}", dose.time, like)
         amounts.append(_numbers(f"amount of dose {number}", dose.amount, like))
@@ -89,7 +94,7 @@ def _doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -
             )
     if not times:
         return None
-    states = tuple(dose.state for dose in doses)
+    states = tuple(dose.state for dose in every)
     return Doses(states, torch.stack(amounts, dim=1), torch.stack(times, dim=1))
 
 

@@ -76,7 +76,6 @@ def problem(
         rtol=rtol,
         atol=atol,
         max_steps=max_steps,
-        relative=False,
     )
 
 

@@ -17,6 +17,7 @@ from warp_phys.fitting.coarse_problem import coarse_levels
 from warp_phys.fitting.reached import Reached
 from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.solved import Solved
+from warp_phys.fitting.uncertainty.covariance import by_coordinates
 from warp_phys.fitting.stages import coarse_objectives
 from warp_phys.likelihood.damped_step import group_maximum, unpack
 from warp_phys.likelihood.problem import FitProblem
@@ -90,8 +91,9 @@ class _Metric:
         self.groups = len(levels)
         sums, slopes = best.sums, problem.unknowns.slopes(best.z)
         weights = levels.weights(*(self._pooled(part) for part in (sums.squares, sums.counted)))
-        blocks = unpack(sums.hessian, len(problem.unknowns)) * weights[self.group, :, None, None]
-        information = blocks.sum(dim=1) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+        size = len(problem.unknowns.directions())
+        blocks = unpack(sums.hessian, size) * weights[self.group, :, None, None]
+        information = by_coordinates(problem, best.z, blocks.sum(dim=1), slopes)
         self.information = information.nan_to_num(0.0, posinf=0.0, neginf=0.0)
         self.sizes = problem.unknowns.sizes(best.z)
         self.singular = group_maximum(self._singular().double(), self.group, self.groups) > 0.0

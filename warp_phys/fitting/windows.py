@@ -28,7 +28,9 @@ _SAMPLES = 2 * WINDOWS + 1
 def can_be_cut(problem: FitProblem) -> bool:
     """Return whether later parts of the records are records of the same problem."""
     entries = problem.unknowns.entries
-    free = not problem.unknowns.shared and not problem.system.has_initial_state
+    unknowns = problem.unknowns
+    free = not unknowns.shared and unknowns.derived is None and unknowns.known is None
+    free = free and not problem.system.has_initial_state and not problem.system.increments
     common = any(entry.kind == "parameter" for entry in entries)
     return free and common and problem.fine is None and problem.jumps is None
 

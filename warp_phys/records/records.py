@@ -103,7 +103,11 @@ class Records:
             table=None if self.table is None else self.table.select(index),
             doses=None if self.doses is None else self.doses.select(index),
             known_states={name: values[index] for name, values in self.known_states.items()},
-            groups={name: values[index] for name, values in self.groups.items()},
+            # A variable may hold one value for all trajectories.
+            groups={
+                name: values[index] if np.ndim(values) else values
+                for name, values in self.groups.items()
+            },
         )
 
 

@@ -83,7 +83,7 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     # outputs add because the noise of different outputs is independent.
     size = len(unknowns.directions())
     blocks = unpack(solved.sums.hessian, size) / level[:, :, None, None]
-    information = _by_coordinates(problem, solved, blocks.sum(dim=1), slopes)
+    information = by_coordinates(problem, solved.z, blocks.sum(dim=1), slopes)
     # An unknown at the end of its support counts as a constant: without its rows and columns the
     # inverse is the covariance conditional on it. A derivative may be infinite at a known value.
     moving = _moving(problem, solved)
@@ -124,9 +124,7 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     )
 
 
-def _by_coordinates(
-    problem: FitProblem, solved: Solved, information: Tensor, slopes: Tensor
-) -> Tensor:
+def by_coordinates(problem: FitProblem, z: Tensor, information: Tensor, slopes: Tensor) -> Tensor:
     """Return information F_z = C^T F C (N, D, D) with C = dtheta/dz, diagonal by `slopes` (N, D).
 
     C is dense where quantities follow from the unknowns.
@@ -134,8 +132,7 @@ def _by_coordinates(
     unknowns, rows = problem.unknowns, torch.arange(len(problem))
     if unknowns.derived is None:
         return information * slopes.unsqueeze(1) * slopes.unsqueeze(2)
-    at = unknowns.physical(solved.z, rows)
-    chain = unknowns.by_coordinates(unknowns.chain(solved.z, rows, *at))
+    chain = unknowns.by_coordinates(unknowns.chain(z, rows, *unknowns.physical(z, rows)))
     used = (chain != 0.0).any(dim=2)
     both = used.unsqueeze(1) & used.unsqueeze(2)
     return chain.mT @ torch.where(both, information, 0.0) @ chain

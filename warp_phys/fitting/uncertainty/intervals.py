@@ -12,7 +12,9 @@ end of its support is not counted in p. Tau is linear in x for a model that is l
 the interval then is the quadratic one. Each end of the quadratic interval is tested: where tau
 there, without the other unknowns adjusting any further, puts the end elsewhere, both ends are found
 by minimizing over the others. Where the information gives no quadratic interval, because another
-unknown is undetermined or at the end of its support, the profile always is followed.
+unknown is undetermined or at the end of its support, the profile always is followed. Where
+quantities follow from others, are known in some trajectories or shared by different groupings,
+intervals are quadratic.
 
 References:
     D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley, 1988,
@@ -66,6 +68,12 @@ class Intervals:
     start: Tensor
 
 
+def _is_plain(problem: FitProblem) -> bool:
+    """Return whether the unknowns of all trajectories are the same, and the engine's own."""
+    unknowns = problem.unknowns
+    return unknowns.derived is None and unknowns.known is None and unknowns.places is None
+
+
 def intervals(
     problem: FitProblem,
     solved: Solved,
@@ -90,7 +98,7 @@ def intervals(
     profiles = Profiles(problem, solved, known, quantile, half, over)
     # Residuals that are rounding errors have no likelihood: tau would be dominated by rounding.
     sound = converged & ~solved.exact & (quantile > 0.0)
-    if problem.distribution.is_squared and sound.any() and not over():
+    if problem.distribution.is_squared and _is_plain(problem) and sound.any() and not over():
         doubtful = _doubtful(problem, profiles, upper - lower, sound)
         for ends in searched(problem, doubtful, converged):
             if over():
