@@ -104,14 +104,19 @@ class TestRecords:
         one, other = (wp.estimate(trained, each).parameters for each in (turned, records()))
         np.testing.assert_array_equal(one, other)
 
-    @pytest.mark.parametrize("times", [[0.0, 1.0, 2.0, 2.0, 3.0, 4.0], [0.0, 1, 2, 1.5, 3, 4]])
-    def test_times_that_do_not_increase(self, door: Door, times: list[float]) -> None:
-        data = records().assign_coords(time=times)
-        message = (
-            f"expected time to increase, got 2 then {times[3]:g} at samples 2 and 3; sort the "
-            "samples by time and drop duplicates"
-        )
+    def test_times_that_decrease(self, door: Door) -> None:
+        data = records().assign_coords(time=[0.0, 1.0, 2.0, 1.5, 3.0, 4.0])
+        message = "got 2 then 1.5 at samples 2 and 3; sort the samples by time"
         says(UsageError, message, lambda: door(data))
+
+    def test_repeated_times_where_only_one_sample_is_taken(self, trained: wp.WarpPhys) -> None:
+        data = records().assign_coords(time=[0.0, 1.0, 2.0, 2.0, 3.0, 4.0])
+        message = (
+            "expected time to increase, got 2 then 2 at samples 2 and 3; sort the samples by time "
+            "and drop duplicates"
+        )
+        says(UsageError, message, lambda: wp.estimate(trained, data))
+        says(UsageError, message, lambda: wp.train(wp.Warp(), data, progress=False))
 
     def test_a_record_with_no_valid_sample(self, trained: wp.WarpPhys) -> None:
         data = records().assign_coords(trajectory=list("abcde"))

@@ -224,8 +224,11 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
             search = Options(options.tolerance, options.max_iterations, clock.over, moving(bar))
             start = None if given is None else given[rows]
             solved = _solved(part, start, options.starts, search)
+            # An outlier may leave the fit on a slope so flat that profiles keep improving it, after
+            # which it counts as not converged: outliers are looked for before.
+            far = find_outliers(part, solved, search)
             solved, known, ends = conclude(part, solved, search, options.level)
-            fits.write(rows, part, solved, known, ends, find_outliers(part, solved, search))
+            fits.write(rows, part, solved, known, ends, far)
             done += len(rows)
             bar.update(done - bar.n)
     return fits

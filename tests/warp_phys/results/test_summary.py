@@ -88,7 +88,10 @@ class TestOne:
         text = wp.summary(hares)
         found = entries(text, "Variables", ":")
         assert list(found) == ["alpha", "beta", "gamma", "delta", "prey(0)", "predator(0)"]
-        assert found["alpha"] == "0.5400 +/- 0.0594 1/year (11.0%)  [0.432, 0.675]"
+        assert (
+            found["alpha"]
+            == "0.5400 +/- 0.0594 1/year (11.0%)  [0.429, 0.672] (from the profile likelihood)"
+        )
         assert found["prey(0)"].startswith("34.60 +/- 2.92 (8.")
         assert "[95 % interval]" in text
 
@@ -145,7 +148,7 @@ class TestOne:
         )
         found = entries(wp.summary(marked), "Variables", ":")
         assert found["beta"] == "0.02716 1/year (at the end of its support)"
-        assert found["gamma"].endswith("[0.643, 0.986] (from the profile likelihood)")
+        assert found["gamma"].endswith("[0.644, 0.993] (from the profile likelihood)")
         assert found["prey(0)"] == "34.6 (at the end of its support)"
 
     def test_a_fit_that_stopped_short(self, hares):
