@@ -17,8 +17,8 @@ from warp_phys.fitting.coarse_problem import coarse_levels
 from warp_phys.fitting.reached import Reached
 from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.solved import Solved
-from warp_phys.fitting.uncertainty.covariance import by_coordinates
 from warp_phys.fitting.stages import coarse_objectives
+from warp_phys.fitting.uncertainty.covariance import by_coordinates
 from warp_phys.likelihood.damped_step import group_maximum, unpack
 from warp_phys.likelihood.problem import FitProblem
 
