@@ -36,6 +36,9 @@ from warp_phys.systems.model.supports import (
 # or a distance to a bound of a millionth of the width. Beyond a start even further out, a smaller
 # distance counts: that of the longest step.
 _FAR, _BEYOND = 14.0, 2.0
+# Distance from a bound that counts as none: relative to the bound where bounds lie decades apart,
+# otherwise to the distance of the bounds.
+_NEAR, _NEARER = 1e-3, 1e-6
 # A parameter may plausibly lie outside its usual range by this many powers of e.
 _WIDE = 2.0
 # A value on the end of a support is moved inside by this share of the smallest scale there is.
@@ -328,6 +331,41 @@ class Unknowns:
         allowed = (self.spreads + _FAR).maximum((start - self.middles).abs() + _BEYOND)
         # Real unknowns have no end to run to.
         return ((z - self.middles).abs() > allowed) & ~self.real
+
+    def bound_reached(self, z: Tensor) -> Tensor:
+        """Return (L, D) 1 where a coordinate has come to its upper end, -1 to its lower, else 0.
+
+        This concerns finite bounds other than zero, towards which an optimum beyond them drives a
+        coordinate without end; towards zero, the coordinate is a logarithm.
+        """
+        found = torch.zeros_like(z)
+        if not self._bounded:
+            return found
+        values = self.values(z)
+        for place, entry in enumerate(self.entries):
+            low, high = bounds(entry.support)
+            wide = high / low if low > 0.0 else 0.0
+            for end, sign in ((low, -1.0), (high, 1.0)):
+                if math.isinf(end) or end == 0.0:
+                    continue
+                # Over decades, a distance from a bound counts relative to the bound.
+                reach = abs(end) if wide > _DECADE or math.isinf(high - low) else high - low
+                share = _NEAR if wide > _DECADE else _NEARER
+                near = (values[:, place] - end).abs() <= share * reach
+                found[:, place] = torch.where(near, sign * self._rising(entry), found[:, place])
+        return found
+
+    @cached_property
+    def _bounded(self) -> bool:
+        """Whether there are finite bounds other than zero."""
+        ends = [end for entry in self.entries for end in bounds(entry.support)]
+        return any(math.isfinite(end) and end != 0.0 for end in ends)
+
+    @staticmethod
+    def _rising(entry: Unknown) -> float:
+        """Return the sign of the slope of the value by its coordinate."""
+        zero = torch.zeros(1, dtype=torch.float64)
+        return float(slope_of_physical(zero, entry.support).sign())
 
     def directions(self) -> tuple[int, ...]:
         """Return the directions of differentiation, as engines number them.

@@ -38,6 +38,9 @@ _FREE = 1e-4
 # Gauss-Newton is slow where, after this many iterations, a step is longer than this share of the
 # last one; it converges linearly with about that factor.
 _CRAWLING, _PATIENCE = 0.3, 5
+# Distance from the optimum, in standard errors, at which such a group has converged after so many
+# iterations.
+_STATISTICAL, _LATE = 1e-4, 30
 # Longest step along a coordinate: a factor of e^2 for a positive unknown. Further out, the linear
 # model of an exponential is worthless.
 _LONGEST = 2.0
@@ -75,7 +78,9 @@ class _Descent:
         count, size = z.shape
         groups = len(minimizer.levels)
         self.z, self.start = z.clone(), z
-        self.frozen = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
+        # Held for good, and at present: at a bound towards which the objective falls.
+        self.held = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
+        self.frozen = self.held.clone()
         self.outcome = torch.full((groups,), int(Outcome.RUNNING))
         self.iterations = torch.zeros(groups, dtype=torch.int64)
         self.damping = torch.full((groups,), _FIRST_DAMPING, dtype=torch.float64)
@@ -126,6 +131,7 @@ class _Descent:
         self.options.report(int((self.outcome != Outcome.RUNNING).sum()))
         weights = self.m.levels.weights(squares, counted)
         self._renew(self.z, lanes, group, weights)
+        self._hold(lanes, group, groups)
         return objective, values
 
     def _penalty(self, z: Tensor, lanes: Tensor, group: Tensor, groups: int) -> Tensor:
@@ -139,6 +145,22 @@ class _Descent:
         if self.anchor is not None:
             self.anchor.add(z, lanes, matrix, vector)
         self.matrix[lanes], self.vector[lanes] = matrix, vector
+
+    def _hold(self, lanes: Tensor, group: Tensor, groups: int) -> None:
+        """Hold the coordinates of lanes at bounds while the objective falls towards them.
+
+        A coordinate is infinite at a bound, and would move there by equal steps without end. It is
+        released when the objective falls inward.
+        """
+        side, down = self.m.unknowns.bound_reached(self.z[lanes]), self.vector[lanes].clone()
+        shared = self.m.unknowns.shared
+        if shared and self.m.unknowns.places is None:
+            # The slope of a shared unknown is that of its whole group.
+            total = down.new_zeros(groups, shared).index_add_(0, group, down[:, :shared])
+            down[:, :shared] = total[group]
+        elif shared:
+            side[:, :shared] = 0.0
+        self.frozen[lanes] = self.held[lanes] | (side * down > 0.0)
 
     def _iterate(self, active: Tensor) -> None:
         """Take one step: finish the groups whose step is negligible, and try that of the others."""
@@ -205,6 +227,11 @@ class _Descent:
         errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
         near = tolerance if self.options.near is None else self.options.near
         nothing = (relative <= tolerance) | (errors <= near)
+        # Along what the data hardly determine, steps never get shorter: there the statistical
+        # distance from the optimum decides.
+        distance = (2.0 * gained.clamp_min(0.0)).sqrt()
+        late = self.crawling[active] & (self.iterations[active] > _LATE)
+        nothing |= late & (distance <= _STATISTICAL)
         return nothing & (self.damping[active] <= _FREE)
 
     def _try(self, trial: Trial) -> None:
@@ -240,7 +267,8 @@ class _Descent:
             )
         # A coordinate that has run off to an end of its support is held there: predictions hardly
         # depend on it any more, so that it would keep the equations singular and the fit running.
-        self.frozen[kept] |= self.m.unknowns.far_out(self.z[kept], self.start[kept])
+        self.held[kept] |= self.m.unknowns.far_out(self.z[kept], self.start[kept])
+        self._hold(kept, trial.group[taken], active.numel())
         late = self.iterations[active] >= self.options.max_iterations
         self.outcome[active[late]] = int(Outcome.OUT_OF_ITERATIONS)
         stuck = ~better & (self.damping[active] >= _MOST_DAMPING)
