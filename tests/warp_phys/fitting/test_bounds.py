@@ -105,3 +105,44 @@ def test_a_start_far_outside_its_range_can_move() -> None:
     )
     assert (fitted["status"].item(), fitted["on_bound"].item()) == (CONVERGED, 0)
     np.testing.assert_allclose(fitted["parameters"], 1e-8, rtol=2e-3)
+
+
+class Losses(System):
+    """Two ways to be lost, of which the data show none of the second."""
+
+    time_unit = "h"
+    states = (State("amount", "mg", support="positive"), State("found", "mg"))
+    parameters = (
+        Parameter("one", "1/h", support="positive", range=DECADES),
+        Parameter("other", "1/h", support="positive", range=DECADES),
+    )
+    default_initial_state = {"amount": 1.0, "found": 0.0}
+
+    def rhs(self, t: Any, y: Any, p: Any) -> Any:
+        return -(p.one + p.other) * y[0], p.other * y[0]
+
+
+@pytest.mark.parametrize("bound", [1e-10, 1e-5, 1e-3])
+def test_an_optimum_beyond_a_bound_is_reached_at_the_bound(bound: float) -> None:
+    generator = np.random.default_rng(4)
+    times = np.linspace(0.0, 10.0, 21)
+    # What was found is less than nothing: the best rate is negative.
+    noise = 1e-3 * generator.standard_normal((21, 2))
+    values = np.stack([np.exp(-0.3 * times), -0.05 * (1.0 - np.exp(-0.3 * times))], axis=1) + noise
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), values[None])},
+        coords={"time": times, "output": ["amount", "found"]},
+    )
+    fitted = fit(
+        Losses(),
+        data,
+        initial={"one": 0.1, "other": 0.1},
+        initial_state={"amount": 1.0, "found": 0.0},
+        bounds={"other": (bound, 1e3)},
+        noise_sd="common",
+    ).isel(trajectory=0)
+    assert int(fitted["status"]) == CONVERGED
+    # Nearer to a tiny bound, predictions would not change any more.
+    assert float(fitted["parameters"][1]) == pytest.approx(bound, rel=2e-3, abs=1e-10)
+    # With a coordinate that runs to infinity, it would be the limit.
+    assert int(fitted["iterations"]) < 50
