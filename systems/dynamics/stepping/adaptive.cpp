@@ -31,14 +31,12 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     V p[ROOM_P];
     V y[R], f[R];               // coarse
     V fine[S], fine_f[S];
-    V gap[S], greatest[S];
-    V floor[S];                 // atol / rtol of each state
+    V gap[S], greatest[S], floor[S];   // floor: atol / rtol of each state
     V sizes[R];                 // largest absolute values so far, of the derivatives
     InputPiece drive;
     M running = {}, rejected = {}, taken = {}, brief_step = {};
     M sample, piece, tries, stiff;
-    METHOD<R> whole;
-    METHOD<S> half[2];
+    METHOD<R> whole; METHOD<S> half[2];
 
     Adaptive(const Problem &one, const StepControl &two, CONSUMER &three)
         : problem(one), options(two), consumer(three) {
@@ -46,8 +44,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         t = h = end = brief = next_time = next_stop = splat(0.0);
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
         for (int i = 0; i < R; ++i) y[i] = f[i] = sizes[i] = splat(0.0);
-        for (int i = 0; i < S; ++i) fine[i] = fine_f[i] = gap[i] = greatest[i] = splat(0.0);
-        for (int i = 0; i < S; ++i) floor[i] = splat(1.0);
+        for (int i = 0; i < S; ++i)
+            fine[i] = fine_f[i] = gap[i] = greatest[i] = splat(0.0), floor[i] = splat(1.0);
         drive.origin = splat(0.0);
         for (int i = 0; i < I; ++i) drive.first[i] = drive.slope[i] = splat(0.0);
         sample = piece = tries = stiff = M();
@@ -190,8 +188,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         double worst = 0.0;
         for (int i = 0; i < S; ++i) {
             const double size = options.relative ? 1.0 : floor[i][l] + greatest[i][l];
-            const double relative = gap[i][l] / size;
-            worst = worst > relative ? worst : relative;
+            worst = worst > gap[i][l] / size ? worst : gap[i][l] / size;
         }
         consumer.finish(l, {status, tries[l], worst});
     }
@@ -229,7 +226,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         const M last = h >= room;
         const V step = select(running, select(last, room, h), splat(0.0));
         whole.attempt(t, step, y, f, p, drive);
-        // A step as long as the spacing of the numbers at t cannot be shorter, whatever it crosses.
+        // A step as long as the spacing of the numbers at t cannot be any shorter.
         brief_step = step <= SLIVER * __DBL_EPSILON__ * vabs(target);
         V norm = error_norm();
         M accepted = both(norm <= splat(1.0), running);
