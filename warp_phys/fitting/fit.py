@@ -213,7 +213,9 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     )
     with bar:
         done = 0
-        for block in blocks_of(problem.select(usable), options.starts):
+        # From where the caller starts, most trajectories need no other start.
+        together = 1 if given is not None and options.starts is None else options.starts
+        for block in blocks_of(problem.select(usable), together):
             rows = usable[block]
             if done and clock.over():
                 fits.status[rows] = int(FitStatus.OUT_OF_TIME)
