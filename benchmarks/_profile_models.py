@@ -56,7 +56,7 @@ def stage_system(count: int) -> type[System]:
             for i, first in enumerate(STAGES[0, :count].tolist(), 1)
         }
 
-        def rhs(self, t: Any, y: Any, p: Any) -> Any:  # noqa: ARG002
+        def rhs(self, _: Any, y: Any, p: Any) -> Any:
             moved = [getattr(p, f"g{i}") * y[i - 1] for i in range(1, count)]
             lost = [getattr(p, f"m{i}") * y[i - 1] for i in range(1, count + 1)]
             arriving, leaving = [0.0, *moved], [*moved, 0.0]
@@ -90,7 +90,7 @@ class MichaelisMenten(System):
     )
     default_initial_state: ClassVar[dict[str, Any]] = {"gut": 100.0, "concentration": 0.0}
 
-    def rhs(self, t: Any, y: Any, p: Any) -> Any:  # noqa: ARG002
+    def rhs(self, _: Any, y: Any, p: Any) -> Any:
         gut, concentration = y
         uptake = p.ka * gut
         return -uptake, uptake / p.V - p.Vm * concentration / (p.Km + concentration)

@@ -50,7 +50,8 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
                                                   direction; v are the rates of the inputs
         held_rhs(t, y, p, u, m, out)              the right-hand side with comparisons as in m, and
         held_jacobian(..., m, out, jy, jp)        its derivatives; likewise held_linearization and
-                                                  held_curvature, if `implicit`
+                                                  held_curvature, if `implicit`; all but the last
+                                                  are empty without switches
 
     Args:
         graph: The system.
@@ -62,11 +63,12 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
     values = [one.arguments[0] - one.arguments[1] for one in found]
     held = {one: f"m[{place}]" for place, one in enumerate(found)}
     rhs = graph.rhs
-    out = {"out": rhs.values}
     states = [entry for row in rhs.by_state for entry in row]
     parameters = [entry for row in rhs.by_parameter for entry in row]
-    jacobian = {**out, "jy": states, "jp": parameters}
-    linear = {**out, "jy": states, "jt": rhs.by_time}
+    # Without switches these functions are not called: what they would repeat is left out.
+    out = {"out": rhs.values} if found else {}
+    jacobian = {**out, "jy": states, "jp": parameters} if found else {}
+    linear = {**out, "jy": states, "jt": rhs.by_time} if found else {}
     point, masks = _POINT, "const M* m"
     functions = [
         function_source("switch_values", f"{point}, V* g", {"g": values} if found else {}),

@@ -35,11 +35,12 @@ def switch_stops(system: System, parameters: Tensor, start: Tensor) -> list[Dose
     """
     if system.has_solution or not (found := _linear_in_time(system)):
         return []
-    values = {f"p[{place}]": column for place, column in enumerate(parameters.detach().T.numpy())}
+    columns = parameters.detach().cpu().double().T.numpy()
+    values = {f"p[{place}]": column for place, column in enumerate(columns)}
     stops = []
     for function, rate in found:
         at_zero, slope = evaluate([function, rate], {**values, "t": 0.0})
-        time = torch.as_tensor(-at_zero / slope, dtype=start.dtype).expand(len(start)).clone()
+        time = torch.as_tensor(-at_zero / slope).to(start.detach()).expand(len(start)).clone()
         for toward in (-torch.inf, torch.inf):
             stop = torch.nextafter(time, torch.full_like(time, toward))
             stop = torch.where(stop.isfinite() & (stop > start.detach()), stop, torch.nan)
