@@ -36,7 +36,7 @@ class FitStatus(IntEnum):
         TOO_FEW_VALUES: Fewer values than unknowns.
         INVALID_DATA: No values at all, values that the noise model rules out, such as those that
             are not positive under log-normal noise, or known values or inputs that are not
-            numbers.
+            finite (a known value that is NaN is estimated).
         OUT_OF_TIME: The time budget ended first.
         NO_STEADY_STATE: There is no stable steady state for the trajectory to start from.
         EVALUATED: Not fitted: the likelihood and its gradient were evaluated at the start alone.

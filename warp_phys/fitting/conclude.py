@@ -54,15 +54,32 @@ def conclude(
             break
         solved = _taken(solved, again, rows, lower)
         rows = rows[lower]
-        part, fits = problem.select(rows), _rows(solved, rows)
+        part, fits = problem.select(rows), solved.select(rows)
         fresh = uncertainty(part, fits)
         again_ends = intervals(bounded(part, PROFILE_STEPS), fits, fresh, level, over)
         ends = _joined(ends, again_ends, rows)
         known = _joined(known, fresh, rows)
     moving = (ends.gain > 0.0) & (solved.outcome == Outcome.CONVERGED)
-    limit = Outcome.OUT_OF_TIME if over() else Outcome.OUT_OF_ITERATIONS
+    limit = Outcome.OUT_OF_TIME if over() else Outcome.SURPASSED
     outcome = torch.where(moving, int(limit), solved.outcome)
-    return replace(solved, outcome=outcome), known, ends
+    return replace(solved, outcome=outcome), *_without(known, ends, moving)
+
+
+def _without(known: Uncertainty, ends: Intervals, rows: Tensor) -> tuple[Uncertainty, Intervals]:
+    """Return both without the rows (N,) whose point turned out to be no optimum."""
+    table, matrix = rows.unsqueeze(1), rows[:, None, None]
+    known = replace(
+        known,
+        information=torch.where(matrix, torch.nan, known.information),
+        covariance=torch.where(matrix, torch.nan, known.covariance),
+    )
+    ends = replace(
+        ends,
+        lower=torch.where(table, torch.nan, ends.lower),
+        upper=torch.where(table, torch.nan, ends.upper),
+        profiled=ends.profiled & ~table,
+    )
+    return known, ends
 
 
 def _lower(
@@ -85,14 +102,9 @@ def _taken(first: Solved, second: Solved, rows: Tensor, lower: Tensor) -> Solved
     tried, optima = first.tried.clone(), first.optima.clone()
     tried[rows] += second.tried
     optima[rows[lower]] += 1
-    return replace(merged, tried=tried, optima=optima)
-
-
-def _rows(solved: Solved, rows: Tensor) -> Solved:
-    """Return the fits of some rows."""
-    sums = replace(solved.sums, **{k: v[rows] for k, v in vars(solved.sums).items()})
-    plain = {name: v[rows] for name, v in vars(solved).items() if name != "sums"}
-    return Solved(sums=sums, **plain)
+    iterations = merged.iterations.clone()
+    iterations[rows[lower]] += first.iterations[rows[lower]]
+    return replace(merged, tried=tried, optima=optima, iterations=iterations)
 
 
 def _joined(table: Table, fresh: Table, rows: Tensor) -> Table:

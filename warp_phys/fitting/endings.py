@@ -62,11 +62,11 @@ def not_worse(problem: FitProblem, solved: Solved, start: Tensor, options: Optio
         return solved
     part = problem.select(rows)
     begun = evaluated_at_start(part, start[rows])
-    worse = _worse(part, begun, _rows(solved, rows))
+    worse = _worse(part, begun, solved.select(rows))
     rows, every = rows[worse], torch.ones(len(worse), dtype=torch.bool)
     if rows.numel() == 0:
         return solved
-    kept = _begun_anew(problem.select(rows), _rows(begun, worse), _rows(solved, rows), options)
+    kept = _begun_anew(problem.select(rows), begun.select(worse), solved.select(rows), options)
     return merge(solved, kept, rows, every)
 
 
@@ -115,10 +115,3 @@ def _worse(problem: FitProblem, first: Solved, second: Solved) -> Tensor:
     values = pooled(problem, problem.records.seen.sum(dim=(1, 2)).double())
     before, after = objective(problem, first), objective(problem, second)
     return (before < after - _WORSE * values)[problem.group].nonzero()[:, 0]
-
-
-def _rows(solved: Solved, rows: Tensor) -> Solved:
-    """Return the fits of some trajectories."""
-    sums = type(solved.sums)(**{name: value[rows] for name, value in vars(solved.sums).items()})
-    plain = {name: value[rows] for name, value in vars(solved).items() if name != "sums"}
-    return Solved(sums=sums, **plain)

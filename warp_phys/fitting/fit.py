@@ -120,9 +120,10 @@ def fit(
         loss: "linear" (that of the noise) or "huber", for which outliers count less.
         starts: Number of starts, `initial` being the first. By default, a fit from `initial` is
             the only one unless it fails or its residuals do not look like noise; otherwise up to
-            100 starts are tried, until the best optimum has been met twice (ten times where its
-            residuals do not look like noise). Starts after the informed ones are Latin hypercubes
-            over the ranges, in unconstrained coordinates and the same for every trajectory. They
+            100 starts are tried, until the best optimum has been met twice (four times where its
+            fit has not converged, ten times where its residuals do not look like noise). Starts
+            after the informed ones are Latin hypercubes over the ranges, in unconstrained
+            coordinates and the same for every trajectory. They
             are fitted in stages with coarse integration: to windows of the record, to its
             beginnings, to all of it; the best one is then fitted at full tolerance. Starts that
             cannot be integrated are replaced by others and are not counted. A fit is continued from
@@ -200,7 +201,8 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     _explain_unusable(problem, fits)
     if not usable.numel():
         return fits
-    # Compiled before the clock starts: a time budget is for iterations.
+    # Compiled before the clock starts, as a time budget is for iterations; the kernel of implicit
+    # steps follows only where a trajectory proves stiff.
     for stated in (problem, problem.squared()):
         engine_name(stated)
     clock = Clock(options.time_budget)

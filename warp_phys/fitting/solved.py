@@ -55,6 +55,12 @@ class Solved:
     agreeing: Tensor
     optima: Tensor
 
+    def select(self, rows: Tensor) -> Solved:
+        """Return the fits of some trajectories."""
+        sums = Sums(**{name: value[rows] for name, value in vars(self.sums).items()})
+        plain = {name: value[rows] for name, value in vars(self).items() if name != "sums"}
+        return Solved(sums=sums, **plain)
+
 
 def evaluated(
     problem: FitProblem,

@@ -54,11 +54,10 @@ def minimize(
     z: Tensor,
     options: Options,
     *,
-    frozen: Tensor | None = None,
     anchor: Anchor | None = None,
 ) -> Optimum:
-    """Return the optimum of every group that is reached from z (L, D); frozen unknowns stay."""
-    return _Descent(minimizer, z, options, frozen, anchor).run()
+    """Return the optimum of every group that is reached from z (L, D)."""
+    return _Descent(minimizer, z, options, anchor).run()
 
 
 class _Descent:
@@ -69,7 +68,6 @@ class _Descent:
         minimizer: Minimizer,
         z: Tensor,
         options: Options,
-        frozen: Tensor | None,
         anchor: Anchor | None,
     ) -> None:
         self.m = minimizer
@@ -79,7 +77,7 @@ class _Descent:
         groups = len(minimizer.levels)
         self.z, self.start = z.clone(), z
         # Held for good, and at present: at a bound towards which the objective falls.
-        self.held = torch.zeros_like(z, dtype=torch.bool) if frozen is None else frozen.clone()
+        self.held = torch.zeros_like(z, dtype=torch.bool)
         self.frozen = self.held.clone()
         self.outcome = torch.full((groups,), int(Outcome.RUNNING))
         self.iterations = torch.zeros(groups, dtype=torch.int64)

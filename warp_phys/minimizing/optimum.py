@@ -23,6 +23,7 @@ class Outcome(IntEnum):
     OUT_OF_TIME = 4
     OUT_OF_ITERATIONS = 5
     EVALUATED = 6
+    SURPASSED = 7
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Optimum:
         objective: (G,), negative log likelihood up to a constant.
         outcome: (G,), values of `Outcome`.
         iterations: (G,).
-        frozen: (L, D), coordinates that reached the end of their support, or were held.
+        frozen: (L, D), coordinates that reached the end of their support.
         excluded: (L,), lanes of shared groups that could not be integrated and were left out.
     """
 

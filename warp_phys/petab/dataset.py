@@ -76,7 +76,8 @@ def log_density_constant(assembled: Assembled) -> float:
 
         log p(y) = log p(z) + log z'(y),    z' = 1 / y or 1 / (y ln 10).
 
-    It is zero where no output is a logarithm. Log-normal noise has the density of y itself.
+    It is zero where neither outputs nor their residuals are logarithms. Log-normal noise has the
+    density of y itself.
     """
     if not transforms(assembled.formulas) and not assembled.outputs.weighted:
         return 0.0

@@ -139,7 +139,10 @@ def _steady(
     missing = (~found.isfinite().all(dim=1))[place].nonzero()[:, 0]
     if missing.numel():
         label = assembled.layout.trajectories[int(rows[missing[0]])].label
-        raise UsageError(f"no steady state was found for the beginning of trajectory {label!r}")
+        raise UsageError(
+            f"no steady state was found for the beginning of trajectory {label!r}; change the "
+            "parameters"
+        )
     return found[place]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from warp_phys.petab.expressions import Expression, Name, names_in, replaced
+from warp_phys.petab.expressions import Expression, Name, replaced
 from warp_phys.petab.formulas import parse_formula
 from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.tables import Observable
@@ -21,7 +21,7 @@ class OutputFormulas:
     Attributes:
         name: Name of the output in the problem.
         observable: Its line of the observable table.
-        formula: What is observed; placeholders are named "observableParameter1 of NAME".
+        formula: What is observed; placeholders are named "observableParameter1_NAME".
         noise: Standard deviation or scale of the noise; placeholders likewise.
         placeholders: How many values of the observable each measurement must give.
         noise_placeholders: How many values of the noise each measurement must give.
@@ -80,8 +80,3 @@ def _parse(
         return Name(placeholder(match[1], int(match[2]), output))
 
     return replaced(formula, own), highest
-
-
-def used_names(formulas: Sequence[OutputFormulas]) -> set[str]:
-    """Return every name in the formulas of outputs."""
-    return {name for one in formulas for name in names_in(one.formula)}

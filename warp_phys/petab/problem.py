@@ -37,8 +37,7 @@ class PetabProblem:
             "observed" as 0, and the logarithm of that level.
         nominal: The published or assumed values of the estimated parameters, by identifier.
         log_likelihood_constant: What to add to the sum of `log_likelihood` of a fit for that of the
-            problem: not zero where some observables are measured on a logarithmic scale and others
-            are not, so that those outputs are logarithms.
+            problem: not zero where outputs are logarithms or residuals of logarithms.
         remarks: What of the problem the arguments of `fit` leave out or state otherwise.
     """
 

@@ -51,9 +51,11 @@ def _words(outcome: Outcome, iterations: int, flat: bool) -> str:
         Outcome.DIVERGED: "the model could not be integrated along the record",
         Outcome.STALLED: "the objective is flat: the predictions depend on no unknown at this point"
         if flat
-        else "no step lowers the objective any further, though its gradient is not zero",
+        else "no step lowers the objective any further, though this is no optimum",
         Outcome.OUT_OF_TIME: f"the time budget ended after {iterations} iteration{plural}",
         Outcome.RUNNING: "the time budget ended before the first iteration",
+        Outcome.SURPASSED: "each time the fit had converged, a profile of its intervals found a "
+        "lower objective: there may be no single optimum",
         Outcome.OUT_OF_ITERATIONS: f"the fit was still moving after {iterations} iteration{plural}",
     }.get(outcome, "")
 
@@ -62,7 +64,8 @@ def unusable_words(problem: FitProblem) -> list[str]:
     """Return a sentence for each trajectory that cannot be fitted because of its data."""
     records, unknowns = problem.records, problem.unknowns
     impossible = problem.distribution.impossible(records.observed) & records.seen
-    own = len(unknowns) - unknowns.shared
+    own = unknowns.estimated()[:, unknowns.shared :].sum(dim=1).tolist()
+    inputs = ~records.inputs.isfinite().all(dim=2) & records.valid[:, : records.inputs.shape[1]]
     words = []
     for row in range(len(problem)):
         seen = int(records.seen[row].sum())
@@ -81,10 +84,10 @@ def unusable_words(problem: FitProblem) -> list[str]:
         elif not unknowns.initial_state[row].isfinite().all():
             place = int((~unknowns.initial_state[row].isfinite()).nonzero()[0])
             text = f"the known value of {problem.system.state_names[place]}(0) is not a number"
-        elif seen < own:
-            text = f"there are {seen} values for {own} unknowns"
-        else:
+        elif records.inputs.shape[2] and inputs[row].any():
             text = "a known input is not a number at some sample"
+        else:
+            text = f"there are {seen} values for {own[row]} unknowns"
         words.append(text)
     return words
 

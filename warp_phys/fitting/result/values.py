@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.objective import gradient
+from warp_phys.fitting.objective import gradient, likely_levels
 from warp_phys.fitting.outliers.find import Outliers, outlier_words
 from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.result.failures import failure_words
-from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.identifiability import undetermined_words
@@ -24,6 +23,7 @@ from warp_phys.systems.schema.flags import FitStatus
 
 _FROM_OUTCOME = {
     Outcome.CONVERGED: FitStatus.CONVERGED,
+    Outcome.SURPASSED: FitStatus.ITERATION_LIMIT,
     Outcome.RUNNING: FitStatus.OUT_OF_TIME,
     Outcome.DIVERGED: FitStatus.DIVERGED,
     Outcome.STALLED: FitStatus.STALLED,
@@ -292,7 +292,7 @@ def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
         return torch.ones_like(known.noise_variance).unsqueeze(1)
     noise = problem.distribution
     if not noise.is_squared:
-        return levels(problem, solved.predicted, noise.likely_level).unsqueeze(1)
+        return likely_levels(problem, solved.predicted)
     # The reported variance has n - p degrees of freedom; the likelihood is maximal at Q / n.
     shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)
     return (known.noise_variance.unsqueeze(1) * shrink).sqrt()
