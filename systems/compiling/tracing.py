@@ -15,6 +15,7 @@ from warp_phys.systems.compiling.expression import Expression
 from warp_phys.systems.compiling.expression_arrays import full
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
+from warp_phys.systems.compiling.conditions import check_condition
 from warp_phys.systems.compiling.trace_check import check_traced, middle
 from warp_phys.systems.model.system import System
 
@@ -38,6 +39,19 @@ class TracedFunction:
     by_time: Row
 
 
+@dataclass(frozen=True)
+class TracedEvent:
+    """An event of a system, see `Event`.
+
+    Attributes:
+        condition: A truth value: comparisons of numbers, combined by "and", "or" and "not".
+        new_state: The S states after the event, as a function of those before.
+    """
+
+    condition: Expression
+    new_state: TracedFunction
+
+
 @dataclass(frozen=True, eq=False)
 class SystemGraph:
     """The functions of a system, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
@@ -52,6 +66,7 @@ class SystemGraph:
         solution: The S states in closed form, in which `y` is the state at the initial time and
             `t` the time since then; None where the system has none.
         initial_state: The S initial states; None if the parameters do not determine them.
+        events: The events, in the order of their declaration.
     """
 
     n_states: int
@@ -62,6 +77,7 @@ class SystemGraph:
     observe: TracedFunction
     solution: TracedFunction | None
     initial_state: TracedFunction | None
+    events: tuple[TracedEvent, ...]
 
     @property
     def observes_states(self) -> bool:
@@ -94,6 +110,7 @@ def trace_system(system: System) -> SystemGraph:
         observe=tracer.trace("observe", system.outputs_at),
         solution=tracer.trace("solution", closed) if closed else None,
         initial_state=_trace_initial_state(tracer, system),
+        events=tuple(_trace_event(tracer, system, place) for place in range(len(system.events))),
     )
 
 
@@ -108,6 +125,20 @@ def _trace_initial_state(tracer: _Tracer, system: System) -> TracedFunction | No
         return values
 
     return tracer.trace("initial_state", start)
+
+
+def _trace_event(tracer: _Tracer, system: System, number: int) -> TracedEvent:
+    where = f"events[{number}]"
+
+    def holds(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.condition_at(number, t, y, p, u).unsqueeze(0)
+
+    def after(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.new_state_at(number, t, y, p, u)
+
+    condition = tracer.truth(f"{where}.condition", holds)
+    check_condition(condition, f"{type(system).__name__}.{where}")
+    return TracedEvent(condition, tracer.trace(f"{where}.new_state", after))
 
 
 class _Tracer:
@@ -143,11 +174,7 @@ class _Tracer:
         # Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
         # all.
         by_time = self._run(where, module, ("t", 0))[1]
-        # A branch on values leaves only the branch taken in the record, which shows at other
-        # points.
-        difference = check_traced(self._system, function, values)
-        if difference is not None:
-            raise TracingError(f"{where} is not what was recorded of it: {difference}")
+        self._check(where, function, values)
         return TracedFunction(
             values=tuple(values),
             by_state=tuple(tuple(column[row] for column in by_state) for row in range(len(values))),
@@ -156,6 +183,27 @@ class _Tracer:
             ),
             by_time=tuple(by_time),
         )
+
+    def truth(self, name: str, function: Function) -> Expression:
+        """Return a function whose value is a truth value (1, n)."""
+        where = f"{type(self._system).__name__}.{name}"
+
+        def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
+            return function(t, y, p, u if len(u) else None)
+
+        module = record(where, called, list(middle(self._system).values()))
+        arguments = list(self._variables.values())
+        (holds,) = on_expressions(where, self._expressions, module, arguments).ravel()
+        value = self._expressions.mask(holds)
+        self._check(where, function, [value])
+        return value
+
+    def _check(self, where: str, function: Function, values: Sequence[Expression]) -> None:
+        # A branch on values leaves only the branch taken in the record, which shows at other
+        # points.
+        difference = check_traced(self._system, function, values)
+        if difference is not None:
+            raise TracingError(f"{where} is not what was recorded of it: {difference}")
 
     def _run(
         self, where: str, module: GraphModule, direction: tuple[str, int] | None
