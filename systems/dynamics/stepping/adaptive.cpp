@@ -29,7 +29,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     int64_t id[W];
     V t, h, end, brief, next_time, next_stop;
     V p[ROOM_P];
-    V y[R], f[R];               // coarse
+    V y[R + S], f[R];           // coarse; where events happen, followed by fine - coarse
     V fine[S], fine_f[S];
     V gap[S], greatest[S], floor[S];   // floor: atol / rtol of each state
     V sizes[R];                 // largest absolute values so far, of the derivatives
@@ -37,11 +37,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     M running = {}, rejected = {}, taken = {}, brief_step = {};
     M sample, piece, tries, stiff;
     METHOD<R> whole; METHOD<S> half[2];
-    Switching<R> switches;
+    Switching<R + S> switches;
     V allowed;                  // length of the next step, where comparisons limit it
 
     Adaptive(const Problem &one, const StepControl &two, CONSUMER &three)
-        : problem(one), options(two), consumer(three), switches(p, y) {
+        : problem(one), options(two), consumer(three), switches(y, p) {
         for (int l = 0; l < W; ++l) id[l] = 0;
         t = h = end = brief = next_time = next_stop = splat(0.0);
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
@@ -130,7 +130,6 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
                 sizes[S * (1 + d) + i][l] = natural > slope && natural < __builtin_inf() ? natural : slope;
             }
         sample[l] = piece[l] = tries[l] = stiff[l] = rejected[l] = 0;
-        switches.forget(l);
         next_stop[l] = stop_of(l, 0);
         while (next_stop[l] < t[l]) next_stop[l] = stop_of(l, ++piece[l]);
         while (next_stop[l] == t[l]) pass_stop(l);
@@ -143,7 +142,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     // in `batch.py`. Lanes that are already running keep their step size.
     void begin(M fresh) {
         V f_new[R], scale[S], scaled[S], steep[S];
-        if constexpr (HOLDS_SWITCHES) choose_sides(fresh);
+        if constexpr (HOLDS_SWITCHES) {
+            for (int i = 0; i < S; ++i) y[R + i] = fine[i] - y[i];
+            switches.events.begin(t, drive, end - t, fresh);
+            for (int i = 0; i < S; ++i) fine[i] = select(fresh, y[i] + y[R + i], fine[i]);
+        }
         slope_at<R>(t, y, p, drive, f_new);
         M defined = fresh;
         for (int i = 0; i < S; ++i) {
@@ -231,7 +234,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         M last = h >= room;
         V step = select(running, select(last, room, h), splat(0.0));
         if constexpr (HOLDS_SWITCHES) {
-            step = select(both(running, switches.locating), switches.trial, step);
+            step = select(running & (switches.locating | switches.dipping), switches.trial, step);
             last = step >= room;
         }
         whole.attempt(t, step, y, f, p, drive);
@@ -242,7 +245,8 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         if constexpr (HOLDS_SWITCHES) {
             allowed = splat(__builtin_inf());
             const M accurate = accepted;
-            accepted = switches.judge(t, step, whole.y, whole.slope(), drive, accurate);
+            switches.locating &= accurate;
+            accepted = switches.judge(t, step, f, whole.y, whole.slope(), drive, accurate);
             waiting = both(accurate, ~accepted);
             cut = cut | switches.passing;
         }
@@ -321,9 +325,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         if (any(next_time < t_new)) interpolate_step(step, size, select(sound, middle, t), t_new);
         move_to(t_new, sound);
         if constexpr (HOLDS_SWITCHES)
-            if (any(switches.passing)) cross();
+            if (any(switches.passing)) settle(switches.passing, switches.passing);
         if (problem.n_stops > 0) pass_stops();
         const M reached = both(next_time == t, running);
+        if constexpr (HOLDS_SWITCHES)
+            if (any(reached)) settle(reached, M());
         if (any(reached)) come_to_sample(reached, y, fine);
         return sound;
     }
@@ -356,21 +362,6 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
     }
 
-    // The sides of the comparisons where a trajectory begins or has been changed from outside.
-    void choose_sides(M where) {
-        V u[ROOM_I], f_new[R];
-        M side[ROOM_K];
-        drive.at(t, u);
-        InputPiece::sides(t, y, p, u, side);
-        for (int l = 0; l < W; ++l)
-            for (int k = 0; where[l] && !switches.known[l] && k < N_SWITCHES; ++k)
-                drive.side[k][l] = side[k][l];
-        slope_at<R>(t, y, p, drive, f_new);
-        for (int i = 0; i < R; ++i) f[i] = select(where, f_new[i], f[i]);
-        switches.open(t, drive, f, end - t, where);
-        if (any(switches.passing)) cross();
-    }
-
     // The steps among `sound` over which the comparisons can be followed; the others are tried again
     // with the length `allowed`.
     M follow(V step, M sound) {
@@ -387,8 +378,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             // In steps that are negligible, differences are rounding errors.
             if (!sound[l] || step[l] <= brief[l]) continue;
             for (int k = 0; k < N_SWITCHES; ++k) {
-                if (switches.passing[l] && switches.which[l] == k) continue;
-                const double side = Switching<R>::above(drive, k, l) ? 1.0 : -1.0;
+                                const double side = is_above(drive, k, l) ? 1.0 : -1.0;
                 const double length = followed_length(at, k, l, step[l], side);
                 allowed[l] = length < allowed[l] ? length : allowed[l];
             }
@@ -409,22 +399,18 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
     }
 
-    // Change the comparisons of the lanes that have come to an event. The fine solution meets the
-    // zero at another time. To first order in that time it is moved on to its zero on the one side of
-    // the event, and back on the other side, so that the distance of both contains their distance in
-    // time.
-    __attribute__((noinline)) void cross() {
-        const M here = switches.passing;
-        const V late = switches.lag(t, fine, fine_f, drive);
+    // Let the events happen that are due in the lanes `where`; in the lanes `located` a step has been
+    // made to end on one. The fine solution meets the zero at another time: its distance from the
+    // coarse one jumps as a derivative does.
+    __attribute__((noinline)) void settle(M where, M located) {
         V f_new[R], fine_new[S];
-        switches.pass(t, drive, f);
-        slope_at<S>(t, fine, p, drive, fine_new);
-        for (int i = 0; i < S; ++i)
-            fine[i] = select(here, fine[i] + (fine_f[i] - fine_new[i]) * late, fine[i]);
+        for (int i = 0; i < S; ++i) y[R + i] = fine[i] - y[i];
+        switches.events.settle(t, drive, end - t, where, located);
+        for (int i = 0; i < S; ++i) fine[i] = select(where, y[i] + y[R + i], fine[i]);
         slope_at<R>(t, y, p, drive, f_new);
         slope_at<S>(t, fine, p, drive, fine_new);
-        for (int i = 0; i < R; ++i) f[i] = select(here, f_new[i], f[i]);
-        for (int i = 0; i < S; ++i) fine_f[i] = select(here, fine_new[i], fine_f[i]);
+        for (int i = 0; i < R; ++i) f[i] = select(where, f_new[i], f[i]);
+        for (int i = 0; i < S; ++i) fine_f[i] = select(where, fine_new[i], fine_f[i]);
         for (int i = S; i < R; ++i) sizes[i] = vmax(sizes[i], vabs(y[i]));
     }
 
@@ -436,7 +422,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             while (next_stop[l] == t[l]) pass_stop(l);
             load_drive(l);
         }
-        if constexpr (HOLDS_SWITCHES) choose_sides(here);
+        if constexpr (HOLDS_SWITCHES) return settle(here, M());
         V f_new[R], fine_new[S];
         slope_at<R>(t, y, p, drive, f_new);
         slope_at<S>(t, fine, p, drive, fine_new);
@@ -466,17 +452,18 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         const M relaxed = stiff - 3;
         stiff = pressed ? stiff + 1 : (relaxed > 0 ? relaxed : M());
         const M too_stiff = both(stiff >= options.stiff_count, tries >= options.stiff_after);
-        M too_many = both(running, (tries >= options.max_steps) | too_stiff);
+        const M too_many = both(running, (tries >= options.max_steps) | too_stiff);
+        M endless = {};
         if constexpr (HOLDS_SWITCHES)
-            for (int l = 0; l < W; ++l)
-                if (running[l] && switches.exhausted(l)) too_many[l] = -1;
+            for (int l = 0; l < W; ++l) endless[l] = running[l] && switches.events.endless[l] ? -1 : 0;
         // Such a step would hardly change t, see `retire` in `step_control.py`.
         const V least = 10.0 * __DBL_EPSILON__ * vmax(vabs(t), brief);
         const M vanished = both(both(running, ~(accepted | waiting)), h < least);
         const M done = both(running, ~(t < end));
-        if (!any(too_many | vanished | done)) return;
+        if (!any(too_many | vanished | done | endless)) return;
         for (int l = 0; l < W; ++l) {
-            if (vanished[l]) finish(l, DIVERGED);
+            if (endless[l]) finish(l, TOO_MANY_EVENTS);
+            else if (vanished[l]) finish(l, DIVERGED);
             else if (done[l]) finish(l, CONVERGED);
             else if (too_many[l]) finish(l, TOO_MANY_STEPS);
         }

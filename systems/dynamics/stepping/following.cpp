@@ -22,16 +22,12 @@ struct Followed {
     template <int ROWS>
     void at(const Switching<ROWS> &switches, V t, const V *y, const V *f, const InputPiece &drive,
             const V *tolerance) {
-        V gy[ROOM_K * S], gp[ROOM_K * ROOM_D], gt[ROOM_K];
-        switches.values(t, y, drive, g);
-        switches.slopes(t, y, drive, gy, gp, gt);
+        const SwitchPoint point(t, y, switches.p, drive, f, splat(0.0));
         for (int k = 0; k < N_SWITCHES; ++k) {
-            rate[k] = gt[k];
-            noise[k] = splat(0.0);
-            for (int i = 0; i < S; ++i) {
-                rate[k] += gy[k * S + i] * f[i];
-                noise[k] += vabs(gy[k * S + i]) * tolerance[i];
-            }
+            g[k] = point.g[k];
+            rate[k] = point.rate[k];
+            noise[k] = point.zero[k] + switches.events.slack[k];
+            for (int i = 0; i < S; ++i) noise[k] += vabs(point.gy[k * S + i]) * tolerance[i];
         }
     }
 };
