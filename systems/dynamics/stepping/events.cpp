@@ -65,11 +65,12 @@ template <int ROWS> struct Events {
     const V *p;
     V shift[N > 0 ? N : 1];      // dtau/dq
     V slack[ROOM_K];             // a wrong sign of g counts as zero up to here
+    V zero[ROOM_K];              // |g| that counts as zero at the present point
     M turned[ROOM_K];            // comparisons that have changed at the present point
     int which[W], in_a_row[W];   // the comparison that changes, and events next to no time apart
-    int source[W];               // the comparison that was located, or -1, ...
-    double last[W], least[W];    // ... when, and |g| there
+    double last[W];              // the time of the last event that was located
     bool endless[W];
+    M leaping = {};              // where `which` jumps past zero instead of passing through it
 
     Events(V *point, const V *parameters) : y(point), p(parameters) {
         for (int l = 0; l < W; ++l) forget(l);
@@ -79,9 +80,7 @@ template <int ROWS> struct Events {
     void forget(int l) {
         for (int k = 0; k < ROOM_K; ++k) slack[k][l] = 0.0;
         which[l] = in_a_row[l] = 0;
-        source[l] = -1;
         last[l] = -__builtin_inf();
-        least[l] = 0.0;
         endless[l] = false;
     }
 
@@ -109,14 +108,14 @@ template <int ROWS> struct Events {
     void settle(V t, InputPiece &drive, V span, M where, M located) {
         for (int d = 0; d < N; ++d) shift[d] = splat(0.0);
         for (int k = 0; k < ROOM_K; ++k) turned[k] = M();
-        for (int l = 0; l < W; ++l) source[l] = located[l] ? which[l] : -1;
+        for (int k = 0; k < N_SWITCHES; ++k) zero[k] = slack[k];
         count(t, span, located);
         int rounds = 0;
         V f[S];
         for (M busy = where; any(busy); located = M()) {
             slope_at<S>(t, y, p, drive, f);
             SwitchPoint at(t, y, p, drive, f, span);
-            for (int k = 0; k < N_SWITCHES; ++k) at.zero[k] += slack[k];
+            widen(at, located);
             choose(at, drive, busy, located);
             if (++rounds > MOST_AT_ONCE)
                 for (int l = 0; l < W; ++l)
@@ -137,19 +136,28 @@ template <int ROWS> struct Events {
         }
     }
 
-    // The comparison that changes in each lane of `busy`, from which lanes without one are removed.
-    void choose(SwitchPoint &at, const InputPiece &drive, M &busy, M located) {
+    // What counts as zero at one point: g where an event was located, up to the time by which that
+    // missed it, and what did before other changes at the point.
+    void widen(SwitchPoint &at, M located) {
         for (int l = 0; l < W; ++l) {
-            if (!busy[l]) continue;
-            if (located[l]) {
-                least[l] = __builtin_fabs(at.g[which[l]][l]);
-                at.zero[which[l]][l] += least[l];
-                continue;
+            // The time of a jump of g, as in torch.remainder(t, day) < hours, is that of its argument.
+            if (!located[l] || leaping[l]) continue;
+            const int k = which[l];
+            const double missed = 2.0 * __builtin_fabs(at.g[k][l] / at.rate[k][l]);
+            for (int j = 0; missed < __builtin_inf() && j < N_SWITCHES; ++j) {
+                const double most = __builtin_fabs(at.rate[j][l]) * missed;
+                zero[j][l] = most > zero[j][l] ? most : zero[j][l];
             }
+        }
+        for (int k = 0; k < N_SWITCHES; ++k) at.zero[k] = zero[k] = larger(zero[k], at.zero[k]);
+    }
+
+    // The comparison that changes in each lane of `busy`, from which lanes without one are removed.
+    void choose(const SwitchPoint &at, const InputPiece &drive, M &busy, M located) {
+        for (int l = 0; l < W; ++l) {
+            if (!busy[l] || located[l]) continue;
             busy[l] = 0;
             for (int k = 0; k < N_SWITCHES && !busy[l]; ++k) {
-                // What is left of g after its event is zero, as it was before.
-                if (k == source[l]) at.zero[k][l] += 2.0 * least[l];
                 const bool zero = at.is_zero(k, l);
                 const bool up = zero ? at.rate[k][l] > 0.0 : at.g[k][l] > 0.0;
                 if (up == is_above(drive, k, l) || (zero && at.rate[k][l] == 0.0)) continue;

@@ -34,7 +34,7 @@ struct Followed {
 
 // Where the cubic with values a, b and slopes da, db at x = 0 and 1 has a minimum below zero or close
 // to it; 2 if nowhere.
-inline double dip(double a, double da, double b, double db) {
+inline double dip(double a, double da, double b, double db, double noise) {
     const double second = 3.0 * (b - a) - 2.0 * da - db, third = da + db - 2.0 * (b - a);
     const double under = second * second - 3.0 * third * da;
     if (!(under > 0.0)) return 2.0;
@@ -42,7 +42,7 @@ inline double dip(double a, double da, double b, double db) {
     if (!(x > 1e-6 && x < 1.0)) return 2.0;
     const double least = a + x * (da + x * (second + x * third));
     const bool close = least < CLOSE * (a > b ? a : b) && x > 0.1 && x < 0.9;
-    return least < 0.0 || close ? x : 2.0;
+    return least < -noise || close ? x : 2.0;
 }
 
 // The length to which a step of length `size` must be shortened for comparison k of lane l to be
@@ -57,11 +57,15 @@ inline double followed_length(const Followed (&at)[3], int k, int l, double size
     most = other > most ? other : most;
     other = __builtin_fabs(last);
     most = other > most ? other : most;
+    const double noise = 10.0 * at[1].noise[k][l];
+    if (most <= noise) return __builtin_inf();
+    // The second derivatives of the cubics through the halves in the middle, where they meet.
+    const double bend = __builtin_fabs(d0 + 4.0 * d1 + d2 - 3.0 * (last - first)) / 6.0;
     // Negated, as NaN compares as false.
-    if (!(apart <= RESOLVED * most + 10.0 * at[1].noise[k][l])) return half;
-    double x = dip(first, d0, middle, d1);
+    if (!(apart <= RESOLVED * most + noise && bend <= RESOLVED * most + noise)) return half;
+    double x = dip(first, d0, middle, d1, noise);
     if (x < 1.0) return x * half;
-    x = dip(middle, d1, last, d2);
+    x = dip(middle, d1, last, d2, noise);
     return x < 1.0 ? half * (1.0 + x) : __builtin_inf();
 }
 

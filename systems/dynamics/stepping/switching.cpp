@@ -10,11 +10,14 @@ namespace {
 // The share of a bracket that the interpolated zero keeps from its ends, if the last trial has not
 // halved the bracket.
 constexpr double INSIDE = 0.05;
+// Values of this size at the ends of a bracket that cannot be narrowed, compared with those in the
+// beginning, show that g jumps there.
+constexpr double LEAP = 1e-3;
 
 template <int ROWS> struct Switching {
     const V *y, *p;              // the point and the parameters of the lanes
     Events<ROWS> events;
-    V before[ROOM_K];            // g at the start of the step
+    V before[ROOM_K], under[ROOM_K];   // g at the start of the step, and at the low end of the bracket
     V low, high, at_low, at_high, scale, trial, width;
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
@@ -84,16 +87,18 @@ template <int ROWS> struct Switching {
         values(from + size, end, drive, g);
         M taken = accurate;
         const M smooth = accurate & ~locating & ~dipping;
-        passing = dipping = M();
+        passing = dipping = events.leaping = M();
         for (int l = 0; l < W; ++l) {
             if (!accurate[l]) continue;
             const int first = earliest(drive, l, g);
             if (first < 0 && !locating[l]) continue;
+            // A zero left behind at the start, from which g is still rising, is not the one looked for.
+            const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
             const double least = __builtin_fabs(g[events.which[l]][l]);
             const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if (least <= ZERO * scale[l] || high[l] - low[l] <= resolved)
-                passing[l] = -1, locating[l] = 0;
+            if ((falls && least <= ZERO * scale[l]) || high[l] - low[l] <= resolved)
+                pass(l, least);
             else
                 taken[l] = 0, trial[l] = between(l);
         }
@@ -108,12 +113,28 @@ template <int ROWS> struct Switching {
         return taken;
     }
 
+    // Whether g is nearer to its other sign than it was at the low end of the bracket.
+    bool has_fallen(const InputPiece &drive, int l, const V *g) const {
+        const int k = events.which[l];
+        return is_above(drive, k, l) ? g[k][l] < under[k][l] : g[k][l] > under[k][l];
+    }
+
+    // A lane stands on its event.
+    void pass(int l, double least) {
+        passing[l] = -1, locating[l] = 0;
+        const double apart = least + __builtin_fabs(under[events.which[l]][l]);
+        events.leaping[l] = least > ZERO * scale[l] && apart > LEAP * scale[l] ? -1 : 0;
+    }
+
     // Move an end of the bracket of a lane to the end of the step just tried, at which comparison
     // `first` has changed, or none.
     void narrow(int l, int first, double size, const V *g) {
         int &k = events.which[l];
         if (first >= 0) {
-            if (!locating[l]) low[l] = 0.0, width[l] = size, side[l] = 0;
+            if (!locating[l]) {
+                low[l] = 0.0, width[l] = size, side[l] = 0;
+                for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = before[j][l];
+            }
             if (!locating[l] || k != first) at_low[l] = before[first][l];
             k = first;
             high[l] = size;
@@ -124,6 +145,7 @@ template <int ROWS> struct Switching {
         } else {
             low[l] = size;
             at_low[l] = g[k][l];
+            for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = g[j][l];
         }
         // Illinois: the value at an end that stays twice counts half.
         const int moved = first >= 0 ? 1 : -1;
