@@ -24,6 +24,9 @@ constexpr double ZERO = 1e-12, ROUNDINGS = 8.0;
 // branch is defined, or the events accumulate (Zeno's paradox).
 constexpr int MOST_AT_ONCE = 100, MOST_IN_A_ROW = 100;
 constexpr double NO_TIME = 1e-9;
+// A wrong sign that remains after an event is no new event while |g| does not grow. More than rounding
+// must not be allowed: what remains would grow from event to event.
+constexpr double FORGIVEN = 1.0 + 1e-6;
 
 inline bool is_above(const InputPiece &drive, int k, int l) {
     return (drive.side[k][l] != 0) == SWITCH_ABOVE[k];
@@ -246,7 +249,7 @@ template <int ROWS> struct Events {
             for (int l = 0; l < W; ++l)
                 if (where[l]) {
                     const bool wrong = is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;
-                    slack[k][l] = wrong ? 2.0 * __builtin_fabs(g[k][l]) : 0.0;
+                    slack[k][l] = wrong ? FORGIVEN * __builtin_fabs(g[k][l]) : 0.0;
                 }
     }
 };

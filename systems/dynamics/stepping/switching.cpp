@@ -18,13 +18,13 @@ template <int ROWS> struct Switching {
     const V *y, *p;              // the point and the parameters of the lanes
     Events<ROWS> events;
     V before[ROOM_K], under[ROOM_K];   // g at the start of the step, and at the low end of the bracket
-    V low, high, at_low, at_high, scale, trial, width;
+    V low, high, at_low, at_high, over, scale, tried, trial, width;   // over: g at the high end
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
     Switching(V *point, const V *parameters)
         : y(point), p(parameters), events(point, parameters) {
-        low = high = at_low = at_high = scale = trial = width = splat(0.0);
+        low = high = at_low = at_high = over = scale = tried = trial = width = splat(0.0);
         for (int l = 0; l < W; ++l) side[l] = 0;
     }
 
@@ -95,12 +95,11 @@ template <int ROWS> struct Switching {
             // A zero left behind at the start, from which g is still rising, is not the one looked for.
             const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
-            const double least = __builtin_fabs(g[events.which[l]][l]);
-            const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if ((falls && least <= ZERO * scale[l]) || high[l] - low[l] <= resolved)
-                pass(l, least);
-            else
-                taken[l] = 0, trial[l] = between(l);
+            const double rounding = __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
+            const bool near = missed(l, g) <= 4.0 * rounding + ZERO * size[l];
+            const bool closed = high[l] - low[l] <= 8.0 * rounding;
+            if (closed ? first >= 0 : falls && near) pass(l);
+            else taken[l] = 0, trial[l] = closed ? high[l] : between(l);
         }
         // A dip that the cubic only suspects is looked for once.
         const M calm = smooth & taken & ~passing;
@@ -119,11 +118,19 @@ template <int ROWS> struct Switching {
         return is_above(drive, k, l) ? g[k][l] < under[k][l] : g[k][l] > under[k][l];
     }
 
+    // The time by which a lane misses the zero, with the mean rate of g in the bracket.
+    double missed(int l, const V *g) const {
+        const int k = events.which[l];
+        const double change = __builtin_fabs(under[k][l]) + __builtin_fabs(over[l]);
+        return change > 0.0 ? __builtin_fabs(g[k][l]) * (high[l] - low[l]) / change : 0.0;
+    }
+
     // A lane stands on its event.
-    void pass(int l, double least) {
+    void pass(int l) {
         passing[l] = -1, locating[l] = 0;
-        const double apart = least + __builtin_fabs(under[events.which[l]][l]);
-        events.leaping[l] = least > ZERO * scale[l] && apart > LEAP * scale[l] ? -1 : 0;
+        const double apart = __builtin_fabs(over[l]) + __builtin_fabs(under[events.which[l]][l]);
+        const bool closed = high[l] - low[l] <= LEAP * LEAP * tried[l];
+        events.leaping[l] = closed && apart > LEAP * scale[l] ? -1 : 0;
     }
 
     // Move an end of the bracket of a lane to the end of the step just tried, at which comparison
@@ -132,13 +139,13 @@ template <int ROWS> struct Switching {
         int &k = events.which[l];
         if (first >= 0) {
             if (!locating[l]) {
-                low[l] = 0.0, width[l] = size, side[l] = 0;
+                low[l] = 0.0, width[l] = tried[l] = size, side[l] = 0;
                 for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = before[j][l];
             }
             if (!locating[l] || k != first) at_low[l] = before[first][l];
             k = first;
             high[l] = size;
-            at_high[l] = g[k][l];
+            at_high[l] = over[l] = g[k][l];
             if (!locating[l])
                 scale[l] = __builtin_fabs(before[k][l]) + __builtin_fabs(at_high[l]);
             locating[l] = -1;
