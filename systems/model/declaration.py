@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.dosing import Dosing
 from warp_phys.systems.model.equations import Equations
 from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State, check_range
@@ -43,6 +44,7 @@ def check_declaration(cls: type[Equations]) -> None:
         ("inputs", Input),
         ("parameters", Parameter),
         ("events", Event),
+        ("dosing", Dosing),
     ):
         _check_entries(owner, attribute, kind, getattr(cls, attribute))
     _check_unique(f"{owner}.states", [state.name for state in cls.states])
@@ -52,6 +54,7 @@ def check_declaration(cls: type[Equations]) -> None:
         [parameter.name for parameter in cls.parameters] + [entry.name for entry in cls.inputs],
     )
     _check_events(cls)
+    _check_dosing(cls)
     _check_methods(cls)
     _check_initial_state(owner, cls.states, cls.default_initial_state)
     _check_times(owner, cls.default_times)
@@ -129,7 +132,8 @@ def _usual_value(state: State) -> float:
 
 def _check_entries(owner: str, attribute: str, kind: type, entries: object) -> None:
     if not isinstance(entries, tuple | list) or not all(isinstance(e, kind) for e in entries):
-        example = "condition, new_state" if kind is Event else "'name', 'unit'"
+        examples = {Event: "condition, new_state", Dosing: "'state', lag='lag'"}
+        example = examples.get(kind, "'name', 'unit'")
         raise UsageError(
             f"{owner}.{attribute} should be a tuple of {kind.__name__}, "
             f"like ({kind.__name__}({example}),); received {entries!r}"
@@ -149,6 +153,25 @@ def _check_events(cls: type[Equations]) -> None:
             if name not in known:
                 where = f"state in the new_state of {cls.__name__}.events[{number}]"
                 raise unknown_name(where, name, known)
+
+
+def _check_dosing(cls: type[Equations]) -> None:
+    owner = cls.__name__
+    known = {parameter.name: parameter for parameter in cls.parameters}
+    states = [state.name for state in cls.states]
+    _check_unique(f"{owner}.dosing", [one.state for one in cls.dosing])
+    for one in cls.dosing:
+        if one.state not in states:
+            raise unknown_name(f"state in {owner}.dosing", one.state, states)
+        for name in one.names:
+            if name not in known:
+                raise unknown_name(f"parameter in {owner}.dosing", name, known)
+        for name in (one.lag, one.duration):
+            if name is not None and bounds(known[name].support)[0] < 0.0:
+                raise UsageError(
+                    f"parameter {name!r} of {owner} is a time after a dose, which cannot be below "
+                    "zero; give it support='positive' or (0.0, high)"
+                )
 
 
 def _check_methods(cls: type[Equations]) -> None:

@@ -27,6 +27,7 @@ def table(system: Equations) -> str:
         ("event", ", ".join(event.new_state), "", "", "", event.description)
         for event in system.events
     ]
+    rows += [("doses", one.state, "", "", "", ", ".join(one.names)) for one in system.dosing]
     counts = [
         _counted(len(system.states), "state"),
         _counted(len(system.outputs), "output"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.assemble import assemble
+from warp_phys.systems.model.dosing import Dosing
 from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.linear_form import LinearForm
 from warp_phys.systems.model.namespace import Namespace
@@ -29,6 +30,7 @@ class Equations:
     inputs: tuple[Input, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     events: tuple[Event, ...] = ()
+    dosing: tuple[Dosing, ...] = ()
     default_initial_state: Mapping[str, float | tuple[float, float]] = {}
     default_times: Sequence[float] | Any = tuple(0.5 * step for step in range(21))
     reference: str = ""
@@ -90,9 +92,9 @@ class Equations:
 
     @property
     def has_solution(self) -> bool:
-        """Whether the system has a closed form; with external inputs or events it is not used."""
+        """Whether the system has a closed form; with inputs, events or dosing it is not used."""
         declared = type(self).solution is not Equations.solution
-        return declared and not self.inputs and not self.events
+        return declared and not (self.inputs or self.events or self.dosing)
 
     @property
     def has_initial_state(self) -> bool:

@@ -43,6 +43,8 @@ class System(Equations):
         parameters: One `Parameter` each, in order.
         events: One `Event` for each jump of the state under a condition: resets, thresholds,
             switches with hysteresis.
+        dosing: One `Dosing` for each state whose doses have a lag time, a duration or a
+            bioavailability among the parameters.
         default_initial_state: State name -> number or (low, high). States left out start at 1, or
             in the middle of their support if that is an interval.
         default_times: A time grid that starts at 0 and shows the typical behavior of the system.
