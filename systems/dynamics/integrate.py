@@ -13,6 +13,7 @@ from warp_phys.systems.dynamics.problem import Problem, Solution, Status, scatte
 from warp_phys.systems.dynamics.scipy_methods import SCIPY_METHODS, solve_scipy
 from warp_phys.systems.dynamics.sizes import refined
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.dynamics.stepping.compiled import flow_library, why_not_compiled
 from warp_phys.systems.dynamics.stepping.gradients import gradient_library, solve_with_gradients
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.torchdiffeq_methods import solve_rk4, solve_torchdiffeq
@@ -184,6 +185,11 @@ def _choose(problem: Problem, method: str) -> str:
         raise UsageError(
             f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
         )
+    if method in ("rk4", "torchdiffeq") and problem.system.events:
+        raise UsageError(
+            f"method {method!r} knows no events, and {name} has some; use method='auto', 'dop853', "
+            "'rk45', 'rodas5p' or 'scipy'"
+        )
     if method in SCIPY_METHODS and problem.backward_mode:
         raise UsageError(
             f"method {method!r} gives no gradients, and an argument requires them; use 'auto', "
@@ -219,12 +225,23 @@ def _solve_for_gradients(problem: Problem, method: str) -> Solution:
     if library is not None:
         solution = solve_with_gradients(problem, explicit, library)
         return _with_stiff_gradients(problem, solution) if method == "auto" else solution
+    if problem.system.events:
+        raise UsageError(
+            f"gradients across the events of {problem.system.name} are those by parameters and "
+            f"initial states, from compiled code; {_why_no_gradients(problem)}"
+        )
     if method == "auto":
         return solve_torchdiffeq(problem)
     raise UsageError(
         f"method {method!r} gives gradients of parameters and initial states alone, in float64 and "
         "with compiled code; use 'torchdiffeq' or 'rk4', or detach the arguments"
     )
+
+
+def _why_no_gradients(problem: Problem) -> str:
+    if flow_library(problem, "dop853") is None:
+        return f"here {why_not_compiled(problem)}; detach the arguments"
+    return "detach times, inputs and amounts of doses"
 
 
 def _with_stiff_gradients(problem: Problem, solution: Solution) -> Solution:
@@ -242,6 +259,8 @@ def _with_stiff_gradients(problem: Problem, solution: Solution) -> Solution:
 
 
 def _solve_with_stiff_path(problem: Problem) -> Solution:
+    if problem.system.events and flow_library(problem, "dop853") is None:
+        return _solve_by_scipy(problem)
     solution = solve_stepwise(problem, "dop853")
     # The explicit method gives up stiff trajectories early, so that trying it first costs little.
     stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
@@ -257,3 +276,15 @@ def _solve_with_stiff_path(problem: Problem) -> Solution:
     if lost.numel():
         parts.append((stiff[lost], solve_scipy(problem.select(stiff[lost]), "scipy-stiff")))
     return scatter(parts, problem)
+
+
+def _solve_by_scipy(problem: Problem) -> Solution:
+    """Integrate by SciPy, trajectories that DOP853 loses by Radau."""
+    solution = solve_scipy(problem, "scipy")
+    lost = torch.isin(solution.status, torch.tensor([Status.DIVERGED, Status.TOO_MANY_STEPS]))
+    rows = lost.nonzero()[:, 0]
+    if not rows.numel():
+        return solution
+    everything = torch.arange(problem.counts.numel(), device=rows.device)
+    again = solve_scipy(problem.select(rows), "scipy-stiff")
+    return scatter([(everything, solution), (rows, again)], problem)
