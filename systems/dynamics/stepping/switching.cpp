@@ -15,12 +15,14 @@ template <int ROWS> struct Switching {
     Position<ROWS> &lanes;
     Events<ROWS> events;
     V before[ROOM_K];            // g at the start of the step
-    V low, high, at_low, at_high, scale, trial, width;
+    V low, high, at_low, at_high, trial, width;
+    V reach;                     // the step in which a change was first seen
+    V target;                    // |g| that counts as the zero
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
     explicit Switching(Position<ROWS> &one) : lanes(one), events(one.y, one.p) {
-        low = high = at_low = at_high = scale = trial = width = splat(0.0);
+        low = high = at_low = at_high = trial = width = reach = target = splat(0.0);
         for (int l = 0; l < W; ++l) side[l] = 0;
     }
 
@@ -75,12 +77,15 @@ template <int ROWS> struct Switching {
 
     // Decide on steps from lanes.y with slope f of length `size` that end at y with slope f_end and
     // are accurate; returns those that may be taken. The others are tried again with the length
-    // `trial`.
+    // `trial`. A zero is approached from the side held, so that a state that is thrown back does not
+    // start beyond it: a step is taken if it ends where g is about to change, in no time compared
+    // with the step in which that was seen, or if time is not resolved any further.
     M judge(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive,
             M accurate) {
         V g[ROOM_K];
         values(from, lanes.y, drive, before);
-        values(from + size, y, drive, g);
+        const SwitchPoint end(from + size, y, lanes.p, drive, f_end, size);
+        for (int k = 0; k < N_SWITCHES; ++k) g[k] = end.g[k];
         M taken = accurate;
         const M smooth = accurate & ~locating & ~dipping;
         passing = dipping = M();
@@ -89,9 +94,12 @@ template <int ROWS> struct Switching {
             const int first = earliest(drive, l, g);
             if (first < 0 && !locating[l]) continue;
             narrow(l, first, size[l], g);
-            const double least = __builtin_fabs(g[events.which[l]][l]);
+            const int k = events.which[l];
+            const double side = is_above(drive, k, l) ? 1.0 : -1.0;
+            const double left = side * g[k][l], speed = -side * end.rate[k][l];
+            target[l] = ZERO * speed * reach[l];
             const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if (least <= ZERO * scale[l] || high[l] - low[l] <= resolved)
+            if ((left >= 0.0 && left <= target[l]) || high[l] - low[l] <= resolved)
                 passing[l] = -1, locating[l] = 0;
             else
                 taken[l] = 0, trial[l] = between(l);
@@ -112,13 +120,11 @@ template <int ROWS> struct Switching {
     void narrow(int l, int first, double size, const V *g) {
         int &k = events.which[l];
         if (first >= 0) {
-            if (!locating[l]) low[l] = 0.0, width[l] = size, side[l] = 0;
+            if (!locating[l]) low[l] = 0.0, width[l] = reach[l] = size, side[l] = 0;
             if (!locating[l] || k != first) at_low[l] = before[first][l];
             k = first;
             high[l] = size;
             at_high[l] = g[k][l];
-            if (!locating[l])
-                scale[l] = __builtin_fabs(before[k][l]) + __builtin_fabs(at_high[l]);
             locating[l] = -1;
         } else {
             low[l] = size;
@@ -143,12 +149,14 @@ template <int ROWS> struct Switching {
         return first;
     }
 
-    // The zero by linear interpolation, away from the ends of a bracket that hardly narrows.
+    // The middle of what counts as the zero by linear interpolation, away from the ends of a bracket
+    // that hardly narrows.
     double between(int l) {
         const double a = __builtin_fabs(at_low[l]), b = __builtin_fabs(at_high[l]);
-        double share = a + b > 0.0 ? a / (a + b) : 0.5;
+        const double aim = target[l] > 0.0 ? 0.5 * target[l] : 0.0;
+        double share = a + b > 0.0 ? (a - aim) / (a + b) : 0.5;
         const double now = high[l] - low[l];
-        if (!(now <= 0.5 * width[l])) {
+        if (!(now <= 0.5 * width[l]) || share <= 0.0) {
             share = share < INSIDE ? INSIDE : share;
             share = share > 1.0 - INSIDE ? 1.0 - INSIDE : share;
         }
