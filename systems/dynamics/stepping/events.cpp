@@ -24,6 +24,9 @@ constexpr double ZERO = 1e-12, ROUNDINGS = 8.0;
 // or the events accumulate (Zeno's paradox).
 constexpr int MOST_AT_ONCE = 100;
 constexpr double NO_TIME = 1e-11;
+// A wrong sign that remains after an event is no new event while |g| does not grow. More than rounding
+// must not be allowed: what remains would grow from event to event.
+constexpr double FORGIVEN = 1.0 + 1e-6;
 
 inline bool is_above(const InputPiece &drive, int k, int l) {
     return (drive.side[k][l] != 0) == SWITCH_ABOVE[k];
@@ -56,10 +59,14 @@ struct SwitchPoint {
     bool is_zero(int k, int l) const { return __builtin_fabs(g[k][l]) <= zero[k][l]; }
 };
 
+// The point of ROWS rows holds the states and their derivatives along N directions. Those beyond the
+// first D are directions in which no parameter changes.
 template <int ROWS> struct Events {
+    static constexpr int N = ROWS / S - 1;
+
     V *y;                        // (ROWS,) the point, which events change
     const V *p;
-    V shift[ROOM_D];             // dtau/dq
+    V shift[N > 0 ? N : 1];      // dtau/dq
     V slack[ROOM_K];             // a wrong sign of g counts as zero up to here
     V zero[ROOM_K];              // |g| that counts as zero at the present point
     M turned[ROOM_K];            // comparisons that have changed at the present point, ...
@@ -68,32 +75,42 @@ template <int ROWS> struct Events {
     int which[W];                // the comparison that changes
     V last[ROOM_K];              // when each was last located
     bool endless[W];
+    M leaping = {};              // where `which` jumps past zero instead of passing through it
 
     Events(V *point, const V *parameters) : y(point), p(parameters) {
-        for (int k = 0; k < ROOM_K; ++k)
-            slack[k] = splat(0.0), last[k] = splat(-__builtin_inf());
-        for (int l = 0; l < W; ++l) which[l] = 0, endless[l] = false;
+        for (int l = 0; l < W; ++l) forget(l);
+    }
+
+    // Another trajectory enters lane l.
+    void forget(int l) {
+        for (int k = 0; k < ROOM_K; ++k) slack[k][l] = 0.0, last[k][l] = -__builtin_inf();
+        which[l] = 0;
+        endless[l] = false;
     }
 
     // Choose the sides at the initial time. A condition that holds there has not become true, unless
     // it stands on zero: that counts as coming from the other side.
-    void begin(V t, InputPiece &drive, V span) {
+    void begin(V t, InputPiece &drive, V span, M where) {
         V f[S], u[ROOM_I];
+        M side[ROOM_K];
         drive.at(t, u);
-        InputPiece::sides(t, y, p, u, drive.side);
+        InputPiece::sides(t, y, p, u, side);
+        for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = where ? side[k] : drive.side[k];
+        for (int l = 0; l < W; ++l)
+            if (where[l]) forget(l);
         slope_at<S>(t, y, p, drive, f);
         const SwitchPoint at(t, y, p, drive, f, span);
         for (int k = 0; k < N_SWITCHES; ++k)
             for (int l = 0; l < W; ++l)
-                if (at.is_zero(k, l) && at.rate[k][l] != 0.0)
+                if (where[l] && at.is_zero(k, l) && at.rate[k][l] != 0.0)
                     set_side(drive, k, l, at.rate[k][l] < 0.0);
-        settle(t, drive, span, ~M(), M());
+        settle(t, drive, span, where, M());
     }
 
     // Let everything happen that is due in the lanes `where` at the point (t, y). In the lanes
     // `located`, comparison `which` has just been found to change.
     void settle(V t, InputPiece &drive, V span, M where, M located) {
-        for (int d = 0; d < ROOM_D; ++d) shift[d] = splat(0.0);
+        for (int d = 0; d < N; ++d) shift[d] = splat(0.0);
         thrown = M();
         for (int k = 0; k < N_SWITCHES; ++k)
             turned[k] = M(), origin[k] = drive.side[k], zero[k] = slack[k];
@@ -128,7 +145,8 @@ template <int ROWS> struct Events {
     // missed it, and what did before other changes at the point.
     void widen(SwitchPoint &at, M located) {
         for (int l = 0; l < W; ++l) {
-            if (!located[l]) continue;
+            // The time of a jump of g, as in torch.remainder(t, day) < hours, is that of its argument.
+            if (!located[l] || leaping[l]) continue;
             const int k = which[l];
             const double missed = 2.0 * __builtin_fabs(at.g[k][l] / at.rate[k][l]);
             for (int j = 0; missed < __builtin_inf() && j < N_SWITCHES; ++j) {
@@ -142,8 +160,7 @@ template <int ROWS> struct Events {
     // The comparison that changes in each lane of `busy`, from which lanes without one are removed.
     void choose(const SwitchPoint &at, const InputPiece &drive, M &busy, M located) {
         for (int l = 0; l < W; ++l) {
-            if (!busy[l]) continue;
-            if (located[l]) continue;
+            if (!busy[l] || located[l]) continue;
             busy[l] = 0;
             for (int k = 0; k < N_SWITCHES && !busy[l]; ++k) {
                 if (!is_due(at, drive, k, l)) continue;
@@ -177,7 +194,7 @@ template <int ROWS> struct Events {
         if constexpr (ROWS > S) {
             V next[S];
             slope_at<S>(t, y, p, drive, next);
-            for (int d = 0; d < D; ++d)
+            for (int d = 0; d < N; ++d)
                 for (int i = 0; i < S; ++i) {
                     V &s = y[S * (1 + d) + i];
                     s = select(where, s + (f[i] - next[i]) * shift[d], s);
@@ -200,8 +217,8 @@ template <int ROWS> struct Events {
     // event leaves no trace then.
     void aim(const SwitchPoint &at, int k, int l) {
         if constexpr (ROWS > S)
-            for (int d = 0; d < D; ++d) {
-                double change = at.gp[k * D + d][l];
+            for (int d = 0; d < N; ++d) {
+                double change = d < D ? at.gp[k * D + d][l] : 0.0;
                 for (int i = 0; i < S; ++i)
                     change += at.gy[k * S + i][l] * y[S * (1 + d) + i][l];
                 const double found = -change / at.rate[k][l];
@@ -222,8 +239,9 @@ template <int ROWS> struct Events {
             for (int i = 0; i < S; ++i) {
                 V drift = ht[i] - after[i];
                 for (int j = 0; j < S; ++j) drift += hy[i * S + j] * f[j];
-                for (int d = 0; d < D; ++d) {
-                    V total = hp[i * D + d] + drift * shift[d];
+                for (int d = 0; d < N; ++d) {
+                    V total = drift * shift[d];
+                    if (d < D) total += hp[i * D + d];
                     for (int j = 0; j < S; ++j) total += hy[i * S + j] * y[S * (1 + d) + j];
                     next[S * (1 + d) + i] = total;
                 }
@@ -241,7 +259,7 @@ template <int ROWS> struct Events {
             for (int l = 0; l < W; ++l)
                 if (where[l]) {
                     const bool wrong = is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;
-                    slack[k][l] = wrong ? 2.0 * __builtin_fabs(g[k][l]) : 0.0;
+                    slack[k][l] = wrong ? FORGIVEN * __builtin_fabs(g[k][l]) : 0.0;
                 }
     }
 };
