@@ -290,7 +290,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             t = select(accepted, select(whole, end, t + size), t);
             if constexpr (HOLDS_SWITCHES)
                 if (any(switches.passing)) {
-                    switches.events.settle(t, drive, span, switches.passing, switches.passing);
+                    switches.events.settle(t, drive, switches.tried, switches.passing, switches.passing);
                     slope_at<ROWS>(t, lanes.y, lanes.p, drive, step.y);
                     for (int i = 0; i < ROWS; ++i) f[i] = select(switches.passing, step.y[i], f[i]);
                     eventful |= switches.passing;

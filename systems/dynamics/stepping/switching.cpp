@@ -19,12 +19,13 @@ template <int ROWS> struct Switching {
     Events<ROWS> events;
     V before[ROOM_K], under[ROOM_K];   // g at the start of the step, and at the low end of the bracket
     V low, high, at_low, at_high, over, scale, tried, trial, width;   // over: g at the high end
+    V slot;                      // the time before a zero that counts as the zero
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
     Switching(V *point, const V *parameters)
         : y(point), p(parameters), events(point, parameters) {
-        low = high = at_low = at_high = over = scale = tried = trial = width = splat(0.0);
+        low = high = at_low = at_high = over = scale = tried = trial = width = slot = splat(0.0);
         for (int l = 0; l < W; ++l) side[l] = 0;
     }
 
@@ -78,8 +79,9 @@ template <int ROWS> struct Switching {
     }
 
     // Decide on steps from y with slope f of length `size` that end at `end` with slope f_end and are
-    // accurate; returns those that may be taken. The others are tried again with the length
-    // `trial`.
+    // accurate; returns those that may be taken. The others are tried again with the length `trial`.
+    // A zero is approached from the side held, so that a state that is thrown back does not start
+    // beyond it.
     M judge(V from, V size, const V *f, const V *end, const V *f_end, const InputPiece &drive,
             M accurate) {
         V g[ROOM_K];
@@ -96,7 +98,8 @@ template <int ROWS> struct Switching {
             const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
             const double rounding = __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            const bool near = missed(l, g) <= 4.0 * rounding + ZERO * size[l];
+            slot[l] = 4.0 * rounding + ZERO * size[l];
+            const bool near = !beyond(drive, l, g) && missed(l, g) <= slot[l];
             const bool closed = high[l] - low[l] <= 8.0 * rounding;
             if (closed ? first >= 0 : falls && near) pass(l);
             else taken[l] = 0, trial[l] = closed ? high[l] : between(l);
@@ -110,6 +113,11 @@ template <int ROWS> struct Switching {
             taken &= ~dipping;
         }
         return taken;
+    }
+
+    bool beyond(const InputPiece &drive, int l, const V *g) const {
+        const int k = events.which[l];
+        return is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;
     }
 
     // Whether g is nearer to its other sign than it was at the low end of the bracket.
@@ -173,12 +181,13 @@ template <int ROWS> struct Switching {
         return first;
     }
 
-    // The zero by linear interpolation, away from the ends of a bracket that hardly narrows.
+    // The middle of the slot before the zero by linear interpolation, away from the ends of a
+    // bracket that hardly narrows.
     double between(int l) {
         const double a = __builtin_fabs(at_low[l]), b = __builtin_fabs(at_high[l]);
-        double share = a + b > 0.0 ? a / (a + b) : 0.5;
         const double now = high[l] - low[l];
-        if (!(now <= 0.5 * width[l])) {
+        double share = a + b > 0.0 ? a / (a + b) - 0.5 * slot[l] / now : 0.5;
+        if (!(now <= 0.5 * width[l]) || share <= 0.0) {
             share = share < INSIDE ? INSIDE : share;
             share = share > 1.0 - INSIDE ? 1.0 - INSIDE : share;
         }
