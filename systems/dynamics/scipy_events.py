@@ -16,7 +16,7 @@ _PARTS = 8
 # boundary is about to change.
 _BOUNDARY = 1e-12
 # See `events.cpp`.
-_MOST_AT_ONCE, _MOST_IN_A_ROW, _NO_TIME = 100, 100, 1e-9
+_MOST_AT_ONCE, _NO_TIME = 100, 1e-11
 
 
 class EndlessEvents(Exception):
@@ -33,7 +33,7 @@ class Happenings:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.system = problem, problem.system
         self.held = np.zeros(len(self.system.events), dtype=bool)
-        self.last, self.in_a_row = -np.inf, 0
+        self.last = np.full(len(self.held), -np.inf)
         span = float(problem.end - problem.start)
         self.brief, self.moment = _NO_TIME * span, _BOUNDARY * span
 
@@ -67,7 +67,7 @@ class Happenings:
         """Return the state after all events that are due at a point.
 
         Raises:
-            EndlessEvents: They trigger each other without end.
+            EndlessEvents: They trigger each other, or one happens again in no time.
         """
         if not self.system.events:
             return y
@@ -79,21 +79,12 @@ class Happenings:
                 # On its boundary a condition that is about to become false is false.
                 self.held = self._hold_around(t, y, self.moment, drive)
                 return y
+            if (t - self.last[due] <= max(self.brief, 100.0 * float(np.spacing(abs(t))))).any():
+                raise EndlessEvents
+            self.last[due] = t
             for number in due:
                 y = self._new_state(int(number), t, y, drive)
         raise EndlessEvents
-
-    def count(self, t: float) -> None:
-        """Note the time of events.
-
-        Raises:
-            EndlessEvents: Too many in a row are next to no time apart.
-        """
-        brief = max(self.brief, 100.0 * float(np.spacing(abs(t))))
-        self.in_a_row = self.in_a_row + 1 if t - self.last <= brief else 0
-        self.last = t
-        if self.in_a_row > _MOST_IN_A_ROW:
-            raise EndlessEvents
 
     def _bisect(
         self,

@@ -147,7 +147,6 @@ class _Run:
 
     def _pass_event(self, tau: float, y: np.ndarray, states: np.ndarray) -> np.ndarray:
         """Return the state after the events at a time; later samples are not known any more."""
-        self.events.count(tau)
         y = self.events.settle(tau, y, self.drive)
         self._write(states, tau, np.inf, np.full_like(y, np.nan))
         near = 4.0 * np.spacing(abs(tau))
