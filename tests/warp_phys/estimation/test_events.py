@@ -42,11 +42,11 @@ def test_the_information_head_agrees_with_the_fit_in_the_end() -> None:
         ({"head": "direct", "root": "step"}, "root='step' starts anew at every observed state"),
     ],
 )
-def test_models_that_cannot_follow_events_refuse_them(options: dict[str, Any], message: str) -> None:
+def test_models_that_cannot_follow_events_say_so(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         wp.WarpPhys(Ball(), **options)
 
 
 def test_streams_refuse_events() -> None:
     with pytest.raises(UsageError, match="streams start anew at every sample"):
-        wp.WarpPhys(Ball()).stream()
+        wp.WarpPhys(Ball()).init_state(sensors=2)

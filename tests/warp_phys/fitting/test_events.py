@@ -107,6 +107,32 @@ def test_bounces_without_end_are_named() -> None:
     assert "events followed each other without end" in str(fitted.failure.values[0])
 
 
+def test_fits_without_a_compiler_refuse_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), np.ones((1, 3, 1)))},
+        coords={"time": np.arange(3.0), "output": ["height"]},
+    )
+    with pytest.raises(UsageError, match=r"need compiled code, but there is no C\+\+ compiler"):
+        fit(Ball(), data, initial_state=LET_GO)
+
+
+class Branching(Ball):
+    """A ball whose right-hand side is not plain arithmetic."""
+
+    def rhs(self, t: Any, y: Any, p: Any) -> tuple[Any, Any]:
+        return y[1], -p.g if float(y[1].sum()) < 1e9 else y[0]
+
+
+def test_functions_that_cannot_be_translated_are_refused_with_the_reason() -> None:
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), np.ones((1, 3, 1)))},
+        coords={"time": np.arange(3.0), "output": ["height"]},
+    )
+    with pytest.raises(UsageError, match=r"branching are not plain arithmetic: Branching.rhs"):
+        fit(Branching(), data, initial_state=LET_GO)
+
+
 def test_there_is_no_steady_start_with_events() -> None:
     with pytest.raises(UsageError, match="a state at which nothing moves, and ball has events"):
         fit(Ball(), balls(1), initial_state="steady_state")
