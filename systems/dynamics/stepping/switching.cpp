@@ -14,6 +14,9 @@ constexpr double INSIDE = 0.05;
 // beginning, show that g jumps there.
 constexpr double LEAP = 1e-3;
 
+// The time before a zero that counts as the zero, as a share of the step that ends there.
+constexpr double SLOT = 1e-13;
+
 template <int ROWS> struct Switching {
     const V *y, *p;              // the point and the parameters of the lanes
     Events<ROWS> events;
@@ -98,7 +101,7 @@ template <int ROWS> struct Switching {
             const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
             const double rounding = __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            slot[l] = 4.0 * rounding + ZERO * size[l];
+            slot[l] = 4.0 * rounding + SLOT * size[l];
             const bool near = !beyond(drive, l, g) && missed(l, g) <= slot[l];
             const bool closed = high[l] - low[l] <= 8.0 * rounding;
             if (closed ? first >= 0 : falls && near) pass(l);
