@@ -67,9 +67,7 @@ def _table(
     return InputTable(knots, values)
 
 
-def read_doses(
-    system: System, doses: Sequence[Dose], start: Tensor, like: Tensor
-) -> Doses | None:
+def read_doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
     """Return doses, see `Dose`, None if there are none.
 
     Args:

@@ -114,7 +114,9 @@ def _kind(kind: type[System], states: tuple[str, ...]) -> type[System]:
     if (kind, states) not in _KINDS:
 
         def rhs(self: System, t: Any, y: Tensor, p: Any) -> Tensor:
-            rates = list(assemble(kind.rhs(self, t, y, p), y, self.state_names, f"{kind.__name__}.rhs"))
+            rates = list(
+                assemble(kind.rhs(self, t, y, p), y, self.state_names, f"{kind.__name__}.rhs")
+            )
             for number, state in enumerate(states):
                 dosing = _dosing(self.dosing, state)
                 if dosing.duration is not None:

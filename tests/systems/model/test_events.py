@@ -37,7 +37,9 @@ def test_conditions_may_be_combined() -> None:
     graph = trace_system(
         ball_with(Event(lambda t, y, p: (y[0] < 0.0) & ~(y[1] > p.g) | (t >= 3.0), {"speed": 0.0}))
     )
-    assert repr(graph.events[0].condition) == "or(and(lt(y[0], 0.0), not(gt(y[1], p[0]))), ge(t, 3.0))"
+    assert (
+        repr(graph.events[0].condition) == "or(and(lt(y[0], 0.0), not(gt(y[1], p[0]))), ge(t, 3.0))"
+    )
     assert len(switches_of(graph)) == 3
 
 
@@ -46,7 +48,10 @@ def test_conditions_may_be_combined() -> None:
     [
         (lambda t, y, p: y[0], "should be a comparison of .* received a tensor of torch.float64"),
         (lambda t, y, p: True, "should be a comparison of .* received True"),
-        (lambda t, y, p: y < 0.0, r".* of shape \(1,\); received shape \(2, 1\); y\[0\] is the first"),
+        (
+            lambda t, y, p: y < 0.0,
+            r".* of shape \(1,\); received shape \(2, 1\); y\[0\] is the first",
+        ),
     ],
 )
 def test_conditions_that_are_none(condition: Callable[..., Any], message: str) -> None:
@@ -78,7 +83,7 @@ def test_new_states_that_are_none() -> None:
         Event(low, {})
     with pytest.raises(UsageError, match=r"of 'speed' in Ball.events\[0\] .* shape \(2, 1\)"):
         ball_with(Event(low, {"speed": lambda t, y, p: y}))
-    with pytest.raises(UsageError, match="should be a function of .* received True"):
+    with pytest.raises(UsageError, match=r"should be a function of .* received True"):
         Event(True, {"speed": 0.0})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"Ball.events should be a tuple of Event, like \(Event"):
         ball_with("bounce")  # type: ignore[arg-type]
@@ -99,7 +104,7 @@ def test_dosing_is_checked_against_states_and_parameters() -> None:
         oral((Dosing("gutt", lag="lag"),), lag)
     with pytest.raises(UsageError, match=r"parameter in Oral.dosing 'lagg'; did you mean 'lag'"):
         oral((Dosing("gut", lag="lagg"),), lag)
-    with pytest.raises(UsageError, match="names in Oral.dosing should differ; gut"):
+    with pytest.raises(UsageError, match=r"names in Oral.dosing should differ; gut"):
         oral((Dosing("gut", lag="lag"), Dosing("gut", duration="lag")), lag)
     with pytest.raises(UsageError, match="'lag' of Oral is a time after a dose"):
         oral((Dosing("gut", lag="lag"),), Parameter("lag", "h", range=(0.1, 2.0)))
