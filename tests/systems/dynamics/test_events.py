@@ -1,4 +1,4 @@
-"""Events that systems declare, by every method of `integrate`, or refused with what to use instead."""
+"""Events of systems, by every method of `integrate`, or refused with what to use instead."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Tank(System):
 
 @pytest.mark.parametrize("method", ["auto", "scipy"])
 def test_doses_inputs_and_own_sample_times(method: str) -> None:
-    # Full at 2; a dose at 3 fills it from 2 to 2.5, while the flow is below .1; the flow is .1 at 5.
+    # Full at 2; a dose at 3 fills it above 2 while the flow is below .1, which it is until 5.
     times = [[0.0, 1.9, 2.0, 3.0, 4.9, 5.1], [0.0, 3.5, np.nan, np.nan, np.nan, np.nan]]
     found = integrate(
         Tank(),
@@ -106,7 +106,7 @@ def test_doses_that_come_late_or_over_a_while(system: Any, solution: Any) -> Non
 def test_methods_that_know_no_events() -> None:
     problem = (Neuron(), [0.0, 10.0], [[0.0, 0.0]], [[0.1, 10.0, 1.0, 0.3]])
     for method in ("rk4", "torchdiffeq"):
-        with pytest.raises(UsageError, match=f"'{method}' knows no events, which Neuron .* 'auto'"):
+        with pytest.raises(UsageError, match=f"'{method}' knows no events, which Neuron .*'auto'"):
             integrate(*problem, method=method)
 
 
@@ -116,7 +116,7 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     found = integrate(Neuron(), [0.0, 10.0, 40.0], start, p)
     assert found.engine == "scipy"
     assert bool(found.converged.all())
-    with pytest.raises(UsageError, match=r"'rk45' needs compiled code .* no C\+\+ compiler .*scipy"):
+    with pytest.raises(UsageError, match=r"'rk45' needs compiled code .* no C\+\+ .*scipy"):
         integrate(Neuron(), [0.0, 10.0], start, p, method="rk45")
     sources = torch.tensor(p, dtype=torch.float64, requires_grad=True)
     with pytest.raises(UsageError, match=r"gradients across the events of Neuron .* no C\+\+"):
@@ -137,6 +137,7 @@ class Valve(System):
 @pytest.mark.parametrize("method", ["rk4", "torchdiffeq"])
 def test_gradients_that_lack_the_motion_of_a_jump(method: str) -> None:
     top = torch.tensor([[1.0]], dtype=torch.float64, requires_grad=True)
-    with pytest.raises(UsageError, match=r"Valve jumps where lt\(y\[0\], p\[0\]\) changes, and grad"):
+    with pytest.raises(UsageError, match=r"Valve jumps where lt\(y\[0\], p\[0\]\) changes"):
         integrate(Valve(), [0.0, 2.0], [[0.0]], top, method=method)
-    assert integrate(Valve(), [0.0, 2.0], [[0.0]], top.detach(), method=method).states.isfinite().all()
+    found = integrate(Valve(), [0.0, 2.0], [[0.0]], top.detach(), method=method)
+    assert found.states.isfinite().all()
