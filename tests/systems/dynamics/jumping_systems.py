@@ -84,6 +84,7 @@ def by_branches(
     while True:
         events = []
         for place, side in enumerate(sides):
+
             def event(t: float, y: np.ndarray, place: int = place) -> float:
                 return float(zeros(t, y)[place])
 
