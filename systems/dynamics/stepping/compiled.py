@@ -15,7 +15,9 @@ from warp_phys.systems.compiling.compiler import (
     compile_library,
     compiler,
 )
+from warp_phys.systems.compiling.switches import switches_of
 from warp_phys.systems.compiling.traced import translated, untranslated
+from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.problem import Problem, Solution
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.stepping.source import LANES, flow_source
@@ -79,7 +81,7 @@ def flow_library(
     if compiler() is None or _bytes_on_stack(problem, len(directions)) > _STACK:
         return None
     graph = translated(problem.system)
-    if graph is None:
+    if graph is None or _bytes_on_stack(problem, len(directions), graph) > _STACK:
         return None
     try:
         return compile_library(flow_source(graph, method, directions))
@@ -98,15 +100,18 @@ def why_not_compiled(problem: Problem) -> str:
     return f"its functions are not plain arithmetic: {reason}" if reason else "it is too large"
 
 
-def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
+def _bytes_on_stack(problem: Problem, n_directions: int, graph: SystemGraph | None = None) -> int:
     """Return about how many bytes the lanes take: stages, dense output and matrices.
 
     There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
     two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
+    With the graph, the comparisons' derivatives at three points are counted, and those of an event.
     """
     n_states, n_parameters = len(problem.initial), len(problem.parameters)
     rows = n_states * (3 + n_directions)
     matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    if graph is not None and (count := len(switches_of(graph))):
+        matrices += (3 * count + n_states) * (n_states + n_directions + 4)
     return 8 * LANES * (40 * rows + matrices)
 
 
