@@ -60,7 +60,7 @@ def planned_source(
             *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
-            *map(_text, ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "planned.cpp")),
+            *map(_text, ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "following.cpp", "planned.cpp")),
         ]
     )
 
