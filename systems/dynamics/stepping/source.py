@@ -15,6 +15,8 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
 )
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
 
+# What every step policy needs where comparisons change.
+_SWITCHING = ("events.cpp", "switching.cpp", "following.cpp")
 # Trajectories in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
 LANES = 8
 
@@ -36,17 +38,7 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
         [
             _base(graph, method, directions),
             *_method(method),
-            *map(
-                _text,
-                (
-                    "events.cpp",
-                    "switching.cpp",
-                    "following.cpp",
-                    "problem.cpp",
-                    "adaptive.cpp",
-                    "flow.cpp",
-                ),
-            ),
+            *map(_text, (*_SWITCHING, "problem.cpp", "adaptive.cpp", "flow.cpp")),
         ]
     )
 
@@ -70,10 +62,7 @@ def planned_source(
             *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
-            *map(
-                _text,
-                ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "planned.cpp"),
-            ),
+            *map(_text, ("samples.cpp", "closed_form.cpp", *_SWITCHING, "planned.cpp")),
         ]
     )
 
