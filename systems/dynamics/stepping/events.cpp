@@ -200,7 +200,7 @@ template <int ROWS> struct Events {
             if (!where[l]) continue;
             const int k = which[l];
             if (at.is_zero(k, l) && !turned[k][l]) aim(at, k, l);
-            if (leaping[l] && !turned[k][l]) aim(leap, k, l);
+            if (leaping[l] && leap.rate[k][l] != 0.0 && !turned[k][l]) aim(leap, k, l);
             set_side(drive, k, l, !is_above(drive, k, l));
             turned[k][l] = -1;
         }
