@@ -1,26 +1,33 @@
-"""The conditions by which a right-hand side jumps, printed as functions whose zeros are events.
+"""The comparisons by which a right-hand side jumps or an event happens, printed as functions.
 
-A comparison a < b in a traced right-hand side, from `torch.where`, `torch.sign` and the like,
-changes where g = a - b passes through zero. Steps end there, and each side is integrated with its
-own branch: `m[k]` holds comparison k as it is on the present side.
+A comparison a < b in a traced right-hand side, from `torch.where`, `torch.sign` and the like, or in
+the condition of an event changes where g = a - b passes through zero. Steps end there, and each
+side is integrated with its own branch: `m[k]` holds comparison k as it is on the present side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from warp_phys.systems.compiling.conditions import ABOVE, decides
 from warp_phys.systems.compiling.cpp import function_source
 from warp_phys.systems.compiling.curvature import curvature_source
 from warp_phys.systems.compiling.differentiate import gradients
+from warp_phys.systems.compiling.discontinuities import Discontinuity
+from warp_phys.systems.compiling.event_source import event_source
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph
 
-_ABOVE, _BELOW = ("gt", "ge"), ("lt", "le")
+# Those for which g = 0 belongs to the side g > 0.
+_WITH_ZERO = ("ge", "lt")
 _POINT = "V t, const V* y, const V* p, const V* u"
 
 
 def switches_of(graph: SystemGraph) -> list[Expression]:
-    """Return the comparisons of numbers that decide between branches of the right-hand side.
+    """Return the comparisons of numbers that decide between branches, or whether events happen.
+
+    Those of the right-hand side come first, then those of the conditions of events. A comparison
+    over which the right-hand side is smooth decides nothing, see `discontinuities.py`.
 
     Example:
         >>> import torch
@@ -34,17 +41,18 @@ def switches_of(graph: SystemGraph) -> list[Expression]:
         >>> switches_of(trace_system(Valve()))
         [lt(y[0], p[0])]
     """
-    return [
-        expression
-        for expression in in_order(graph.rhs.values)
-        if expression.operation in (*_ABOVE, *_BELOW)
+    conditions = [event.condition for event in graph.events]
+    changing = [
+        one for one, what in graph.discontinuities.items() if what != Discontinuity.NONE
     ]
+    return list(dict.fromkeys([*changing, *filter(decides, in_order(conditions))]))
 
 
 def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bool) -> str:
     """Return the C++ of the switches; `system_source` must come before it.
 
         N_SWITCHES, SWITCH_ABOVE[]                whether comparison k holds where g_k > 0
+        ABOVE_AT_ZERO[]                           whether g_k = 0 counts as above
         switch_values(t, y, p, u, g)              g
         switch_slopes(t, y, p, u, v, gy, gp, gt)  its derivatives, those by parameters along each
                                                   direction; v are the rates of the inputs
@@ -53,13 +61,14 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
                                                   held_curvature, if `implicit`; all but the last
                                                   are empty without switches
 
+    and those of the events, see `event_source.py`.
+
     Args:
         graph: The system.
         directions: Directions of differentiation: parameter j as j, others as negative numbers.
         implicit: Whether there are implicit steps.
     """
     found = switches_of(graph)
-    above = ", ".join("true" if one.operation in _ABOVE else "false" for one in found) or "false"
     values = [one.arguments[0] - one.arguments[1] for one in found]
     held = {one: f"m[{place}]" for place, one in enumerate(found)}
     rhs = graph.rhs
@@ -89,10 +98,17 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
     return "\n".join(
         [
             f"static constexpr int N_SWITCHES = {len(found)};",
-            f"static constexpr bool SWITCH_ABOVE[] = {{{above}}};",
+            _truths("SWITCH_ABOVE", [one.operation in ABOVE for one in found]),
+            _truths("ABOVE_AT_ZERO", [one.operation in _WITH_ZERO for one in found]),
             *functions,
+            event_source(graph, directions, held),
         ]
     )
+
+
+def _truths(name: str, values: Sequence[bool]) -> str:
+    text = ", ".join("true" if value else "false" for value in values) or "false"
+    return f"static constexpr bool {name}[] = {{{text}}};"
 
 
 def _slopes(graph: SystemGraph, values: Sequence[Expression], directions: Sequence[int]) -> str:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from warp_phys.systems.compiling.conditions import check_condition
+from warp_phys.systems.compiling.discontinuities import Discontinuity, discontinuities
 from warp_phys.systems.compiling.expression import Expression
 from warp_phys.systems.compiling.expression_arrays import full
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
-from warp_phys.systems.compiling.trace_check import check_traced, middle
+from warp_phys.systems.compiling.trace_check import check_traced, middle, scattered
 from warp_phys.systems.model.system import System
 
 Row = tuple[Expression, ...]
@@ -37,6 +39,25 @@ class TracedFunction:
     by_parameter: tuple[Row, ...]
     by_time: Row
 
+    @property
+    def slopes(self) -> list[Expression]:
+        """All derivatives."""
+        rows = (*self.by_state, *self.by_parameter, self.by_time)
+        return [entry for row in rows for entry in row]
+
+
+@dataclass(frozen=True)
+class TracedEvent:
+    """An event of a system, see `Event`.
+
+    Attributes:
+        condition: A truth value: comparisons of numbers, combined by "and", "or" and "not".
+        new_state: The S states after the event, as a function of those before.
+    """
+
+    condition: Expression
+    new_state: TracedFunction
+
 
 @dataclass(frozen=True, eq=False)
 class SystemGraph:
@@ -52,6 +73,8 @@ class SystemGraph:
         solution: The S states in closed form, in which `y` is the state at the initial time and
             `t` the time since then; None where the system has none.
         initial_state: The S initial states; None if the parameters do not determine them.
+        events: The events, in the order of their declaration.
+        discontinuities: What the comparisons in the right-hand side change where they change.
     """
 
     n_states: int
@@ -62,6 +85,8 @@ class SystemGraph:
     observe: TracedFunction
     solution: TracedFunction | None
     initial_state: TracedFunction | None
+    events: tuple[TracedEvent, ...]
+    discontinuities: Mapping[Expression, Discontinuity]
 
     @property
     def observes_states(self) -> bool:
@@ -85,15 +110,18 @@ def trace_system(system: System) -> SystemGraph:
     """
     tracer = _Tracer(system)
     closed = (lambda t, y, p, _: system.solution_at(t, y, p)) if system.has_solution else None
+    rhs = tracer.trace("rhs", system.derivative)
     return SystemGraph(
         n_states=len(system.states),
         n_parameters=len(system.parameters),
         n_inputs=len(system.inputs),
         n_outputs=len(system.outputs),
-        rhs=tracer.trace("rhs", system.derivative),
+        rhs=rhs,
         observe=tracer.trace("observe", system.outputs_at),
         solution=tracer.trace("solution", closed) if closed else None,
         initial_state=_trace_initial_state(tracer, system),
+        events=tuple(_trace_event(tracer, system, place) for place in range(len(system.events))),
+        discontinuities=discontinuities(rhs.values, rhs.slopes, scattered(system, 32)),
     )
 
 
@@ -108,6 +136,20 @@ def _trace_initial_state(tracer: _Tracer, system: System) -> TracedFunction | No
         return values
 
     return tracer.trace("initial_state", start)
+
+
+def _trace_event(tracer: _Tracer, system: System, number: int) -> TracedEvent:
+    where = f"events[{number}]"
+
+    def holds(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.condition_at(number, t, y, p, u).unsqueeze(0)
+
+    def after(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.new_state_at(number, t, y, p, u)
+
+    condition = tracer.truth(f"{where}.condition", holds)
+    check_condition(condition, f"{type(system).__name__}.{where}")
+    return TracedEvent(condition, tracer.trace(f"{where}.new_state", after))
 
 
 class _Tracer:
@@ -143,11 +185,7 @@ class _Tracer:
         # Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
         # all.
         by_time = self._run(where, module, ("t", 0))[1]
-        # A branch on values leaves only the branch taken in the record, which shows at other
-        # points.
-        difference = check_traced(self._system, function, values)
-        if difference is not None:
-            raise TracingError(f"{where} is not what was recorded of it: {difference}")
+        self._check(where, function, values)
         return TracedFunction(
             values=tuple(values),
             by_state=tuple(tuple(column[row] for column in by_state) for row in range(len(values))),
@@ -156,6 +194,27 @@ class _Tracer:
             ),
             by_time=tuple(by_time),
         )
+
+    def truth(self, name: str, function: Function) -> Expression:
+        """Return a function whose value is a truth value (1, n)."""
+        where = f"{type(self._system).__name__}.{name}"
+
+        def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
+            return function(t, y, p, u if len(u) else None)
+
+        module = record(where, called, list(middle(self._system).values()))
+        arguments = list(self._variables.values())
+        (holds,) = on_expressions(where, self._expressions, module, arguments).ravel()
+        value = self._expressions.mask(holds)
+        self._check(where, function, [value])
+        return value
+
+    def _check(self, where: str, function: Function, values: Sequence[Expression]) -> None:
+        # A branch on values leaves only the branch taken in the record, which shows at other
+        # points.
+        difference = check_traced(self._system, function, values)
+        if difference is not None:
+            raise TracingError(f"{where} is not what was recorded of it: {difference}")
 
     def _run(
         self, where: str, module: GraphModule, direction: tuple[str, int] | None

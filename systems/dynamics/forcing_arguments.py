@@ -23,10 +23,8 @@ def read_schedule(
     system: System,
     inputs: Any,
     input_times: Any,
-    doses: Sequence[Dose],
-    stops: Sequence[Dose],
+    doses: Doses | None,
     times: Tensor,
-    start: Tensor,
     like: Tensor,
 ) -> Schedule | None:
     """Return the schedule of inputs and doses of N trajectories, None if there are neither.
@@ -35,14 +33,11 @@ def read_schedule(
         system: The system.
         inputs: (N, K, I).
         input_times: (K,) or (N, K); None for the sample times.
-        doses: See `Dose`.
-        stops: Further times that no step is to cross, as doses of nothing.
+        doses: See `read_doses`.
         times: Sample times, (N, T), infinite as padding.
-        start: Initial times, (N,).
         like: The initial states, (N, S).
     """
-    table = _table(system, inputs, input_times, times, like)
-    return build_schedule(system, table, _doses(system, doses, stops, start, like))
+    return build_schedule(system, _table(system, inputs, input_times, times, like), doses)
 
 
 def _table(
@@ -72,15 +67,19 @@ def _table(
     return InputTable(knots, values)
 
 
-def _doses(
-    system: System, doses: Sequence[Dose], stops: Sequence[Dose], start: Tensor, like: Tensor
-) -> Doses | None:
-    """Return the doses, None if there are none."""
+def read_doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
+    """Return doses, see `Dose`, None if there are none.
+
+    Args:
+        system: The system.
+        doses: The doses.
+        start: Initial times, (N,).
+        like: The initial states, (N, S).
+    """
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
     amounts, times = [], []
-    every = [*doses, *stops]
-    for number, dose in enumerate(every):
+    for number, dose in enumerate(doses):
         _check_dose(system, dose)
         time = _numbers(f"time of dose {number}", dose.time, like)
         amounts.append(_numbers(f"amount of dose {number}", dose.amount, like))
@@ -94,7 +93,7 @@ def _doses(
             )
     if not times:
         return None
-    states = tuple(dose.state for dose in every)
+    states = tuple(dose.state for dose in doses)
     return Doses(states, torch.stack(amounts, dim=1), torch.stack(times, dim=1))
 
 
