@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from warp_phys.systems.compiling.differentiate import gradients
 from warp_phys.systems.compiling.directions import Direction, Directional, along
 from warp_phys.systems.compiling.expression import Expression
+from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
 from warp_phys.systems.compiling.trace_check import check_traced, middle
 from warp_phys.systems.model.system import System
@@ -67,6 +69,20 @@ class SystemGraph:
         """Whether the outputs are the states, unchanged and in the same order."""
         names = [f"y[{index}]" for index in range(self.n_states)]
         return [value.leaf for value in self.observe.values] == names
+
+
+@runtime_checkable
+class Symbolic(Protocol):
+    """A system that writes its functions as expressions, which then are not traced."""
+
+    def expressions(self, function: str, table: Expressions) -> Sequence[Expression]:
+        """Return the components of a function, without truth values among them.
+
+        Args:
+            function: "rhs", "observe", "solution" or "initial_state".
+            table: Makes the expressions, of the variables that `SystemGraph` names.
+        """
+        ...
 
 
 Function = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -147,16 +163,50 @@ class _Tracer:
 
     def trace(self, name: str, function: Function) -> TracedFunction:
         where = f"{type(self._system).__name__}.{name}"
+        traced = (
+            self._written(self._system.expressions(name, self._expressions))
+            if isinstance(self._system, Symbolic)
+            else self._recorded(where, function)
+        )
+        # A branch on values leaves only the branch taken in the record, which shows at other
+        # points.
+        difference = check_traced(self._system, function, traced.values)
+        if difference is not None:
+            raise TracingError(f"{where} is not what was recorded of it: {difference}")
+        return traced
+
+    def _written(self, values: Sequence[Expression]) -> TracedFunction:
+        """Return a function that was written as expressions, with their derivatives."""
+        e = self._expressions
+        names = {
+            letter: [str(variable.leaf) for variable in variables.ravel()]
+            for letter, variables in self._variables.items()
+        }
+        values = [e.number(value) for value in values]
+        slopes = gradients(values, [name for listed in names.values() for name in listed])
+        zero = e.constant(0.0)
+        by_time = []
+        for found in slopes:
+            rate = found.get("t", zero)
+            for place, name in enumerate(names["u"]):
+                rate = rate + found.get(name, zero) * e.variable(f"v[{place}]")
+            by_time.append(rate)
+        return TracedFunction(
+            values=tuple(values),
+            by_state=tuple(tuple(found.get(name, zero) for name in names["y"]) for found in slopes),
+            by_parameter=tuple(
+                tuple(found.get(name, zero) for name in names["p"]) for found in slopes
+            ),
+            by_time=tuple(by_time),
+        )
+
+    def _recorded(self, where: str, function: Function) -> TracedFunction:
+        """Return a function of which torch records the operations and their derivatives."""
         module = _record_dual(where, function, middle(self._system))
         arguments = [*self._variables.values(), *self._tangents.values()]
         found = on_expressions(where, self._expressions, module, arguments)
         number = self._expressions.number
         values, slopes = ([number(one) for one in column.ravel()] for column in found)
-        # A branch on values leaves only the branch taken in the record, which shows at other
-        # points.
-        difference = check_traced(self._system, function, values)
-        if difference is not None:
-            raise TracingError(f"{where} is not what was recorded of it: {difference}")
         return TracedFunction(
             values=tuple(values),
             by_state=self._columns(slopes, "y"),

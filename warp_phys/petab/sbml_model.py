@@ -17,7 +17,7 @@ from warp_phys.petab.expressions import (
     sum_of,
 )
 from warp_phys.petab.formulas import Formulas
-from warp_phys.petab.libsbml_import import libsbml
+from warp_phys.petab.libraries import libsbml
 from warp_phys.systems.errors import UnsupportedError, UsageError
 
 # SBML packages that leave the equations as they are: drawings, and functions in formulas, which are

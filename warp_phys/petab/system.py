@@ -11,6 +11,9 @@ from torch import Tensor
 
 from warp_phys.petab.evaluation import Evaluation
 from warp_phys.petab.expressions import Expression
+from warp_phys.petab.symbolic import Symbolic
+from warp_phys.systems.compiling.expression import Expression as Scalar
+from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
 from warp_phys.systems.model.system import System
 
@@ -60,6 +63,21 @@ class PetabSystem(System):
         like = getattr(p, self.parameter_names[0])
         evaluation = self.evaluation(0.0, like.unsqueeze(0), p)
         return [evaluation.value(value) for value in self.equations.initial]
+
+    def expressions(self, function: str, table: Expressions) -> list[Scalar]:
+        """See `Symbolic` of `systems/compiling/tracing.py`."""
+        equations = self.equations
+        places = {name: f"p[{place}]" for place, name in enumerate(self.parameter_names)}
+        places |= {name: f"u[{place}]" for place, name in enumerate(self.input_names)}
+        variables = {leaf: places[name] for leaf, name in equations.names.items()}
+        variables |= {leaf: f"y[{place}]" for leaf, place in equations.states.items()}
+        roots, time = {
+            "rhs": (equations.rates, table.variable("t")),
+            "observe": (equations.outputs, table.variable("t")),
+            "initial_state": (equations.initial, table.constant(0.0)),
+        }[function]
+        written = Symbolic(equations.definitions, variables, table, time)
+        return [written.value(root) for root in roots]
 
     def evaluation(self, t: Any, y: Tensor, p: Any) -> Evaluation:
         """Return an evaluation of the definitions at a time, states and parameters."""

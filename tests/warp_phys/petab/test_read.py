@@ -11,7 +11,13 @@ import pytest
 
 import warp_phys as wp
 from tests.warp_phys.petab.small_problems import PARAMETER_COLUMNS, Sbml, table, write_problem
-from warp_phys.systems.errors import SchemaError, UnknownNameError, UnsupportedError, UsageError
+from warp_phys.systems.errors import (
+    MissingExtraError,
+    SchemaError,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
 
 MEASURED = "observableId simulationConditionId measurement time"
 TIMES = np.linspace(0.5, 5.0, 10)
@@ -347,8 +353,12 @@ class TestRefused:
             UnsupportedError, words, tmp_path, conditions=conditions, measurements=measurements
         )
 
-    def test_without_libsbml(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setitem(sys.modules, "libsbml", None)
+    @pytest.mark.parametrize(
+        ("module", "package"), [("libsbml", "python-libsbml"), ("yaml", "pyyaml")]
+    )
+    def test_without_a_library(self, tmp_path: Path, monkeypatch, module, package) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
         path = write_problem(tmp_path, decay().text(), **tables())
-        with pytest.raises(UsageError, match=r"run: pip install 'warp-phys\[petab\]'"):
+        words = rf'{package}, which is not installed: pip install "warp-phys\[petab\]"'
+        with pytest.raises(MissingExtraError, match=words):
             wp.read_petab(path)
