@@ -9,6 +9,8 @@ from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
 from .errors import WarpPhysError as WarpPhysError
 from .forcing.doses import Dose as Dose
+from .model.dosing import Dosing as Dosing
+from .model.events import Event as Event
 from .model.linear_form import LinearForm as LinearForm
 from .model.quantities import Input as Input
 from .model.quantities import Output as Output

@@ -1,26 +1,29 @@
-"""The conditions by which a right-hand side jumps, printed as functions whose zeros are events.
+"""The comparisons by which a right-hand side jumps or an event happens, printed as functions.
 
-A comparison a < b in a traced right-hand side, from `torch.where`, `torch.sign` and the like,
-changes where g = a - b passes through zero. Steps end there, and each side is integrated with its
-own branch: `m[k]` holds comparison k as it is on the present side.
+A comparison a < b in a traced right-hand side, from `torch.where`, `torch.sign` and the like, or in
+the condition of an event changes where g = a - b passes through zero. Steps end there, and each
+side is integrated with its own branch: `m[k]` holds comparison k as it is on the present side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from warp_phys.systems.compiling.conditions import ABOVE, decides
 from warp_phys.systems.compiling.cpp import function_source
 from warp_phys.systems.compiling.curvature import curvature_source
 from warp_phys.systems.compiling.differentiate import gradients
+from warp_phys.systems.compiling.event_source import event_source
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph
 
-_ABOVE, _BELOW = ("gt", "ge"), ("lt", "le")
 _POINT = "V t, const V* y, const V* p, const V* u"
 
 
 def switches_of(graph: SystemGraph) -> list[Expression]:
-    """Return the comparisons of numbers that decide between branches of the right-hand side.
+    """Return the comparisons of numbers that decide between branches, or whether events happen.
+
+    Those of the right-hand side come first, then those of the conditions of events.
 
     Example:
         >>> import torch
@@ -34,11 +37,9 @@ def switches_of(graph: SystemGraph) -> list[Expression]:
         >>> switches_of(trace_system(Valve()))
         [lt(y[0], p[0])]
     """
-    return [
-        expression
-        for expression in in_order(graph.rhs.values)
-        if expression.operation in (*_ABOVE, *_BELOW)
-    ]
+    conditions = [event.condition for event in graph.events]
+    every = [*in_order(graph.rhs.values), *in_order(conditions)]
+    return list(dict.fromkeys(filter(decides, every)))
 
 
 def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bool) -> str:
@@ -53,13 +54,15 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
                                                   held_curvature, if `implicit`; all but the last
                                                   are empty without switches
 
+    and those of the events, see `event_source.py`.
+
     Args:
         graph: The system.
         directions: Directions of differentiation: parameter j as j, others as negative numbers.
         implicit: Whether there are implicit steps.
     """
     found = switches_of(graph)
-    above = ", ".join("true" if one.operation in _ABOVE else "false" for one in found) or "false"
+    above = ", ".join("true" if one.operation in ABOVE else "false" for one in found) or "false"
     values = [one.arguments[0] - one.arguments[1] for one in found]
     held = {one: f"m[{place}]" for place, one in enumerate(found)}
     rhs = graph.rhs
@@ -91,6 +94,7 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
             f"static constexpr int N_SWITCHES = {len(found)};",
             f"static constexpr bool SWITCH_ABOVE[] = {{{above}}};",
             *functions,
+            event_source(graph, directions, held),
         ]
     )
 

@@ -27,6 +27,15 @@ def translated(system: System) -> SystemGraph | None:
     return _KNOWN[system]
 
 
+def untranslated(system: System) -> str:
+    """Return why a system cannot be traced; an empty text if it can."""
+    try:
+        trace_system(system)
+    except TracingError as error:
+        return str(error)
+    return ""
+
+
 def _traced(system: System) -> SystemGraph | None:
     try:
         return trace_system(system)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from warp_phys.systems.compiling.conditions import check_condition
 from warp_phys.systems.compiling.differentiate import gradients
 from warp_phys.systems.compiling.directions import Direction, Directional, along
 from warp_phys.systems.compiling.expression import Expression
@@ -39,6 +40,19 @@ class TracedFunction:
     by_time: Row
 
 
+@dataclass(frozen=True)
+class TracedEvent:
+    """An event of a system, see `Event`.
+
+    Attributes:
+        condition: A truth value: comparisons of numbers, combined by "and", "or" and "not".
+        new_state: The S states after the event, as a function of those before.
+    """
+
+    condition: Expression
+    new_state: TracedFunction
+
+
 @dataclass(frozen=True, eq=False)
 class SystemGraph:
     """The functions of a system, as expressions of `t`, `y[i]`, `p[j]` and `u[k]`.
@@ -53,6 +67,7 @@ class SystemGraph:
         solution: The S states in closed form, in which `y` is the state at the initial time and
             `t` the time since then; None where the system has none.
         initial_state: The S initial states; None if the parameters do not determine them.
+        events: The events, in the order of their declaration.
     """
 
     n_states: int
@@ -63,6 +78,7 @@ class SystemGraph:
     observe: TracedFunction
     solution: TracedFunction | None
     initial_state: TracedFunction | None
+    events: tuple[TracedEvent, ...]
 
     @property
     def observes_states(self) -> bool:
@@ -109,6 +125,7 @@ def trace_system(system: System) -> SystemGraph:
         observe=tracer.trace("observe", system.outputs_at),
         solution=tracer.trace("solution", closed) if closed else None,
         initial_state=_trace_initial_state(tracer, system),
+        events=tuple(_trace_event(tracer, system, place) for place in range(len(system.events))),
     )
 
 
@@ -123,6 +140,20 @@ def _trace_initial_state(tracer: _Tracer, system: System) -> TracedFunction | No
         return values
 
     return tracer.trace("initial_state", start)
+
+
+def _trace_event(tracer: _Tracer, system: System, number: int) -> TracedEvent:
+    where = f"events[{number}]"
+
+    def holds(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.condition_at(number, t, y, p, u).unsqueeze(0)
+
+    def after(t: Tensor, y: Tensor, p: Tensor, u: Tensor | None) -> Tensor:
+        return system.new_state_at(number, t, y, p, u)
+
+    condition = tracer.truth(f"{where}.condition", holds)
+    check_condition(condition, f"{type(system).__name__}.{where}")
+    return TracedEvent(condition, tracer.recorded(f"{where}.new_state", after))
 
 
 class _Tracer:
@@ -162,18 +193,53 @@ class _Tracer:
         return result
 
     def trace(self, name: str, function: Function) -> TracedFunction:
-        where = f"{type(self._system).__name__}.{name}"
-        traced = (
-            self._written(self._system.expressions(name, self._expressions))
-            if isinstance(self._system, Symbolic)
-            else self._recorded(where, function)
+        """Return a function of the system, as it writes it or as torch records it."""
+        if not isinstance(self._system, Symbolic):
+            return self.recorded(name, function)
+        traced = self._written(self._system.expressions(name, self._expressions))
+        self._check(name, function, traced.values)
+        return traced
+
+    def recorded(self, name: str, function: Function) -> TracedFunction:
+        """Return a function of which torch records the operations and their derivatives."""
+        where = self._where(name)
+        module = _record_dual(where, function, middle(self._system))
+        arguments = [*self._variables.values(), *self._tangents.values()]
+        found = on_expressions(where, self._expressions, module, arguments)
+        number = self._expressions.number
+        values, slopes = ([number(one) for one in column.ravel()] for column in found)
+        self._check(name, function, values)
+        return TracedFunction(
+            values=tuple(values),
+            by_state=self._columns(slopes, "y"),
+            by_parameter=self._columns(slopes, "p"),
+            by_time=tuple(self._along(slope, ("t", 0)) for slope in slopes),
         )
+
+    def truth(self, name: str, function: Function) -> Expression:
+        """Return a function whose value is a truth value (1, n)."""
+        where = self._where(name)
+
+        def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
+            return function(t, y, p, u if len(u) else None)
+
+        module = record(where, called, list(middle(self._system).values()))
+        arguments = list(self._variables.values())
+        (holds,) = on_expressions(where, self._expressions, module, arguments).ravel()
+        value = self._expressions.mask(holds)
+        self._check(name, function, [value])
+        return value
+
+    def _where(self, name: str) -> str:
+        return f"{type(self._system).__name__}.{name}"
+
+    def _check(self, name: str, function: Function, values: Sequence[Expression]) -> None:
         # A branch on values leaves only the branch taken in the record, which shows at other
         # points.
-        difference = check_traced(self._system, function, traced.values)
+        difference = check_traced(self._system, function, values)
         if difference is not None:
+            where = self._where(name)
             raise TracingError(f"{where} is not what was recorded of it: {difference}")
-        return traced
 
     def _written(self, values: Sequence[Expression]) -> TracedFunction:
         """Return a function that was written as expressions, with their derivatives."""
@@ -198,20 +264,6 @@ class _Tracer:
                 tuple(found.get(name, zero) for name in names["p"]) for found in slopes
             ),
             by_time=tuple(by_time),
-        )
-
-    def _recorded(self, where: str, function: Function) -> TracedFunction:
-        """Return a function of which torch records the operations and their derivatives."""
-        module = _record_dual(where, function, middle(self._system))
-        arguments = [*self._variables.values(), *self._tangents.values()]
-        found = on_expressions(where, self._expressions, module, arguments)
-        number = self._expressions.number
-        values, slopes = ([number(one) for one in column.ravel()] for column in found)
-        return TracedFunction(
-            values=tuple(values),
-            by_state=self._columns(slopes, "y"),
-            by_parameter=self._columns(slopes, "p"),
-            by_time=tuple(self._along(slope, ("t", 0)) for slope in slopes),
         )
 
     def _columns(self, slopes: Sequence[Expression], letter: str) -> tuple[Row, ...]:

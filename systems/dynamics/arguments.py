@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
-from warp_phys.systems.dynamics.forcing_arguments import read_schedule
+from warp_phys.systems.dynamics.forcing_arguments import read_doses, read_schedule
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.sizes import with_guessed_tolerances
 from warp_phys.systems.dynamics.switch_times import switch_stops
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
+from warp_phys.systems.forcing.dosing import with_dosing
 from warp_phys.systems.model.supports import contains, describe
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ def build_problem(
     _check_table("parameters", table, count, system.parameter_names)
     grid, counts = time_grid("times", times, count, initial)
     start = _initial_time(initial_time, grid)
+    given = read_doses(system, doses, start, initial)
+    dosed = with_dosing(system, given)
+    if dosed is not None:
+        system, given = dosed.system, dosed.plain
+        table = torch.cat([table, dosed.columns.to(table)], dim=1)
     problem = Problem(
         system=system,
         times=grid,
@@ -61,10 +67,9 @@ def build_problem(
             system,
             inputs,
             input_times,
-            doses,
+            given,
             switch_stops(system, table, start),
             grid,
-            start,
             initial,
         ),
         rtol=_relative_tolerance(rtol, initial),

@@ -23,10 +23,9 @@ def read_schedule(
     system: System,
     inputs: Any,
     input_times: Any,
-    doses: Sequence[Dose],
+    doses: Doses | None,
     stops: Sequence[Dose],
     times: Tensor,
-    start: Tensor,
     like: Tensor,
 ) -> Schedule | None:
     """Return the schedule of inputs and doses of N trajectories, None if there are neither.
@@ -35,14 +34,14 @@ def read_schedule(
         system: The system.
         inputs: (N, K, I).
         input_times: (K,) or (N, K); None for the sample times.
-        doses: See `Dose`.
+        doses: See `read_doses`.
         stops: Further times that no step is to cross, as doses of nothing.
         times: Sample times, (N, T), infinite as padding.
-        start: Initial times, (N,).
         like: The initial states, (N, S).
     """
     table = _table(system, inputs, input_times, times, like)
-    return build_schedule(system, table, _doses(system, doses, stops, start, like))
+    more = _stacked([(stop.state, stop.amount, stop.time) for stop in stops], like)
+    return build_schedule(system, table, _joined(doses, more))
 
 
 def _table(
@@ -72,19 +71,24 @@ def _table(
     return InputTable(knots, values)
 
 
-def _doses(
-    system: System, doses: Sequence[Dose], stops: Sequence[Dose], start: Tensor, like: Tensor
+def read_doses(
+    system: System, doses: Sequence[Dose], start: Tensor, like: Tensor
 ) -> Doses | None:
-    """Return the doses, None if there are none."""
+    """Return doses, see `Dose`, None if there are none.
+
+    Args:
+        system: The system.
+        doses: The doses.
+        start: Initial times, (N,).
+        like: The initial states, (N, S).
+    """
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
-    amounts, times = [], []
-    every = [*doses, *stops]
-    for number, dose in enumerate(every):
+    found = []
+    for number, dose in enumerate(doses):
         _check_dose(system, dose)
         time = _numbers(f"time of dose {number}", dose.time, like)
-        amounts.append(_numbers(f"amount of dose {number}", dose.amount, like))
-        times.append(time)
+        found.append((dose.state, _numbers(f"amount of dose {number}", dose.amount, like), time))
         early = time < start
         if bool(early.any()):
             index = int(early.nonzero()[0])
@@ -92,10 +96,24 @@ def _doses(
                 f"dose {number} of trajectory {index} comes at {time[index].item():g}, before the "
                 f"initial time {start[index].item():g}; put what it left into the initial state"
             )
-    if not times:
+    return _stacked(found, like)
+
+
+def _stacked(doses: Sequence[tuple[str, Any, Tensor]], like: Tensor) -> Doses | None:
+    """Return doses from the state, the amounts and the times (N,) of each."""
+    if not doses:
         return None
-    states = tuple(dose.state for dose in every)
+    amounts = [torch.as_tensor(amount).to(like).expand(len(like)) for _, amount, _ in doses]
+    times = [time for _, _, time in doses]
+    states = tuple(state for state, _, _ in doses)
     return Doses(states, torch.stack(amounts, dim=1), torch.stack(times, dim=1))
+
+
+def _joined(first: Doses | None, second: Doses | None) -> Doses | None:
+    if first is None or second is None:
+        return second if first is None else first
+    pairs = ((first.amounts, second.amounts), (first.times, second.times))
+    return Doses(first.states + second.states, *(torch.cat(pair, dim=1) for pair in pairs))
 
 
 def _check_dose(system: System, dose: Any) -> None:

@@ -25,12 +25,14 @@ class Status(IntEnum):
         DIVERGED: The solution left the finite numbers, or the step size became negligible.
         TOO_MANY_STEPS: The step limit was reached, or the system turned out to be stiff.
         INVALID: An initial state, parameter or input is not a finite number.
+        TOO_MANY_EVENTS: Events followed each other without end, see `Event`.
     """
 
     CONVERGED = 0
     DIVERGED = 1
     TOO_MANY_STEPS = 2
     INVALID = 3
+    TOO_MANY_EVENTS = 5  # 4 is taken in data sets, see `SimulationStatus`
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.model.dosing import Dosing
 from warp_phys.systems.model.equations import Equations
+from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State, check_range
 from warp_phys.systems.model.supports import bounds, contains_number, describe
 
@@ -39,6 +43,8 @@ def check_declaration(cls: type[Equations]) -> None:
         ("outputs", Output),
         ("inputs", Input),
         ("parameters", Parameter),
+        ("events", Event),
+        ("dosing", Dosing),
     ):
         _check_entries(owner, attribute, kind, getattr(cls, attribute))
     _check_unique(f"{owner}.states", [state.name for state in cls.states])
@@ -47,9 +53,34 @@ def check_declaration(cls: type[Equations]) -> None:
         f"{owner}.parameters and {owner}.inputs",
         [parameter.name for parameter in cls.parameters] + [entry.name for entry in cls.inputs],
     )
+    _check_events(cls)
+    _check_dosing(cls)
     _check_methods(cls)
     _check_initial_state(owner, cls.states, cls.default_initial_state)
     _check_times(owner, cls.default_times)
+
+
+def check_functions_of_events(system: Equations) -> None:
+    """Raise UsageError where the functions of an event return something else than they should.
+
+    They are called once, with the initial state and with parameters of 1 where none is known.
+    """
+    if not system.events:
+        return
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64).reshape(-1, 1)
+
+    starts = [complete_initial_state(system.states, system.default_initial_state)[state.name]
+              for state in system.states]
+    y = column([np.mean(value) for value in starts])
+    fixed = [np.mean(entry.range or 1.0) if entry.fixed is None else entry.fixed
+             for entry in system.parameters]
+    p, u = column(fixed), column([1.0] * len(system.inputs))
+    t = torch.zeros(1, dtype=torch.float64)
+    for number in range(len(system.events)):
+        system.condition_at(number, t, y, p, u if system.inputs else None)
+        system.new_state_at(number, t, y, p, u if system.inputs else None)
 
 
 def with_options(
@@ -101,9 +132,11 @@ def _usual_value(state: State) -> float:
 
 def _check_entries(owner: str, attribute: str, kind: type, entries: object) -> None:
     if not isinstance(entries, tuple | list) or not all(isinstance(e, kind) for e in entries):
+        examples = {Event: "condition, new_state", Dosing: "'state', lag='lag'"}
+        example = examples.get(kind, "'name', 'unit'")
         raise UsageError(
             f"{owner}.{attribute} should be a tuple of {kind.__name__}, "
-            f"like ({kind.__name__}('name', 'unit'),); received {entries!r}"
+            f"like ({kind.__name__}({example}),); received {entries!r}"
         )
 
 
@@ -111,6 +144,34 @@ def _check_unique(owner: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"names in {owner} should differ; {', '.join(twice)} came more than once")
+
+
+def _check_events(cls: type[Equations]) -> None:
+    known = [state.name for state in cls.states]
+    for number, event in enumerate(cls.events):
+        for name in event.new_state:
+            if name not in known:
+                where = f"state in the new_state of {cls.__name__}.events[{number}]"
+                raise unknown_name(where, name, known)
+
+
+def _check_dosing(cls: type[Equations]) -> None:
+    owner = cls.__name__
+    known = {parameter.name: parameter for parameter in cls.parameters}
+    states = [state.name for state in cls.states]
+    _check_unique(f"{owner}.dosing", [one.state for one in cls.dosing])
+    for one in cls.dosing:
+        if one.state not in states:
+            raise unknown_name(f"state in {owner}.dosing", one.state, states)
+        for name in one.names:
+            if name not in known:
+                raise unknown_name(f"parameter in {owner}.dosing", name, known)
+        for name in (one.lag, one.duration):
+            if name is not None and bounds(known[name].support)[0] < 0.0:
+                raise UsageError(
+                    f"parameter {name!r} of {owner} is a time after a dose, which cannot be below "
+                    "zero; give it support='positive' or (0.0, high)"
+                )
 
 
 def _check_methods(cls: type[Equations]) -> None:

@@ -23,6 +23,11 @@ def table(system: Equations) -> str:
         _row("parameter", entry, describe(entry.support), _values(entry))
         for entry in system.parameters
     ]
+    rows += [
+        ("event", ", ".join(event.new_state), "", "", "", event.description)
+        for event in system.events
+    ]
+    rows += [("doses", one.state, "", "", "", ", ".join(one.names)) for one in system.dosing]
     counts = [
         _counted(len(system.states), "state"),
         _counted(len(system.outputs), "output"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.assemble import assemble
+from warp_phys.systems.model.dosing import Dosing
+from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.linear_form import LinearForm
 from warp_phys.systems.model.namespace import Namespace
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
@@ -26,6 +29,8 @@ class Equations:
     outputs: tuple[Output, ...] = ()
     inputs: tuple[Input, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    events: tuple[Event, ...] = ()
+    dosing: tuple[Dosing, ...] = ()
     default_initial_state: Mapping[str, float | tuple[float, float]] = {}
     default_times: Sequence[float] | Any = tuple(0.5 * step for step in range(21))
     reference: str = ""
@@ -87,8 +92,9 @@ class Equations:
 
     @property
     def has_solution(self) -> bool:
-        """Whether the system has a closed form; with external inputs it is not used."""
-        return type(self).solution is not Equations.solution and not self.inputs
+        """Whether the system has a closed form; with inputs, events or dosing it is not used."""
+        declared = type(self).solution is not Equations.solution
+        return declared and not (self.inputs or self.events or self.dosing)
 
     @property
     def has_initial_state(self) -> bool:
@@ -145,9 +151,51 @@ class Equations:
         where = f"{type(self).__name__}.initial_state"
         return assemble(values, parameters, self.state_names, where)
 
+    def condition_at(
+        self, number: int, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
+    ) -> Tensor:
+        """Return whether the condition of an event holds, (*batch), see `derivative`."""
+        self._need_inputs(inputs)
+        time = torch.as_tensor(t, dtype=y.dtype, device=y.device)
+        holds = self.events[number].condition(time, y, self.namespace(parameters, inputs))
+        where = f"the condition of {type(self).__name__}.events[{number}]"
+        if not isinstance(holds, Tensor) or holds.dtype != torch.bool:
+            kind = f"a tensor of {holds.dtype}" if isinstance(holds, Tensor) else repr(holds)
+            raise UsageError(
+                f"{where} should be a comparison of time, states or parameters, like y[0] < 0.0; "
+                f"received {kind}"
+            )
+        return _expanded(holds, y, where)
+
+    def new_state_at(
+        self, number: int, t: Any, y: Tensor, parameters: Tensor, inputs: Tensor | None = None
+    ) -> Tensor:
+        """Return the states (S, *batch) after an event at which they were `y`."""
+        self._need_inputs(inputs)
+        time = torch.as_tensor(t, dtype=y.dtype, device=y.device)
+        p, rows = self.namespace(parameters, inputs), list(y.unbind(0))
+        for name, value in self.events[number].new_state.items():
+            found = value(time, y, p) if callable(value) else value
+            where = f"the new value of {name!r} in {type(self).__name__}.events[{number}]"
+            tensor = torch.as_tensor(found, dtype=y.dtype, device=y.device)
+            rows[self.state_names.index(name)] = _expanded(tensor, y, where)
+        return torch.stack(rows)
+
     def _need_inputs(self, inputs: Tensor | None) -> None:
         if self.inputs and inputs is None:
             raise UsageError(
                 f"{type(self).__name__} has inputs ({', '.join(self.input_names)}); expected their "
                 "values in inputs=, received none"
             )
+
+
+def _expanded(value: Tensor, like: Tensor, where: str) -> Tensor:
+    """Return a value in the batch shape of states (S, *batch)."""
+    batch = like.shape[1:]
+    try:
+        return value.expand(batch)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{where} should be one value for each trajectory, of shape {tuple(batch)}; received "
+            f"shape {tuple(value.shape)}; y[0] is the first state, y all of them"
+        ) from error

@@ -16,6 +16,7 @@ from warp_phys.systems.model.affine import (
 from warp_phys.systems.model.affine_probe import find_linear_form
 from warp_phys.systems.model.declaration import (
     check_declaration,
+    check_functions_of_events,
     complete_initial_state,
     snake_case,
     with_options,
@@ -40,6 +41,10 @@ class System(Equations):
         outputs: One `Output` for each observed quantity; by default the states.
         inputs: One `Input` for each external input, read as `p.name`.
         parameters: One `Parameter` each, in order.
+        events: One `Event` for each jump of the state under a condition: resets, thresholds,
+            switches with hysteresis.
+        dosing: One `Dosing` for each state whose doses have a lag time, a duration or a
+            bioavailability among the parameters.
         default_initial_state: State name -> number or (low, high). States left out start at 1, or
             in the middle of their support if that is an interval.
         default_times: A time grid that starts at 0 and shows the typical behavior of the system.
@@ -85,6 +90,7 @@ class System(Equations):
         )
         self.default_initial_state = complete_initial_state(self.states, self.default_initial_state)
         self.options = dict(fixed)
+        check_functions_of_events(self)
 
     # The right-hand side where it is affine in coordinates q of the parameters.
 

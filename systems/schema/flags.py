@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class SimulationStatus(IntEnum):
-    """How the simulation of one trajectory ended; the first four are those of `integrate`.
+    """How the simulation of one trajectory ended; all but NOT_POSITIVE are those of `integrate`.
 
     Attributes:
         CONVERGED: Every sample was reached within the tolerance.
@@ -16,6 +16,7 @@ class SimulationStatus(IntEnum):
         TOO_MANY_STEPS: The step limit was reached, or the system turned out to be stiff.
         INVALID: An initial state, parameter or input is not a finite number.
         NOT_POSITIVE: A state or output that must be positive was computed as 0 or less.
+        TOO_MANY_EVENTS: Events followed each other without end.
     """
 
     CONVERGED = 0
@@ -23,6 +24,7 @@ class SimulationStatus(IntEnum):
     TOO_MANY_STEPS = 2
     INVALID = 3
     NOT_POSITIVE = 4
+    TOO_MANY_EVENTS = 5
 
 
 class FitStatus(IntEnum):

@@ -31,6 +31,8 @@ def can_be_cut(problem: FitProblem) -> bool:
     unknowns = problem.unknowns
     free = not unknowns.shared and unknowns.derived is None and unknowns.known is None
     free = free and not problem.system.has_initial_state and not problem.system.increments
+    # What an event left behind may not be seen in the states of a window's first sample.
+    free = free and not problem.system.events and problem.records.doses is None
     common = any(entry.kind == "parameter" for entry in entries)
     return free and common and problem.fine is None and problem.jumps is None
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from warp_phys.records.records import Records
 from warp_phys.systems.forcing.doses import Doses
+from warp_phys.systems.forcing.dosing import plain_doses
 from warp_phys.systems.forcing.inputs import InputTable
 from warp_phys.systems.model.system import System
 
@@ -70,12 +71,13 @@ def fine_grid(
         start: (N,), the time of the initial states.
         weights: (N, T, O) or None.
     """
-    doses = records.doses
+    # Doses with a lag time or a duration are events, at times that no grid knows.
+    doses = plain_doses(system, records.doses)
     counted = {system.output_names[place] for place in system.increments}
     if doses is None and records.table is None and not counted & set(records.outputs):
         return None
     rank = _rank(records)
-    times = _times(records, start, rank)
+    times = _times(records, doses, start, rank)
     # Every sample time is on the grid exactly, as the same number, so that the search finds it.
     place = torch.searchsorted(times, records.times.nan_to_num(0.0)) + rank
     place = torch.where(records.valid, place, 0)
@@ -107,13 +109,13 @@ def _rank(records: Records) -> Tensor:
     return number - torch.where(same == 0, number, 0).cummax(dim=1).values
 
 
-def _times(records: Records, start: Tensor, rank: Tensor) -> Tensor:
+def _times(records: Records, doses: Doses | None, start: Tensor, rank: Tensor) -> Tensor:
     """Return the times (N, F) in ascending order, infinite after the last sample."""
     parts = [start.unsqueeze(1), records.times]
     if records.table is not None:
         parts.append(records.table.times)
-    if records.doses is not None:
-        parts.append(records.doses.times)
+    if doses is not None:
+        parts.append(doses.times)
     last = records.times.nan_to_num(-torch.inf).amax(dim=1, keepdim=True)
     times = torch.cat(parts, dim=1)
     # Knots and doses outside the record have no effect on a sample. Infinity sorts them last.

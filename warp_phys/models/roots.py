@@ -36,6 +36,11 @@ def check_root(system: System, root: str) -> None:
         raise UsageError(
             f"root='solution' needs a closed form, which {system.name} lacks; use root='rollout'"
         )
+    if root == "step" and system.events:
+        raise UsageError(
+            f"root='step' starts anew at every observed state, and cannot tell which events of "
+            f"{system.name} have happened; use root='rollout'"
+        )
     if root == "step" and not system.observes_all_states:
         raise UsageError(
             f"root='step' starts from the previous observed state, and {system.name} does not "

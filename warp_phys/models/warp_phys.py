@@ -194,7 +194,7 @@ class WarpPhys(StreamedModel, StoredModel):
             return "solution"
         outputs = self.system.output_names if self.facts is None else self.facts.outputs
         observed = self.system.observes_all_states and len(outputs) == len(self.system.states)
-        return "step" if observed else "rollout"
+        return "step" if observed and not self.system.events else "rollout"
 
     def build(self, facts: TrainingFacts, coordinates: Coordinates, *, seed: int) -> Network:
         """Make the network for what the training data hold, drawn from the seed.

@@ -15,11 +15,13 @@ template <int ROWS> struct ClosedForm {
 
     explicit ClosedForm(Walk<ROWS> &one) : walk(one), lanes(one.lanes) {}
 
-    void begin() { jumped(~M(), lanes.t); }
+    void begin() { restart(~M()); }
+
+    void arrived(int64_t, M hit, const bool *) { restart(hit); }
 
     // The closed form restarts from the point after a jump.
-    void jumped(M hit, V at) {
-        since = select(hit, at, since);
+    void restart(M hit) {
+        since = select(hit, lanes.t, since);
         for (int i = 0; i < ROWS; ++i) origin[i] = select(hit, lanes.y[i], origin[i]);
     }
 

@@ -20,8 +20,11 @@ constexpr int R = S * (1 + D);
 constexpr int ROOM_P = P > 0 ? P : 1, ROOM_I = I > 0 ? I : 1, ROOM_D = D > 0 ? D : 1,
               ROOM_K = N_SWITCHES > 0 ? N_SWITCHES : 1;
 
-// STIFF is for the caller alone, who continues with an implicit method.
-enum Status : int32_t { CONVERGED = 0, DIVERGED = 1, TOO_MANY_STEPS = 2, STIFF = 3 };
+// The numbers of `Status` in `problem.py`; STIFF is for the caller alone, who continues with an
+// implicit method.
+enum Status : int32_t {
+    CONVERGED = 0, DIVERGED = 1, TOO_MANY_STEPS = 2, STIFF = 3, TOO_MANY_EVENTS = 5
+};
 
 // How the integration of one trajectory ended.
 struct Ending {

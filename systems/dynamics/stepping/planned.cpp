@@ -81,10 +81,9 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         pace = splat(0.0);
         InputPiece drive = walk.drive_to(0, first);
         if constexpr (HOLDS_SWITCHES) {
-            V u[ROOM_I];
-            drive.at(lanes.t, u);
-            InputPiece::sides(lanes.t, lanes.y, lanes.p, u, side);
-            for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
+            switches.events.begin(lanes.t, drive, first - lanes.t);
+            for (int k = 0; k < N_SWITCHES; ++k) side[k] = drive.side[k];
+            end_endless();
         }
         slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
         for (int i = 0; i < S; ++i) {
@@ -102,7 +101,25 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         for (int i = 0; i < S; ++i) expected[i] = larger(unknown * top, expected[i]);
     }
 
-    void jumped(M, V) {}  // `advance` evaluates the derivative again
+    // What happens at a sample: comparisons and events that a dose or an input changes, or that
+    // stand on zero. `advance` evaluates the derivative again.
+    void arrived(int64_t sample, M, const bool *here) {
+        if constexpr (HOLDS_SWITCHES) {
+            M where = {};
+            for (int l = 0; l < W; ++l) where[l] = here[l] && lanes.running[l] ? -1 : 0;
+            const V next = walk.when(sample + 1);
+            InputPiece drive = walk.drive_to(sample + 1, next);
+            for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
+            switches.events.settle(lanes.t, drive, next - lanes.t, where, M());
+            for (int k = 0; k < N_SWITCHES; ++k) side[k] = drive.side[k];
+            end_endless();
+        }
+    }
+
+    void end_endless() {
+        for (int l = 0; l < W; ++l)
+            if (lanes.running[l] && switches.events.endless[l]) give_up(l, TOO_MANY_EVENTS);
+    }
 
     // Keep the sizes of the states for the next call.
     void finish() {
@@ -139,7 +156,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     // Integrate to `end` in steps that keep the error of every one within its tolerance.
     void advance(int64_t sample, V end, const bool *moving) {
         InputPiece drive = walk.drive_to(sample, end);
-        if constexpr (HOLDS_SWITCHES) open(drive, end, moving);
+        for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
         // After a jump of an input or a state, the derivative at the end of the last step is not
         // the one needed here.
         if (HOLDS_SWITCHES || ANY_HELD || walk.samples.jumps)
@@ -165,15 +182,6 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             lanes.steps[l] += count[l];
             if (lanes.running[l] && !adapt[l]) keep(l, sample, settled[l], ends[l]);
         }
-    }
-
-    // The comparisons with which an interval begins, where one may be about to change.
-    void open(InputPiece &drive, V end, const bool *moving) {
-        for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = side[k];
-        slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
-        switches.open(drive, f, end - lanes.t, moving);
-        if (any(switches.passing)) switches.pass(lanes.t, drive, f);
-        for (int k = 0; k < N_SWITCHES; ++k) side[k] = drive.side[k];
     }
 
     void keep(int l, int64_t sample, int32_t steps, const double *ends) {
@@ -231,7 +239,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             attempt(from, size, drive);
             worst = larger(select(going, measure(going), splat(0.0)), worst);
             if constexpr (HOLDS_SWITCHES)
-                crossing |= both(going, switches.crossed(from + size, step.y, drive));
+                crossing |= both(going, switches.crossed(from, size, f, step.y, step.slope(), drive));
             take(going);
         }
         return worst;
@@ -265,7 +273,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             const M last = h >= room;
             V size = select(going, select(last, room, h), splat(0.0));
             if constexpr (HOLDS_SWITCHES)
-                size = select(both(going, switches.locating), switches.trial, size);
+                size = select(going & (switches.locating | switches.dipping), switches.trial, size);
             V greatest_before[S];
             for (int i = 0; i < S; ++i) greatest_before[i] = greatest[i];
             attempt(t, size, drive);
@@ -273,7 +281,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             M accepted = both(going, error <= splat(GRADED_SHARE)), accurate = accepted;
             if constexpr (HOLDS_SWITCHES) {
                 switches.locating &= accurate;
-                accepted = switches.judge(t, size, step.y, drive, accurate);
+                accepted = switches.judge(t, size, f, step.y, step.slope(), drive, accurate);
             }
             const M whole = both(last, size >= room);
             for (int i = 0; i < S; ++i)
@@ -282,7 +290,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             t = select(accepted, select(whole, end, t + size), t);
             if constexpr (HOLDS_SWITCHES)
                 if (any(switches.passing)) {
-                    switches.pass(t, drive, f);
+                    switches.events.settle(t, drive, span, switches.passing, switches.passing);
                     slope_at<ROWS>(t, lanes.y, lanes.p, drive, step.y);
                     for (int i = 0; i < ROWS; ++i) f[i] = select(switches.passing, step.y[i], f[i]);
                     eventful |= switches.passing;
@@ -329,11 +337,11 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         else pressed[l] = pressed[l] > 3 ? pressed[l] - 3 : 0;
         const double least = 10.0 * __DBL_EPSILON__ * (__builtin_fabs(t) + 1e-6 * (end - t));
         if (t >= end) return false;
-        if (!accepted && h < least) give_up(l, DIVERGED);
+        if (switches.events.endless[l]) give_up(l, TOO_MANY_EVENTS);
+        else if (!accepted && h < least) give_up(l, DIVERGED);
         else if (pressed[l] >= STIFF_COUNT && tries[l] >= STIFF_AFTER) give_up(l, STIFF);
         else if (lanes.steps[l] + (int64_t)made >= options.max_steps) give_up(l, TOO_MANY_STEPS);
-        else if (tries[l] >= 2 * options.max_steps || switches.exhausted(l))
-            give_up(l, TOO_MANY_STEPS);
+        else if (tries[l] >= 2 * options.max_steps) give_up(l, TOO_MANY_STEPS);
         return lanes.running[l];
     }
 

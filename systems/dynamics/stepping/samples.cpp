@@ -5,7 +5,8 @@
 //   begin()                        before the first sample
 //   advance(sample, end, moving)   integrate lanes from `t` to `end`, the time of their next sample;
 //                                  failures are recorded in `running` and `status`
-//   jumped(hit, at)                states have jumped in the lanes `hit`, at the time `at`
+//   arrived(sample, hit, here)     the lanes `here` are at a sample, which is not recorded yet;
+//                                  states have jumped in the lanes `hit`
 //   finish()                       after the last sample
 // The consumer is that of `adaptive.cpp`. `source.py` also defines:
 //   HELD[], ANY_HELD               inputs that keep their value from sample to sample
@@ -60,16 +61,25 @@ template <int ROWS> struct Walk {
                 inverse[l] = end[l] > lanes.t[l] ? 1.0 / (end[l] - lanes.t[l]) : 0.0;
         for (int i = 0; i < I; ++i) {
             for (int l = 0; l < W; ++l) {
-                const int64_t at = place(l, sample);
-                const double after = samples.inputs[at * I + i];
-                // Before the first sample the input is held.
-                const double before = sample > 0 ? samples.inputs[(at - 1) * I + i] : after;
+                // Before the first sample the input is held, as it is after the last.
+                const int64_t last = route.limit[lanes.id[l]] - 1, to = sample < last ? sample : last;
+                const int64_t from = sample > 0 ? sample - 1 : to;
+                const double before = samples.inputs[place(l, from) * I + i];
+                const double after = samples.inputs[place(l, to) * I + i];
                 drive.first[i][l] = before;
                 drive.slope[i][l] = HELD[i] ? 0.0 : after - before;
             }
             drive.slope[i] *= inverse;
         }
         return drive;
+    }
+
+    // The time of a sample in each lane; after the last one, the present time.
+    V when(int64_t sample) const {
+        V at = lanes.t;
+        for (int l = 0; l < W; ++l)
+            if (sample < route.limit[lanes.id[l]]) at[l] = time_of(l, sample);
+        return at;
     }
 
     // Add the doses at this time; derivatives of the states do not change, as doses are constants.
@@ -107,7 +117,7 @@ template <int ROWS> struct Walk {
             policy.advance(sample, end, moving);
             for (int l = 0; l < W; ++l)
                 if (moving[l]) lanes.t[l] = end[l];
-            if (samples.jumps) policy.jumped(jump(sample, here), end);
+            policy.arrived(sample, samples.jumps ? jump(sample, here) : M(), here);
             M due, number = M() + sample;
             for (int l = 0; l < W; ++l) due[l] = here[l] && lanes.running[l] ? -1 : 0;
             consumer.at_sample(due, number, end, lanes.y);

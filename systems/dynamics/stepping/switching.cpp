@@ -1,46 +1,33 @@
-// Events of planned steps: where a comparison of the right-hand side changes. Continues
-// `samples.cpp`.
+// Comparisons that change in planned steps. Continues `events.cpp`.
 //
 // Within a step every comparison is held as it was at the start, so that the step integrates one
 // smooth branch. If the sign of a switching function g = a - b is another one at the end of a step,
-// the step is repeated until it ends on the zero of g; then the comparison changes. There the
-// derivatives along q jump, too, because the time tau of the event depends on q (Hairer, Norsett,
-// Wanner, Solving ODEs I, sec. II.6, on discontinuous equations; the jump is often called the
-// saltation matrix):
-//
-//   s+ = s- + (f- - f+) dtau/dq,     dtau/dq = -(g_y s- + g_q) / (g_t + g_y f-).
-//
-// `source.py` defines N_SWITCHES and the functions, see `switches.py`.
+// the step is repeated until it ends on the zero of g; then the comparison changes, see
+// `events.cpp` (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.6, on discontinuous equations).
 
 namespace {
 
-// A zero is found if g is this small, compared with its value at the start or the end of the step,
-// or if it is known to a few units in the last place of time. More events than MOST_EVENTS on one
-// record mean that the solution slides along a zero, on which neither branch is defined.
-constexpr double ZERO = 1e-12;
-constexpr int MOST_EVENTS = 1000;
+// The share of a bracket that the interpolated zero keeps from its ends, if the last trial has not
+// halved the bracket.
+constexpr double INSIDE = 0.05;
 
 template <int ROWS> struct Switching {
     Position<ROWS> &lanes;
+    Events<ROWS> events;
     V before[ROOM_K];            // g at the start of the step
-    V low, high, at_low, at_high, scale, trial;
-    M locating = {}, passing = {};
-    int which[W], events[W];
-    bool known[W];               // whether the sides of a lane have been chosen
+    V low, high, at_low, at_high, scale, trial, width;
+    M locating = {}, passing = {}, dipping = {};
+    int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
-    explicit Switching(Position<ROWS> &one) : lanes(one) {
-        for (int l = 0; l < W; ++l) events[l] = which[l] = 0, known[l] = false;
-        low = high = at_low = at_high = scale = trial = splat(0.0);
+    explicit Switching(Position<ROWS> &one) : lanes(one), events(one.y, one.p) {
+        low = high = at_low = at_high = scale = trial = width = splat(0.0);
+        for (int l = 0; l < W; ++l) side[l] = 0;
     }
 
-    static bool above(const InputPiece &drive, int k, int l) {
-        return (drive.side[k][l] != 0) == SWITCH_ABOVE[k];
-    }
-    static void set(InputPiece &drive, int k, int l, bool up) {
-        drive.side[k][l] = up == SWITCH_ABOVE[k] ? -1 : 0;
-    }
-    static bool wrong(const InputPiece &drive, int k, int l, double g) {
-        return above(drive, k, l) ? g < 0.0 : g > 0.0;
+    // Whether g has another sign than its side, by more than may be due to rounding.
+    bool wrong(const InputPiece &drive, int k, int l, double g) const {
+        const double most = events.slack[k][l];
+        return is_above(drive, k, l) ? g < -most : g > most;
     }
 
     void values(V t, const V *y, const InputPiece &drive, V *g) const {
@@ -49,80 +36,98 @@ template <int ROWS> struct Switching {
         switch_values(t, y, lanes.p, u, g);
     }
 
-    // Choose the sides at the start of an interval. A sign that has changed since the last interval
-    // is due to a dose or an input; a zero that is about to be crossed is an event.
-    void open(InputPiece &drive, const V *f, V span, const bool *moving) {
-        V g[ROOM_K], gy[ROOM_K * S], gp[ROOM_K * ROOM_D], gt[ROOM_K];
-        values(lanes.t, lanes.y, drive, g);
-        slopes(lanes.t, drive, gy, gp, gt);
-        passing = M();
-        for (int k = 0; k < N_SWITCHES; ++k)
-            for (int l = 0; l < W; ++l) {
-                if (!moving[l]) continue;
-                const double rate = speed(k, l, f, gy, gt);
-                const bool zero = __builtin_fabs(g[k][l]) <= ZERO * __builtin_fabs(rate * span[l]);
-                const bool up = zero ? rate > 0.0 : g[k][l] > 0.0;
-                if (known[l] && up == above(drive, k, l)) continue;
-                if (known[l] && zero) passing[l] = -1, which[l] = k;
-                else set(drive, k, l, up);
-            }
-        for (int l = 0; l < W; ++l) known[l] = known[l] || moving[l];
-    }
-
-    void slopes(V t, const InputPiece &drive, V *gy, V *gp, V *gt) const {
-        V u[ROOM_I];
-        drive.at(t, u);
-        switch_slopes(t, lanes.y, lanes.p, u, drive.slope, gy, gp, gt);
-    }
-
-    static double speed(int k, int l, const V *f, const V *gy, const V *gt) {
-        double rate = gt[k][l];
-        for (int i = 0; i < S; ++i) rate += gy[k * S + i][l] * f[i][l];
-        return rate;
-    }
-
-    // The lanes in which a comparison would change within a step that ends at (t, y).
-    M crossed(V t, const V *y, const InputPiece &drive) const {
+    // The lanes in which a comparison would change within a step from lanes.y to (from + size, y),
+    // with the slopes f and f_end at its ends.
+    M crossed(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive) {
         V g[ROOM_K];
-        values(t, y, drive, g);
+        values(from + size, y, drive, g);
         M found = {};
         for (int k = 0; k < N_SWITCHES; ++k)
             for (int l = 0; l < W; ++l)
                 if (wrong(drive, k, l, g[k][l])) found[l] = -1;
+        return found | dips(from, size, f, y, f_end, drive);
+    }
+
+    // The lanes in which g has the right signs at both ends of the step, but passes through zero in
+    // between, as the cubic with the values and slopes at the ends does; `trial` is the step to its
+    // extremum.
+    M dips(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive) {
+        const SwitchPoint a(from, lanes.y, lanes.p, drive, f, size);
+        const SwitchPoint b(from + size, y, lanes.p, drive, f_end, size);
+        M found = {};
+        for (int k = 0; k < N_SWITCHES; ++k)
+            for (int l = 0; l < W; ++l) {
+                const double sign = is_above(drive, k, l) ? 1.0 : -1.0;
+                const double g0 = sign * a.g[k][l], g1 = sign * b.g[k][l];
+                const double d0 = sign * size[l] * a.rate[k][l], d1 = sign * size[l] * b.rate[k][l];
+                if (!(d0 < 0.0 && d1 > 0.0)) continue;
+                // g0 + d0 x + b2 x^2 + b3 x^3, with its minimum at x = -d0 / (b2 + sqrt(...)).
+                const double b2 = 3.0 * (g1 - g0) - 2.0 * d0 - d1, b3 = d0 + d1 - 2.0 * (g1 - g0);
+                const double x = -d0 / (b2 + __builtin_sqrt(b2 * b2 - 3.0 * b3 * d0));
+                if (!(x > 0.0 && x < 1.0)) continue;
+                if (g0 + x * (d0 + x * (b2 + x * b3)) >= -events.slack[k][l] - b.zero[k][l])
+                    continue;
+                found[l] = -1;
+                trial[l] = x * size[l];
+            }
         return found;
     }
 
-    // Decide on steps from lanes.y of length `size` that end at (t, y) and are accurate; returns
-    // those that may be taken. The others are tried again with the length `trial`.
-    M judge(V from, V size, const V *y, const InputPiece &drive, M accurate) {
+    // Decide on steps from lanes.y with slope f of length `size` that end at y with slope f_end and
+    // are accurate; returns those that may be taken. The others are tried again with the length
+    // `trial`.
+    M judge(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive,
+            M accurate) {
         V g[ROOM_K];
         values(from, lanes.y, drive, before);
         values(from + size, y, drive, g);
         M taken = accurate;
-        passing = M();
+        const M smooth = accurate & ~locating & ~dipping;
+        passing = dipping = M();
         for (int l = 0; l < W; ++l) {
             if (!accurate[l]) continue;
             const int first = earliest(drive, l, g);
             if (first < 0 && !locating[l]) continue;
-            if (first >= 0) {
-                if (!locating[l]) low[l] = 0.0;
-                if (!locating[l] || which[l] != first) at_low[l] = before[first][l];
-                which[l] = first;
-                high[l] = size[l];
-                at_high[l] = g[first][l];
-                const double most = __builtin_fabs(before[first][l]) + __builtin_fabs(at_high[l]);
-                if (!locating[l]) scale[l] = most;
-                locating[l] = -1;
-            } else {
-                low[l] = size[l];
-                at_low[l] = g[which[l]][l];
-            }
-            const bool found = __builtin_fabs(g[which[l]][l]) <= ZERO * scale[l] ||
-                               high[l] - low[l] <= 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if (found) passing[l] = -1, locating[l] = 0;
-            else taken[l] = 0, trial[l] = between(l);
+            narrow(l, first, size[l], g);
+            const double least = __builtin_fabs(g[events.which[l]][l]);
+            const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
+            if (least <= ZERO * scale[l] || high[l] - low[l] <= resolved)
+                passing[l] = -1, locating[l] = 0;
+            else
+                taken[l] = 0, trial[l] = between(l);
+        }
+        // A dip that the cubic only suspects is looked for once.
+        const M calm = smooth & taken & ~passing;
+        if (any(calm)) {
+            const V kept = trial;
+            dipping = calm & dips(from, size, f, y, f_end, drive);
+            trial = select(dipping, trial, kept);
+            taken &= ~dipping;
         }
         return taken;
+    }
+
+    // Move an end of the bracket of a lane to the end of the step just tried, at which comparison
+    // `first` has changed, or none.
+    void narrow(int l, int first, double size, const V *g) {
+        int &k = events.which[l];
+        if (first >= 0) {
+            if (!locating[l]) low[l] = 0.0, width[l] = size, side[l] = 0;
+            if (!locating[l] || k != first) at_low[l] = before[first][l];
+            k = first;
+            high[l] = size;
+            at_high[l] = g[k][l];
+            if (!locating[l])
+                scale[l] = __builtin_fabs(before[k][l]) + __builtin_fabs(at_high[l]);
+            locating[l] = -1;
+        } else {
+            low[l] = size;
+            at_low[l] = g[k][l];
+        }
+        // Illinois: the value at an end that stays twice counts half.
+        const int moved = first >= 0 ? 1 : -1;
+        if (moved == side[l]) (moved > 0 ? at_low : at_high)[l] *= 0.5;
+        side[l] = moved;
     }
 
     // The comparison that changes first in a step of a lane, by linear interpolation; -1 if none.
@@ -138,39 +143,18 @@ template <int ROWS> struct Switching {
         return first;
     }
 
-    // The zero by linear interpolation, kept inside the bracket: where it would lie at an end, which
-    // hardly narrows the bracket, a tenth of the way from there.
-    double between(int l) const {
+    // The zero by linear interpolation, away from the ends of a bracket that hardly narrows.
+    double between(int l) {
         const double a = __builtin_fabs(at_low[l]), b = __builtin_fabs(at_high[l]);
         double share = a + b > 0.0 ? a / (a + b) : 0.5;
-        if (share < 1e-3 && a == 0.0) share = 0.1;
-        share = share > 1.0 - 1e-12 ? 1.0 - 1e-12 : share;
-        return low[l] + share * (high[l] - low[l]);
+        const double now = high[l] - low[l];
+        if (!(now <= 0.5 * width[l])) {
+            share = share < INSIDE ? INSIDE : share;
+            share = share > 1.0 - INSIDE ? 1.0 - INSIDE : share;
+        }
+        width[l] = now;
+        return low[l] + (share > 1.0 - 1e-12 ? 1.0 - 1e-12 : share) * now;
     }
-
-    // Change the comparisons of the lanes in `passing`, which stand at an event with derivative f,
-    // and let the derivatives jump.
-    void pass(V t, InputPiece &drive, const V *f) {
-        V gy[ROOM_K * S], gp[ROOM_K * ROOM_D], gt[ROOM_K], after[S];
-        slopes(t, drive, gy, gp, gt);
-        for (int l = 0; l < W; ++l)
-            if (passing[l]) set(drive, which[l], l, !above(drive, which[l], l)), ++events[l];
-        slope_at<S>(t, lanes.y, lanes.p, drive, after);
-        if constexpr (ROWS > S)
-            for (int l = 0; l < W; ++l)
-                for (int d = 0; passing[l] && d < D; ++d) {
-                    V *s = lanes.y + S * (1 + d);
-                    const int k = which[l];
-                    double shift = gp[k * D + d][l];
-                    for (int i = 0; i < S; ++i) shift += gy[k * S + i][l] * s[i][l];
-                    shift /= -speed(k, l, f, gy, gt);
-                    // A tangential zero has no derivative; the event leaves no trace then.
-                    if (!(__builtin_fabs(shift) < __builtin_inf())) continue;
-                    for (int i = 0; i < S; ++i) s[i][l] += (f[i][l] - after[i][l]) * shift;
-                }
-    }
-
-    bool exhausted(int l) const { return events[l] > MOST_EVENTS; }
 };
 
 }  // namespace

@@ -104,7 +104,7 @@ class TestLabeled:
 
     def test_status_flags(self):
         status = labeled({"status": np.array([0, 2])}, trajectory_coords(2), SIMULATED).status
-        assert status.attrs["flag_values"].tolist() == [0, 1, 2, 3, 4]
+        assert status.attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5]
         assert status.attrs["flag_meanings"].split()[2] == "too_many_steps"
 
     def test_bits_are_masks(self):

@@ -150,6 +150,8 @@ def _forcing(problem: FitProblem) -> dict[str, Any]:
 
 def _complete(problem: FitProblem, code: int) -> str:
     """Say why a fit failed whose model can be integrated to the end."""
+    if code == Status.TOO_MANY_EVENTS:
+        return "events followed each other without end"
     if code == Status.TOO_MANY_STEPS:
         return f"the integration took more than {problem.max_steps} steps"
     return (
@@ -167,6 +169,8 @@ def _ended(problem: FitProblem, states: Tensor, time: Tensor, code: int) -> str:
     where = (
         f"{_at(problem, time)}, where {problem.system.state_names[place]} = {float(end[place]):.4g}"
     )
+    if code == Status.TOO_MANY_EVENTS:
+        return f"events followed each other without end after {where}"
     if code == Status.TOO_MANY_STEPS:
         return f"the integration took more than {_MAX_STEPS} steps and did not get beyond {where}"
     return f"the integration left the finite numbers after {where}"

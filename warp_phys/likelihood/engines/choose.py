@@ -15,12 +15,16 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.compiled import CompiledEngine, libraries_of, library_of
+from warp_phys.likelihood.engines.dosed import DosedEngine, as_events
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.increments import IncrementEngine
 from warp_phys.likelihood.engines.torch_engine import TorchEngine
 from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.systems.compiling.traced import translated
+from warp_phys.systems.compiling.compiler import compiler
+from warp_phys.systems.compiling.traced import translated, untranslated
+from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.system import System
 
 
 def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
@@ -31,6 +35,9 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         rows: (L,) the trajectory of each lane.
         limit: (L,) how many samples of its record each lane uses.
     """
+    dosed = as_events(problem)
+    if dosed is not None:
+        return DosedEngine(build_engine(dosed[0], rows, limit), dosed[1][rows])
     fine = problem.fine
     if fine is not None and set(problem.seen) & set(problem.system.increments):
         silent = problem.on_fine_grid()
@@ -51,11 +58,16 @@ class EngineBuilder:
 
     Args:
         problem: One of them; without a fine grid.
+
+    Raises:
+        UsageError: The system has events, and cannot be compiled.
     """
 
     def __init__(self, problem: FitProblem) -> None:
         # Looking up the library takes longer than the integration of a few intervals.
         self.libraries = libraries_of(problem)
+        if self.libraries is None and problem.system.events:
+            raise _not_compiled(problem.system)
 
     def build(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         """Return an engine; see `build_engine`."""
@@ -95,6 +107,17 @@ class _FineEngine:
 
 def engine_name(problem: FitProblem) -> str:
     """Return what evaluates a problem: "compiled" code, else "numpy", else "torch"."""
+    dosed = as_events(problem)
+    problem = problem if dosed is None else dosed[0]
     if library_of(problem) is not None:
         return "compiled"
     return "torch" if translated(problem.system) is None else "numpy"
+
+
+def _not_compiled(system: System) -> UsageError:
+    reason = "there is no C++ compiler here (c++, g++, clang++ or $CXX)"
+    if compiler() is not None:
+        reason = f"the functions of {system.name} are not plain arithmetic: {untranslated(system)}"
+    return UsageError(
+        f"events, and doses with a lag time or a duration, need compiled code, but {reason}"
+    )

@@ -40,6 +40,10 @@ from warp_phys.systems.dynamics.stepping.structures import (
 _DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
 
 
+# The status by which explicit steps give a lane up, see `lanes.cpp`.
+_STIFF = 3
+
+
 # Layouts of the C++ structures of the same names in `residuals.cpp`: arrays of pointers.
 class _Trajectories(Samples):
     _fields_ = pointers("observed", "weights")
@@ -165,7 +169,7 @@ class CompiledEngine:
         status = wanted.sums.status
         self.explicit.evaluate(wanted, chosen[~stiff])
         found = chosen[~stiff]
-        found = found[status[found] >= int(Status.TOO_MANY_STEPS)]
+        found = found[(status[found] == int(Status.TOO_MANY_STEPS)) | (status[found] == _STIFF)]
         later = torch.cat([chosen[stiff], found])
         if not later.numel():
             return

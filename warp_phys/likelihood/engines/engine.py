@@ -23,7 +23,7 @@ class Sums:
             model has no finite prediction.
         counted: (L, O), how many values were measured.
         status: (L,), 0 where the integration reached every sample, 1 where it left the finite
-            numbers, 2 where it took too many steps.
+            numbers, 2 where it took too many steps, 5 where events never ended.
     """
 
     hessian: Tensor

@@ -80,6 +80,11 @@ def state_problem(
     labels = sharing(system, records, shared, group, everywhere[0] | everywhere[1])
     tied = read_ties(system, ties, _taken(fixed, bounds, labels))
     steady = isinstance(initial_state, str) and initial_state == "steady_state"
+    if steady and system.events:
+        raise UsageError(
+            f'initial_state="steady_state" is a state at which nothing moves, and {system.name} has '
+            "events, which may happen on the way to it; give or estimate the initial state"
+        )
     integrated = with_free_start(system) if steady else system
     known_names = everywhere[0] | set(tied.names)
     entries = choose_unknowns(integrated, known_names, everywhere[1], set(labels), bounds)

@@ -122,6 +122,11 @@ class InformationEstimator:
                 f"expected keep, the number of samples that are kept, as a whole number of at "
                 f"least 2, got {keep!r}"
             )
+        if self.system.events:
+            raise UsageError(
+                f"streams start anew at every sample, and cannot tell which events of "
+                f"{self.system.name} have happened; use estimate(model, data) with whole records"
+            )
         names = self.system.output_names if outputs is None else self._outputs(outputs)
         keep = int(keep)
         return self.stream(sensors, names).begin(min(keep, WINDOW) if self.options.drift else keep)

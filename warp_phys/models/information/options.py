@@ -53,6 +53,11 @@ class InformationOptions:
             if name not in system.parameter_names:
                 raise unknown_name(f"parameter of {system.name}", name, system.parameter_names)
         _check_mapping("drift", self.drift)
+        if self.drift and (system.events or system.dosing):
+            raise UsageError(
+                f"drift starts anew at every sample, and cannot tell which events of {system.name} "
+                "or doses with a lag time have happened; leave it out, or cut the record"
+            )
         for name, size in self.drift.items():
             if name in self.fixed:
                 raise UsageError(f"parameter {name!r} is fixed and cannot drift; leave out one")
