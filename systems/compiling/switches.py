@@ -17,6 +17,8 @@ from warp_phys.systems.compiling.event_source import event_source
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph
 
+# Those for which g = 0 belongs to the side g > 0.
+_WITH_ZERO = ("ge", "lt")
 _POINT = "V t, const V* y, const V* p, const V* u"
 
 
@@ -46,6 +48,7 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
     """Return the C++ of the switches; `system_source` must come before it.
 
         N_SWITCHES, SWITCH_ABOVE[]                whether comparison k holds where g_k > 0
+        ABOVE_AT_ZERO[]                           whether g_k = 0 counts as above
         switch_values(t, y, p, u, g)              g
         switch_slopes(t, y, p, u, v, gy, gp, gt)  its derivatives, those by parameters along each
                                                   direction; v are the rates of the inputs
@@ -62,7 +65,6 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
         implicit: Whether there are implicit steps.
     """
     found = switches_of(graph)
-    above = ", ".join("true" if one.operation in ABOVE else "false" for one in found) or "false"
     values = [one.arguments[0] - one.arguments[1] for one in found]
     held = {one: f"m[{place}]" for place, one in enumerate(found)}
     rhs = graph.rhs
@@ -92,11 +94,17 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
     return "\n".join(
         [
             f"static constexpr int N_SWITCHES = {len(found)};",
-            f"static constexpr bool SWITCH_ABOVE[] = {{{above}}};",
+            _truths("SWITCH_ABOVE", [one.operation in ABOVE for one in found]),
+            _truths("ABOVE_AT_ZERO", [one.operation in _WITH_ZERO for one in found]),
             *functions,
             event_source(graph, directions, held),
         ]
     )
+
+
+def _truths(name: str, values: Sequence[bool]) -> str:
+    text = ", ".join("true" if value else "false" for value in values) or "false"
+    return f"static constexpr bool {name}[] = {{{text}}};"
 
 
 def _slopes(graph: SystemGraph, values: Sequence[Expression], directions: Sequence[int]) -> str:

@@ -29,7 +29,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     int64_t id[W];
     V t, h, end, brief, next_time, next_stop;
     V p[ROOM_P];
-    V y[R], f[R];               // coarse
+    V y[R + S], f[R];           // coarse; where events happen, followed by fine - coarse
     V fine[S], fine_f[S];
     V gap[S], greatest[S], floor[S];   // floor: atol / rtol of each state
     V sizes[R];                 // largest absolute values so far, of the derivatives
@@ -37,9 +37,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     M running = {}, rejected = {}, taken = {}, brief_step = {};
     M sample, piece, tries, stiff;
     METHOD<R> whole; METHOD<S> half[2];
+    Switching<R + S> switches;
+    V allowed;                  // length of the next step, where comparisons limit it
 
     Adaptive(const Problem &one, const StepControl &two, CONSUMER &three)
-        : problem(one), options(two), consumer(three) {
+        : problem(one), options(two), consumer(three), switches(y, p) {
         for (int l = 0; l < W; ++l) id[l] = 0;
         t = h = end = brief = next_time = next_stop = splat(0.0);
         for (int j = 0; j < P; ++j) p[j] = splat(1.0);
@@ -47,6 +49,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         for (int i = 0; i < S; ++i)
             fine[i] = fine_f[i] = gap[i] = greatest[i] = splat(0.0), floor[i] = splat(1.0);
         drive.origin = splat(0.0);
+        for (int k = 0; k < ROOM_K; ++k) drive.side[k] = M();
         for (int i = 0; i < I; ++i) drive.first[i] = drive.slope[i] = splat(0.0);
         sample = piece = tries = stiff = M();
     }
@@ -139,6 +142,11 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     // in `batch.py`. Lanes that are already running keep their step size.
     void begin(M fresh) {
         V f_new[R], scale[S], scaled[S], steep[S];
+        if constexpr (HOLDS_SWITCHES) {
+            for (int i = 0; i < S; ++i) y[R + i] = fine[i] - y[i];
+            switches.events.begin(t, drive, end - t, fresh);
+            for (int i = 0; i < S; ++i) fine[i] = select(fresh, y[i] + y[R + i], fine[i]);
+        }
         slope_at<R>(t, y, p, drive, f_new);
         M defined = fresh;
         for (int i = 0; i < S; ++i) {
@@ -223,16 +231,29 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
     // Try one step of every running lane, and accept it if its error norm is at most 1.
     void advance() {
         const V target = vmin(next_stop, end), room = target - t;
-        const M last = h >= room;
-        const V step = select(running, select(last, room, h), splat(0.0));
+        M last = h >= room;
+        V step = select(running, select(last, room, h), splat(0.0));
+        if constexpr (HOLDS_SWITCHES) {
+            step = select(running & (switches.locating | switches.dipping), switches.trial, step);
+            last = step >= room;
+        }
         whole.attempt(t, step, y, f, p, drive);
         // A step as long as the spacing of the numbers at t cannot be any shorter.
         brief_step = step <= SLIVER * __DBL_EPSILON__ * vabs(target);
         V norm = error_norm();
-        M accepted = both(norm <= splat(1.0), running);
+        M accepted = both(norm <= splat(1.0), running), cut = last, waiting = {};
+        if constexpr (HOLDS_SWITCHES) {
+            allowed = splat(__builtin_inf());
+            const M accurate = accepted;
+            switches.locating &= accurate;
+            accepted = switches.judge(t, step, f, whole.y, whole.slope(), drive, accurate);
+            waiting = both(accurate, ~accepted);
+            cut = cut | switches.passing;
+        }
         if (any(accepted)) accepted = take_halves(step, accepted, last, target, norm);
-        choose_step(norm, step, accepted, last);
-        retire(accepted);
+        choose_step(norm, step, accepted, cut, waiting);
+        if constexpr (HOLDS_SWITCHES) h = select(waiting, h, vmin(h, allowed));
+        retire(accepted, waiting);
     }
 
     // The largest ratio of a local error to its tolerance; infinite if the step is not finite.
@@ -293,13 +314,22 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         first.attempt(t, size, fine, fine_f, p, drive);
         second.attempt(middle, size, first.y, first.slope(), p, drive);
         const V apart = discrepancy();
-        const M sound = both(accepted, apart <= splat(1.0));
+        M sound = both(accepted, apart <= splat(1.0));
         norm = select(accepted, vmax(apart, norm), norm);
-        const V t_new = select(sound, select(last, target, t + step), t);
+        if constexpr (HOLDS_SWITCHES) {
+            sound = follow(step, sound);
+            switches.passing &= sound;
+        }
+        V t_new = select(sound, select(last, target, t + step), t);
+        if constexpr (HOLDS_SWITCHES) land(target, t_new);
         if (any(next_time < t_new)) interpolate_step(step, size, select(sound, middle, t), t_new);
         move_to(t_new, sound);
+        if constexpr (HOLDS_SWITCHES)
+            if (any(switches.passing)) settle(switches.passing, switches.passing);
         if (problem.n_stops > 0) pass_stops();
         const M reached = both(next_time == t, running);
+        if constexpr (HOLDS_SWITCHES)
+            if (any(reached)) settle(reached, M());
         if (any(reached)) come_to_sample(reached, y, fine);
         return sound;
     }
@@ -332,6 +362,61 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         }
     }
 
+    // The steps among `sound` over which the comparisons can be followed; the others are tried again
+    // with the length `allowed`.
+    M follow(V step, M sound) {
+        const V half_step = 0.5 * step;
+        V tolerance[S];
+        Followed at[3];
+        for (int i = 0; i < S; ++i)
+            tolerance[i] = options.share * floor[i] + options.rtol * vmax(vabs(y[i]), vabs(whole.y[i]));
+        at[0].at(switches, t, fine, fine_f, drive, tolerance);
+        at[1].at(switches, t + half_step, half[0].y, half[0].slope(), drive, tolerance);
+        at[2].at(switches, t + step, half[1].y, half[1].slope(), drive, tolerance);
+        for (int l = 0; l < W; ++l) {
+            allowed[l] = __builtin_inf();
+            // In steps that are negligible, differences are rounding errors.
+            if (!sound[l] || step[l] <= brief[l]) continue;
+            // Where a comparison jumps at the end, that before the jump counts.
+            for (int k = 0; switches.events.leaping[l] && k < N_SWITCHES; ++k)
+                at[2].g[k][l] = switches.under[k][l];
+            for (int k = 0; k < N_SWITCHES; ++k) {
+                                const double side = is_above(drive, k, l) ? 1.0 : -1.0;
+                const double length = followed_length(at, k, l, step[l], side);
+                allowed[l] = length < allowed[l] ? length : allowed[l];
+            }
+            if (allowed[l] < step[l]) sound[l] = 0;
+        }
+        return sound;
+    }
+
+    // A step that ends on an event, to the last places of a sample or a stop, ends there.
+    void land(V target, V &t_new) const {
+        for (int l = 0; l < W; ++l) {
+            if (!switches.passing[l]) continue;
+            const double near = SLIVER * __DBL_EPSILON__ * __builtin_fabs(t_new[l]);
+            if (target[l] - t_new[l] <= near) t_new[l] = target[l];
+            double due = -__builtin_inf();
+            for (int64_t n = sample[l]; due < t_new[l] - near; ++n) due = time_of(l, n);
+            if (due <= t_new[l] + near) t_new[l] = due;
+        }
+    }
+
+    // Let the events happen that are due in the lanes `where`; in the lanes `located` a step has been
+    // made to end on one. The fine solution meets the zero at another time: its distance from the
+    // coarse one jumps as a derivative does.
+    __attribute__((noinline)) void settle(M where, M located) {
+        V f_new[R], fine_new[S];
+        for (int i = 0; i < S; ++i) y[R + i] = fine[i] - y[i];
+        switches.events.settle(t, drive, end - t, where, located);
+        for (int i = 0; i < S; ++i) fine[i] = select(where, y[i] + y[R + i], fine[i]);
+        slope_at<R>(t, y, p, drive, f_new);
+        slope_at<S>(t, fine, p, drive, fine_new);
+        for (int i = 0; i < R; ++i) f[i] = select(where, f_new[i], f[i]);
+        for (int i = 0; i < S; ++i) fine_f[i] = select(where, fine_new[i], fine_f[i]);
+        for (int i = S; i < R; ++i) sizes[i] = vmax(sizes[i], vabs(y[i]));
+    }
+
     void pass_stops() {
         const M here = both(next_stop == t, running);
         if (!any(here)) return;
@@ -340,6 +425,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             while (next_stop[l] == t[l]) pass_stop(l);
             load_drive(l);
         }
+        if constexpr (HOLDS_SWITCHES) return settle(here, M());
         V f_new[R], fine_new[S];
         slope_at<R>(t, y, p, drive, f_new);
         slope_at<S>(t, fine, p, drive, fine_new);
@@ -349,18 +435,20 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
 
     // h_new = h min(grow, max(shrink, safety norm^(-1 / (q + 1)))), without growth right after a
     // rejection (Hairer, Norsett, Wanner, Solving ODEs I, sec. II.4).
-    void choose_step(V norm, V step, M accepted, M last) {
+    // A step that is to end on an event, in the lanes `waiting`, has the size of its own.
+    void choose_step(V norm, V step, M accepted, M cut, M waiting) {
         V factor = options.safety / root(norm);
         factor = vmin(vmax(factor, splat(options.shrink)), splat(options.grow));
         factor = select(rejected, vmin(factor, splat(1.0)), factor);
         const V proposed = step * factor;
         // A step cut short by its target gives no reason to reduce the size proposed before.
-        h = select(both(accepted, last), vmax(proposed, h), proposed);
-        rejected = ~accepted;
+        const V next = select(both(accepted, cut), vmax(proposed, h), proposed);
+        h = select(waiting, h, next);
+        rejected = both(~accepted, ~waiting);
     }
 
     // Give up trajectories that have failed or prove stiff, and finish those that are done.
-    void retire(M accepted) {
+    void retire(M accepted, M waiting) {
         const M one = M() + 1;
         tries += one;
         const M pressed = both(accepted, whole.stiffness() > splat(METHOD<R>::STABILITY));
@@ -368,13 +456,17 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         stiff = pressed ? stiff + 1 : (relaxed > 0 ? relaxed : M());
         const M too_stiff = both(stiff >= options.stiff_count, tries >= options.stiff_after);
         const M too_many = both(running, (tries >= options.max_steps) | too_stiff);
+        M endless = {};
+        if constexpr (HOLDS_SWITCHES)
+            for (int l = 0; l < W; ++l) endless[l] = running[l] && switches.events.endless[l] ? -1 : 0;
         // Such a step would hardly change t, see `retire` in `step_control.py`.
         const V least = 10.0 * __DBL_EPSILON__ * vmax(vabs(t), brief);
-        const M vanished = both(both(running, ~accepted), h < least);
+        const M vanished = both(both(running, ~(accepted | waiting)), h < least);
         const M done = both(running, ~(t < end));
-        if (!any(too_many | vanished | done)) return;
+        if (!any(too_many | vanished | done | endless)) return;
         for (int l = 0; l < W; ++l) {
-            if (vanished[l]) finish(l, DIVERGED);
+            if (endless[l]) finish(l, TOO_MANY_EVENTS);
+            else if (vanished[l]) finish(l, DIVERGED);
             else if (done[l]) finish(l, CONVERGED);
             else if (too_many[l]) finish(l, TOO_MANY_STEPS);
         }

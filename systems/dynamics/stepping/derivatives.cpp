@@ -15,8 +15,10 @@ struct InputPiece {
     static void sides(V t, const V *y, const V *p, const V *u, M *m) {
         V g[ROOM_K];
         switch_values(t, y, p, u, g);
-        for (int k = 0; k < N_SWITCHES; ++k)
-            m[k] = SWITCH_ABOVE[k] ? g[k] > splat(0.0) : g[k] < splat(0.0);
+        for (int k = 0; k < N_SWITCHES; ++k) {
+            const M above = ABOVE_AT_ZERO[k] ? g[k] >= splat(0.0) : g[k] > splat(0.0);
+            m[k] = SWITCH_ABOVE[k] ? above : ~above;
+        }
     }
 };
 

@@ -56,45 +56,57 @@ struct SwitchPoint {
     bool is_zero(int k, int l) const { return __builtin_fabs(g[k][l]) <= zero[k][l]; }
 };
 
+// The point of ROWS rows holds the states and their derivatives along N directions. Those beyond the
+// first D are directions in which no parameter changes.
 template <int ROWS> struct Events {
+    static constexpr int N = ROWS / S - 1;
+
     V *y;                        // (ROWS,) the point, which events change
     const V *p;
-    V shift[ROOM_D];             // dtau/dq
+    V shift[N > 0 ? N : 1];      // dtau/dq
     V slack[ROOM_K];             // a wrong sign of g counts as zero up to here
     V zero[ROOM_K];              // |g| that counts as zero at the present point
     M turned[ROOM_K];            // comparisons that have changed at the present point
     int which[W], in_a_row[W];   // the comparison that changes, and events next to no time apart
     double last[W];              // the time of the last event that was located
     bool endless[W];
+    M leaping = {};              // where `which` jumps past zero instead of passing through it
 
     Events(V *point, const V *parameters) : y(point), p(parameters) {
-        for (int k = 0; k < ROOM_K; ++k) slack[k] = splat(0.0);
-        for (int l = 0; l < W; ++l) {
-            which[l] = in_a_row[l] = 0;
-            last[l] = -__builtin_inf();
-            endless[l] = false;
-        }
+        for (int l = 0; l < W; ++l) forget(l);
+    }
+
+    // Another trajectory enters lane l.
+    void forget(int l) {
+        for (int k = 0; k < ROOM_K; ++k) slack[k][l] = 0.0;
+        which[l] = in_a_row[l] = 0;
+        last[l] = -__builtin_inf();
+        endless[l] = false;
     }
 
     // Choose the sides at the initial time. A condition that holds there has not become true, unless
     // it stands on zero: that counts as coming from the other side.
-    void begin(V t, InputPiece &drive, V span) {
+    void begin(V t, InputPiece &drive, V span, M where) {
         V f[S], u[ROOM_I];
+        M side[ROOM_K];
         drive.at(t, u);
-        InputPiece::sides(t, y, p, u, drive.side);
+        InputPiece::sides(t, y, p, u, side);
+        for (int k = 0; k < N_SWITCHES; ++k) drive.side[k] = where ? side[k] : drive.side[k];
+        for (int l = 0; l < W; ++l)
+            if (where[l]) forget(l);
         slope_at<S>(t, y, p, drive, f);
         const SwitchPoint at(t, y, p, drive, f, span);
         for (int k = 0; k < N_SWITCHES; ++k)
             for (int l = 0; l < W; ++l)
-                if (at.is_zero(k, l) && at.rate[k][l] != 0.0)
+                if (where[l] && at.is_zero(k, l) && at.rate[k][l] != 0.0)
                     set_side(drive, k, l, at.rate[k][l] < 0.0);
-        settle(t, drive, span, ~M(), M());
+        settle(t, drive, span, where, M());
     }
 
     // Let everything happen that is due in the lanes `where` at the point (t, y). In the lanes
     // `located`, comparison `which` has just been found to change.
     void settle(V t, InputPiece &drive, V span, M where, M located) {
-        for (int d = 0; d < ROOM_D; ++d) shift[d] = splat(0.0);
+        for (int d = 0; d < N; ++d) shift[d] = splat(0.0);
         for (int k = 0; k < ROOM_K; ++k) turned[k] = M();
         for (int k = 0; k < N_SWITCHES; ++k) zero[k] = slack[k];
         count(t, span, located);
@@ -128,7 +140,8 @@ template <int ROWS> struct Events {
     // missed it, and what did before other changes at the point.
     void widen(SwitchPoint &at, M located) {
         for (int l = 0; l < W; ++l) {
-            if (!located[l]) continue;
+            // The time of a jump of g, as in torch.remainder(t, day) < hours, is that of its argument.
+            if (!located[l] || leaping[l]) continue;
             const int k = which[l];
             const double missed = 2.0 * __builtin_fabs(at.g[k][l] / at.rate[k][l]);
             for (int j = 0; missed < __builtin_inf() && j < N_SWITCHES; ++j) {
@@ -142,8 +155,7 @@ template <int ROWS> struct Events {
     // The comparison that changes in each lane of `busy`, from which lanes without one are removed.
     void choose(const SwitchPoint &at, const InputPiece &drive, M &busy, M located) {
         for (int l = 0; l < W; ++l) {
-            if (!busy[l]) continue;
-            if (located[l]) continue;
+            if (!busy[l] || located[l]) continue;
             busy[l] = 0;
             for (int k = 0; k < N_SWITCHES && !busy[l]; ++k) {
                 const bool zero = at.is_zero(k, l);
@@ -170,7 +182,7 @@ template <int ROWS> struct Events {
         if constexpr (ROWS > S) {
             V next[S];
             slope_at<S>(t, y, p, drive, next);
-            for (int d = 0; d < D; ++d)
+            for (int d = 0; d < N; ++d)
                 for (int i = 0; i < S; ++i) {
                     V &s = y[S * (1 + d) + i];
                     s = select(where, s + (f[i] - next[i]) * shift[d], s);
@@ -192,8 +204,8 @@ template <int ROWS> struct Events {
     // event leaves no trace then.
     void aim(const SwitchPoint &at, int k, int l) {
         if constexpr (ROWS > S)
-            for (int d = 0; d < D; ++d) {
-                double change = at.gp[k * D + d][l];
+            for (int d = 0; d < N; ++d) {
+                double change = d < D ? at.gp[k * D + d][l] : 0.0;
                 for (int i = 0; i < S; ++i)
                     change += at.gy[k * S + i][l] * y[S * (1 + d) + i][l];
                 const double found = -change / at.rate[k][l];
@@ -214,8 +226,9 @@ template <int ROWS> struct Events {
             for (int i = 0; i < S; ++i) {
                 V drift = ht[i] - after[i];
                 for (int j = 0; j < S; ++j) drift += hy[i * S + j] * f[j];
-                for (int d = 0; d < D; ++d) {
-                    V total = hp[i * D + d] + drift * shift[d];
+                for (int d = 0; d < N; ++d) {
+                    V total = drift * shift[d];
+                    if (d < D) total += hp[i * D + d];
                     for (int j = 0; j < S; ++j) total += hy[i * S + j] * y[S * (1 + d) + j];
                     next[S * (1 + d) + i] = total;
                 }

@@ -67,7 +67,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     M crossing;                  // lanes in which one of them changes in the interval
 
     Planned(Walk<ROWS> &one, const PlanControl &two)
-        : walk(one), options(two), lanes(one.lanes), switches(one.lanes) {}
+        : walk(one), options(two), lanes(one.lanes), switches(one.lanes.y, one.lanes.p) {}
 
     void begin() {
         V first;
@@ -81,7 +81,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         pace = splat(0.0);
         InputPiece drive = walk.drive_to(0, first);
         if constexpr (HOLDS_SWITCHES) {
-            switches.events.begin(lanes.t, drive, first - lanes.t);
+            switches.events.begin(lanes.t, drive, first - lanes.t, ~M());
             for (int k = 0; k < N_SWITCHES; ++k) side[k] = drive.side[k];
             end_endless();
         }

@@ -106,9 +106,8 @@ template <typename T, int ROWS> struct Rosenbrock {
                 held_curvature(t, from, p, u, drive.slope, drive.side, curvature);
         } else {
             rhs_linearization(t, from, p, u, drive.slope, f, jy, rate);
-            M side[ROOM_K];
-            InputPiece::sides(t, from, p, u, side);
-            if constexpr (ROWS > S) held_curvature(t, from, p, u, drive.slope, side, curvature);
+            if constexpr (ROWS > S)
+                held_curvature(t, from, p, u, drive.slope, drive.side, curvature);
         }
         const V diagonal = 1.0 / (T::GAMMA * h);
         for (int i = 0; i < S; ++i)

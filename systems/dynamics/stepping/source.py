@@ -35,9 +35,9 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
     """
     return "\n".join(
         [
-            _base(graph, method, directions, holds=False),
+            _base(graph, method, directions),
             *_method(method),
-            *map(_text, ("problem.cpp", "adaptive.cpp", "flow.cpp")),
+            *map(_text, ("events.cpp", "switching.cpp", "following.cpp", "problem.cpp", "adaptive.cpp", "flow.cpp")),
         ]
     )
 
@@ -57,7 +57,7 @@ def planned_source(
     """
     return "\n".join(
         [
-            _base(graph, method, directions, holds=True),
+            _base(graph, method, directions),
             *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
@@ -78,7 +78,7 @@ def _is_implicit(method: str) -> bool:
     return isinstance(_TABLEAUS[method], RosenbrockTableau)
 
 
-def _base(graph: SystemGraph, method: str, directions: Sequence[int], *, holds: bool) -> str:
+def _base(graph: SystemGraph, method: str, directions: Sequence[int]) -> str:
     return "\n".join(
         [
             f"#include <cmath>\nstatic constexpr int W = {LANES};",
@@ -88,7 +88,7 @@ def _base(graph: SystemGraph, method: str, directions: Sequence[int], *, holds: 
             constants("int DIRECTION", directions),
             # Further derivatives take time to find and to compile, and explicit steps need none.
             switch_source(graph, directions, implicit=_is_implicit(method)),
-            f"static constexpr bool HOLDS_SWITCHES = {int(holds)} && N_SWITCHES > 0;",
+            "static constexpr bool HOLDS_SWITCHES = N_SWITCHES > 0;",
             _text("lanes.cpp"),
             _text("derivatives.cpp"),
         ]

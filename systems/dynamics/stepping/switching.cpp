@@ -1,4 +1,4 @@
-// Comparisons that change in planned steps. Continues `events.cpp`.
+// Comparisons that change within a step; every step policy uses it. Continues `events.cpp`.
 //
 // Within a step every comparison is held as it was at the start, so that the step integrates one
 // smooth branch. If the sign of a switching function g = a - b is another one at the end of a step,
@@ -10,16 +10,20 @@ namespace {
 // The share of a bracket that the interpolated zero keeps from its ends, if the last trial has not
 // halved the bracket.
 constexpr double INSIDE = 0.05;
+// Values of this size at the ends of a bracket that cannot be narrowed, compared with those in the
+// beginning, show that g jumps there.
+constexpr double LEAP = 1e-3;
 
 template <int ROWS> struct Switching {
-    Position<ROWS> &lanes;
+    const V *y, *p;              // the point and the parameters of the lanes
     Events<ROWS> events;
-    V before[ROOM_K];            // g at the start of the step
+    V before[ROOM_K], under[ROOM_K];   // g at the start of the step, and at the low end of the bracket
     V low, high, at_low, at_high, scale, trial, width;
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
-    explicit Switching(Position<ROWS> &one) : lanes(one), events(one.y, one.p) {
+    Switching(V *point, const V *parameters)
+        : y(point), p(parameters), events(point, parameters) {
         low = high = at_low = at_high = scale = trial = width = splat(0.0);
         for (int l = 0; l < W; ++l) side[l] = 0;
     }
@@ -30,30 +34,30 @@ template <int ROWS> struct Switching {
         return is_above(drive, k, l) ? g < -most : g > most;
     }
 
-    void values(V t, const V *y, const InputPiece &drive, V *g) const {
+    void values(V t, const V *at, const InputPiece &drive, V *g) const {
         V u[ROOM_I];
         drive.at(t, u);
-        switch_values(t, y, lanes.p, u, g);
+        switch_values(t, at, p, u, g);
     }
 
-    // The lanes in which a comparison would change within a step from lanes.y to (from + size, y),
-    // with the slopes f and f_end at its ends.
-    M crossed(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive) {
+    // The lanes in which a comparison would change within a step from y to (from + size, end), with
+    // the slopes f and f_end at its ends.
+    M crossed(V from, V size, const V *f, const V *end, const V *f_end, const InputPiece &drive) {
         V g[ROOM_K];
-        values(from + size, y, drive, g);
+        values(from + size, end, drive, g);
         M found = {};
         for (int k = 0; k < N_SWITCHES; ++k)
             for (int l = 0; l < W; ++l)
                 if (wrong(drive, k, l, g[k][l])) found[l] = -1;
-        return found | dips(from, size, f, y, f_end, drive);
+        return found | dips(from, size, f, end, f_end, drive);
     }
 
     // The lanes in which g has the right signs at both ends of the step, but passes through zero in
     // between, as the cubic with the values and slopes at the ends does; `trial` is the step to its
     // extremum.
-    M dips(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive) {
-        const SwitchPoint a(from, lanes.y, lanes.p, drive, f, size);
-        const SwitchPoint b(from + size, y, lanes.p, drive, f_end, size);
+    M dips(V from, V size, const V *f, const V *end, const V *f_end, const InputPiece &drive) {
+        const SwitchPoint a(from, y, p, drive, f, size);
+        const SwitchPoint b(from + size, end, p, drive, f_end, size);
         M found = {};
         for (int k = 0; k < N_SWITCHES; ++k)
             for (int l = 0; l < W; ++l) {
@@ -73,26 +77,28 @@ template <int ROWS> struct Switching {
         return found;
     }
 
-    // Decide on steps from lanes.y with slope f of length `size` that end at y with slope f_end and
-    // are accurate; returns those that may be taken. The others are tried again with the length
+    // Decide on steps from y with slope f of length `size` that end at `end` with slope f_end and are
+    // accurate; returns those that may be taken. The others are tried again with the length
     // `trial`.
-    M judge(V from, V size, const V *f, const V *y, const V *f_end, const InputPiece &drive,
+    M judge(V from, V size, const V *f, const V *end, const V *f_end, const InputPiece &drive,
             M accurate) {
         V g[ROOM_K];
-        values(from, lanes.y, drive, before);
-        values(from + size, y, drive, g);
+        values(from, y, drive, before);
+        values(from + size, end, drive, g);
         M taken = accurate;
         const M smooth = accurate & ~locating & ~dipping;
-        passing = dipping = M();
+        passing = dipping = events.leaping = M();
         for (int l = 0; l < W; ++l) {
             if (!accurate[l]) continue;
             const int first = earliest(drive, l, g);
             if (first < 0 && !locating[l]) continue;
+            // A zero left behind at the start, from which g is still rising, is not the one looked for.
+            const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
             const double least = __builtin_fabs(g[events.which[l]][l]);
             const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if (least <= ZERO * scale[l] || high[l] - low[l] <= resolved)
-                passing[l] = -1, locating[l] = 0;
+            if ((falls && least <= ZERO * scale[l]) || high[l] - low[l] <= resolved)
+                pass(l, least);
             else
                 taken[l] = 0, trial[l] = between(l);
         }
@@ -100,11 +106,24 @@ template <int ROWS> struct Switching {
         const M calm = smooth & taken & ~passing;
         if (any(calm)) {
             const V kept = trial;
-            dipping = calm & dips(from, size, f, y, f_end, drive);
+            dipping = calm & dips(from, size, f, end, f_end, drive);
             trial = select(dipping, trial, kept);
             taken &= ~dipping;
         }
         return taken;
+    }
+
+    // Whether g is nearer to its other sign than it was at the low end of the bracket.
+    bool has_fallen(const InputPiece &drive, int l, const V *g) const {
+        const int k = events.which[l];
+        return is_above(drive, k, l) ? g[k][l] < under[k][l] : g[k][l] > under[k][l];
+    }
+
+    // A lane stands on its event.
+    void pass(int l, double least) {
+        passing[l] = -1, locating[l] = 0;
+        const double apart = least + __builtin_fabs(under[events.which[l]][l]);
+        events.leaping[l] = least > ZERO * scale[l] && apart > LEAP * scale[l] ? -1 : 0;
     }
 
     // Move an end of the bracket of a lane to the end of the step just tried, at which comparison
@@ -112,7 +131,10 @@ template <int ROWS> struct Switching {
     void narrow(int l, int first, double size, const V *g) {
         int &k = events.which[l];
         if (first >= 0) {
-            if (!locating[l]) low[l] = 0.0, width[l] = size, side[l] = 0;
+            if (!locating[l]) {
+                low[l] = 0.0, width[l] = size, side[l] = 0;
+                for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = before[j][l];
+            }
             if (!locating[l] || k != first) at_low[l] = before[first][l];
             k = first;
             high[l] = size;
@@ -123,6 +145,7 @@ template <int ROWS> struct Switching {
         } else {
             low[l] = size;
             at_low[l] = g[k][l];
+            for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = g[j][l];
         }
         // Illinois: the value at an end that stays twice counts half.
         const int moved = first >= 0 ? 1 : -1;
