@@ -18,6 +18,8 @@ from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
 
+# The neighbor of zero is so near that the reciprocal of the step to it is infinite.
+_NEAREST = 1e-100
 # For each system the switching functions of time and parameters alone, with their rates.
 _KNOWN: WeakKeyDictionary[System, list[tuple[Expression, Expression]]] = WeakKeyDictionary()
 
@@ -41,8 +43,8 @@ def switch_stops(system: System, parameters: Tensor, start: Tensor) -> list[Dose
     for function, rate in found:
         at_zero, slope = evaluate([function, rate], {**values, "t": 0.0})
         time = torch.as_tensor(-at_zero / slope).to(start.detach()).expand(len(start)).clone()
-        for toward in (-torch.inf, torch.inf):
-            stop = torch.nextafter(time, torch.full_like(time, toward))
+        away = (torch.nextafter(time, torch.full_like(time, torch.inf)) - time).clamp_min(_NEAREST)
+        for stop in (time - away, time + away):
             stop = torch.where(stop.isfinite() & (stop > start.detach()), stop, torch.nan)
             stops.append(Dose(system.state_names[0], 0.0, stop))
     return stops
