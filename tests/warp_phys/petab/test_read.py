@@ -240,15 +240,34 @@ class TestRefused:
             read(folder, *model, **given)
         assert words in str(caught.value)
 
-    def test_events(self, tmp_path: Path) -> None:
-        model = decay().event("dose", "time > 1", "A", "2")
-        self.refuses(UnsupportedError, "model.xml has events (dose)", tmp_path, model)
+    @pytest.mark.parametrize(
+        ("trigger", "options", "words"),
+        [
+            ("time > 1", {"delay": "2"}, "model.xml has events with a delay (dose)"),
+            ("time > 1", {"priority": "2"}, "model.xml has events with a priority (dose)"),
+            ("A == 1", {}, "the trigger of event 'dose' in model.xml is not made of comparisons"),
+        ],
+    )
+    def test_events(self, tmp_path: Path, trigger: str, options, words: str) -> None:
+        model = decay().event("dose", trigger, {"A": "2"}, **options)
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_an_event_that_changes_a_compartment(self, tmp_path: Path) -> None:
+        model = decay().event("grow", "time > 1", {"cell": "2"})
+        words = "events that change the size of compartments (cell)"
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_events_and_a_steady_state(self, tmp_path: Path) -> None:
+        model = decay().event("dose", "time > 1", {"A": "2"})
+        measurements = table(MEASURED, ("A", "only", 1, "inf"))
+        words = "model.xml has events, and experiments begin in a steady state"
+        self.refuses(UnsupportedError, words, tmp_path, model, measurements=measurements)
 
     def test_everything_that_is_unsupported_at_once(self, tmp_path: Path) -> None:
-        model = decay().event("dose", "time > 1", "A", "2")
+        model = decay().event("dose", "time > 1", {"A": "2"}, delay="1")
         rule = model.model.createAlgebraicRule()
         rule.setMath(model.model.getReaction(0).getKineticLaw().getMath())
-        words = "has events (dose); algebraic rules, which is not supported"
+        words = "has events with a delay (dose); algebraic rules, which is not supported"
         self.refuses(UnsupportedError, words, tmp_path, model)
 
     def test_a_compartment_whose_size_changes(self, tmp_path: Path) -> None:
