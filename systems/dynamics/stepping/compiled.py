@@ -15,10 +15,11 @@ from warp_phys.systems.compiling.compiler import (
     compile_library,
     compiler,
 )
+from warp_phys.systems.compiling.stack import LARGEST_STACK, USUAL_STACK, call_with_stack
 from warp_phys.systems.compiling.traced import translated, untranslated
 from warp_phys.systems.dynamics.problem import Problem, Solution
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
-from warp_phys.systems.dynamics.stepping.source import LANES, flow_source
+from warp_phys.systems.dynamics.stepping.source import flow_source, stack_needed
 from warp_phys.systems.dynamics.stepping.step_control import (
     ALLOWANCE,
     GROW,
@@ -29,10 +30,6 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     with_local_tolerances,
 )
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
-
-# The lanes live on the stack of a thread, whose size is set by the system (8 MiB as a rule, less
-# for threads of OpenMP); a larger system is integrated by PyTorch.
-_STACK = 1_000_000  # bytes
 
 
 class _Problem(Structure):
@@ -66,8 +63,8 @@ def flow_library(
 ) -> CompiledLibrary | None:
     """Return the compiled flow of a problem's system, None if it cannot be compiled.
 
-    It cannot without a compiler, for a system that cannot be traced or is too large for the stack
-    of a thread, and for tensors other than float64 in main memory.
+    It cannot without a compiler, for a system that cannot be traced or has about a thousand states,
+    and for tensors other than float64 in main memory.
 
     Args:
         problem: The problem; only its system, sizes, dtype and device matter.
@@ -76,7 +73,7 @@ def flow_library(
     """
     if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
         return None
-    if compiler() is None or _bytes_on_stack(problem, len(directions)) > _STACK:
+    if compiler() is None or stack_needed(problem.system, len(directions)) > LARGEST_STACK:
         return None
     graph = translated(problem.system)
     if graph is None:
@@ -96,18 +93,6 @@ def why_not_compiled(problem: Problem) -> str:
         return "there is no C++ compiler here (c++, g++, clang++ or $CXX)"
     reason = untranslated(problem.system)
     return f"its functions are not plain arithmetic: {reason}" if reason else "it is too large"
-
-
-def _bytes_on_stack(problem: Problem, n_directions: int) -> int:
-    """Return about how many bytes the lanes take: stages, dense output and matrices.
-
-    There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
-    two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
-    """
-    n_states, n_parameters = len(problem.initial), len(problem.parameters)
-    rows = n_states * (3 + n_directions)
-    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
-    return 8 * LANES * (40 * rows + matrices)
 
 
 @torch.no_grad()
@@ -149,7 +134,10 @@ def solve_compiled(
     function = library.handle.flow
     function.restype = None
     function.argtypes = [*map(POINTER, (_Problem, _StepControl, _Results)), c_int32]
-    function(data, options, results, torch.get_num_threads())
+    n_directions = 0 if slopes is None else slopes.shape[2]
+    stack = stack_needed(problem.system, n_directions)
+    threads = torch.get_num_threads() if stack <= USUAL_STACK else 1
+    call_with_stack(stack, function, data, options, results, threads)
     # The tensors must outlive the call, which has only their addresses.
     del kept
     return Solution(states, error, status, "compiled", library.seconds)

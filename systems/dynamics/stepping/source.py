@@ -14,6 +14,7 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
     RosenbrockTableau,
 )
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
+from warp_phys.systems.model.system import System
 
 # Trajectories in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
 LANES = 8
@@ -153,3 +154,15 @@ def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
 @lru_cache
 def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def stack_needed(system: System, n_directions: int) -> int:
+    """Return about how many bytes the lanes take: stages, dense output and matrices.
+
+    There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
+    two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
+    """
+    n_states, n_parameters = len(system.states), len(system.parameters)
+    rows = n_states * (3 + n_directions)
+    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    return 8 * LANES * (40 * rows + matrices)

@@ -24,9 +24,10 @@ from warp_phys.systems.compiling.compiler import (
     compiler,
 )
 from warp_phys.systems.compiling.recording import TracingError
+from warp_phys.systems.compiling.stack import LARGEST_STACK, USUAL_STACK, call_with_stack
 from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.dynamics.problem import Status
-from warp_phys.systems.dynamics.stepping.source import constants, planned_source
+from warp_phys.systems.dynamics.stepping.source import constants, planned_source, stack_needed
 from warp_phys.systems.dynamics.stepping.structures import (
     PlanControl,
     Route,
@@ -76,6 +77,8 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
         return None
     graph = translated(problem.system)
     if graph is None:
+        return None
+    if stack_needed(problem.system, len(problem.unknowns.directions())) > LARGEST_STACK:
         return None
     try:
         noise = noise_source(problem.distribution)
@@ -197,6 +200,7 @@ class _Kernel:
             c_int32,
         ]
         problem, shape = engine.problem, (len(engine.rows), engine.times.shape[1])
+        self.stack = stack_needed(problem.system, len(problem.unknowns.directions()))
         # One step in every interval to begin with; the kernel raises it where the error demands it.
         self.plan = torch.ones(shape, dtype=torch.int32)
         self.ends = _new_ends(self, library, self.plan.numel())
@@ -235,14 +239,16 @@ class _Kernel:
             address(engine.sizes),
             *map(address, given),
         )
-        self.function(
+        call_with_stack(
+            self.stack,
+            self.function,
             len(chosen),
             address(chosen),
             ctypes.byref(data),
             ctypes.byref(lanes),
             ctypes.byref(self.options),
             int(wanted.sensitivities),
-            torch.get_num_threads(),
+            torch.get_num_threads() if self.stack <= USUAL_STACK else 1,
         )
 
 
