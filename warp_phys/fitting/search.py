@@ -141,6 +141,10 @@ class _Search:
         failed = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) > 0.0
         # The objective alone judges what was met: an equally good optimum ends the search, too.
         met = level(self.problem, self.reached.objective).sum(dim=0)
+        if bool(wrong.any()):
+            # Not where little is explained: all that explains nothing is equally good.
+            agreeing, _ = count_optima(self.problem, self.reached, self.best)
+            met = torch.where(wrong, agreeing, met)
         enough = _OFTEN if self.given is None or self.rounds else 1
         often = torch.where(failed, _OFTEN_IF_FAILED, enough)
         return met < torch.where(wrong, _OFTEN_IF_WRONG, often)

@@ -123,7 +123,10 @@ def _doubtful(problem: FitProblem, profiles: Profiles, width: Tensor, sound: Ten
         sizes = torch.bincount(problem.group)[problem.group]
         doubtful[:, shared:] &= (sizes <= _GROUP).unsqueeze(1)
         return doubtful
-    regular = doubtful & half.isfinite() & (half > 0.0) & ~profiles.solved.frozen
+    regular = doubtful & half.isfinite() & (half > 0.0)
+    # The quadratic approximation keeps an unknown at the end of its support, which leaves it along
+    # the profiles of the others.
+    regular &= ~profiles.solved.frozen.any(dim=1, keepdim=True)
     return (doubtful & ~regular) | _misleading(profiles, width, regular)
 
 
