@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.supports import Support, bounds, describe
 
 Floats = NDArray[np.float64]
@@ -47,6 +49,9 @@ class Noise(ABC):
         chi_square: Whether the sum of squared residuals over known squared levels is chi-square.
         loss_name: The argument `loss` of `fit` that selects this loss.
         likelihood_note: What the log likelihood refers to, if not simply to this noise.
+        level_is_joint: Whether an unknown level can only be estimated jointly with all unknowns.
+        own: Its own parameters beside the level, such as a dispersion: each is an attribute of the
+            object, a number or, where a fit shall estimate it, None.
     """
 
     name: str = ""
@@ -58,6 +63,8 @@ class Noise(ABC):
     chi_square: bool = False
     loss_name: str = "linear"
     likelihood_note: str = ""
+    level_is_joint: bool = False
+    own: ClassVar[tuple[Parameter, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -84,6 +91,45 @@ class Noise(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({given})"
+
+    def of(self, output: int) -> Noise:
+        """Return the noise of one output; that of all outputs is the same."""
+        del output
+        return self
+
+    # Parameters of its own
+
+    @property
+    def unknown(self) -> tuple[Parameter, ...]:
+        """Its own parameters that are to be estimated."""
+        return tuple(one for one in self.own if getattr(self, one.name) is None)
+
+    def at(self, values: Mapping[str, Any]) -> Self:
+        """Return the noise with numbers or tensors for some of its own parameters."""
+        found = copy.copy(self)
+        vars(found).update(values)
+        return found
+
+    def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+        """Return rough values (N,) of unknown own parameters, and of the level as "level".
+
+        Args:
+            observed: (N, M), NaN where a value is missing.
+            predicted: (N, M), by least squares.
+        """
+        del observed, predicted
+        return {}
+
+    def own_information(
+        self, observed: Tensor, predicted: Tensor, level: Tensor
+    ) -> dict[tuple[str, str], Tensor]:
+        """Return expected information about pairs of its own parameters, "level" and "f".
+
+        It is that of the steps of a fit; pairs that are left out count as zero. Without any, the
+        products of the scores take its place, which are right on average.
+        """
+        del observed, predicted, level
+        return {}
 
     # What may be observed
 
@@ -180,9 +226,20 @@ class Noise(ABC):
         """Return residuals, on the scale on which the level is measured."""
         return self.transformed(observed) - self.transformed(predicted)
 
+    def standardized(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return residuals over their standard deviation, the same whatever the prediction."""
+        return self.residual(observed, predicted) / level
+
     @abstractmethod
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return -2 log p(y | f, s), without the terms that do not depend on the prediction."""
+
+    def whole_loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return -2 log p(y | f, s), without the terms that depend on the observed value alone.
+
+        Unlike `loss` it has those that depend on the level or on the noise's own parameters alone.
+        """
+        return self.loss(observed, predicted, level)
 
     @abstractmethod
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
@@ -191,6 +248,19 @@ class Noise(ABC):
     @abstractmethod
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return log p(y | f, s), the density of the observed value with every constant."""
+
+    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return log P(y < limit), for values that were below a limit of detection."""
+        raise NotImplementedError
+
+    def log_above(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return log P(y > limit), for values that were above a limit of detection."""
+        raise NotImplementedError
+
+    @property
+    def knows_limits(self) -> bool:
+        """Whether values may be censored: only known to be below or above a limit."""
+        return type(self).log_below is not Noise.log_below
 
     @abstractmethod
     def draw(self, predicted: Floats, level: Floats, uniform: Floats) -> Floats:

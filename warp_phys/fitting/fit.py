@@ -185,6 +185,7 @@ def fit(
         empty=True,
         forcing=True,
         repeats=True,
+        limits=True,
     )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)

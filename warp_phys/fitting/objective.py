@@ -8,6 +8,7 @@ from torch import Tensor
 from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved, evaluate_at
+from warp_phys.likelihood.density import log_density
 from warp_phys.likelihood.groups import agreed, shared_at
 from warp_phys.likelihood.problem import FitProblem
 
@@ -24,21 +25,23 @@ def objective(problem: FitProblem, solved: Solved) -> Tensor:
     Unknown levels of noise are those of maximum likelihood. It is infinite where a trajectory of
     the group could not be integrated to its end.
     """
-    noise = problem.distribution
-    if noise.is_squared:
+    if problem.is_squared:
         squares, counted = (
             pooled(problem, part) for part in (solved.sums.squares, solved.sums.counted)
         )
         found = setting_of(problem).levels.objective(squares, counted)
     else:
-        level = likely_levels(problem, solved.predicted)
-        if problem.weights is not None:
-            level = problem.weights.rsqrt()
-        density = noise.log_density(problem.records.observed, solved.predicted, level)
-        seen = problem.records.seen
-        found = -pooled(problem, torch.where(seen, density, 0.0).sum(dim=(1, 2)))
+        density = log_density(problem, solved.z, solved.predicted, _levels(problem, solved))
+        found = -pooled(problem, density.sum(dim=(1, 2)))
     lost = pooled(problem, (solved.sums.status != 0).double()) > 0.0
     return torch.where(found.isfinite() & ~lost, found, torch.inf)
+
+
+def _levels(problem: FitProblem, solved: Solved) -> Tensor:
+    """Return the levels (N, T, O) or (N, 1, O) at which the likelihood is evaluated."""
+    if problem.weights is not None:
+        return problem.weights.rsqrt()
+    return likely_levels(problem, solved.predicted)
 
 
 def likely_levels(problem: FitProblem, predicted: Tensor) -> Tensor:
@@ -54,12 +57,13 @@ def gradient(problem: FitProblem, solved: Solved) -> Tensor:
     sum_o J_o^T W r_o / s_o^2. Derivatives by shared unknowns are sums over the group.
     """
     sums = solved.sums
-    if problem.distribution.is_squared:
+    if problem.is_squared:
         squares, counted = (pooled(problem, part) for part in (sums.squares, sums.counted))
         weights = setting_of(problem).levels.weights(squares, counted)[problem.group]
     else:
         level = likely_levels(problem, solved.predicted).squeeze(1)
-        sums, _ = evaluate_at(problem, solved.z, level**-2)
+        if problem.own is None:
+            sums, _ = evaluate_at(problem, solved.z, level**-2)
         weights = torch.ones_like(level)
     slopes = _by_unknowns(problem, solved.z, (weights.unsqueeze(2) * sums.gradient).sum(dim=1))
     shared = problem.unknowns.shared

@@ -73,7 +73,7 @@ class Uncertainty:
 
 def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     """Return the uncertainty of fits; only fits that converged have a covariance."""
-    unknowns, squared = problem.unknowns, problem.distribution.is_squared
+    unknowns, squared = problem.unknowns, problem.is_squared
     values, estimated = _counts(problem, solved)
     variance, unit = _noise(problem, solved, values, estimated)
     # With n <= p the noise level is unknown, but identifiability does not depend on it.
@@ -159,7 +159,9 @@ def _noise(
     is the variance itself.
     """
     ones = torch.ones_like(solved.sums.squares)
-    if not problem.distribution.is_squared:
+    if problem.is_whole:
+        return ones, ones
+    if not problem.is_squared:
         return _noise_of_loss(problem, solved, values, estimated)
     if problem.noise == "known":
         return ones, ones

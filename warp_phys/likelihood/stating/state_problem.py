@@ -10,6 +10,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
+from warp_phys.likelihood.own_noise import own_noise
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
 from warp_phys.likelihood.stating.initial_state import (
@@ -18,7 +19,12 @@ from warp_phys.likelihood.stating.initial_state import (
     without_given,
 )
 from warp_phys.likelihood.stating.known_values import known_parameters
-from warp_phys.likelihood.stating.noise_arguments import noise_model, noise_weights
+from warp_phys.likelihood.stating.noise_arguments import (
+    check_limits,
+    is_joint,
+    noise_model,
+    noise_weights,
+)
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
 from warp_phys.likelihood.stating.steady_start import steady_start
 from warp_phys.likelihood.ties import read_ties
@@ -28,6 +34,7 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.free_start import with_free_start
 from warp_phys.systems.model.supports import bounds as bounds_of
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.by_output import noise_for
 from warp_phys.systems.noise.noise import Noise
 
 
@@ -73,7 +80,7 @@ def state_problem(
         UsageError: An argument is invalid, or nothing is unknown.
         UnknownNameError: A parameter, state, output, noise model or loss does not exist.
     """
-    noise = noise_model(distribution, loss)
+    noise = noise_for(noise_model(distribution, loss), records.outputs)
     parameters, known = known_parameters(system, records, fixed, mixed=mixed)
     states, given = known_states(system, records, initial_state, mixed=mixed)
     everywhere = _names(system.parameter_names, known), _names(system.state_names, given)
@@ -89,14 +96,24 @@ def state_problem(
         )
     records = without_given(records, initial_state)
     kind, weights = noise_weights(noise, records, noise_sd)
+    check_limits(noise, records)
+    own = None
+    if is_joint(noise, records, kind):
+        first = parameters.shape[1]
+        own, unknown = own_noise(noise, records, kind, first=first, shared=bool(labels))
+        entries, kind = _with_noise(entries, unknown), "known"
+        more = torch.ones(len(records), len(unknown), dtype=torch.float64)
+        parameters, known = torch.cat([parameters, more], dim=1), torch.cat([known, more < 0.0], 1)
     start = initial_times(records, initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
     derived = None
     if tied.names or steady:
         derived = Derived(tied, steady_start(system, records, start) if steady else None)
-    ordered = [labels[entry.name] for entry in entries if entry.shared]
+    ordered = [labels[entry.name] for entry in entries if entry.shared and entry.kind != "noise"]
     connections = connected(ordered, len(records))
+    # Trajectories that share anything have the same noise.
+    ordered += [connections for entry in entries if entry.shared and entry.kind == "noise"]
     return FitProblem(
         system=integrated,
         records=records,
@@ -115,7 +132,13 @@ def state_problem(
         distribution=noise,
         rtol=rtol,
         fine=fine_grid(integrated, records, start, weights),
+        own=own,
     )
+
+
+def _with_noise(entries: Sequence[Unknown], noise: Sequence[Unknown]) -> tuple[Unknown, ...]:
+    """Return the unknowns with those of the noise, shared ones first."""
+    return tuple(sorted([*entries, *noise], key=lambda entry: not entry.shared))
 
 
 def _taken(
@@ -150,7 +173,7 @@ def _known_in_part(
     """
     columns = []
     for entry in entries:
-        values, known = parameters if entry.kind == "parameter" else states
+        values, known = states if entry.kind == "initial_state" else parameters
         value, here = values[:, entry.index], known[:, entry.index]
         low, high = bounds_of(entry.support)
         outside = here & ((value < low) | (value > high))
