@@ -17,6 +17,7 @@ from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.values import known_states
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
+from warp_phys.data_gen.observing.limits import check_limits
 from warp_phys.data_gen.observing.observe import check_known, check_samples
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
@@ -34,9 +35,11 @@ def check_options(system: System, options: SimulationOptions) -> CheckedOptions:
         UsageError: The outputs, the doses or the seed are not valid.
     """
     observe = _observed_names(system, options.observe)
+    distribution = check_known(noise_for(as_noise(options.distribution), observe))
     given = vars(options) | {
         "doses": check_doses(system, options.doses),
-        "distribution": check_known(noise_for(as_noise(options.distribution), observe)),
+        "distribution": distribution,
+        "limits": check_limits(options.limits, observe, distribution),
         "observe": observe,
         "constraints": _constraints(options.constraints),
         "seed": Streams(options.seed).seed,

@@ -50,9 +50,7 @@ class NoiseByOutput(Noise):
                     f"distribution says nothing about the output {name!r}; add it: it has "
                     f"{', '.join(self._outputs)}"
                 )
-        return NoiseByOutput(
-            [self._models[self._outputs.index(name)] for name in outputs], outputs
-        )
+        return NoiseByOutput([self._models[self._outputs.index(name)] for name in outputs], outputs)
 
     @property
     def settings(self) -> dict[str, Any]:

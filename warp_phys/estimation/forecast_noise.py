@@ -43,7 +43,12 @@ def own_parameters(fitted: xr.Dataset) -> OwnParameters | None:
 
 
 def measured(
-    noise: Noise, own: OwnParameters | None, table: Tensor, curves: Tensor, level: Tensor, uniform: Floats
+    noise: Noise,
+    own: OwnParameters | None,
+    table: Tensor,
+    curves: Tensor,
+    level: Tensor,
+    uniform: Floats,
 ) -> Tensor:
     """Return draws of measurements (n, draws, T, O) around curves.
 

@@ -65,9 +65,7 @@ def climb(
     setting = setting_of(problem)
     one = torch.ones(len(setting.levels), len(problem.records.outputs), dtype=z.dtype)
     engine = build_engine(problem, setting.rows, problem.counts)
-    minimizer = Minimizer(
-        engine, problem.unknowns, setting.rows, setting.group, held_levels(one)
-    )
+    minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, held_levels(one))
     optimum = minimize(minimizer, z, options)
     solved = evaluated(
         problem,

@@ -36,9 +36,7 @@ def log_density(problem: FitProblem, z: Tensor, predicted: Tensor, level: Tensor
     return torch.where(records.seen, torch.stack(columns, dim=2), 0.0)
 
 
-def noise_at(
-    problem: FitProblem, z: Tensor, output: int, level: Tensor
-) -> tuple[Noise, Tensor]:
+def noise_at(problem: FitProblem, z: Tensor, output: int, level: Tensor) -> tuple[Noise, Tensor]:
     """Return the noise of an output with its parameters, and its level (N, T).
 
     Args:
@@ -51,7 +49,9 @@ def noise_at(
     if problem.own is None:
         return noise, level
     table = noise_table(problem, z)
-    values = {name: part.expand_as(level) for name, part in problem.own.values(table, output).items()}
+    values = {
+        name: part.expand_as(level) for name, part in problem.own.values(table, output).items()
+    }
     level = values.pop(LEVEL, level)
     return noise.at(values), level
 
