@@ -23,7 +23,6 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from warp_phys.systems.noise.noise import Floats, Noise, with_slope
-from warp_phys.systems.noise.special import log_normal_cdf
 
 # Maximum number of fixed-point iterations for the level, and the relative change of the variance
 # below which the iteration has converged.
@@ -204,13 +203,9 @@ class NormalErrors(LocationScale):
         del observed, predicted
         return {("level", "level"): 2.0 / level.square()}
 
-    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log Phi((g(y) - g(f)) / s)."""
-        return log_normal_cdf(self.residual(limit, predicted) / level)
-
-    def log_above(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log Phi((g(f) - g(y)) / s)."""
-        return log_normal_cdf(-self.residual(limit, predicted) / level)
+    def normal_score(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return (g(y) - g(f)) / s."""
+        return self.residual(limit, predicted) / level
 
     @property
     def constants(self) -> Constants:

@@ -16,6 +16,7 @@ from torch import Tensor
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.supports import Support, bounds, describe
+from warp_phys.systems.noise.special import log_normal_cdf
 
 Floats = NDArray[np.float64]
 Values = TypeVar("Values", Floats, Tensor)
@@ -249,18 +250,22 @@ class Noise(ABC):
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return log p(y | f, s), the density of the observed value with every constant."""
 
-    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log P(y < limit), for values that were below a limit of detection."""
+    def normal_score(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return u with P(y < limit) = Phi(u), for values beyond a limit of detection."""
         raise NotImplementedError
 
+    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return log P(y < limit)."""
+        return log_normal_cdf(self.normal_score(limit, predicted, level))
+
     def log_above(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log P(y > limit), for values that were above a limit of detection."""
-        raise NotImplementedError
+        """Return log P(y > limit)."""
+        return log_normal_cdf(-self.normal_score(limit, predicted, level))
 
     @property
     def knows_limits(self) -> bool:
         """Whether values may be censored: only known to be below or above a limit."""
-        return type(self).log_below is not Noise.log_below
+        return type(self).normal_score is not Noise.normal_score
 
     @abstractmethod
     def draw(self, predicted: Floats, level: Floats, uniform: Floats) -> Floats:

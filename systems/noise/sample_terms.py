@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.systems.noise.noise import Noise, with_slope
+from warp_phys.systems.noise.special import log_normal_cdf_and_slopes
 
 LEVEL = "level"
 """Name of the level among the unknown parameters of the noise."""
@@ -118,29 +119,30 @@ class SampleTerms:
         flag: Tensor,
     ) -> tuple[Tensor, ...]:
         noise, level = self._placed(precision, values)
+        side = torch.where(flag < 1.5, 1.0, -1.0)
 
-        def stretch(f: Tensor) -> Tensor:
-            return with_slope(noise.transformed, f)[1]
-
-        def loss(at: Noise, f: Tensor, size: Tensor) -> Tensor:
-            above = at.log_above(observed, f, size)
-            return -2.0 * torch.where(flag < 1.5, at.log_below(observed, f, size), above)
-
-        def score(f: Tensor) -> Tensor:
-            return -0.5 * with_slope(lambda g: loss(noise, g, level), f)[1] / stretch(f)
+        def score_at(f: Tensor) -> Tensor:
+            return side * noise.normal_score(observed, f, level)
 
         def whole(*inner: Tensor) -> Tensor:
             at, size = self._placed(precision, inner)
-            return loss(at, predicted, size)
+            return side * at.normal_score(observed, predicted, size)
 
-        slope = stretch(predicted)
-        # Minus the second derivative on the residual's scale; it is positive for normal errors,
-        # whose distribution function is log-concave.
-        value, change = with_slope(score, predicted)
-        curvature = (-change / slope).clamp_min(0.0)
-        residual = noise.residual(observed, predicted)
-        five = residual, slope, loss(noise, predicted, level), value, curvature
-        return (*five, *_outer(_slopes(whole, values)))
+        # log P = log Phi(w), whose first two derivatives by w are h and -h (w + h).
+        w, slope = with_slope(score_at, predicted)
+        log, hazard, curvature = log_normal_cdf_and_slopes(w)
+        _, stretch = with_slope(noise.transformed, predicted)
+        along = slope / stretch
+        # The curvature of w itself is left out, so that information is not negative.
+        five = (
+            noise.residual(observed, predicted),
+            stretch,
+            -2.0 * log,
+            hazard * along,
+            curvature * along.square(),
+        )
+        scores = [-2.0 * hazard * part for part in _slopes(whole, values)]
+        return (*five, *_outer(scores))
 
 
 def _slopes(loss: object, values: tuple[Tensor, ...]) -> list[Tensor]:

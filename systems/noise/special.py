@@ -16,6 +16,8 @@ from torch import Tensor
 _UP = 8
 # Below this the complementary error function would underflow soon.
 _TAIL = -20.0
+# Below this the slope of log Phi is -x to nearly all digits.
+_FARTHEST = -1e4
 # Coefficients of 1 / x, 1 / x^3, ... in the series of log Gamma.
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
@@ -74,3 +76,12 @@ def log_normal_cdf(x: Tensor) -> Tensor:
         series = 1.0 - odd * square * series
     tail = -0.5 * t.square() - (-t).log() - 0.5 * math.log(2.0 * math.pi) + series.log()
     return torch.where(far, tail, near)
+
+
+def log_normal_cdf_and_slopes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log Phi(x), its slope h = phi(x) / Phi(x), and h (x + h), minus its curvature."""
+    log = log_normal_cdf(x)
+    hazard = (-0.5 * x.square() - 0.5 * math.log(2.0 * math.pi) - log).exp()
+    # For very negative x, h is -x + 1/x up to rounding, and h (x + h) tends to 1.
+    curvature = torch.where(x < _FARTHEST, 1.0, hazard * (x + hazard))
+    return log, torch.where(x < _FARTHEST, -x, hazard), curvature

@@ -13,7 +13,6 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.noise.location_scale import SquaredLoss
 from warp_phys.systems.noise.noise import Floats, Noise
-from warp_phys.systems.noise.special import log_normal_cdf
 
 
 class AdditiveProportional(Noise):
@@ -107,13 +106,9 @@ class AdditiveProportional(Noise):
         """Return -(loss + log(2 pi)) / 2."""
         return -0.5 * (self.loss(observed, predicted, level) + math.log(2.0 * math.pi))
 
-    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log Phi((y - f) / sqrt(v))."""
-        return log_normal_cdf((limit - predicted) / self.variance(predicted, level).sqrt())
-
-    def log_above(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """Return log Phi((f - y) / sqrt(v))."""
-        return log_normal_cdf((predicted - limit) / self.variance(predicted, level).sqrt())
+    def normal_score(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return (y - f) / sqrt(v)."""
+        return (limit - predicted) / self.variance(predicted, level).sqrt()
 
     def draw(self, predicted: Floats, level: Floats, uniform: Floats) -> Floats:
         """Return f + sqrt(v) times quantiles of the normal distribution."""
