@@ -17,6 +17,7 @@ from warp_phys.data_gen.drawing.sampling import Condition, Sampling
 from warp_phys.data_gen.making.arguments import check_count, check_options, plan_dataset
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
+from warp_phys.data_gen.observing.limits import Limits
 from warp_phys.data_gen.observing.observe import Missing, NoiseLevel
 from warp_phys.data_gen.storing.identity import canonical
 from warp_phys.data_gen.storing.manifest import FILE, read_manifest
@@ -27,7 +28,6 @@ from warp_phys.systems.catalog.registry import as_system
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.model.system import System
-from warp_phys.data_gen.observing.limits import Limits
 from warp_phys.systems.noise.noise import Noise
 
 _SHARD_BYTES = 64 * 2**20

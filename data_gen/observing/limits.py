@@ -50,7 +50,7 @@ def _is_pair(pair: object) -> bool:
         return False
     low, high = (-np.inf if pair[0] is None else pair[0], np.inf if pair[1] is None else pair[1])
     numbers = isinstance(low, Real) and isinstance(high, Real)
-    return numbers and bool(low < high)  # type: ignore[operator]
+    return numbers and bool(low < high)
 
 
 def censor(

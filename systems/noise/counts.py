@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,12 +39,12 @@ class CountNoise(Noise):
     chi_square = True
     wanted = "nonnegative"
 
-    def impossible(self, observed: Values) -> Values:
+    def impossible(self, observed: Values) -> Any:
         """Return what is negative or fractional."""
         missing = observed != observed
         return (observed < 0.0) | ~((observed == observed // 1.0) | missing)
 
-    def undefined(self, predicted: Values) -> Values:
+    def undefined(self, predicted: Values) -> Any:
         """Return expected numbers that are negative by more than a rounding error."""
         return predicted < -_ROUNDING
 

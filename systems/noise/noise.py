@@ -111,6 +111,11 @@ class Noise(ABC):
         vars(found).update(values)
         return found
 
+    def own_value(self, name: str, like: Tensor) -> Tensor:
+        """Return the value of one of its own parameters, as a tensor of the shape of another."""
+        found: Tensor = torch.zeros_like(like) + getattr(self, name)
+        return found
+
     def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
         """Return rough values (N,) of unknown own parameters, and of the level as "level".
 
@@ -230,6 +235,11 @@ class Noise(ABC):
     def standardized(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return residuals over their standard deviation, the same whatever the prediction."""
         return self.residual(observed, predicted) / level
+
+    def scatter(self, observed: Tensor, predicted: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return squared residuals over their variance, whose mean is 1, and their variance."""
+        square = self.standardized(observed, predicted, level).square()
+        return square, torch.full_like(square, 2.0)
 
     @abstractmethod
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:

@@ -57,6 +57,11 @@ def as_noise(distribution: Any) -> Noise:
     return distribution
 
 
+def noise_class(name: str) -> type[Noise]:
+    """Return the class of a noise model of the package."""
+    return _shipped()[name]
+
+
 def noise_settings(noise: Noise) -> dict[str, Any]:
     """Return the entries of a data set's settings for its noise: the name and its parameters."""
     found: dict[str, Any] = {"distribution": noise.name}

@@ -14,8 +14,8 @@ from scipy.special import ndtr
 from torch import Tensor
 from tqdm import tqdm
 
-from warp_phys.fitting.result.completion import Completion
 from warp_phys.estimation.forecast_noise import OwnParameters, measured
+from warp_phys.fitting.result.completion import Completion
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
 from warp_phys.systems.forcing.doses import Doses

@@ -49,7 +49,7 @@ def fit(
     shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
     ties: Mapping[str, Any] | None = None,
-    distribution: Noise | str = "normal",
+    distribution: Noise | str | Mapping[str, Noise | str] = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
     starts: int | None = None,
@@ -77,7 +77,9 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Several measurements at one time are several samples with that time.
+            where missing. Where `censored` of the same shape is 1 or 2, the true value was below or
+            above the value, which is a limit. Several measurements at one time are several
+            samples with that time.
             Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
@@ -110,8 +112,10 @@ def fit(
         ties: Parameters that follow from others: an expression like "2 * k1" or a function of the
             parameters by name (in torch) for each, in the order in which they are computed. Their
             standard errors follow from those of the others.
-        distribution: The name of a noise model (see `noise_names`), such as "normal" or
-            "lognormal", or a `Noise` object.
+        distribution: The name of a noise model (see `noise_names`): "normal", "lognormal",
+            "poisson", "negative_binomial", "student_t", "additive_proportional"; a `Noise` object,
+            such as `Binomial(trials=20)` or `NegativeBinomial(dispersion=0.1)`; or a mapping from
+            output to one of these. Parameters of the noise that are not given are estimated.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
             output may be fitted almost exactly at the cost of the others; `misfit` then reports
             it). "common": one level for all (plain least squares). Or known levels: a mapping from
@@ -145,7 +149,9 @@ def fit(
         profile likelihood where `profiled`, and from t quantiles where these give the same three
         digits; an end that the data do not limit is the end of the support), `covariance` of all
         unknowns, `initial_state` and its standard errors, `predicted`, `noise_sd` (with n - p
-        degrees of freedom, where p counts shared unknowns once),
+        degrees of freedom, where p counts shared unknowns once; of maximum likelihood where it is
+        fitted jointly), `noise_parameters` (levels and other parameters of the noise that are
+        fitted jointly with the system's, with standard errors and intervals),
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log

@@ -29,7 +29,7 @@ class FitOptions:
     shared: Shared
     group: Any
     ties: Mapping[str, Any] | None
-    distribution: Noise | str
+    distribution: Noise | str | Mapping[str, Noise | str]
     noise_sd: Any
     loss: str
     starts: int | None

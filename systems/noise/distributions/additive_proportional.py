@@ -35,8 +35,8 @@ class AdditiveProportional(Noise):
         >>> import torch
         >>> f = torch.tensor([4.0], dtype=torch.float64)
         >>> noise = AdditiveProportional(proportional=1.0)
-        >>> round(float(noise.log_density(f, f, 0.75 * f).exp() * 5.0 * (2.0 * 3.14159265) ** 0.5), 6)
-        1.0
+        >>> float(noise.variance(f, 0.75 * f))
+        25.0
     """
 
     name = "additive_proportional"
@@ -52,7 +52,7 @@ class AdditiveProportional(Noise):
 
     def variance(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return s^2 + b^2 f^2."""
-        share = torch.zeros_like(predicted) + self.proportional
+        share = self.own_value("proportional", predicted)
         return level.square() + (share * predicted).square()
 
     def squared(self) -> Noise:
@@ -71,7 +71,7 @@ class AdditiveProportional(Noise):
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return 1 / v + (dv/df)^2 / (2 v^2)."""
         variance = self.variance(predicted, level)
-        share = torch.zeros_like(predicted) + self.proportional
+        share = self.own_value("proportional", predicted)
         return 1.0 / variance + 2.0 * (share.square() * predicted / variance).square()
 
     def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ class AdditiveProportional(Noise):
         """Return (dv/da) (dv/db) / (2 v^2) for pairs a, b, as for any normal noise."""
         del observed
         variance = self.variance(predicted, level)
-        share = torch.zeros_like(predicted) + self.proportional
+        share = self.own_value("proportional", predicted)
         slopes = {
             "f": 2.0 * share.square() * predicted,
             "level": 2.0 * level,

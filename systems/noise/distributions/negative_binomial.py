@@ -53,28 +53,25 @@ class NegativeBinomial(CountNoise):
             )
         self.dispersion = dispersion
 
-    def _alpha(self, like: Tensor) -> Tensor:
-        return torch.zeros_like(like) + self.dispersion
-
     def transformed(self, value: Tensor) -> Tensor:
         """Return 2 asinh(sqrt(alpha (y + 3/8))) / sqrt(alpha), or 2 sqrt(y + 3/8)."""
         root = super().transformed(value)
         if self.dispersion is None:
             return root
-        alpha = self._alpha(value).sqrt()
+        alpha = self.own_value("dispersion", value).sqrt()
         return 2.0 * torch.asinh(0.5 * alpha * root) / alpha
 
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return the deviance 2 (y log(y / f) - (y + 1/alpha) log((1 + alpha y)/(1 + alpha f)))."""
         del level
-        alpha = self._alpha(predicted)
+        alpha = self.own_value("dispersion", predicted)
         # The logarithm of (1 + alpha y) / (1 + alpha f) is accurate for small alpha, too.
         odds = torch.log1p(alpha * (observed - predicted) / (1.0 + alpha * predicted))
         return 2.0 * (log_ratio(observed, predicted) - (observed + 1.0 / alpha) * odds)
 
     def whole_loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return the deviance and -2 log p of the best prediction f = y, without 2 log y!."""
-        alpha = self._alpha(predicted)
+        alpha = self.own_value("dispersion", predicted)
         # With f = y: log p = log rising + y log y - (y + 1/alpha) log(1 + alpha y) - log y!.
         best = log_rising(alpha, observed) + log_ratio(observed, torch.ones_like(observed))
         best = best - (observed + 1.0 / alpha) * torch.log1p(alpha * observed)
@@ -83,11 +80,11 @@ class NegativeBinomial(CountNoise):
     def variance(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return f + alpha f^2."""
         del level
-        return predicted * (1.0 + self._alpha(predicted) * predicted)
+        return predicted * (1.0 + self.own_value("dispersion", predicted) * predicted)
 
     def excess(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return 6 alpha + 1 / V(f)."""
-        return 6.0 * self._alpha(predicted) + 1.0 / self.variance(predicted, level)
+        return 6.0 * self.own_value("dispersion", predicted) + 1.0 / self.variance(predicted, level)
 
     def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
         """Return the dispersion by moments: E[(y - f)^2 - y] = alpha f^2."""
@@ -106,7 +103,7 @@ class NegativeBinomial(CountNoise):
         the factor is between those of gamma distributions: within 5 % for large f.
         """
         del observed, level
-        alpha = self._alpha(predicted)
+        alpha = self.own_value("dispersion", predicted)
         factor = (3.0 + 2.0 * alpha) / (3.0 + alpha)
         found = 0.5 * (predicted / (1.0 + alpha * predicted)).square() * factor
         return {("dispersion", "dispersion"): found}

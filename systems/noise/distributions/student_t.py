@@ -50,12 +50,9 @@ class StudentT(LocationScale):
             raise UsageError(f"expected positive degrees of freedom, got freedom={freedom!r}")
         self.freedom = freedom
 
-    def _nu(self, like: Tensor) -> Tensor:
-        return torch.zeros_like(like) + self.freedom
-
     def rho(self, z: Tensor) -> Tensor:
         """Return (nu + 1) log(1 + z / nu)."""
-        freedom = self._nu(z)
+        freedom = self.own_value("freedom", z)
         return (freedom + 1.0) * torch.log1p(z / freedom)
 
     def log_normalizer(self, freedom: Tensor) -> Tensor:
@@ -65,7 +62,7 @@ class StudentT(LocationScale):
 
     def whole_loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return rho + 2 log s + 2 log C."""
-        normalizer = self.log_normalizer(self._nu(predicted))
+        normalizer = self.log_normalizer(self.own_value("freedom", predicted))
         return super().whole_loss(observed, predicted, level) + 2.0 * normalizer
 
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
@@ -77,7 +74,7 @@ class StudentT(LocationScale):
     ) -> dict[tuple[str, str], Tensor]:
         """Return the information about nu and s, Lange, Little and Taylor (1989), appendix B."""
         del observed
-        nu = self._nu(predicted)
+        nu = self.own_value("freedom", predicted)
         freedom = 0.25 * (trigamma(0.5 * nu) - trigamma(0.5 * (nu + 1.0)))
         freedom = freedom - 0.5 * (nu + 5.0) / (nu * (nu + 1.0) * (nu + 3.0))
         # It is 3 / (2 nu^4) for large nu, where the difference loses all digits.
@@ -92,8 +89,10 @@ class StudentT(LocationScale):
     def constants(self) -> Constants:
         """The constants in closed form."""
         nu = torch.as_tensor(self.freedom, dtype=torch.float64)
+        # They are tensors where the degrees of freedom are.
+        normalizer: Any = self.log_normalizer(nu)
         information: Any = (nu + 1.0) / (nu + 3.0)
-        return Constants(self.log_normalizer(nu), information)
+        return Constants(normalizer, information)
 
     def quantile(self, probability: Floats) -> Floats:
         """Return quantiles of the t distribution."""

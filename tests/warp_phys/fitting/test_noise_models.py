@@ -14,7 +14,6 @@ from scipy import optimize, stats
 
 import warp_phys as wp
 from warp_phys.data_gen import simulate
-from warp_phys.systems import LogisticGrowth
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.noise.distributions.additive_proportional import AdditiveProportional
 from warp_phys.systems.noise.distributions.binomial import Binomial

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from warp_phys.fitting.objective import gradient, likely_levels
 from warp_phys.fitting.outliers.find import Outliers, outlier_words
+from warp_phys.fitting.result.chi_square import chi_square, comparable
 from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.result.failures import failure_words
 from warp_phys.fitting.result.noise_values import noise_parameter_names, noise_sd, noise_values
@@ -172,7 +173,7 @@ def _values(
             solved.patterned,
             _scarce(problem, solved),
             outliers.found,
-            *_chi_square(problem, solved),
+            *comparable(problem, solved),
         ),
         "outlier_sample": outliers.sample,
         "iterations": solved.iterations,
@@ -183,7 +184,7 @@ def _values(
         "gradient": gradient(problem, solved),
     }
     if problem.noise == "known" and problem.own is None:
-        total, free = _chi_square(problem, solved)
+        total, free = chi_square(problem, solved)
         # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     values |= _errors(problem, parameters, states, known, ends)
@@ -269,16 +270,6 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
     counted = solved.sums.counted
     estimated = problem.unknowns.estimated().sum(dim=1, keepdim=True)
     return ((counted > 0) & (counted < 2 * estimated)).any(dim=1)
-
-
-def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
-    """Return the chi-square (N,), NaN where it does not apply, and its degrees of freedom."""
-    total = solved.sums.squares.sum(dim=1)
-    plain = problem.noise == "known" and problem.own is None and problem.records.censored is None
-    if not plain or not problem.distribution.chi_square:
-        total = torch.full_like(total, torch.nan)
-    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
-    return total, solved.sums.counted.sum(dim=1) - own
 
 
 def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:

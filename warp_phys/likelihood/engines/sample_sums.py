@@ -72,8 +72,10 @@ def terms_of(
         found = one(*given)
         columns.append(found[1:5])
         own.append(found[5:])
-    stacked = (torch.stack(parts, dim=-1) for parts in zip(*columns, strict=True))
-    return Terms(*stacked, own=own)
+    stretch, loss, score, information = (
+        torch.stack(parts, dim=-1) for parts in zip(*columns, strict=True)
+    )
+    return Terms(stretch, loss, score, information, own)
 
 
 def normal_equations(problem: FitProblem, terms: Terms, slopes: Tensor, seen: Tensor) -> Equations:

@@ -42,7 +42,7 @@ def state_problem(
     system: System,
     records: Records,
     *,
-    distribution: Noise | str,
+    distribution: Noise | str | Mapping[str, Any],
     loss: str,
     noise_sd: Any,
     initial_state: Any,
@@ -60,7 +60,7 @@ def state_problem(
     Args:
         system: The system.
         records: The records of N trajectories.
-        distribution: A noise model or its name.
+        distribution: A noise model or its name, or a mapping from output to these.
         loss: "linear" or "huber".
         noise_sd: "each", "common" or known levels by output, (N,) or (N, T), or as an array.
         initial_state: "auto", "first_sample", "estimate", or known states by name.
