@@ -14,6 +14,7 @@ from warp_phys.data_gen.drawing.doses import check_doses
 from warp_phys.data_gen.drawing.inputs import read_inputs
 from warp_phys.data_gen.drawing.quantity import Floats, is_drawn
 from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.data_gen.drawing.torch_distributions import with_quantiles
 from warp_phys.data_gen.drawing.values import known_states
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
@@ -37,6 +38,9 @@ def check_options(system: System, options: SimulationOptions) -> CheckedOptions:
     observe = _observed_names(system, options.observe)
     distribution = check_known(noise_for(as_noise(options.distribution), observe))
     given = vars(options) | {
+        "parameters": with_quantiles(options.parameters),
+        "initial_states": with_quantiles(options.initial_states),
+        "noise": with_quantiles(options.noise),
         "doses": check_doses(system, options.doses),
         "distribution": distribution,
         "limits": check_limits(options.limits, observe, distribution),

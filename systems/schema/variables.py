@@ -243,6 +243,7 @@ QUANTITIES: dict[str, Quantity] = {
     "group": _quantity("group that shares parameters", "trajectory", units="1"),
     "sum_of_squares": _quantity("sum of squared residuals", "trajectory"),
     "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
+    "log_prior": _quantity("log density of the priors", "trajectory", units="1"),
     "iterations": _quantity("iterations used", "trajectory", units="1"),
     "identifiable": _quantity(
         "whether the data determine the parameter", _PER_PARAMETER, flags=Flags(IDENTIFIABLE)

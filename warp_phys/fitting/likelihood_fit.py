@@ -25,14 +25,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.objective import objective
 from warp_phys.fitting.observed_information import observed_information
 from warp_phys.fitting.setting import setting_of
-from warp_phys.fitting.solved import Solved, evaluated
+from warp_phys.fitting.solved import Solved, evaluated, merge
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.groups import same_in_group
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.own_noise import own_start
+from warp_phys.likelihood.prior import PriorPenalty
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.objective import Minimizer
 from warp_phys.minimizing.optimum import Options
@@ -47,7 +50,13 @@ def maximize_likelihood(problem: FitProblem, solved: Solved, options: Options) -
         options: Options of the search.
     """
     found = (solved.tried, solved.agreeing, solved.optima)
-    again = climb(problem, with_noise(problem, solved.z, solved.predicted), options.quiet(), found)
+    start, quiet = with_noise(problem, solved.z, solved.predicted), options.quiet()
+    again = climb(problem, start, quiet, found)
+    if problem.prior is not None:
+        # The optimum of least squares may be far from that of the posterior.
+        other = climb(problem, middle_start(problem), quiet, found)
+        lower = (objective(problem, other) < objective(problem, again))[problem.group]
+        again = merge(again, other, lower.nonzero()[:, 0], lower)
     return replace(again, iterations=solved.iterations + again.iterations)
 
 
@@ -66,7 +75,9 @@ def climb(
     one = torch.ones(len(setting.levels), len(problem.records.outputs), dtype=z.dtype)
     engine = build_engine(problem, setting.rows, problem.counts)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, held_levels(one))
-    optimum = minimize(minimizer, z, options)
+    prior = problem.prior
+    penalty = None if prior is None else PriorPenalty(prior, problem.unknowns, setting.rows)
+    optimum = minimize(minimizer, z, options, anchor=penalty)
     solved = evaluated(
         problem,
         z=optimum.z,

@@ -33,8 +33,20 @@ def objective(problem: FitProblem, solved: Solved) -> Tensor:
     else:
         density = log_density(problem, solved.z, solved.predicted, _levels(problem, solved))
         found = -pooled(problem, density.sum(dim=(1, 2)))
+    if problem.prior is not None:
+        found = found - pooled(problem, log_prior(problem, solved.z))
     lost = pooled(problem, (solved.sums.status != 0).double()) > 0.0
     return torch.where(found.isfinite() & ~lost, found, torch.inf)
+
+
+def log_prior(problem: FitProblem, z: Tensor) -> Tensor:
+    """Return the log density (N,) of the priors at coordinates z (N, D); 0 without any.
+
+    Of a shared unknown, each trajectory has its part.
+    """
+    if problem.prior is None:
+        return z.new_zeros(len(z))
+    return problem.prior.log_density(problem.unknowns, z, torch.arange(len(z)))
 
 
 def _levels(problem: FitProblem, solved: Solved) -> Tensor:
@@ -54,7 +66,8 @@ def gradient(problem: FitProblem, solved: Solved) -> Tensor:
 
     The level s of the noise maximizes the likelihood, so that its own change adds nothing:
     d log p / d theta is the partial derivative at that level. For squared loss this is
-    sum_o J_o^T W r_o / s_o^2. Derivatives by shared unknowns are sums over the group.
+    sum_o J_o^T W r_o / s_o^2. Derivatives by shared unknowns are sums over the group. With priors
+    it is the gradient of the log posterior.
     """
     sums = solved.sums
     if problem.is_squared:
@@ -66,6 +79,10 @@ def gradient(problem: FitProblem, solved: Solved) -> Tensor:
             sums, _ = evaluate_at(problem, solved.z, level**-2)
         weights = torch.ones_like(level)
     slopes = _by_unknowns(problem, solved.z, (weights.unsqueeze(2) * sums.gradient).sum(dim=1))
+    if problem.prior is not None:
+        rows = torch.arange(len(problem))
+        by_z, _ = problem.prior.slopes(problem.unknowns, solved.z, rows)
+        slopes = slopes - by_z / problem.unknowns.slopes(solved.z)
     shared = problem.unknowns.shared
     if shared:
         total = agreed(problem, slopes[:, :shared], "sum").flatten()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.own_noise import OwnNoise
+from warp_phys.likelihood.prior import Prior
 from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.model.system import System
@@ -47,6 +48,7 @@ class FitProblem:
             observed; or None.
         own: Parameters of the noise among the unknowns; the level then is one of them, or known,
             and `noise` is "known".
+        prior: The prior of the unknowns, whose posterior density is then maximized.
     """
 
     system: System
@@ -62,6 +64,7 @@ class FitProblem:
     fine: FineGrid | None = None
     jumps: Tensor | None = None
     own: OwnNoise | None = None
+    prior: Prior | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -93,6 +96,7 @@ class FitProblem:
             weights=None if self.weights is None else self.weights[rows],
             fine=None if self.fine is None else self.fine.select(rows),
             jumps=None if self.jumps is None else self.jumps[rows],
+            prior=None if self.prior is None else self.prior.select(rows),
         )
 
     def on_fine_grid(self) -> FitProblem:
@@ -110,13 +114,13 @@ class FitProblem:
     @property
     def is_squared(self) -> bool:
         """Whether the objective is one of sums of squares, from which levels are eliminated."""
-        plain = self.own is None and self.records.censored is None
+        plain = self.own is None and self.records.censored is None and self.prior is None
         return plain and self.distribution.is_squared
 
     @property
     def is_whole(self) -> bool:
         """Whether the objective is the whole negative log likelihood: nothing is eliminated."""
-        if self.own is not None or self.records.censored is not None:
+        if self.own is not None or self.records.censored is not None or self.prior is not None:
             return True
         plain = self.distribution.summed() is self.distribution
         return plain and self.noise == "known" and not self.distribution.is_squared
@@ -186,4 +190,5 @@ class FitProblem:
             unknowns=self.unknowns if self.own is None else self.unknowns.without_noise(),
             noise=self.noise if self.own is None else self.own.kind,
             own=None,
+            prior=None,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.objective import gradient, likely_levels
+from warp_phys.fitting.objective import gradient, likely_levels, log_prior
 from warp_phys.fitting.outliers.find import Outliers, outlier_words
 from warp_phys.fitting.result.chi_square import chi_square, comparable
 from warp_phys.fitting.result.derived_errors import derived_values
@@ -95,6 +95,7 @@ class Fits:
             "degrees_of_freedom": nothing(),
             "sum_of_squares": nothing(),
             "log_likelihood": nothing(),
+            "log_prior": nothing(),
             "reduced_chi_square": nothing(),
             "autocorrelation": nothing(outputs),
             "misfit": zeros(),
@@ -106,6 +107,8 @@ class Fits:
             "search": zeros(),
             "gradient": nothing(size),
         }
+        if problem.prior is None:
+            del values["log_prior"]
         own = len(noise_parameter_names(problem))
         for name in _OF_NOISE if own else ():
             values[name] = nothing(own)
@@ -168,6 +171,7 @@ def _values(
         "degrees_of_freedom": known.freedom,
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
         "log_likelihood": _log_likelihood(problem, solved, known),
+        **({} if problem.prior is None else {"log_prior": log_prior(problem, solved.z)}),
         "autocorrelation": solved.correlation,
         "misfit": misfit(
             solved.patterned,

@@ -84,6 +84,11 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     size = len(unknowns.directions())
     blocks = unpack(solved.sums.hessian, size) / level[:, :, None, None]
     information = by_coordinates(problem, solved.z, blocks.sum(dim=1), slopes)
+    if problem.prior is not None:
+        # The curvature of the log posterior, whose inverse is the covariance of its normal
+        # approximation.
+        every = torch.arange(len(problem))
+        information = information + problem.prior.slopes(unknowns, solved.z, every)[1]
     # An unknown at the end of its support counts as a constant: without its rows and columns the
     # inverse is the covariance conditional on it. A derivative may be infinite at a known value.
     moving = _moving(problem, solved)

@@ -98,7 +98,7 @@ def intervals(
     profiles = Profiles(problem, solved, known, quantile, half, over)
     # Residuals that are rounding errors have no likelihood: tau would be dominated by rounding.
     sound = converged & ~solved.exact & (quantile > 0.0)
-    followed = problem.is_squared or problem.is_whole
+    followed = problem.is_squared or (problem.is_whole and problem.prior is None)
     if followed and _is_plain(problem) and sound.any() and not over():
         doubtful = _doubtful(problem, profiles, upper - lower, sound)
         for ends in searched(problem, doubtful, converged):

@@ -50,10 +50,16 @@ def is_joint(noise: Noise, records: Records, kind: NoiseKind) -> bool:
         kind: Whether its levels are known.
     """
     models = [noise.of(output) for output in range(len(records.outputs))]
-    levels = kind != "known" and any(one.level_name is not None for one in models)
     # The level of normal noise cannot be eliminated where some values are limits.
     alone = records.censored is None and not any(one.level_is_joint for one in (noise, *models))
-    return any(one.unknown for one in models) or (levels and not alone)
+    unknown = any(one.unknown for one in models)
+    return unknown or (has_levels(noise, records, kind) and not alone)
+
+
+def has_levels(noise: Noise, records: Records, kind: NoiseKind) -> bool:
+    """Return whether levels of the noise are unknown."""
+    models = [noise.of(output) for output in range(len(records.outputs))]
+    return kind != "known" and any(one.level_name is not None for one in models)
 
 
 def check_limits(noise: Noise, records: Records) -> None:

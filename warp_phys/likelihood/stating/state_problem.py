@@ -11,6 +11,7 @@ from torch import Tensor
 from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
 from warp_phys.likelihood.own_noise import own_noise
+from warp_phys.likelihood.prior import Joint, Prior
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
 from warp_phys.likelihood.stating.initial_state import (
@@ -21,10 +22,12 @@ from warp_phys.likelihood.stating.initial_state import (
 from warp_phys.likelihood.stating.known_values import known_parameters
 from warp_phys.likelihood.stating.noise_arguments import (
     check_limits,
+    has_levels,
     is_joint,
     noise_model,
     noise_weights,
 )
+from warp_phys.likelihood.stating.priors import Priors, read_priors
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
 from warp_phys.likelihood.stating.steady_start import steady_start
 from warp_phys.likelihood.ties import read_ties
@@ -54,6 +57,7 @@ def state_problem(
     rtol: float,
     ties: Mapping[str, Any] | None = None,
     mixed: bool = False,
+    priors: Priors = None,
 ) -> FitProblem:
     """Check the arguments, which have the meaning they have in `fit`, and return their problem.
 
@@ -75,6 +79,7 @@ def state_problem(
         ties: Parameters that follow from others, see `read_ties`.
         mixed: Whether a quantity may be known in some trajectories and estimated in others, and
             initial states may be steady states.
+        priors: Distributions of unknowns by label, or a joint log density.
 
     Raises:
         UsageError: An argument is invalid, or nothing is unknown.
@@ -98,7 +103,7 @@ def state_problem(
     kind, weights = noise_weights(noise, records, noise_sd)
     check_limits(noise, records)
     own = None
-    if is_joint(noise, records, kind):
+    if is_joint(noise, records, kind) or (priors is not None and has_levels(noise, records, kind)):
         first = parameters.shape[1]
         own, unknown = own_noise(noise, records, kind, first=first, shared=bool(labels))
         entries, kind = _with_noise(entries, unknown), "known"
@@ -110,22 +115,30 @@ def state_problem(
     derived = None
     if tied.names or steady:
         derived = Derived(tied, steady_start(system, records, start) if steady else None)
+    prior = None
+    if priors is not None:
+        labeled = [*system.parameter_names, *(f"{name}(0)" for name in system.state_names)]
+        entries, single, joint = read_priors(priors, entries, labeled)
     ordered = [labels[entry.name] for entry in entries if entry.shared and entry.kind != "noise"]
     connections = connected(ordered, len(records))
     # Trajectories that share anything have the same noise.
     ordered += [connections for entry in entries if entry.shared and entry.kind == "noise"]
+    unknowns = Unknowns(
+        entries,
+        parameters,
+        states,
+        known=_known_in_part(records, entries, (parameters, known), (states, given)),
+        places=shared_places(ordered, connections),
+        derived=derived,
+    )
+    if priors is not None:
+        prior = Prior(single, joint, _shares(unknowns, ordered))
+        _check_joint(joint, unknowns)
     return FitProblem(
         system=integrated,
         records=records,
         start=start,
-        unknowns=Unknowns(
-            entries,
-            parameters,
-            states,
-            known=_known_in_part(records, entries, (parameters, known), (states, given)),
-            places=shared_places(ordered, connections),
-            derived=derived,
-        ),
+        unknowns=unknowns,
         group=connections,
         noise=kind,
         weights=weights,
@@ -133,7 +146,43 @@ def state_problem(
         rtol=rtol,
         fine=fine_grid(integrated, records, start, weights),
         own=own,
+        prior=prior,
     )
+
+
+def _shares(unknowns: Unknowns, ordered: Sequence[Tensor]) -> Tensor:
+    """Return (N, D) one over the number of trajectories that share an unknown, 0 where known.
+
+    Args:
+        unknowns: The unknowns.
+        ordered: (N,) labels of those that share each of the shared unknowns.
+    """
+    estimated = unknowns.estimated().double()
+    share = estimated.clone()
+    for place, labels in enumerate(ordered):
+        count = torch.zeros(int(labels.max()) + 1, dtype=torch.float64)
+        count.index_add_(0, labels, estimated[:, place])
+        share[:, place] = estimated[:, place] / count[labels].clamp_min(1.0)
+    return share
+
+
+def _check_joint(joint: Joint | None, unknowns: Unknowns) -> None:
+    """Raise UsageError if a joint log density cannot be that of the unknowns."""
+    if joint is None:
+        return
+    if unknowns.shared or unknowns.known is not None:
+        raise UsageError(
+            "a joint prior is of the unknowns of one trajectory, some of which are shared or known "
+            "in part here; give priors by name"
+        )
+    values = unknowns.values(unknowns.middles.expand(2, -1))
+    found = joint(dict(zip(unknowns.labels, values.unbind(dim=1), strict=True)))
+    if not isinstance(found, Tensor) or found.shape != (2,):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(
+            f"expected priors(values) to return the log density of each trajectory, (2,) for two, "
+            f"got {shape}"
+        )
 
 
 def _with_noise(entries: Sequence[Unknown], noise: Sequence[Unknown]) -> tuple[Unknown, ...]:

@@ -25,7 +25,7 @@ from warp_phys.results.summary.estimate_report import (
     warnings_about,
 )
 from warp_phys.results.summary.numbers import with_unit
-from warp_phys.results.summary.overview import overview
+from warp_phys.results.summary.overview import overview, posterior_words
 from warp_phys.results.summary.variables import correlations, known_here, variables
 from warp_phys.results.summary.warnings import warnings_of
 from warp_phys.systems.noise.noise import Noise
@@ -138,7 +138,9 @@ def _statistics(one: xr.Dataset) -> list[str]:
     ]
     rows += _noise(one)
     rows.append(("log likelihood", f"{float(one['log_likelihood']):.6g}"))
-    if not one["estimated_shared"].values.any():
+    if "log_prior" in one:
+        rows += [("log prior", f"{float(one['log_prior']):.6g}"), ("optimum", posterior_words(one))]
+    elif not one["estimated_shared"].values.any():
         rows += _criteria(one, count, unknowns)
     if "reduced_chi_square" in one:
         rows.append(("reduced chi-square", f"{float(one['reduced_chi_square']):.6g}"))
