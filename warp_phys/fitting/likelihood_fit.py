@@ -25,7 +25,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.objective import objective
+from warp_phys.fitting.objective import objective, pooled
 from warp_phys.fitting.observed_information import observed_information
 from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.solved import Solved, evaluated, merge
@@ -38,7 +38,7 @@ from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.objective import Minimizer
-from warp_phys.minimizing.optimum import Options
+from warp_phys.minimizing.optimum import Options, Outcome
 
 
 def maximize_likelihood(problem: FitProblem, solved: Solved, options: Options) -> Solved:
@@ -52,12 +52,23 @@ def maximize_likelihood(problem: FitProblem, solved: Solved, options: Options) -
     found = (solved.tried, solved.agreeing, solved.optima)
     start, quiet = with_noise(problem, solved.z, solved.predicted), options.quiet()
     again = climb(problem, start, quiet, found)
-    if problem.prior is not None:
-        # The optimum of least squares may be far from that of the posterior.
-        other = climb(problem, middle_start(problem), quiet, found)
-        lower = (objective(problem, other) < objective(problem, again))[problem.group]
-        again = merge(again, other, lower.nonzero()[:, 0], lower)
+    failed = pooled(problem, (again.outcome != Outcome.CONVERGED).double()) > 0.0
+    # The optimum of least squares may be far from that of the posterior, or predict next to nothing
+    # where something was counted, which has no likelihood.
+    doubtful = torch.ones_like(failed) if problem.prior is not None else failed
+    rows = doubtful[problem.group].nonzero()[:, 0]
+    if rows.numel():
+        other = _from_middle(problem.select(rows), again.select(rows), quiet)
+        again = merge(again, other, rows, torch.ones(len(rows), dtype=torch.bool))
     return replace(again, iterations=solved.iterations + again.iterations)
+
+
+def _from_middle(problem: FitProblem, first: Solved, options: Options) -> Solved:
+    """Return fits, or those from the middle of the ranges where they are better."""
+    found = (first.tried, first.agreeing, first.optima)
+    other = climb(problem, middle_start(problem), options, found)
+    lower = (objective(problem, other) < objective(problem, first))[problem.group]
+    return merge(first, other, lower.nonzero()[:, 0], lower)
 
 
 def climb(
