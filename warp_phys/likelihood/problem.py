@@ -126,6 +126,12 @@ class FitProblem:
         return plain and self.noise == "known" and not self.distribution.is_squared
 
     @property
+    def frees_levels(self) -> bool:
+        """Whether unknown levels of noise are estimated jointly, without priors."""
+        own = self.own
+        return own is not None and self.prior is None and any(LEVEL in one for one in own.names)
+
+    @property
     def terms(self) -> list[SampleTerms]:
         """What is summed up for each sample, by output."""
         censored = self.records.censored is not None
