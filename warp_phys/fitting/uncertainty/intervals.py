@@ -98,7 +98,8 @@ def intervals(
     profiles = Profiles(problem, solved, known, quantile, half, over)
     # Residuals that are rounding errors have no likelihood: tau would be dominated by rounding.
     sound = converged & ~solved.exact & (quantile > 0.0)
-    if problem.distribution.is_squared and _is_plain(problem) and sound.any() and not over():
+    followed = problem.is_squared or (problem.is_whole and problem.prior is None)
+    if followed and _is_plain(problem) and sound.any() and not over():
         doubtful = _doubtful(problem, profiles, upper - lower, sound)
         for ends in searched(problem, doubtful, converged):
             if over():
