@@ -72,6 +72,9 @@ def simulate(
     with the missing shards, and the result is the same, byte for byte, on machines of one kind and
     for any number of workers.
 
+    Right-hand sides that jump (`torch.where`) and the system's events are integrated as by
+    `integrate`: every jump is located. A sample at the time of an event shows the state after it.
+
     Args:
         system: A system, or the name of a shipped one.
         n: Number of trajectories.

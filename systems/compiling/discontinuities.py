@@ -1,4 +1,4 @@
-"""What a comparison changes where its sides are equal: the values of a right-hand side, its slopes, or neither.
+"""What changes with a comparison: values of a right-hand side, its derivatives, or neither.
 
 Some comparisons only choose between two formulas of one smooth function, such as a series beside a
 removable singularity. Nothing happens where these change, so that no step need end there.
@@ -84,9 +84,7 @@ def _on_zero(function: Expression, points: Point) -> dict[str, np.ndarray] | Non
             for name, slope in zip(free, found, strict=True):
                 moved[name] = moved[name] - value * slope / length
         value, *found = evaluate([function, *free.values()], moved)
-        sizes = sum(
-            np.abs(slope * moved[name]) for name, slope in zip(free, found, strict=True)
-        )
+        sizes = sum(np.abs(slope * moved[name]) for name, slope in zip(free, found, strict=True))
         close = np.broadcast_to(np.abs(value) <= 1e-12 * (1.0 + sizes), moved["t"].shape)
     return {name: one[close] for name, one in moved.items()} if close.any() else None
 

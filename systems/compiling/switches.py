@@ -42,9 +42,7 @@ def switches_of(graph: SystemGraph) -> list[Expression]:
         [lt(y[0], p[0])]
     """
     conditions = [event.condition for event in graph.events]
-    changing = [
-        one for one, what in graph.discontinuities.items() if what != Discontinuity.NONE
-    ]
+    changing = [one for one, what in graph.discontinuities.items() if what != Discontinuity.NONE]
     return list(dict.fromkeys([*changing, *filter(decides, in_order(conditions))]))
 
 

@@ -88,11 +88,11 @@ def integrate(
     on its states are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own
     norms.
 
-    Jumps: compiled code holds every comparison in the right-hand side (`torch.where`, `torch.sign`)
-    within a step and ends the step where one changes, found to a few units in the last place of
-    time; there derivatives jump as the time of the change moves (saltation), and events (`Event`) set
-    the state. Error estimates contain the error in the time of a jump. A trajectory that both branches
-    lead back to the same jump slides along it, and ends as "too many events". "scipy" and
+    Jumps: compiled code holds every comparison in the right-hand side (`torch.where`,
+    `torch.sign`) within a step and ends the step where one changes; there derivatives jump as the
+    time of the change moves (saltation), and events (`Event`) set the state. Error estimates
+    contain the error in the time of a jump. A trajectory that both branches lead back to the same
+    jump slides along it, and ends as "too many events". "scipy" and
     "scipy-stiff" end steps at events alone, as does "auto" for events without compiled code; other
     methods refuse events, and refuse gradients where the right-hand side jumps at times that depend
     on states or parameters. Without compiled code only jumps whose times the expressions show are

@@ -52,7 +52,7 @@ def check_gradients(problem: Problem, method: str) -> None:
     sources: list[Tensor] = [problem.initial, problem.parameters]
     sources += [] if problem.schedule is None else problem.schedule.tensors()
     wanted = problem.forward_mode or any(one.requires_grad for one in sources)
-    jumps = _moving_jump(problem.system) if wanted else ""
+    jumps = moving_jump(problem.system) if wanted else ""
     if jumps:
         raise UsageError(
             f"the right-hand side of {type(problem.system).__name__} jumps where {jumps} changes, "
@@ -73,13 +73,18 @@ def no_event_gradients(problem: Problem) -> UsageError:
     )
 
 
-def _moving_jump(system: System) -> str:
-    """Return a comparison over which the right-hand side jumps at no fixed time, or nothing."""
+def moving_jump(system: System, letters: str = "ypu") -> str:
+    """Return a comparison over which the right-hand side jumps at no fixed time, or nothing.
+
+    Args:
+        system: The system.
+        letters: Of what the time is to depend: states y, parameters p or inputs u.
+    """
     graph = translated(system)
     if graph is None:
         return ""
-    letters = (("y", graph.n_states), ("p", graph.n_parameters), ("u", graph.n_inputs))
-    names = [f"{letter}[{place}]" for letter, count in letters for place in range(count)]
+    counts = {"y": graph.n_states, "p": graph.n_parameters, "u": graph.n_inputs}
+    names = [f"{letter}[{place}]" for letter in letters for place in range(counts[letter])]
     for comparison, what in graph.discontinuities.items():
         function = comparison.arguments[0] - comparison.arguments[1]
         if what == Discontinuity.JUMP and gradients([function], names)[0]:

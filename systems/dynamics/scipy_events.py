@@ -1,4 +1,4 @@
-"""Events along one trajectory of SciPy's integrators: when they happen, and the state after them."""
+"""Events along a trajectory of SciPy's integrators: when they happen, and the state after them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOUNDARY = 1e-12
 _MOST_AT_ONCE, _NO_TIME = 100, 1e-11
 
 
-class EndlessEvents(Exception):
+class EndlessEventsError(Exception):
     """Events follow each other without end."""
 
 
@@ -67,7 +67,7 @@ class Happenings:
         """Return the state after all events that are due at a point.
 
         Raises:
-            EndlessEvents: They trigger each other, or one happens again in no time.
+            EndlessEventsError: They trigger each other, or one happens again in no time.
         """
         if not self.system.events:
             return y
@@ -80,11 +80,11 @@ class Happenings:
                 self.held = self._hold_around(t, y, self.moment, drive)
                 return y
             if (t - self.last[due] <= max(self.brief, 100.0 * float(np.spacing(abs(t))))).any():
-                raise EndlessEvents
+                raise EndlessEventsError
             self.last[due] = t
             for number in due:
                 y = self._new_state(int(number), t, y, drive)
-        raise EndlessEvents
+        raise EndlessEventsError
 
     def _bisect(
         self,
@@ -110,7 +110,8 @@ class Happenings:
         time = torch.tensor([t], dtype=torch.float64)
         f = self.problem.derivative(time, torch.as_tensor(y)[:, None], drive)[:, 0].numpy()
         points = np.stack([y, y + later * f], axis=1)
-        return self._hold(np.array([t, t + later]), points, drive).all(axis=1)
+        here, then = self._hold(np.array([t, t + later]), points, drive).T
+        return here & then
 
     def _hold(self, t: np.ndarray, y: np.ndarray, drive: InputPiece | None) -> np.ndarray:
         """Return whether each condition holds at n points, (E, n)."""

@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, difference
-from warp_phys.systems.dynamics.scipy_events import EndlessEvents, Happenings
+from warp_phys.systems.dynamics.scipy_events import EndlessEventsError, Happenings
 from warp_phys.systems.dynamics.switch_times import with_switch_stops
 from warp_phys.systems.forcing.schedule import InputPiece
 
@@ -70,7 +70,7 @@ class _Run:
             warnings.simplefilter("ignore", LinAlgWarning)
             try:
                 return self._march_all(max(rtol, _TIGHTEST), atol, states)
-            except EndlessEvents:
+            except EndlessEventsError:
                 return Status.TOO_MANY_EVENTS
             except ValueError:  # an infinite matrix in Radau, unless the system itself raised
                 if self.raised:

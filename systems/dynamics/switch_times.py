@@ -1,7 +1,7 @@
 """Times at which a right-hand side jumps by itself, as stops that no step crosses.
 
-For methods that do not hold the comparisons of a right-hand side: a step could otherwise leap over a
-pulse between two samples, at whose ends the right-hand side looks as if nothing had happened.
+For methods that do not hold the comparisons of a right-hand side: a step could otherwise leap over
+a pulse between two samples, at whose ends the right-hand side looks as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KNOWN: WeakKeyDictionary[System, list[tuple[Expression, Expression]]] = WeakKey
 
 
 def with_switch_stops(problem: Problem) -> Problem:
-    """Return the problem with stops where comparisons of the time with numbers or parameters change.
+    """Return the problem with stops where comparisons of time and parameters change.
 
     There are two for each, immediately before and after the change, so that either side is
     integrated with its own branch.

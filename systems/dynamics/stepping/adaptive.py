@@ -12,8 +12,8 @@ that its local error is much larger than the embedded pair estimated: in about o
 that estimate vanishes by chance, and without this check the worst of 10^5 trajectories was wrong by
 1,700 tolerances.
 
-Jumps of the right-hand side are not located, unlike by compiled code: steps end at those whose times
-the expressions show, and follow the others by their error estimates alone.
+Jumps of the right-hand side are not located, unlike by compiled code: steps end at those whose
+times the expressions show, and follow the others by their error estimates alone.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ constexpr double INSIDE = 0.05;
 constexpr double LEAP = 1e-3;
 
 // The time before a zero that counts as the zero, as a share of the step that ends there.
-constexpr double SLOT = 1e-13;
+constexpr double SLOT = 1e-14;
 
 template <int ROWS> struct Switching {
     const V *y, *p;              // the point and the parameters of the lanes

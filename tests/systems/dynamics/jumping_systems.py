@@ -84,6 +84,7 @@ def by_branches(
     while True:
         events = []
         for place, side in enumerate(sides):
+
             def event(t: float, y: np.ndarray, place: int = place) -> float:
                 return float(zeros(t, y)[place])
 
@@ -91,7 +92,7 @@ def by_branches(
             events.append(event)
         ahead = np.flatnonzero(times >= t)
         found = solve_ivp(
-            lambda t, y: rhs(sides, t, y),  # noqa: B023, as it is called at once
+            lambda t, y: rhs(sides, t, y),
             (t, times[-1]),
             y,
             "DOP853",

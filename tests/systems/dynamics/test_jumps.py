@@ -79,7 +79,7 @@ def test_narrow_pulses_of_the_state_and_the_batch() -> None:
 
 
 class Waves(System):
-    """The time that periodic functions of time have been above zero, or in the first hours of a day."""
+    """The time that a sine has been above zero, and that in the first hours of a day."""
 
     states = (State("sine", "h"), State("day", "h"))
     parameters = (

@@ -107,14 +107,25 @@ def test_bounces_without_end_are_named() -> None:
     assert "events followed each other without end" in str(fitted.failure.values[0])
 
 
-def test_fits_without_a_compiler_refuse_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+def blank(output: str, **more: Any) -> xr.Dataset:
     data = xr.Dataset(
         {"observed": (("trajectory", "time", "output"), np.ones((1, 3, 1)))},
-        coords={"time": np.arange(3.0), "output": ["height"]},
+        coords={"time": np.arange(3.0), "output": [output]},
     )
-    with pytest.raises(UsageError, match=r"need compiled code, but there is no C\+\+ compiler"):
-        fit(Ball(), data, initial_state=LET_GO)
+    return data.assign(more)
+
+
+def test_fits_without_a_compiler_refuse_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
+    with pytest.raises(UsageError, match=r"ball has events.* but there is no C\+\+ compiler"):
+        fit(Ball(), blank("height"), initial_state=LET_GO)
+    dose = {
+        "dose_amount": (("trajectory", "dose"), [[5.0]]),
+        "dose_time": (("trajectory", "dose"), [[0.5]]),
+    }
+    data = blank("amount", **dose).assign_coords(dose_state=("dose", ["amount"]))
+    with pytest.raises(UsageError, match=r"infused jumps where .* lag time of a dose"):
+        fit(Infused(rate=0.2, duration=1.0, share=0.5), data, initial_state={"amount": 0.0})
 
 
 class Branching(Ball):
@@ -125,12 +136,8 @@ class Branching(Ball):
 
 
 def test_functions_that_cannot_be_translated_are_refused_with_the_reason() -> None:
-    data = xr.Dataset(
-        {"observed": (("trajectory", "time", "output"), np.ones((1, 3, 1)))},
-        coords={"time": np.arange(3.0), "output": ["height"]},
-    )
-    with pytest.raises(UsageError, match=r"branching are not plain arithmetic: Branching.rhs"):
-        fit(Branching(), data, initial_state=LET_GO)
+    with pytest.raises(UsageError, match=r"are not plain arithmetic: Branching.rhs"):
+        fit(Branching(), blank("height"), initial_state=LET_GO)
 
 
 def test_there_is_no_steady_start_with_events() -> None:
