@@ -15,14 +15,11 @@ Usage: python benchmarks/petab_starts.py FOLDER [--side warp_phys] [--starts 20]
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
 from _petab_starts import estimated_parameters, linear, problem_file, starts
 
 # The best log likelihood known.
