@@ -26,6 +26,10 @@ class UnsupportedError(UsageError):
     """A file asks for something that this package does not support; the message names it."""
 
 
+class MissingExtraError(WarpPhysError, ImportError):
+    """An optional library is not installed; the message tells how to install it."""
+
+
 class OutputExistsError(WarpPhysError, FileExistsError):
     """A file that would be overwritten without having been asked to."""
 

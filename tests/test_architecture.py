@@ -63,8 +63,14 @@ ARROWS: dict[str, set[str]] = {
     "warp_phys": {"systems.compiling", "warp_phys.recurrence"},
     "warp_phys.recurrence": {"systems.compiling", "systems.registries"},
     "warp_phys.reading": {"systems.schema"},
-    "warp_phys.petab": {"systems.dynamics", "systems.model", "systems.noise", "systems.schema"},
-    "warp_phys.records": {"systems.forcing", "systems.model", "systems.schema"},
+    "warp_phys.petab": {
+        "systems.compiling",
+        "systems.dynamics",
+        "systems.model",
+        "systems.noise",
+        "systems.schema",
+    },
+    "warp_phys.records": {"systems.forcing", "systems.model", "systems.schema", "systems.noise"},
     "warp_phys.likelihood": {
         "systems.compiling",
         "systems.dynamics",

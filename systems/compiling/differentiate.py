@@ -50,12 +50,29 @@ def _chained(
     inner = [found[argument] for argument in expression.arguments]
     if not any(inner):
         return {}
+    if expression.operation in _CHOICES:
+        return _chosen(*_CHOICES[expression.operation](*expression.arguments), found)
     partials = _PARTIALS[expression.operation](expression, *expression.arguments)
     total: dict[str, Expression] = {}
     for partial, slopes in zip(partials, inner, strict=True):
         for name, slope in slopes.items():
             term = slope * partial
             total[name] = total[name] + term if name in total else term
+    return {name: slope for name, slope in total.items() if not slope.equals(0.0)}
+
+
+def _chosen(
+    condition: Expression,
+    yes: Expression,
+    no: Expression,
+    found: dict[Expression, dict[str, Expression]],
+) -> dict[str, Expression]:
+    """Return the derivatives of the branch taken, whatever those of the other one are, NaN too."""
+    zero, slopes = condition.owner.constant(0.0), (found[yes], found[no])
+    total = {
+        name: condition.owner.apply("select", condition, *(one.get(name, zero) for one in slopes))
+        for name in {**slopes[0], **slopes[1]}
+    }
     return {name: slope for name, slope in total.items() if not slope.equals(0.0)}
 
 
@@ -76,14 +93,19 @@ def _power(x: Expression, a: Expression, b: Expression) -> Sequence[Number]:
     return by_base, _choose(a > 0.0, x * _call("log", a), 0.0, x)
 
 
+# Operation -> the condition and branches that it amounts to.
+_CHOICES: dict[str, Callable[..., tuple[Expression, Expression, Expression]]] = {
+    "select": lambda condition, a, b: (condition, a, b),
+    "maximum": lambda a, b: (a > b, a, b),
+    "minimum": lambda a, b: (a < b, a, b),
+}
 # Operation -> its partial derivatives by the operands, from the value x and the operands a, b.
 _PARTIALS: dict[str, Partials] = {
     "add": lambda _x, _a, _b: (1.0, 1.0),
     "sub": lambda _x, _a, _b: (1.0, -1.0),
     "mul": lambda _x, a, b: (b, a),
-    "div": lambda x, _a, b: (1.0 / b, -x / b),
+    "div": lambda x, _a, b: (1.0 / b, -x * (1.0 / b)),
     "neg": lambda _x, _a: (-1.0,),
-    "select": lambda x, c, _a, _b: (0.0, _choose(c, 1.0, 0.0, x), _choose(c, 0.0, 1.0, x)),
     "exp": lambda x, _a: (x,),
     "expm1": lambda x, _a: (x + 1.0,),
     "log": lambda _x, a: (1.0 / a,),
@@ -115,6 +137,4 @@ _PARTIALS: dict[str, Partials] = {
     "hypot": lambda x, a, b: (a / x, b / x),
     "fmod": lambda _x, a, b: (1.0, -_call("trunc", a / b)),
     "remainder": lambda _x, a, b: (1.0, -_call("floor", a / b)),
-    "maximum": lambda x, a, b: (_choose(a > b, 1.0, 0.0, x), _choose(a > b, 0.0, 1.0, x)),
-    "minimum": lambda x, a, b: (_choose(a < b, 1.0, 0.0, x), _choose(a < b, 0.0, 1.0, x)),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from warp_phys.systems.compiling.conditions import check_condition
+from warp_phys.systems.compiling.differentiate import gradients
+from warp_phys.systems.compiling.directions import Direction, Directional, along
 from warp_phys.systems.compiling.discontinuities import Discontinuity, discontinuities
 from warp_phys.systems.compiling.expression import Expression
-from warp_phys.systems.compiling.expression_arrays import full
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
 from warp_phys.systems.compiling.trace_check import check_traced, middle, scattered
@@ -95,6 +96,20 @@ class SystemGraph:
         return [value.leaf for value in self.observe.values] == names
 
 
+@runtime_checkable
+class Symbolic(Protocol):
+    """A system that writes its functions as expressions, which then are not traced."""
+
+    def expressions(self, function: str, table: Expressions) -> Sequence[Expression]:
+        """Return the components of a function, without truth values among them.
+
+        Args:
+            function: "rhs", "observe", "solution" or "initial_state".
+            table: Makes the expressions, of the variables that `SystemGraph` names.
+        """
+        ...
+
+
 Function = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -149,7 +164,7 @@ def _trace_event(tracer: _Tracer, system: System, number: int) -> TracedEvent:
 
     condition = tracer.truth(f"{where}.condition", holds)
     check_condition(condition, f"{type(system).__name__}.{where}")
-    return TracedEvent(condition, tracer.trace(f"{where}.new_state", after))
+    return TracedEvent(condition, tracer.recorded(f"{where}.new_state", after))
 
 
 class _Tracer:
@@ -157,14 +172,30 @@ class _Tracer:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._expressions = Expressions()
+        self._expressions = Directional()
         counts = {"y": system.states, "p": system.parameters, "u": system.inputs}
         self._variables = {"t": self._column(["t"]).reshape(1)} | {
             letter: self._column([f"{letter}[{index}]" for index in range(len(entries))])
             for letter, entries in counts.items()
         }
+        self._tangents = {
+            letter: self._unit_tangents(letter, variables)
+            for letter, variables in self._variables.items()
+        }
 
-        self._rates = self._column([f"v[{index}]" for index in range(len(system.inputs))])
+    def _unit_tangents(self, letter: str, variables: np.ndarray) -> np.ndarray:
+        """Return dx of each variable x: one along its own direction.
+
+        Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
+        all.
+        """
+        e = self._expressions
+        tangents = np.empty(variables.shape, dtype=object)
+        for row in range(len(variables)):
+            slope = e.variable(f"v[{row}]") if letter == "u" else e.constant(1.0)
+            direction = ("t", 0) if letter == "u" else (letter, row)
+            tangents[row] = e.unit({direction: slope})
+        return tangents
 
     def _column(self, names: Sequence[str]) -> np.ndarray:
         result = np.empty((len(names), 1), dtype=object)
@@ -173,31 +204,32 @@ class _Tracer:
         return result
 
     def trace(self, name: str, function: Function) -> TracedFunction:
-        where = f"{type(self._system).__name__}.{name}"
+        """Return a function of the system, as it writes it or as torch records it."""
+        if not isinstance(self._system, Symbolic):
+            return self.recorded(name, function)
+        traced = self._written(self._system.expressions(name, self._expressions))
+        self._check(name, function, traced.values)
+        return traced
+
+    def recorded(self, name: str, function: Function) -> TracedFunction:
+        """Return a function of which torch records the operations and their derivatives."""
+        where = self._where(name)
         module = _record_dual(where, function, middle(self._system))
-        states, parameters = self._variables["y"], self._variables["p"]
-        # The record of the Jacobian-vector product is run with one unit tangent at a time: each run
-        # gives a column of the Jacobian. Zero tangents vanish by simplification, and equal
-        # expressions are one object, so that the columns share their common subexpressions.
-        values, _ = self._run(where, module, None)
-        by_state = [self._run(where, module, ("y", row))[1] for row in range(len(states))]
-        by_parameter = [self._run(where, module, ("p", row))[1] for row in range(len(parameters))]
-        # Along time, dt = 1 and the inputs change at the rates v, the states and parameters not at
-        # all.
-        by_time = self._run(where, module, ("t", 0))[1]
-        self._check(where, function, values)
+        arguments = [*self._variables.values(), *self._tangents.values()]
+        found = on_expressions(where, self._expressions, module, arguments)
+        number = self._expressions.number
+        values, slopes = ([number(one) for one in column.ravel()] for column in found)
+        self._check(name, function, values)
         return TracedFunction(
             values=tuple(values),
-            by_state=tuple(tuple(column[row] for column in by_state) for row in range(len(values))),
-            by_parameter=tuple(
-                tuple(column[row] for column in by_parameter) for row in range(len(values))
-            ),
-            by_time=tuple(by_time),
+            by_state=self._columns(slopes, "y"),
+            by_parameter=self._columns(slopes, "p"),
+            by_time=tuple(self._along(slope, ("t", 0)) for slope in slopes),
         )
 
     def truth(self, name: str, function: Function) -> Expression:
         """Return a function whose value is a truth value (1, n)."""
-        where = f"{type(self._system).__name__}.{name}"
+        where = self._where(name)
 
         def called(t: Tensor, y: Tensor, p: Tensor, u: Tensor) -> Tensor:
             return function(t, y, p, u if len(u) else None)
@@ -206,35 +238,52 @@ class _Tracer:
         arguments = list(self._variables.values())
         (holds,) = on_expressions(where, self._expressions, module, arguments).ravel()
         value = self._expressions.mask(holds)
-        self._check(where, function, [value])
+        self._check(name, function, [value])
         return value
 
-    def _check(self, where: str, function: Function, values: Sequence[Expression]) -> None:
+    def _where(self, name: str) -> str:
+        return f"{type(self._system).__name__}.{name}"
+
+    def _check(self, name: str, function: Function, values: Sequence[Expression]) -> None:
         # A branch on values leaves only the branch taken in the record, which shows at other
         # points.
         difference = check_traced(self._system, function, values)
         if difference is not None:
+            where = self._where(name)
             raise TracingError(f"{where} is not what was recorded of it: {difference}")
 
-    def _run(
-        self, where: str, module: GraphModule, direction: tuple[str, int] | None
-    ) -> tuple[list[Expression], list[Expression]]:
-        """Return values and their derivatives along time, one state, one parameter, or none."""
-        tangents = {
-            name: full(self._expressions, variable.shape, 0.0)
-            for name, variable in self._variables.items()
+    def _written(self, values: Sequence[Expression]) -> TracedFunction:
+        """Return a function that was written as expressions, with their derivatives."""
+        e = self._expressions
+        names = {
+            letter: [str(variable.leaf) for variable in variables.ravel()]
+            for letter, variables in self._variables.items()
         }
-        if direction is not None:
-            letter, row = direction
-            tangents[letter][(row,) + (0,) * (tangents[letter].ndim - 1)] = (
-                self._expressions.constant(1.0)
-            )
-            if letter == "t":
-                tangents["u"] = self._rates
-        arguments = [*self._variables.values(), *tangents.values()]
-        values, slopes = on_expressions(where, self._expressions, module, arguments)
-        number = self._expressions.number
-        return [number(x) for x in values.ravel()], [number(x) for x in slopes.ravel()]
+        values = [e.number(value) for value in values]
+        slopes = gradients(values, [name for listed in names.values() for name in listed])
+        zero = e.constant(0.0)
+        by_time = []
+        for found in slopes:
+            rate = found.get("t", zero)
+            for place, name in enumerate(names["u"]):
+                rate = rate + found.get(name, zero) * e.variable(f"v[{place}]")
+            by_time.append(rate)
+        return TracedFunction(
+            values=tuple(values),
+            by_state=tuple(tuple(found.get(name, zero) for name in names["y"]) for found in slopes),
+            by_parameter=tuple(
+                tuple(found.get(name, zero) for name in names["p"]) for found in slopes
+            ),
+            by_time=tuple(by_time),
+        )
+
+    def _columns(self, slopes: Sequence[Expression], letter: str) -> tuple[Row, ...]:
+        """Return the derivatives of each component by the variables of one letter."""
+        directions = [(letter, place) for place in range(len(self._variables[letter]))]
+        return tuple(tuple(self._along(slope, one) for one in directions) for slope in slopes)
+
+    def _along(self, slope: Expression, direction: Direction) -> Expression:
+        return self._expressions.lift(along(slope, direction))
 
 
 def _record_dual(where: str, function: Function, point: Mapping[str, Tensor]) -> GraphModule:

@@ -20,6 +20,8 @@ from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.forcing.schedule import Schedule
 from warp_phys.systems.model.system import System
 
+# The neighbor of zero is so near that the reciprocal of the step to it is infinite.
+_NEAREST = 1e-100
 # For each system the switching functions of time and parameters alone, with their rates.
 _KNOWN: WeakKeyDictionary[System, list[tuple[Expression, Expression]]] = WeakKeyDictionary()
 
@@ -47,7 +49,8 @@ def _around(problem: Problem, function: Expression, rate: Expression) -> list[Te
     at_zero, slope = evaluate([function, rate], {**values, "t": 0.0})
     start = problem.start.detach()
     time = torch.as_tensor(-at_zero / slope).to(start).expand(len(start)).clone()
-    near = [torch.nextafter(time, torch.full_like(time, side)) for side in (-torch.inf, torch.inf)]
+    away = (torch.nextafter(time, torch.full_like(time, torch.inf)) - time).clamp_min(_NEAREST)
+    near = [time - away, time + away]
     return [torch.where(one.isfinite() & (one > start), one, torch.inf) for one in near]
 
 

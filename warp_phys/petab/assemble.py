@@ -19,6 +19,7 @@ from warp_phys.petab.expressions import Expression, Name, Number, names_in, repl
 from warp_phys.petab.names import Names
 from warp_phys.petab.observables import OutputFormulas, output_formulas, placeholder
 from warp_phys.petab.outputs import Outputs, plain_outputs
+from warp_phys.petab.sbml_events import SbmlEvent
 from warp_phys.petab.sbml_model import Model
 from warp_phys.petab.slots import DEFAULT, Floats, Resolved, Slot, resolve
 from warp_phys.petab.system import PetabSystem, SystemEquations, make_system
@@ -83,8 +84,7 @@ def assemble(tables: Tables, model: Model, *, weighted: bool = False) -> Assembl
     }
     observables = {one.observable.name: one.formula for one in formulas}
     definitions = Definitions(model, tables.parameters.keys(), slots.keys(), observables)
-    rates = [definitions.need(rate, f"the rate of {name!r}") for name, rate in model.rates.items()]
-    initial = [definitions.initial(name) for name in model.rates]
+    equations = _equations(definitions, model, layout)
     outputs = (weighted_outputs if weighted else plain_outputs)(formulas, layout)
     for name, expression in zip(outputs.names, outputs.expressions, strict=True):
         definitions.need(expression, f"the observable {name!r}")
@@ -94,9 +94,38 @@ def assemble(tables: Tables, model: Model, *, weighted: bool = False) -> Assembl
     for one in formulas:
         definitions.need(_without_placeholders(one), f"the noiseFormula of {one.name!r}")
     resolved = _resolve(definitions, slots, direct, tables)
-    return _declare(
-        tables, model, layout, formulas, definitions, resolved, (rates, initial), outputs
-    )
+    return _declare(tables, model, layout, formulas, definitions, resolved, equations, outputs)
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Rates of change and initial values of the states, and the events of a model."""
+
+    rates: list[Expression]
+    initial: list[Expression]
+    events: tuple[SbmlEvent, ...]
+
+    def expressions(self) -> list[Expression]:
+        """Return all expressions."""
+        of_events = [
+            part for event in self.events for part in (event.trigger, *event.values.values())
+        ]
+        return [*self.rates, *self.initial, *of_events]
+
+
+def _equations(definitions: Definitions, model: Model, layout: Layout) -> _Equations:
+    """Return the equations of a model, after defining what they need."""
+    if model.events and any(one.before is not None for one in layout.trajectories):
+        raise UnsupportedError(
+            f"{model.file} has events, and experiments begin in a steady state, in which they may "
+            "happen on the way; that is not supported"
+        )
+    rates = [definitions.need(rate, f"the rate of {name!r}") for name, rate in model.rates.items()]
+    initial = [definitions.initial(name) for name in model.rates]
+    for event in model.events:
+        for part in (event.trigger, *event.values.values()):
+            definitions.need(part, f"the event {event.name!r}")
+    return _Equations(rates, initial, model.events)
 
 
 def _without_placeholders(one: OutputFormulas) -> Expression:
@@ -138,15 +167,14 @@ def _declare(
     formulas: Sequence[OutputFormulas],
     definitions: Definitions,
     resolved: Resolved,
-    equations: tuple[list[Expression], list[Expression]],
+    equations: _Equations,
     outputs: Outputs,
 ) -> Assembled:
     """Declare states, outputs, inputs and parameters, and make the system."""
     if not model.rates:
         raise UnsupportedError(f"{model.file} has no differential equation")
-    rates, initial = equations
     expressions = {**definitions.expressions, **resolved.expressions}
-    leaves = _leaves((*rates, *initial, *outputs.expressions), expressions)
+    leaves = _leaves((*equations.expressions(), *outputs.expressions), expressions)
     names, output_names = Names(), Names()
     count = len(layout.trajectories)
     states = tuple(State(names.unique(name), "1") for name in model.rates)
@@ -181,9 +209,10 @@ def _declare(
             definitions=expressions,
             states={f"state {name}": place for place, name in enumerate(model.rates)},
             names=by_leaf,
-            rates=tuple(rates),
-            initial=tuple(initial),
+            rates=tuple(equations.rates),
+            initial=tuple(equations.initial),
             outputs=tuple(outputs.expressions),
+            events=equations.events,
         ),
         states,
         tuple(

@@ -19,6 +19,7 @@ from warp_phys.petab.expressions import (
     names_in,
     replaced,
 )
+from warp_phys.petab.sbml_events import after_the_start
 from warp_phys.petab.sbml_model import Model
 from warp_phys.systems.errors import UsageError
 
@@ -68,8 +69,9 @@ class Definitions:
         return expression
 
     def initial(self, state: str) -> Expression:
-        """Return the initial value of a state."""
-        return self.need(Name(f"initial {state}"), f"the initial value of {state!r}")
+        """Return the initial value of a state, after events that happen at the start."""
+        value = after_the_start(state, self._model.events, self._renamed)
+        return self.need(value, f"the initial value of {state!r}")
 
     def _define(self, name: str, where: str) -> Expression | None:
         """Return the definition of a name, None for a leaf."""
@@ -113,11 +115,11 @@ class Definitions:
             return self._renamed(model.rules[name])
         if name in self._slots:
             return Name(f"start {name}")
-        if name in model.rates:
+        if name in model.rates and name not in self._parameters:
             return self._default(name)
         if name in model.initial and name not in self._parameters:
             return self._renamed(model.initial[name])
-        return Name(name)
+        return Name(f"parameter {name}" if name in self._parameters else name)
 
     def _default(self, name: str) -> Expression:
         """Return what the model itself gives a quantity that a condition may set."""

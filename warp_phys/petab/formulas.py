@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from warp_phys.petab.expressions import TIME, Expression, Name, Number, Operation
-from warp_phys.petab.libsbml_import import libsbml
+from warp_phys.petab.libraries import libsbml
 from warp_phys.systems.errors import UnsupportedError, UsageError
 
 # Avogadro's number, exact by the definition of the mole.

@@ -17,7 +17,8 @@ def read_petab(path: str | os.PathLike[str]) -> PetabProblem:
     substance units, in amounts. Reactions, rate and assignment rules, initial assignments,
     function definitions and piecewise functions, also of time, are translated to torch functions.
     Each pair of a condition and the one equilibrated before becomes a trajectory. Reading needs the
-    package python-libsbml: pip install 'warp-phys[petab]'. No text of a file is run as code.
+    packages python-libsbml and pyyaml: pip install 'warp-phys[petab]'. No text of a file is run as
+    code.
 
     Args:
         path: The YAML file of the problem. Tables and model are found next to it.
@@ -31,7 +32,8 @@ def read_petab(path: str | os.PathLike[str]) -> PetabProblem:
         FileNotFoundError: A file does not exist.
         SchemaError: A table lacks a column, or the YAML file is not that of a problem.
         UnsupportedError: The problem has features that are not supported; the message names them.
-        UsageError: A value or formula is not valid, or python-libsbml is not installed.
+        UsageError: A value or formula is not valid.
+        MissingExtraError: python-libsbml or pyyaml is not installed.
 
     References:
         L. Schmiester et al., PLoS Comput. Biol. 17 (2021) e1008646,

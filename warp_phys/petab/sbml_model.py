@@ -17,7 +17,8 @@ from warp_phys.petab.expressions import (
     sum_of,
 )
 from warp_phys.petab.formulas import Formulas
-from warp_phys.petab.libsbml_import import libsbml
+from warp_phys.petab.libraries import libsbml
+from warp_phys.petab.sbml_events import SbmlEvent, read_events, unsupported_events
 from warp_phys.systems.errors import UnsupportedError, UsageError
 
 # SBML packages that leave the equations as they are: drawings, and functions in formulas, which are
@@ -34,12 +35,13 @@ class Model:
 
     Attributes:
         file: Name of the file, for messages.
-        rates: Rates of change of the states: species changed by reactions, and what rate rules
-            change.
+        rates: Rates of change of the states: species changed by reactions, and what rate rules or
+            events change.
         rules: What assignment rules determine, and the rates of reactions.
         initial: Initial values of the states, and values of the constants. Quantities that have
             none are missing.
         species: Identifiers of all species.
+        events: The events.
         formulas: Converts further formulas with the model's functions.
         source: libsbml's model, and the document that owns it.
     """
@@ -49,6 +51,7 @@ class Model:
     rules: dict[str, Expression] = field(default_factory=dict)
     initial: dict[str, Expression] = field(default_factory=dict)
     species: set[str] = field(default_factory=set)
+    events: tuple[SbmlEvent, ...] = ()
     formulas: Formulas = field(default_factory=lambda: Formulas({}))
     source: tuple[Any, Any] = (None, None)
 
@@ -81,6 +84,11 @@ def read_model(path: Path) -> Model:
     _read_values(model, source)
     _read_rules(model, source)
     _read_reactions(model, source)
+    model.events = read_events(source, model.formulas, path.name)
+    for event in model.events:
+        for name in event.values:
+            # What nothing but events changes is a state, too.
+            model.rates.setdefault(name, Number(0.0))
     for assignment in source.getListOfInitialAssignments():
         if assignment.isSetMath():
             target = assignment.getSymbol()
@@ -91,9 +99,7 @@ def read_model(path: Path) -> Model:
 
 def _unsupported(document: Any, source: Any) -> Iterator[str]:
     """Yield the features of a model that cannot be translated, each in words."""
-    events = [event.getId() or "without a name" for event in source.getListOfEvents()]
-    if events:
-        yield f"events ({', '.join(events)})"
+    yield from unsupported_events(source)
     rules = source.getListOfRules()
     if any(rule.isAlgebraic() for rule in rules):
         yield "algebraic rules"

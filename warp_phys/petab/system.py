@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,11 @@ from torch import Tensor
 
 from warp_phys.petab.evaluation import Evaluation
 from warp_phys.petab.expressions import Expression
+from warp_phys.petab.sbml_events import SbmlEvent
+from warp_phys.petab.symbolic import Symbolic
+from warp_phys.systems.compiling.expression import Expression as Scalar
+from warp_phys.systems.compiling.expressions import Expressions
+from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.quantities import Input, Output, Parameter, State
 from warp_phys.systems.model.system import System
 
@@ -26,6 +31,7 @@ class SystemEquations:
         rates: Rate of change of each state.
         initial: Initial value of each state.
         outputs: The outputs.
+        events: The events.
     """
 
     definitions: Mapping[str, Expression]
@@ -34,6 +40,16 @@ class SystemEquations:
     rates: tuple[Expression, ...]
     initial: tuple[Expression, ...]
     outputs: tuple[Expression, ...]
+    events: tuple[SbmlEvent, ...]
+
+    def evaluation(self, t: Any, y: Tensor, p: Any) -> Evaluation:
+        """Return an evaluation of the definitions at a time, states and parameters."""
+
+        def leaf(name: str) -> Any:
+            place = self.states.get(name)
+            return getattr(p, self.names[name]) if place is None else y[place]
+
+        return Evaluation(self.definitions, leaf, t, torch.zeros_like(y[0]))
 
 
 class PetabSystem(System):
@@ -47,29 +63,34 @@ class PetabSystem(System):
 
     def rhs(self, t: Any, y: Tensor, p: Any) -> list[Any]:
         """See `System`."""
-        evaluation = self.evaluation(t, y, p)
+        evaluation = self.equations.evaluation(t, y, p)
         return [evaluation.value(rate) for rate in self.equations.rates]
 
     def observe(self, t: Any, y: Tensor, p: Any) -> list[Any]:
         """See `System`."""
-        evaluation = self.evaluation(t, y, p)
+        evaluation = self.equations.evaluation(t, y, p)
         return [evaluation.value(output) for output in self.equations.outputs]
 
     def initial_state(self, p: Any) -> list[Any]:
         """See `System`."""
         like = getattr(p, self.parameter_names[0])
-        evaluation = self.evaluation(0.0, like.unsqueeze(0), p)
+        evaluation = self.equations.evaluation(0.0, like.unsqueeze(0), p)
         return [evaluation.value(value) for value in self.equations.initial]
 
-    def evaluation(self, t: Any, y: Tensor, p: Any) -> Evaluation:
-        """Return an evaluation of the definitions at a time, states and parameters."""
+    def expressions(self, function: str, table: Expressions) -> list[Scalar]:
+        """See `Symbolic` of `systems/compiling/tracing.py`."""
         equations = self.equations
-
-        def leaf(name: str) -> Any:
-            place = equations.states.get(name)
-            return getattr(p, equations.names[name]) if place is None else y[place]
-
-        return Evaluation(equations.definitions, leaf, t, torch.zeros_like(y[0]))
+        places = {name: f"p[{place}]" for place, name in enumerate(self.parameter_names)}
+        places |= {name: f"u[{place}]" for place, name in enumerate(self.input_names)}
+        variables = {leaf: places[name] for leaf, name in equations.names.items()}
+        variables |= {leaf: f"y[{place}]" for leaf, place in equations.states.items()}
+        roots, time = {
+            "rhs": (equations.rates, table.variable("t")),
+            "observe": (equations.outputs, table.variable("t")),
+            "initial_state": (equations.initial, table.constant(0.0)),
+        }[function]
+        written = Symbolic(equations.definitions, variables, table, time)
+        return [written.value(root) for root in roots]
 
 
 def make_system(
@@ -94,6 +115,21 @@ def make_system(
         "default_initial_state": dict.fromkeys((state.name for state in states), 0.0),
         "reference": reference,
         "equations": equations,
+        "events": tuple(_event(equations, event, states) for event in equations.events),
     }
     system: PetabSystem = type(name, (PetabSystem,), declared)()
     return system
+
+
+def _event(equations: SystemEquations, event: SbmlEvent, states: tuple[State, ...]) -> Event:
+    """Return an event as a system declares it."""
+
+    def function(expression: Expression) -> Callable[[Any, Tensor, Any], Any]:
+        return lambda t, y, p: equations.evaluation(t, y, p).value(expression)
+
+    names = {name: states[place].name for name, place in equations.states.items()}
+    return Event(
+        function(event.trigger),
+        {names[f"state {name}"]: function(value) for name, value in event.values.items()},
+        event.name,
+    )

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from warp_phys.petab.libraries import yaml
 from warp_phys.systems.errors import SchemaError, UnsupportedError, UsageError, unknown_name
 
 Value: TypeAlias = float | str
@@ -133,14 +134,13 @@ def read_tables(path: Path) -> Tables:
 
 def _files(path: Path) -> dict[str, list[str]]:
     """Return the names of the files of each kind."""
-    import yaml
-
+    library = yaml()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
         # The safe loader makes numbers, texts, lists and mappings, never objects.
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        content = library.safe_load(path.read_text(encoding="utf-8"))
+    except library.YAMLError as error:
         raise SchemaError(f"{path.name} is not YAML: {error}") from None
     if not isinstance(content, dict) or "problems" not in content:
         raise SchemaError(

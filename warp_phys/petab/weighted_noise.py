@@ -38,8 +38,8 @@ class WeightedNoise(Noise):
         return GuessedLevels()
 
     def residual(self, observed: Tensor, predicted: Tensor) -> Tensor:
-        """Return the residual; logarithms of levels have none."""
-        return torch.where(observed == 0.0, -predicted, 0.0 * predicted)
+        """Return the residual; logarithms of levels have none, and what is missing has NaN."""
+        return torch.where(observed == 0.0, -predicted, 0.0 * observed)
 
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return r^2 or 2 log s."""

@@ -15,12 +15,11 @@ from warp_phys.systems.compiling.compiler import (
     compile_library,
     compiler,
 )
-from warp_phys.systems.compiling.switches import switches_of
+from warp_phys.systems.compiling.stack import LARGEST_STACK, USUAL_STACK, call_with_stack
 from warp_phys.systems.compiling.traced import translated, untranslated
-from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.problem import Problem, Solution
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
-from warp_phys.systems.dynamics.stepping.source import LANES, flow_source
+from warp_phys.systems.dynamics.stepping.source import flow_source, stack_needed
 from warp_phys.systems.dynamics.stepping.step_control import (
     ALLOWANCE,
     GROW,
@@ -31,10 +30,6 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     with_local_tolerances,
 )
 from warp_phys.systems.dynamics.stepping.structures import address, doubles, integers, pointers
-
-# The lanes live on the stack of a thread, whose size is set by the system (8 MiB as a rule, less
-# for threads of OpenMP); a larger system is integrated by PyTorch.
-_STACK = 1_000_000  # bytes
 
 
 class _Problem(Structure):
@@ -68,8 +63,8 @@ def flow_library(
 ) -> CompiledLibrary | None:
     """Return the compiled flow of a problem's system, None if it cannot be compiled.
 
-    It cannot without a compiler, for a system that cannot be traced or is too large for the stack
-    of a thread, and for tensors other than float64 in main memory.
+    It cannot without a compiler, for a system that cannot be traced or has about a thousand states,
+    and for tensors other than float64 in main memory.
 
     Args:
         problem: The problem; only its system, sizes, dtype and device matter.
@@ -78,10 +73,10 @@ def flow_library(
     """
     if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
         return None
-    if compiler() is None or _bytes_on_stack(problem, len(directions)) > _STACK:
+    if compiler() is None or stack_needed(problem.system, len(directions)) > LARGEST_STACK:
         return None
     graph = translated(problem.system)
-    if graph is None or _bytes_on_stack(problem, len(directions), graph) > _STACK:
+    if graph is None:
         return None
     try:
         return compile_library(flow_source(graph, method, directions))
@@ -98,21 +93,6 @@ def why_not_compiled(problem: Problem) -> str:
         return "there is no C++ compiler here (c++, g++, clang++ or $CXX)"
     reason = untranslated(problem.system)
     return f"its functions are not plain arithmetic: {reason}" if reason else "it is too large"
-
-
-def _bytes_on_stack(problem: Problem, n_directions: int, graph: SystemGraph | None = None) -> int:
-    """Return about how many bytes the lanes take: stages, dense output and matrices.
-
-    There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
-    two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
-    With the graph, the comparisons' derivatives at three points are counted, and those of an event.
-    """
-    n_states, n_parameters = len(problem.initial), len(problem.parameters)
-    rows = n_states * (3 + n_directions)
-    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
-    if graph is not None and (count := len(switches_of(graph))):
-        matrices += (3 * count + n_states) * (n_states + n_directions + 4)
-    return 8 * LANES * (40 * rows + matrices)
 
 
 @torch.no_grad()
@@ -154,7 +134,10 @@ def solve_compiled(
     function = library.handle.flow
     function.restype = None
     function.argtypes = [*map(POINTER, (_Problem, _StepControl, _Results)), c_int32]
-    function(data, options, results, torch.get_num_threads())
+    n_directions = 0 if slopes is None else slopes.shape[2]
+    stack = stack_needed(problem.system, n_directions)
+    threads = torch.get_num_threads() if stack <= USUAL_STACK else 1
+    call_with_stack(stack, function, data, options, results, threads)
     # The tensors must outlive the call, which has only their addresses.
     del kept
     return Solution(states, error, status, "compiled", library.seconds)

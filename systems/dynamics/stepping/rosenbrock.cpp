@@ -14,8 +14,11 @@
 namespace {
 
 // LU factorization with partial pivoting; each lane chooses its own pivots, by masks instead of
-// branches.
+// branches. Jacobians of large systems are sparse: there a branch that skips what does nothing in
+// any lane saves more than it costs.
 struct Factors {
+    static constexpr bool SKIPS = S > 12;
+
     V matrix[S][S];
     V inverse[S];     // of the pivots
     M pivot[S];       // the row that was exchanged with each row
@@ -32,6 +35,7 @@ struct Factors {
             }
             for (int r = c + 1; r < S; ++r) {
                 const M here = pivot[c] == r;
+                if (SKIPS && !any(here)) continue;
                 for (int j = 0; j < S; ++j) {
                     const V other = matrix[r][j];
                     matrix[r][j] = select(here, matrix[c][j], other);
@@ -40,6 +44,7 @@ struct Factors {
             }
             inverse[c] = 1.0 / matrix[c][c];
             for (int r = c + 1; r < S; ++r) {
+                if (SKIPS && !any(matrix[r][c] != splat(0.0))) continue;
                 matrix[r][c] *= inverse[c];
                 for (int j = c + 1; j < S; ++j) matrix[r][j] -= matrix[r][c] * matrix[c][j];
             }
@@ -51,6 +56,7 @@ struct Factors {
         for (int c = 0; c < S; ++c)
             for (int r = c + 1; r < S; ++r) {
                 const M here = pivot[c] == r;
+                if (SKIPS && !any(here)) continue;
                 const V other = b[r];
                 b[r] = select(here, b[c], other);
                 b[c] = select(here, other, b[c]);

@@ -7,13 +7,15 @@ from functools import lru_cache
 from importlib.resources import files
 
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
-from warp_phys.systems.compiling.switches import switch_source
+from warp_phys.systems.compiling.switches import switch_source, switches_of
+from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
     RODAS5P_TABLEAU,
     RosenbrockTableau,
 )
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
+from warp_phys.systems.model.system import System
 
 # What every step policy needs where comparisons change.
 _SWITCHING = ("events.cpp", "switching.cpp", "following.cpp")
@@ -155,3 +157,20 @@ def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
 @lru_cache
 def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def stack_needed(system: System, n_directions: int) -> int:
+    """Return about how many bytes the lanes take: stages, dense output and matrices.
+
+    There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
+    two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
+    Comparisons have derivatives at three points of a step, and events those of the new state.
+    """
+    n_states, n_parameters = len(system.states), len(system.parameters)
+    rows = n_states * (3 + n_directions)
+    matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    graph = translated(system)
+    count = 0 if graph is None else len(switches_of(graph))
+    if count:
+        matrices += (3 * count + n_states) * (n_states + n_directions + 4)
+    return 8 * LANES * (40 * rows + matrices)

@@ -56,3 +56,21 @@ def test_times_that_are_plain_numbers():
     found = integrate(Schedule(), times, [[0.0]], [[1.0, 1.0]])
     expected = solution(times, 20.0, 0.01)
     np.testing.assert_allclose(found.states[0, :, 0], expected, rtol=1e-6)
+
+
+class Stiff(System):
+    """A relaxation that begins when the integration does."""
+
+    states = (State("x", "1"),)
+    parameters = (Parameter("rate", "1/s", "positive", (1e3, 1e7)),)
+    default_initial_state = {"x": 0.0}
+
+    def rhs(self, t, y, p):
+        return (torch.where(torch.as_tensor(t) < 0.0, 0.0, p.rate * (1.0 - y[0])),)
+
+
+def test_a_jump_at_the_very_start_of_a_stiff_system() -> None:
+    """The nearest number to zero is so near that the reciprocal of a step to it is infinite."""
+    found = integrate(Stiff(), [0.0, 1.0], [[0.0]], [[1e6]], method="rodas5p")
+    assert bool(found.converged.all())
+    np.testing.assert_allclose(found.states[0, :, 0], [0.0, 1.0], rtol=1e-7)

@@ -83,17 +83,30 @@ class Sbml:
         entry.setMath(_math(f"lambda({arguments}, {body})"))
         return self
 
-    def event(self, name: str, trigger: str, target: str, value: str) -> Sbml:
+    def event(
+        self,
+        name: str,
+        trigger: str,
+        values: Mapping[str, str],
+        *,
+        held_before: bool = True,
+        delay: str = "",
+        priority: str = "",
+    ) -> Sbml:
         entry = self.model.createEvent()
         entry.setId(name)
         entry.setUseValuesFromTriggerTime(True)
         start = entry.createTrigger()
         start.setMath(_math(trigger))
-        start.setInitialValue(True)
+        start.setInitialValue(held_before)
         start.setPersistent(True)
-        change = entry.createEventAssignment()
-        change.setVariable(target)
-        change.setMath(_math(value))
+        for create, formula in ((entry.createDelay, delay), (entry.createPriority, priority)):
+            if formula:
+                create().setMath(_math(formula))
+        for target, value in values.items():
+            change = entry.createEventAssignment()
+            change.setVariable(target)
+            change.setMath(_math(value))
         return self
 
     def text(self) -> str:

@@ -11,7 +11,13 @@ import pytest
 
 import warp_phys as wp
 from tests.warp_phys.petab.small_problems import PARAMETER_COLUMNS, Sbml, table, write_problem
-from warp_phys.systems.errors import SchemaError, UnknownNameError, UnsupportedError, UsageError
+from warp_phys.systems.errors import (
+    MissingExtraError,
+    SchemaError,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
 
 MEASURED = "observableId simulationConditionId measurement time"
 TIMES = np.linspace(0.5, 5.0, 10)
@@ -234,15 +240,34 @@ class TestRefused:
             read(folder, *model, **given)
         assert words in str(caught.value)
 
-    def test_events(self, tmp_path: Path) -> None:
-        model = decay().event("dose", "time > 1", "A", "2")
-        self.refuses(UnsupportedError, "model.xml has events (dose)", tmp_path, model)
+    @pytest.mark.parametrize(
+        ("trigger", "options", "words"),
+        [
+            ("time > 1", {"delay": "2"}, "model.xml has events with a delay (dose)"),
+            ("time > 1", {"priority": "2"}, "model.xml has events with a priority (dose)"),
+            ("A == 1", {}, "the trigger of event 'dose' in model.xml is not made of comparisons"),
+        ],
+    )
+    def test_events(self, tmp_path: Path, trigger: str, options, words: str) -> None:
+        model = decay().event("dose", trigger, {"A": "2"}, **options)
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_an_event_that_changes_a_compartment(self, tmp_path: Path) -> None:
+        model = decay().event("grow", "time > 1", {"cell": "2"})
+        words = "events that change the size of compartments (cell)"
+        self.refuses(UnsupportedError, words, tmp_path, model)
+
+    def test_events_and_a_steady_state(self, tmp_path: Path) -> None:
+        model = decay().event("dose", "time > 1", {"A": "2"})
+        measurements = table(MEASURED, ("A", "only", 1, "inf"))
+        words = "model.xml has events, and experiments begin in a steady state"
+        self.refuses(UnsupportedError, words, tmp_path, model, measurements=measurements)
 
     def test_everything_that_is_unsupported_at_once(self, tmp_path: Path) -> None:
-        model = decay().event("dose", "time > 1", "A", "2")
+        model = decay().event("dose", "time > 1", {"A": "2"}, delay="1")
         rule = model.model.createAlgebraicRule()
         rule.setMath(model.model.getReaction(0).getKineticLaw().getMath())
-        words = "has events (dose); algebraic rules, which is not supported"
+        words = "has events with a delay (dose); algebraic rules, which is not supported"
         self.refuses(UnsupportedError, words, tmp_path, model)
 
     def test_a_compartment_whose_size_changes(self, tmp_path: Path) -> None:
@@ -347,8 +372,12 @@ class TestRefused:
             UnsupportedError, words, tmp_path, conditions=conditions, measurements=measurements
         )
 
-    def test_without_libsbml(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setitem(sys.modules, "libsbml", None)
+    @pytest.mark.parametrize(
+        ("module", "package"), [("libsbml", "python-libsbml"), ("yaml", "pyyaml")]
+    )
+    def test_without_a_library(self, tmp_path: Path, monkeypatch, module, package) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
         path = write_problem(tmp_path, decay().text(), **tables())
-        with pytest.raises(UsageError, match=r"run: pip install 'warp-phys\[petab\]'"):
+        words = rf'{package}, which is not installed: pip install "warp-phys\[petab\]"'
+        with pytest.raises(MissingExtraError, match=words):
             wp.read_petab(path)

@@ -10,8 +10,8 @@ from matplotlib import pyplot as plt
 import warp_phys as wp
 from tests.warp_phys.results.drawings import TIMES, drawn, history, keys
 from warp_phys.results.pick import trajectory_position
-from warp_phys.results.plots.axes import MissingExtraError
 from warp_phys.systems import SchemaError, UnknownNameError, UsageError, WarpPhysError
+from warp_phys.systems.errors import MissingExtraError
 
 HUDSON_BAY = Path(__file__).parents[3] / "examples" / "data" / "hudson_bay.csv"
 

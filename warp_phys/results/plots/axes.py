@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from warp_phys.results.pick import Floats
-from warp_phys.systems.errors import UsageError, WarpPhysError
+from warp_phys.systems.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +24,6 @@ _BAND_ALPHA = 0.28
 _OUTER_BAND_ALPHA = 0.12
 # Bands that may be cut: their share, and how many times as wide the axis would be with them.
 _FEW, _MANY_TIMES, _MARGIN = 0.1, 2.0, 0.08
-
-
-class MissingExtraError(WarpPhysError, ImportError):
-    """An optional library is not installed."""
 
 
 def require_matplotlib() -> None:
