@@ -54,6 +54,7 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
         switch_values(t, y, p, u, g)              g
         switch_slopes(t, y, p, u, v, gy, gp, gt)  its derivatives, those by parameters along each
                                                   direction; v are the rates of the inputs
+        leap_slopes(t, y, p, u, v, gy, gp, gt)    those of a function that is zero where g jumps
         held_rhs(t, y, p, u, m, out)              the right-hand side with comparisons as in m, and
         held_jacobian(..., m, out, jy, jp)        its derivatives; likewise held_linearization and
                                                   held_curvature, if `implicit`; all but the last
@@ -79,7 +80,8 @@ def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bo
     point, masks = _POINT, "const M* m"
     functions = [
         function_source("switch_values", f"{point}, V* g", {"g": values} if found else {}),
-        _slopes(graph, values, directions),
+        _slopes(graph, "switch_slopes", values, directions),
+        _slopes(graph, "leap_slopes", [_leap(value) for value in values], directions),
         function_source("held_rhs", f"{point}, {masks}, V* out", out, held),
         function_source("held_jacobian", f"{point}, {masks}, V* out, V* jy, V* jp", jacobian, held),
     ]
@@ -109,23 +111,37 @@ def _truths(name: str, values: Sequence[bool]) -> str:
     return f"static constexpr bool {name}[] = {{{text}}};"
 
 
-def _slopes(graph: SystemGraph, values: Sequence[Expression], directions: Sequence[int]) -> str:
-    """Return `switch_slopes`; derivatives that are zero are written, too."""
+def _leap(function: Expression) -> Expression:
+    """Return an expression that passes through zero where a function jumps, zero if it does not."""
+    for one in in_order([function]):
+        if one.operation in ("remainder", "fmod"):
+            # They jump where a / b is a whole number.
+            a, b = one.arguments
+            return a - b * one.owner.apply("round", a / b)
+        if one.operation in ("floor", "ceil", "trunc", "round"):
+            return one.arguments[0]
+    return function.owner.constant(0.0)
+
+
+def _slopes(
+    graph: SystemGraph, name: str, values: Sequence[Expression], directions: Sequence[int]
+) -> str:
+    """Return a function of derivatives; those that are zero are written, too."""
     names = {
         "gy": [f"y[{index}]" for index in range(graph.n_states)],
         "gp": [f"p[{index}]" if index >= 0 else "" for index in directions],
     }
     inputs = [f"u[{index}]" for index in range(graph.n_inputs)]
-    wanted = {name for listed in names.values() for name in listed if name}
+    wanted = {one for listed in names.values() for one in listed if one}
     found = gradients(values, [*sorted(wanted), "t", *inputs])
     targets: dict[str, list[Expression]] = {"gy": [], "gp": [], "gt": []}
     for value, slopes in zip(values, found, strict=True):
         zero = value.owner.constant(0.0)
         for array, listed in names.items():
-            targets[array] += [slopes.get(name, zero) for name in listed]
+            targets[array] += [slopes.get(one, zero) for one in listed]
         rate = slopes.get("t", zero)
-        for index, name in enumerate(inputs):
-            rate = rate + slopes.get(name, zero) * value.owner.variable(f"v[{index}]")
+        for index, one in enumerate(inputs):
+            rate = rate + slopes.get(one, zero) * value.owner.variable(f"v[{index}]")
         targets["gt"].append(rate)
     parameters = f"{_POINT}, const V* v, V* gy, V* gp, V* gt"
-    return function_source("switch_slopes", parameters, targets if values else {}, every=True)
+    return function_source(name, parameters, targets if values else {}, every=True)

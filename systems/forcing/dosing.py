@@ -59,9 +59,7 @@ def with_dosing(system: System, doses: Doses | None) -> Dosed | None:
     given = times.isfinite()
     # A dose that a trajectory does not get comes at a time that is never reached.
     never = 1e-3 * torch.finfo(times.dtype).max
-    pairs = torch.stack(
-        [torch.where(given, times, never), torch.where(given, amounts, 0.0)], dim=2
-    )
+    pairs = torch.stack([torch.where(given, times, never), torch.where(given, amounts, 0.0)], dim=2)
     states = tuple(doses.states[place] for place in own)
     return Dosed(_twin(system, states), pairs.flatten(1), plain_doses(system, doses))
 

@@ -56,6 +56,17 @@ struct SwitchPoint {
         }
     }
 
+    // Take the derivatives of what is zero where g jumps instead.
+    void leap(V t, const V *y, const V *p, const InputPiece &drive, const V *f) {
+        V u[ROOM_I];
+        drive.at(t, u);
+        leap_slopes(t, y, p, u, drive.slope, gy, gp, gt);
+        for (int k = 0; k < N_SWITCHES; ++k) {
+            rate[k] = gt[k];
+            for (int i = 0; i < S; ++i) rate[k] += gy[k * S + i] * f[i];
+        }
+    }
+
     bool is_zero(int k, int l) const { return __builtin_fabs(g[k][l]) <= zero[k][l]; }
 };
 
@@ -183,10 +194,13 @@ template <int ROWS> struct Events {
     void change(V t, InputPiece &drive, const SwitchPoint &at, const V *f, M where) {
         M before[ROOM_E], after[ROOM_E];
         conditions(t, drive, before);
+        SwitchPoint leap = at;
+        if (any(where & leaping)) leap.leap(t, y, p, drive, f);
         for (int l = 0; l < W; ++l) {
             if (!where[l]) continue;
             const int k = which[l];
             if (at.is_zero(k, l) && !turned[k][l]) aim(at, k, l);
+            if (leaping[l] && leap.rate[k][l] != 0.0 && !turned[k][l]) aim(leap, k, l);
             set_side(drive, k, l, !is_above(drive, k, l));
             turned[k][l] = -1;
         }

@@ -25,6 +25,8 @@ constexpr double SAFETY = 1.15;
 constexpr double GRADED_SAFETY = 0.8, GRADED_SHARE = 0.7;
 // A lane is stiff after STIFF_COUNT graded steps that stability limits, see `step_control.py`.
 constexpr int STIFF_AFTER = 100, STIFF_COUNT = 50;
+// Share of an interval below which the length of a step is negligible.
+constexpr double NEGLIGIBLE = 1e-6;
 // Share of the largest state by which the tolerance of a state that starts at zero is bounded from
 // below: in the first call, in which the size that it will reach is not known, and afterwards.
 constexpr double UNKNOWN_SIZE = 1e-4, KNOWN_SIZE = 1e-12;
@@ -231,10 +233,47 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             attempt(from, size, drive);
             worst = larger(select(going, measure(going), splat(0.0)), worst);
             if constexpr (HOLDS_SWITCHES)
-                crossing |= both(going, switches.crossed(from, size, f, step.y, step.slope(), drive));
+                crossing |= both(going, switches.crossed(from, size, f, step.y, step.slope(), drive) |
+                                            lost(from, size, drive, going, end - lanes.t));
             take(going);
         }
         return worst;
+    }
+
+    // The lanes of `taken` in which the comparisons cannot be followed over the step just tried, see
+    // `following.cpp`; `switches.trial` is a length that may do. The state in the middle is that of
+    // the cubic through both ends, which implicit steps are too long for.
+    __attribute__((noinline)) M lost(V from, V size, const InputPiece &drive, M taken, V span) {
+        M found = {};
+        if constexpr (EXPLICIT) {
+            V middle[S], slope[S], tolerance[S];
+            const V *next = step.slope();
+            for (int i = 0; i < S; ++i) {
+                middle[i] = 0.5 * (lanes.y[i] + step.y[i]) + 0.125 * size * (f[i] - next[i]);
+                tolerance[i] = options.rtol * larger(greatest[i], expected[i]);
+            }
+            const V half = from + 0.5 * size;
+            slope_at<S>(half, middle, lanes.p, drive, slope);
+            Followed at[3];
+            at[0].at(switches, from, lanes.y, f, drive, tolerance);
+            at[1].at(switches, half, middle, slope, drive, tolerance);
+            at[2].at(switches, from + size, step.y, next, drive, tolerance);
+            for (int l = 0; l < W; ++l) {
+                // In steps that are negligible, differences are rounding errors.
+                if (!taken[l] || size[l] <= NEGLIGIBLE * span[l]) continue;
+                V &length = switches.trial;
+                double least = size[l];
+                for (int k = 0; k < N_SWITCHES; ++k) {
+                    // Where a comparison jumps at the end, that before the jump counts.
+                    if (switches.events.leaping[l]) at[2].g[k][l] = switches.under[k][l];
+                    const double side = is_above(drive, k, l) ? 1.0 : -1.0;
+                    const double one = followed_length(at, k, l, size[l], side);
+                    least = one < least ? one : least;
+                }
+                if (least < size[l]) found[l] = -1, length[l] = least;
+            }
+        }
+        return found;
     }
 
     // Not inlined in its two places, which would take twice the time to compile.
@@ -274,6 +313,9 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             if constexpr (HOLDS_SWITCHES) {
                 switches.locating &= accurate;
                 accepted = switches.judge(t, size, f, step.y, step.slope(), drive, accurate);
+                const M astray = lost(t, size, drive, accepted, span);
+                accepted &= ~astray;
+                switches.retry(astray);
             }
             const M whole = both(last, size >= room);
             for (int i = 0; i < S; ++i)
@@ -294,6 +336,8 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             const V wanted = size * factor;
             const M cut = both(accurate, ~accepted) | both(accepted, last) | switches.passing;
             h = select(going, select(cut, vmax(wanted, h), wanted), h);
+            // Where a comparison must be followed more closely, the next steps are as short.
+            h = select(going & switches.dipping, switches.trial, h);
             rejected = both(going, ~accurate);
             const V stiffness = step.stiffness();
             for (int l = 0; l < W; ++l) {

@@ -7,7 +7,8 @@ from functools import lru_cache
 from importlib.resources import files
 
 from warp_phys.systems.compiling.cpp import PRELUDE, system_source
-from warp_phys.systems.compiling.switches import switch_source
+from warp_phys.systems.compiling.switches import switch_source, switches_of
+from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.compiling.tracing import SystemGraph
 from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
     RODAS5P_TABLEAU,
@@ -16,6 +17,8 @@ from warp_phys.systems.dynamics.stepping.rosenbrock_tableau import (
 from warp_phys.systems.dynamics.stepping.tableaus import DOP853_TABLEAU, RK45_TABLEAU, Tableau
 from warp_phys.systems.model.system import System
 
+# What every step policy needs where comparisons change.
+_SWITCHING = ("events.cpp", "switching.cpp", "following.cpp")
 # Trajectories in a vector: eight doubles fill one register of AVX-512 or two of AVX2.
 LANES = 8
 
@@ -37,17 +40,7 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
         [
             _base(graph, method, directions),
             *_method(method),
-            *map(
-                _text,
-                (
-                    "events.cpp",
-                    "switching.cpp",
-                    "following.cpp",
-                    "problem.cpp",
-                    "adaptive.cpp",
-                    "flow.cpp",
-                ),
-            ),
+            *map(_text, (*_SWITCHING, "problem.cpp", "adaptive.cpp", "flow.cpp")),
         ]
     )
 
@@ -71,10 +64,7 @@ def planned_source(
             *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
-            *map(
-                _text,
-                ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "planned.cpp"),
-            ),
+            *map(_text, ("samples.cpp", "closed_form.cpp", *_SWITCHING, "planned.cpp")),
         ]
     )
 
@@ -174,8 +164,13 @@ def stack_needed(system: System, n_directions: int) -> int:
 
     There are three solvers, one for the whole step of states and derivatives, (1 + D) S rows, and
     two for its halves, S rows each. 40 vectors a row bound the stages and coefficients of DOP853.
+    Comparisons have derivatives at three points of a step, and events those of the new state.
     """
     n_states, n_parameters = len(system.states), len(system.parameters)
     rows = n_states * (3 + n_directions)
     matrices = n_states * (5 * n_states + n_parameters * min(n_directions, 1))
+    graph = translated(system)
+    count = 0 if graph is None else len(switches_of(graph))
+    if count:
+        matrices += (3 * count + n_states) * (n_states + n_directions + 4)
     return 8 * LANES * (40 * rows + matrices)

@@ -118,6 +118,13 @@ template <int ROWS> struct Switching {
         return taken;
     }
 
+    // The steps in these lanes are not taken, but tried again with the length `trial`.
+    void retry(M where) {
+        passing &= ~where;
+        locating &= ~where;
+        dipping |= where;
+    }
+
     bool beyond(const InputPiece &drive, int l, const V *g) const {
         const int k = events.which[l];
         return is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;

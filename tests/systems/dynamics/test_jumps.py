@@ -85,6 +85,7 @@ class Waves(System):
     parameters = (
         Parameter("frequency", "1/h", range=(1.0, 50.0)),
         Parameter("hours", "h", range=(2.0, 20.0)),
+        Parameter("day", "h", range=(20.0, 30.0)),
     )
     default_initial_state = {"sine": 0.0, "day": 0.0}
 
@@ -92,20 +93,21 @@ class Waves(System):
         t = torch.as_tensor(t)
         return (
             torch.where(torch.sin(p.frequency * t) > 0.0, 1.0, 0.0),
-            torch.where(torch.remainder(t, 24.0) < p.hours, 1.0, 0.0),
+            torch.where(torch.remainder(t, p.day) < p.hours, 1.0, 0.0),
         )
 
 
 def test_changes_that_steps_could_leap_over() -> None:
     times = np.array([0.0, 100.0])
-    p = torch.tensor([[7.3, 8.0]], dtype=torch.float64, requires_grad=True)
+    p = torch.tensor([[7.3, 8.0, 24.0]], dtype=torch.float64, requires_grad=True)
     found = integrate(Waves(), times, [[0.0, 0.0]], p)
     half = np.pi / 7.3
     waves, rest = divmod(100.0, 2.0 * half)
     last = found.states[0, -1]
     np.testing.assert_allclose(last.detach(), [waves * half + min(rest, half), 36.0], rtol=1e-11)
     (slope,) = torch.autograd.grad(last[1], p)
-    np.testing.assert_allclose(slope[0], [0.0, 4.0], atol=1e-9)  # four days have ended
+    # Four days have ended, and the fifth one has begun.
+    np.testing.assert_allclose(slope[0], [0.0, 4.0, -4.0], atol=1e-9)
 
 
 class Friction(System):

@@ -139,6 +139,39 @@ def test_short_excursions_within_a_step_count(level: float) -> None:
     assert float(found[0, -1, 2]) == 7.0
 
 
+class Daily(System):
+    """A quantity that decays slowly, and to which one is added each day at an hour."""
+
+    states = (State("amount", "1"), State("count", "1"))
+    parameters = (
+        Parameter("rate", "1/h", range=(1e-4, 1e-2)),
+        Parameter("hour", "h", range=(1.0, 20.0)),
+    )
+    default_initial_state = {"amount": 1.0, "count": 0.0}
+    events = (
+        Event(
+            lambda t, y, p: torch.sin(2.0 * np.pi / 24.0 * (t - p.hour)) > 0.0,
+            {"amount": lambda t, y, p: y[0] + 1.0, "count": lambda t, y, p: y[1] + 1.0},
+        ),
+    )
+
+    def rhs(self, t: Any, y: Tensor, p: Any) -> tuple[Any, Any]:
+        return -p.rate * y[0], 0.0
+
+
+def test_many_events_between_two_samples_are_all_found() -> None:
+    """The right-hand side would be content with steps of many days."""
+    times = np.array([0.0, 500.0, 1000.0])
+    found, slopes, status = predicted(Daily(), times, column(1e-3, 7.0))
+    assert not status.any()
+    since = times[:, None] - (7.0 + 24.0 * np.arange(42))
+    added = np.where(since >= 0.0, np.exp(-1e-3 * since), 0.0)
+    expected = np.exp(-1e-3 * times) + added.sum(axis=1)
+    np.testing.assert_allclose(found[0, :, 0], expected, rtol=1e-9)
+    np.testing.assert_allclose(found[0, :, 1], [0, 21, 42])
+    np.testing.assert_allclose(slopes[0, :, 0, 1], 1e-3 * added.sum(axis=1), rtol=1e-7)
+
+
 class Filled(System):
     """A tank that is emptied when it is full, whatever fills it."""
 
