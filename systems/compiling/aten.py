@@ -13,6 +13,7 @@ import numpy as np
 
 from warp_phys.systems.compiling.aten_shapes import SHAPES
 from warp_phys.systems.compiling.aten_sums import SUMS
+from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.expression_arrays import apply, array
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.operations import COMPARISONS, CONNECTIVES, FUNCTIONS
@@ -39,10 +40,41 @@ def _divide(e: Expressions, a: Any, b: Any, rounding_mode: str | None = None) ->
     return ratio if rounding_mode is None else apply(e, rounding_mode, ratio)
 
 
+def _maximum(e: Expressions, *values: Any) -> np.ndarray:
+    return _decided(e, apply(e, "maximum", *values))
+
+
+def _minimum(e: Expressions, *values: Any) -> np.ndarray:
+    return _decided(e, apply(e, "minimum", *values))
+
+
+def _decided(e: Expressions, values: np.ndarray) -> np.ndarray:
+    """Return larger or smaller values, those of functions of time alone by a comparison.
+
+    The steps of an integration end where a comparison changes, so that they do not step over a
+    narrow pulse such as `relu(1 - abs(t - 5.0) / width)`.
+    """
+
+    def decided(value: Any) -> Any:
+        if value.operation not in ("maximum", "minimum") or not _of_time_alone(value):
+            return value
+        a, b = value.arguments
+        larger = value.operation == "maximum"
+        return e.apply("select", a > b if larger else a < b, a, b)
+
+    return array(e, np.frompyfunc(decided, 1, 1)(values))
+
+
+def _of_time_alone(expression: Expression) -> bool:
+    """Return whether time enters, and of all else parameters alone."""
+    leaves = {str(one.leaf) for one in in_order([expression]) if one.operation == "variable"}
+    return "t" in leaves and all(name == "t" or name.startswith("p[") for name in leaves)
+
+
 def _clamp(e: Expressions, x: Any, low: Any = None, high: Any = None, **named: Any) -> np.ndarray:
     low, high = named.get("min", low), named.get("max", high)
-    result = x if low is None else apply(e, "maximum", x, low)
-    return array(e, result if high is None else apply(e, "minimum", result, high))
+    result = x if low is None else _maximum(e, x, low)
+    return array(e, result if high is None else _minimum(e, result, high))
 
 
 def _sign(e: Expressions, x: Any) -> np.ndarray:
@@ -129,7 +161,9 @@ ATEN: dict[str, Operation] = {
     "tanh_backward": lambda _, g, r: g * (1.0 - r * r),
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
-    "relu": lambda e, x: apply(e, "maximum", x, 0.0),
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "relu": lambda e, x: _maximum(e, x, 0.0),
     "threshold_backward": _threshold_backward,
     "leaky_relu": _leaky_relu,
     "leaky_relu_backward": lambda e, g, x, slope, _: apply(
@@ -144,8 +178,8 @@ ATEN: dict[str, Operation] = {
         e, "select", apply(e, "eq", a, 0.0), 0.0, array(e, a) * apply(e, "log", b)
     ),
     "clamp": _clamp,
-    "clamp_min": lambda e, x, low: apply(e, "maximum", x, low),
-    "clamp_max": lambda e, x, high: apply(e, "minimum", x, high),
+    "clamp_min": _maximum,
+    "clamp_max": _minimum,
     "where": _where,
     "masked_fill": lambda e, x, mask, value: apply(e, "select", mask, value, x),
     "isnan": lambda e, x: apply(e, "ne", x, x),

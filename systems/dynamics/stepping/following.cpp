@@ -13,6 +13,9 @@ constexpr double RESOLVED = 0.02;
 // A minimum of |g| counts as close to zero below this share of the larger end, and in any case if
 // the cubic has another sign there.
 constexpr double CLOSE = 0.02;
+// Shares of an interval before and after which a minimum lies at one of its ends, and the share of
+// the way to a late one at which the next try ends.
+constexpr double EARLY = 0.1, LATE = 0.9, BEFORE = 0.8;
 
 // Values and rates of the switching functions at one point of a step.
 struct Followed {
@@ -32,8 +35,9 @@ struct Followed {
     }
 };
 
-// Where the cubic with values a, b and slopes da, db at x = 0 and 1 has a minimum below zero or close
-// to it; 2 if nowhere.
+// How far along an interval of length 1 a step has to end for a minimum of g in it to be found, by the
+// cubic with values a, b and slopes da, db at x = 0 and 1; 2 if it has no minimum that is below zero
+// or close to it.
 inline double dip(double a, double da, double b, double db, double noise) {
     const double second = 3.0 * (b - a) - 2.0 * da - db, third = da + db - 2.0 * (b - a);
     const double under = second * second - 3.0 * third * da;
@@ -41,8 +45,10 @@ inline double dip(double a, double da, double b, double db, double noise) {
     const double x = -da / (second + __builtin_sqrt(under));
     if (!(x > 1e-6 && x < 1.0)) return 2.0;
     const double least = a + x * (da + x * (second + x * third));
-    const bool close = least < CLOSE * (a > b ? a : b) && x > 0.1 && x < 0.9;
-    return least < -noise || close ? x : 2.0;
+    if (!(least < -noise || least < CLOSE * (a > b ? a : b))) return 2.0;
+    // A minimum at an end, where this step or the last one was meant to meet it, is hardly seen by a
+    // cubic over a long step: shorter ones come closer to it until it is seen.
+    return x < EARLY ? 4.0 * x : x > LATE ? BEFORE * x : x;
 }
 
 // The length to which a step of length `size` must be shortened for comparison k of lane l to be
