@@ -161,7 +161,8 @@ def test_observed_information_is_the_curvature_of_the_likelihood() -> None:
         ]
         for a in step
     ]
-    information = fitted["information"].values[0]
+    # Its level is that of maximum likelihood; n / (n - p) corrects the variances.
+    information = fitted["information"].values[0] * len(y) / (len(y) - 3.0)
     # It leaves out the curvature of the curve itself, which residuals average out.
     scale = np.sqrt(np.diag(information))
     np.testing.assert_allclose(
