@@ -15,7 +15,7 @@ from warp_phys.command_line.options import (
     INITIAL_STATE,
     LOSS,
     NOISE_SD,
-    RECIPE,
+    PRIORS,
     Option,
 )
 from warp_phys.command_line.values import parse_numbers, parse_recipes, parse_word_or_numbers
@@ -25,15 +25,7 @@ _WORD_OR_NUMBERS = partial(parse_word_or_numbers, default=None)
 
 # The options of `WarpPhys` with the information head. None: the head's own default.
 INFORMATION = (
-    Option(
-        "priors",
-        "Prior of a parameter, an initial state such as 'prey(0)', or a noise level, noise_sd or "
-        f"'noise_sd(prey)'; RECIPE: {RECIPE}",
-        "NAME=RECIPE",
-        ("--prior",),
-        repeatable=True,
-        read=parse_recipes,
-    ),
+    replace(PRIORS, read=parse_recipes),
     Option(
         "drift",
         "Size of the random walk of a parameter that changes, in its unconstrained coordinate, "

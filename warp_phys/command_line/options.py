@@ -200,6 +200,15 @@ RECIPE = (
     "ranges."
 )
 
+PRIORS = Option(
+    "priors",
+    "Prior of a parameter, an initial state such as 'prey(0)', or a noise level, noise_sd or "
+    f"'noise_sd(prey)'; RECIPE: {RECIPE}",
+    "NAME=RECIPE",
+    ("--prior",),
+    repeatable=True,
+)
+
 # How the columns of a record are called.
 TIME_COLUMN = Option("time", "Column with the sample times.", "COLUMN", default="time")
 TRAJECTORY_COLUMN = Option(

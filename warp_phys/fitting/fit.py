@@ -15,6 +15,7 @@ from warp_phys.fitting.conclude import conclude
 from warp_phys.fitting.constant_inputs import with_constant_inputs
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
 from warp_phys.fitting.given_start import given_start
+from warp_phys.fitting.likelihood_fit import with_guessed_noise, with_unknown_noise
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.outliers.find import find_outliers
 from warp_phys.fitting.progress import Clock, moving
@@ -210,7 +211,9 @@ def fit(
 
 def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
     """Fit all trajectories that can be fitted, block by block, with a progress bar."""
-    given = None if options.initial is None else given_start(problem, options.initial)
+    given = None
+    if options.initial is not None:
+        given = with_guessed_noise(problem, given_start(problem, options.initial))
     fits = Fits.empty(problem)
     fits.status.copy_(unusable(problem))
     usable = (fits.status == FitStatus.CONVERGED).nonzero()[:, 0]
@@ -259,8 +262,10 @@ def _solved(
 ) -> Solved:
     """Return the fits of a block, or what its first start gives where no iteration is allowed."""
     if options.max_iterations == 0:
-        first = informed_starts(problem, None).z[0] if given is None else given
-        return evaluated_at_start(problem, first)
+        if given is None:
+            squared = informed_starts(problem.squared(), None).z[0]
+            given = with_guessed_noise(problem, with_unknown_noise(problem, squared))
+        return evaluated_at_start(problem, given)
     solved = run_block(problem, given, starts, options)
     if given is not None:
         solved = not_worse(problem, solved, given, options)

@@ -18,8 +18,11 @@ from warp_phys.systems.errors import SchemaError, UsageError, unknown_name
 
 
 def given_start(problem: FitProblem, initial: Any) -> Tensor:
-    """Return the coordinates (N, D) of the given start; other unknowns start at their default."""
-    z = middle_start(problem)
+    """Return the coordinates (N, D) of the given start; other unknowns start at their default.
+
+    Parameters of the noise that are not given are NaN.
+    """
+    z = torch.where(problem.unknowns.noisy, torch.nan, middle_start(problem))
     if isinstance(initial, xr.Dataset):
         values = _from_dataset(problem, initial)
     elif isinstance(initial, xr.DataArray):
@@ -52,6 +55,7 @@ def _from_dataset(problem: FitProblem, initial: xr.Dataset) -> dict[tuple[str, s
     for variable, dim, kind in (
         ("parameters", "parameter", "parameter"),
         ("initial_state", "state", "initial_state"),
+        ("noise_parameters", "noise_parameter", "noise"),
     ):
         if variable not in initial:
             continue
@@ -92,17 +96,26 @@ def _from_table(problem: FitProblem, initial: xr.DataArray) -> dict[tuple[str, s
 
 def _from_mapping(problem: FitProblem, initial: Mapping[str, Any]) -> dict[tuple[str, str], Tensor]:
     _check_names(problem, list(initial))
-    states = problem.system.state_names
+    kinds = dict.fromkeys(problem.system.state_names, "initial_state")
+    kinds |= dict.fromkeys(_noise_names(problem), "noise")
     return {
-        ("initial_state" if name in states else "parameter", name): per_trajectory(
+        (kinds.get(name, "parameter"), name): per_trajectory(
             f"initial[{name!r}]", value, problem.records
         )
         for name, value in initial.items()
     }
 
 
+def _noise_names(problem: FitProblem) -> list[str]:
+    return [entry.name for entry in problem.unknowns.entries if entry.kind == "noise"]
+
+
 def _check_names(problem: FitProblem, names: list[str]) -> None:
-    known = (*problem.system.parameter_names, *problem.system.state_names)
+    known = (
+        *problem.system.parameter_names,
+        *problem.system.state_names,
+        *_noise_names(problem),
+    )
     for name in names:
         if name not in known:
             raise unknown_name(f"parameter or state of {problem.system.name}", name, known)

@@ -28,7 +28,7 @@ from torch import Tensor
 from warp_phys.fitting.objective import objective, pooled
 from warp_phys.fitting.observed_information import observed_information
 from warp_phys.fitting.setting import setting_of
-from warp_phys.fitting.solved import Solved, evaluated, merge
+from warp_phys.fitting.solved import Solved, evaluate_at, evaluated, merge
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.groups import same_in_group
 from warp_phys.likelihood.noise_levels import held_levels
@@ -58,15 +58,23 @@ def maximize_likelihood(problem: FitProblem, solved: Solved, options: Options) -
     doubtful = torch.ones_like(failed) if problem.prior is not None else failed
     rows = doubtful[problem.group].nonzero()[:, 0]
     if rows.numel():
-        other = _from_middle(problem.select(rows), again.select(rows), quiet)
+        other = _from_middle(problem.select(rows), solved.select(rows), again.select(rows), quiet)
         again = merge(again, other, rows, torch.ones(len(rows), dtype=torch.bool))
     return replace(again, iterations=solved.iterations + again.iterations)
 
 
-def _from_middle(problem: FitProblem, first: Solved, options: Options) -> Solved:
-    """Return fits, or those from the middle of the ranges where they are better."""
+def _from_middle(problem: FitProblem, squared: Solved, first: Solved, options: Options) -> Solved:
+    """Return fits, or those from the middle of the ranges where they are better.
+
+    Args:
+        problem: The problem.
+        squared: Fits by least squares.
+        first: The fits to be replaced.
+        options: Options of the search.
+    """
     found = (first.tried, first.agreeing, first.optima)
-    other = climb(problem, middle_start(problem), options, found)
+    middle = middle_start(problem)[:, ~problem.unknowns.noisy]
+    other = climb(problem, with_noise(problem, middle, squared.predicted), options, found)
     lower = (objective(problem, other) < objective(problem, first))[problem.group]
     return merge(first, other, lower.nonzero()[:, 0], lower)
 
@@ -100,6 +108,23 @@ def climb(
         engine=engine,
     )
     return with_observed_information(problem, solved)
+
+
+def with_unknown_noise(problem: FitProblem, z: Tensor) -> Tensor:
+    """Return coordinates (N, D) from those of the system's unknowns, NaN for the noise."""
+    full = z.new_full((len(z), len(problem.unknowns)), torch.nan)
+    full[:, ~problem.unknowns.noisy] = z
+    return full
+
+
+def with_guessed_noise(problem: FitProblem, z: Tensor) -> Tensor:
+    """Return coordinates z (N, D) with noise that residuals suggest, where it is NaN."""
+    lost = z.isnan() & problem.unknowns.noisy
+    if not lost.any():
+        return z
+    of_system = z[:, ~problem.unknowns.noisy]
+    _, predicted = evaluate_at(problem.squared(), of_system)
+    return torch.where(lost, with_noise(problem, of_system, predicted), z)
 
 
 def with_observed_information(problem: FitProblem, solved: Solved) -> Solved:

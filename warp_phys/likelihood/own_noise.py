@@ -8,7 +8,6 @@ stands behind those of the system's parameters in one table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +19,11 @@ from warp_phys.records.records import Records
 from warp_phys.systems.noise.noise import Noise
 from warp_phys.systems.noise.sample_terms import LEVEL
 
-# The usual level of noise, as a share of the size of the data, or of each value.
-_USUAL = (0.005, 0.5)
+# The usual level of noise whose size is not known. It must not depend on the data of other
+# trajectories; fits begin at levels that are guessed from their own residuals.
+_USUAL = (0.01, 1.0)
+# That of a record without residuals, as a share of the size of its values.
+_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def own_noise(
             if text in places:
                 continue
             places[text] = first + len(places)
-            usual, unit = _usual_level(one, records, output), one.level_unit(_unit(records, output))
+            usual, unit = _USUAL, one.level_unit(_unit(records, output))
             if place >= len(level):
                 parameter = one.unknown[place - len(level)]
                 assert parameter.range is not None
@@ -92,16 +94,8 @@ def _unit(records: Records, output: int) -> str:
     return records.output_units[output] if records.output_units else ""
 
 
-def _usual_level(noise: Noise, records: Records, output: int) -> tuple[float, float]:
-    size = 1.0
-    if not noise.relative:
-        square = records.observed[:, :, output].square().nanmean()
-        size = float(square.sqrt().nan_to_num(1.0)) or 1.0
-    return _USUAL[0] * size, _USUAL[1] * size
-
-
 def own_start(noise: Noise, own: OwnNoise, observed: Tensor, predicted: Tensor) -> Tensor:
-    """Return rough values (N, Q) of the unknown parameters of the noise.
+    """Return rough values (N, Q) of the noise's unknown parameters, NaN where nothing is known.
 
     Args:
         noise: The noise model.
@@ -117,12 +111,18 @@ def own_start(noise: Noise, own: OwnNoise, observed: Tensor, predicted: Tensor) 
         values = noise.of(output).own_start(seen, predicted[..., output])
         for name, column in zip(own.names[output], columns, strict=True):
             value = values.get(name)
+            if name == LEVEL:
+                value = _level_or_share(noise.of(output), observed[..., output], value)
             if value is not None:
                 # A common level begins as large as that of its noisiest output.
                 found[:, column] = torch.fmax(found[:, column], value)
     return found[:, first:]
 
 
-def rows_of(entries: Sequence[Unknown]) -> list[int]:
-    """Return the positions of the noise's own parameters among the unknowns."""
-    return [place for place, entry in enumerate(entries) if entry.kind == "noise"]
+def _level_or_share(noise: Noise, observed: Tensor, level: Tensor | None) -> Tensor:
+    """Return levels (N,), in place of those that are zero or unknown a share of the values."""
+    size = noise.magnitude(observed).square().nanmean(dim=1).sqrt()
+    share = _SHARE * torch.where(size > 0.0, size, 1.0)
+    if level is None:
+        return share
+    return torch.where(level.isfinite() & (level > 0.0), level, share)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 import warp_phys as wp
+from tests.warp_phys.fitting.test_increments import TRUTH as EPIDEMIC
+from tests.warp_phys.fitting.test_increments import Epidemic, course
 from warp_phys.data_gen import simulate
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.noise.distributions.additive_proportional import AdditiveProportional
@@ -159,7 +161,8 @@ def test_observed_information_is_the_curvature_of_the_likelihood() -> None:
         ]
         for a in step
     ]
-    information = fitted["information"].values[0]
+    # Its level is that of maximum likelihood; n / (n - p) corrects the variances.
+    information = fitted["information"].values[0] * len(y) / (len(y) - 3.0)
     # It leaves out the curvature of the curve itself, which residuals average out.
     scale = np.sqrt(np.diag(information))
     np.testing.assert_allclose(
@@ -256,3 +259,73 @@ def test_without_a_compiler_the_results_are_the_same(monkeypatch: pytest.MonkeyP
     plain = evaluated()
     for name in ("log_likelihood", "gradient", "predicted"):
         np.testing.assert_allclose(plain[name], compiled[name], rtol=1e-6)
+
+
+def test_counts_between_samples_with_a_dispersion() -> None:
+    """New cases are increments, whose likelihood is summed up in PyTorch."""
+    system = Epidemic()
+    rng = np.random.default_rng(0)
+    times = np.arange(3.0, 61.0, 3.0)
+    expected = course(EPIDEMIC, times)[:, :1]
+    counts = rng.negative_binomial(20.0, 20.0 / (20.0 + expected))
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), counts[None].astype(float))},
+        {"trajectory": [0], "time": times, "output": ["new_cases"]},
+    )
+    fitted = wp.fit(
+        system,
+        data,
+        distribution="negative_binomial",
+        initial={"contact": 0.6, "recovery": 0.25, "reported": 500.0},
+        initial_state={"susceptible": 0.99, "infectious": 0.01, "total": 0.0},
+        initial_time=0.0,
+        progress=False,
+    )
+    assert int(fitted["status"][0]) == 0
+    y, f = data["observed"].values[0, :, 0], fitted["predicted"].values[0, :, 0]
+    alpha = float(fitted["noise_parameters"][0, 0])
+    wanted = stats.nbinom.logpmf(y, 1.0 / alpha, 1.0 / (1.0 + alpha * f)).sum()
+    np.testing.assert_allclose(fitted["log_likelihood"][0], wanted, rtol=1e-8)
+    by_logarithm = fitted["gradient"].values[0, :3] * fitted["parameters"].values[0]
+    assert np.abs(by_logarithm).max() < 1e-4
+    found = course(fitted["parameters"].values[0], times)[:, 0]
+    np.testing.assert_allclose(f, found, rtol=1e-5)
+
+
+def test_a_fit_continues_from_another_with_its_noise() -> None:
+    case = CASES["additive_proportional"]
+    data = data_of(case)
+    first = wp.fit("logistic_growth", data, distribution=case.fitted, progress=False)
+    again = wp.fit(
+        "logistic_growth",
+        data,
+        distribution=case.fitted,
+        initial=first,
+        max_iterations=0,
+        progress=False,
+    )
+    np.testing.assert_allclose(again["log_likelihood"], first["log_likelihood"], rtol=1e-9)
+    np.testing.assert_allclose(again["noise_parameters"], first["noise_parameters"], rtol=1e-9)
+    assert float(abs(again["gradient"]).max()) < 1e-3
+    alone = wp.fit(
+        "logistic_growth",
+        data.isel(trajectory=[1]),
+        distribution=case.fitted,
+        progress=False,
+    )
+    for name in ("parameters", "noise_parameters", "standard_errors"):
+        np.testing.assert_allclose(alone[name][0], first[name][1], rtol=1e-10)
+
+
+def test_noise_is_given_by_name() -> None:
+    case = CASES["negative_binomial"]
+    start = {"growth": 1.2, "capacity": 60.0, "population": 3.0, "dispersion(population)": 0.2}
+    found = wp.fit(
+        "logistic_growth",
+        data_of(case),
+        distribution=case.fitted,
+        initial=start,
+        max_iterations=0,
+        progress=False,
+    )
+    np.testing.assert_allclose(found["noise_parameters"], 0.2)

@@ -20,6 +20,7 @@ from warp_phys.command_line.options import (
     MAYBE_DATA_OUTPUT,
     NOISE_SD,
     OVERWRITE,
+    PRIORS,
     REQUIRED,
     TIME_BUDGET,
     Option,
@@ -30,6 +31,7 @@ from warp_phys.command_line.values import (
     parse_known,
     parse_numbers,
     parse_pairs,
+    parse_recipes,
     parse_shared,
 )
 from warp_phys.systems.errors import UsageError
@@ -109,6 +111,7 @@ STATEMENT = (
         repeatable=True,
         read=lambda option, texts: parse_pairs(option, texts) or None,
     ),
+    replace(PRIORS, read=parse_recipes),
     DISTRIBUTION,
     NOISE_SD,
 )

@@ -192,11 +192,11 @@ def _noise(
 
 
 def _of_free_levels(problem: FitProblem, values: Tensor, estimated: Tensor) -> Tensor:
-    """Return by how much (N, O) variances of outputs with unknown levels are larger than estimated.
+    """Return the factors (N, O) by which levels that were estimated jointly are too small, squared.
 
-    Levels that are estimated jointly are those of maximum likelihood. As for least squares, n / (n -
-    p) corrects the variance, with the number p of unknowns that are not of the noise. Other noise,
-    and levels with priors, need no correction.
+    They are those of maximum likelihood. As for least squares, n / (n - p) corrects the variance,
+    with the number p of unknowns that are not of the noise. Other noise, and levels with priors,
+    need no correction.
     """
     unit = torch.ones(len(values), len(problem.records.outputs), dtype=values.dtype)
     if not problem.frees_levels:

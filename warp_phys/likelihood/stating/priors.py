@@ -45,7 +45,8 @@ def read_priors(
             f"from name to tensor that returns the log density, got {priors!r}"
         )
     _check_names(priors, [entry.label for entry in entries], known)
-    found, densities = [], []
+    found: list[Unknown] = []
+    densities: list[LogDensity | None] = []
     for entry in entries:
         # noise_sd is that of all outputs, noise_sd(prey) that of one.
         given = priors.get(entry.label, priors.get(entry.label.split("(")[0]))
