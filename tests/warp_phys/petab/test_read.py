@@ -381,3 +381,84 @@ class TestRefused:
         words = rf'{package}, which is not installed: pip install "warp-phys\[petab\]"'
         with pytest.raises(MissingExtraError, match=words):
             wp.read_petab(path)
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            (("factor", "lin", 0, 1, "", 0), "parameter 'factor' is not estimated and has no nom"),
+            (("factor", "lin", 2, 1, 1, 1), "expected lowerBound of 'factor' below its upperBound"),
+            (("factor", "log", -2, 1, 1, 1), "bounds of 'factor' on the scale log as positive"),
+            (
+                ("factor", "lin", 0, 1, 1, "yes"),
+                "expected estimate of 'factor' as 0 or 1",
+            ),
+        ],
+    )
+    def test_a_line_of_the_parameter_table(self, tmp_path: Path, line, words: str) -> None:
+        parameters = table(PARAMETER_COLUMNS, ("lambda", "log10", 0.1, 10, 0.5, 1), line)
+        self.refuses(UsageError, words, tmp_path, parameters=parameters)
+
+    @pytest.mark.parametrize(
+        ("value", "time", "words"),
+        [
+            (1.0, -1, "expected the time of measurement 1, of 'A', as zero or more, received -1"),
+            (
+                1.0,
+                "nan",
+                "expected the time of measurement 1, of 'A', as zero or more",
+            ),
+            ("inf", 1.0, "expected the value of measurement 1, of 'A', as a finite number"),
+            ("nan", 1.0, "the measurement tables of problem.yaml have no value"),
+        ],
+    )
+    def test_a_measurement(self, tmp_path: Path, value, time, words: str) -> None:
+        measurements = table(MEASURED, ("A", "only", value, time))
+        self.refuses(UsageError, words, tmp_path, measurements=measurements)
+
+    def test_a_logarithm_of_nothing(self, tmp_path: Path) -> None:
+        observables = table(
+            "observableId observableFormula noiseFormula observableTransformation",
+            ("A", "A", 0.1, "log10"),
+        )
+        words = "the value of measurement 1, of 'A', as a positive number (scale log10), received 0"
+        measurements = table(MEASURED, ("A", "only", 0, 1))
+        self.refuses(
+            UsageError, words, tmp_path, observables=observables, measurements=measurements
+        )
+
+    def test_a_line_twice(self, tmp_path: Path) -> None:
+        words = "expected each line of the condition table once, found 'only' twice"
+        self.refuses(SchemaError, words, tmp_path, conditions="conditionId\nonly\nonly\n")
+
+    def test_a_condition_of_something_unknown(self, tmp_path: Path) -> None:
+        words = "the condition table has the column 'zeta', which is neither in model.xml nor in"
+        conditions = table("conditionId zeta", ("only", 1))
+        self.refuses(UsageError, words, tmp_path, conditions=conditions)
+
+    def test_noise_that_is_not_positive(self, tmp_path: Path) -> None:
+        observables = table(
+            "observableId observableFormula noiseFormula", ("A", "A", "0.1 - 0.5 * A")
+        )
+        problem = read(tmp_path, observables=observables)
+        with pytest.raises(UsageError, match="expected the noise of 'A' as positive, received -"):
+            problem.log_likelihood()
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            (
+                "parameters.tsv",
+                b"\xff\xfe",
+                "the parameter table parameters.tsv is no table",
+            ),
+            ("conditions.tsv", b"", "the condition table conditions.tsv is no table of tab"),
+            ("problem.yaml", b"\xff", "problem.yaml is not YAML"),
+            ("problem.yaml", b"problems: [1]", "expected problem.yaml as the YAML file of a PEtab"),
+        ],
+    )
+    def test_a_file_of_something_else(self, tmp_path: Path, name, content, words) -> None:
+        path = write_problem(tmp_path, decay(), **tables())
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SchemaError) as caught:
+            wp.read_petab(path)
+        assert words in str(caught.value)
