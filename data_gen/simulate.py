@@ -17,6 +17,7 @@ from warp_phys.data_gen.drawing.sampling import Condition, Sampling
 from warp_phys.data_gen.making.arguments import check_count, check_options, plan_dataset
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
+from warp_phys.data_gen.observing.limits import Limits
 from warp_phys.data_gen.observing.observe import Missing, NoiseLevel
 from warp_phys.data_gen.storing.identity import canonical
 from warp_phys.data_gen.storing.manifest import FILE, read_manifest
@@ -44,7 +45,8 @@ def simulate(
     input_times: ArrayLike | None = None,
     doses: Sequence[Dose] = (),
     noise: NoiseLevel = 0.0,
-    distribution: Noise | str = "normal",
+    distribution: Noise | str | Mapping[str, Noise | str] = "normal",
+    limits: Limits | None = None,
     missing: Missing = 0.0,
     observe: Sequence[str] | None = None,
     sampling: Sampling = "random",
@@ -69,6 +71,9 @@ def simulate(
     trajectories each, in a folder with a manifest. If it is interrupted, the same call continues
     with the missing shards, and the result is the same, byte for byte, on machines of one kind and
     for any number of workers.
+
+    Right-hand sides that jump (`torch.where`) and the system's events are integrated as by
+    `integrate`: every jump is located. A sample at the time of an event shows the state after it.
 
     Args:
         system: A system, or the name of a shipped one.
@@ -96,7 +101,11 @@ def simulate(
             output to number, range, distribution or array (n,) is absolute, in the output's unit
             (or again of the logarithm); omitted outputs have no noise.
         distribution: "normal": noiseless + sd z. "lognormal": noiseless exp(sd z). Or
-            another name of `noise_names`, or a `Noise` object.
+            another name of `noise_names`, or a `Noise` object with parameters of its own, such as
+            `NegativeBinomial(dispersion=0.1)`; or a mapping from output to one of these. Noise of
+            counts has no level: leave out `noise`.
+        limits: Limits of detection by output, (low, high), None where there is none: values beyond
+            them become the limit, and `censored` says which.
         missing: Probability that a value is missing (NaN), or output -> probability.
         observe: The outputs to keep, all by default.
         sampling: How parameters and initial states are drawn: "random", independently; "sobol" or
@@ -123,7 +132,8 @@ def simulate(
     Returns:
         A data set with `observed` and `noiseless` (trajectory, time, output), `true_parameters`,
         `true_initial_state`, `true_noise_sd`, `inputs` at the sample times and doses if there are
-        any, and for each trajectory `error_estimate` and `status`. With numbers in
+        any, and for each trajectory `error_estimate` and `status`. With `limits`, `censored` of
+        the shape of `observed`: 0 measured, 1 below, 2 above the limit. With numbers in
         `initial_states`, `known_initial_state` (trajectory, state), NaN for the states that are
         not known, and its `initial_time` (trajectory). With `input_times`, the table of
         inputs is stored as `input_table` (trajectory, knot, input) and `input_time`. If each

@@ -12,7 +12,7 @@ from warp_phys.models.heads.registry import HEADS
 from warp_phys.recurrence.transitions.registry import STRUCTURES
 from warp_phys.systems import System, get_system, noise_names
 from warp_phys.systems.catalog.registry import SHIPPED
-from warp_phys.systems.noise.registry import as_noise
+from warp_phys.systems.noise.registry import noise_class
 from warp_phys.systems.schema.flags import Flags
 from warp_phys.systems.schema.variables import FITTED, QUANTITIES, SCHEMA_VERSION, SIMULATED
 
@@ -89,7 +89,7 @@ def _noise() -> str:
     """Return the noise models of the package, with their formulas."""
     parts = []
     for name in noise_names():
-        found = type(as_noise(name))
+        found = noise_class(name)
         parts += [f"### `{name}`", "", "```{eval-rst}"]
         parts += [f".. autoclass:: {found.__module__}.{found.__name__}", "```", ""]
     return "\n".join(parts)

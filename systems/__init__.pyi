@@ -17,6 +17,10 @@ from .model.quantities import Output as Output
 from .model.quantities import Parameter as Parameter
 from .model.quantities import State as State
 from .model.system import System as System
+from .noise.distributions.additive_proportional import AdditiveProportional as AdditiveProportional
+from .noise.distributions.binomial import Binomial as Binomial
+from .noise.distributions.negative_binomial import NegativeBinomial as NegativeBinomial
+from .noise.distributions.student_t import StudentT as StudentT
 from .noise.location_scale import LocationScale as LocationScale
 from .noise.noise import Noise as Noise
 from .noise.registry import noise_names as noise_names

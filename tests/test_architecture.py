@@ -70,7 +70,7 @@ ARROWS: dict[str, set[str]] = {
         "systems.noise",
         "systems.schema",
     },
-    "warp_phys.records": {"systems.forcing", "systems.model", "systems.schema"},
+    "warp_phys.records": {"systems.forcing", "systems.model", "systems.schema", "systems.noise"},
     "warp_phys.likelihood": {
         "systems.compiling",
         "systems.dynamics",

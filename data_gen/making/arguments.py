@@ -14,12 +14,15 @@ from warp_phys.data_gen.drawing.doses import check_doses
 from warp_phys.data_gen.drawing.inputs import read_inputs
 from warp_phys.data_gen.drawing.quantity import Floats, is_drawn
 from warp_phys.data_gen.drawing.random_streams import Streams
+from warp_phys.data_gen.drawing.torch_distributions import with_quantiles
 from warp_phys.data_gen.drawing.values import known_states
 from warp_phys.data_gen.making.dataset_plan import DatasetPlan
 from warp_phys.data_gen.making.options import CheckedOptions, SimulationOptions
-from warp_phys.data_gen.observing.observe import check_samples
+from warp_phys.data_gen.observing.limits import check_limits
+from warp_phys.data_gen.observing.observe import check_known, check_samples
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.by_output import noise_for
 from warp_phys.systems.noise.registry import as_noise
 from warp_phys.systems.schema.checks import check_times
 from warp_phys.systems.schema.labels import plain
@@ -32,10 +35,16 @@ def check_options(system: System, options: SimulationOptions) -> CheckedOptions:
         UnknownNameError: An output, or the state of a dose, does not exist.
         UsageError: The outputs, the doses or the seed are not valid.
     """
+    observe = _observed_names(system, options.observe)
+    distribution = check_known(noise_for(as_noise(options.distribution), observe))
     given = vars(options) | {
+        "parameters": with_quantiles(options.parameters),
+        "initial_states": with_quantiles(options.initial_states),
+        "noise": with_quantiles(options.noise),
         "doses": check_doses(system, options.doses),
-        "distribution": as_noise(options.distribution),
-        "observe": _observed_names(system, options.observe),
+        "distribution": distribution,
+        "limits": check_limits(options.limits, observe, distribution),
+        "observe": observe,
         "constraints": _constraints(options.constraints),
         "seed": Streams(options.seed).seed,
     }

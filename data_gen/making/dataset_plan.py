@@ -16,6 +16,7 @@ from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.data_gen.drawing.sampling import Sample, sample
 from warp_phys.data_gen.making.blocks import BLOCK, Run, run_system
 from warp_phys.data_gen.making.options import CheckedOptions, has_arrays
+from warp_phys.data_gen.observing.limits import censor
 from warp_phys.data_gen.observing.observe import (
     add_noise,
     cannot_be_noisy,
@@ -182,9 +183,12 @@ class DatasetPlan:
         # A trajectory whose integration failed keeps that status, which tells more.
         newly = lost & (run.status == SimulationStatus.CONVERGED)
         observed = add_noise(noiseless, levels, names, distribution, self._streams)
-        missing = self.options.missing
-        return {
-            "observed": remove_missing(observed, names, known, missing, self._streams),
+        observed = remove_missing(observed, names, known, self.options.missing, self._streams)
+        found: dict[str, Any] = {}
+        if self.options.limits:
+            observed, found["censored"] = censor(observed, names, self.options.limits)
+        return found | {
+            "observed": observed,
             "noiseless": noiseless,
             "true_parameters": values.parameters,
             "true_initial_state": values.initial_states,

@@ -11,6 +11,7 @@ import numpy as np
 from warp_phys.data_gen.drawing.constraints import Condition
 from warp_phys.data_gen.drawing.designs.registry import Sampling
 from warp_phys.data_gen.drawing.doses import DoseRecipes
+from warp_phys.data_gen.observing.limits import Limits
 from warp_phys.data_gen.observing.observe import Missing, NoiseLevel
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.noise.noise import Noise
@@ -27,7 +28,8 @@ class SimulationOptions:
     input_times: Any
     doses: Sequence[Dose]
     noise: NoiseLevel
-    distribution: Noise | str
+    distribution: Noise | str | Mapping[str, Noise | str]
+    limits: Limits | None
     missing: Missing
     observe: Sequence[str] | None
     sampling: Sampling
@@ -49,6 +51,7 @@ class CheckedOptions(SimulationOptions):
 
     doses: DoseRecipes
     distribution: Noise
+    limits: Limits
     observe: Sequence[str]
     constraints: Sequence[Condition]
     seed: int
@@ -63,6 +66,8 @@ class CheckedOptions(SimulationOptions):
             "doses": [vars(dose) for dose in self.doses],
             "noise": self.noise,
             **noise_settings(self.distribution),
+            # Without limits nothing is said, as in data sets that were begun before there were any.
+            **({"limits": dict(self.limits)} if self.limits else {}),
             "missing": self.missing,
             "observe": self.observe,
             "sampling": self.sampling,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from warp_phys.data_gen.drawing.quantity import Floats, Recipe, draw, rows_of
 from warp_phys.data_gen.drawing.random_streams import Streams
 from warp_phys.systems.errors import UsageError, unknown_name
+from warp_phys.systems.noise.by_output import NoiseByOutput
 from warp_phys.systems.noise.noise import Noise
 
 NoiseLevel: TypeAlias = float | Mapping[str, Recipe]
@@ -51,7 +52,12 @@ def noise_levels(
         spread = np.zeros((n, len(outputs)))
         if share > 0 and not distribution.relative:
             spread = _spread(noiseless)
-        levels = distribution.relative_level(share, spread)
+        models = [distribution.of(place) for place in range(len(outputs))]
+        columns = [
+            np.zeros(n) if one.level_name is None else one.relative_level(share, spread[:, place])
+            for place, one in enumerate(models)
+        ]
+        levels = np.stack(columns, axis=1)
     if not (levels >= 0).all():
         trajectory, column = np.argwhere(~(levels >= 0))[0]
         raise UsageError(
@@ -80,8 +86,12 @@ def check_samples(
     Raises:
         UsageError: A trajectory has a single sample, or the noise model has no level.
     """
-    if distribution.level_name is None and noise != 0:
-        raise UsageError(f"{distribution.label} noise has no level; leave out noise")
+    for place, name in enumerate(outputs):
+        one = distribution.of(place)
+        given = noise.get(name, 0.0) if isinstance(noise, Mapping) else noise
+        mixed = not isinstance(noise, Mapping) and distribution.level_name is not None
+        if one.level_name is None and not mixed and not _is_zero(given):
+            raise UsageError(f"{one.label} noise of {name!r} has no level; leave out noise")
     if isinstance(noise, Mapping) or distribution.relative or _number("noise", noise) == 0:
         return
     single = np.atleast_1d(np.isfinite(grid).sum(axis=-1) < 2)
@@ -118,12 +128,13 @@ def add_noise(
     n, samples, _ = noiseless.shape
     observed = noiseless.copy()
     for column, name in enumerate(outputs):
-        if distribution.level_name is not None and not levels[:, column].any():
+        model = distribution.of(column)
+        if _is_silent(model, levels[:, column]).all():
             continue
         # One stream for each output: observing fewer outputs does not change the noise of the
         # others.
         uniform = streams.uniform(f"noise {name}", n, samples)
-        observed[:, :, column] = distribution.draw(
+        observed[:, :, column] = model.draw(
             noiseless[:, :, column], levels[:, column, None], uniform
         )
     observed[_noiseless_only(noiseless, levels, distribution)] = np.nan
@@ -199,9 +210,10 @@ def not_noisy_error(
     """Return the error that names the first value to which the noise cannot be added."""
     bad = _noiseless_only(noiseless, levels, distribution)
     trajectory, sample, column = np.argwhere(bad)[0]
-    wanted = distribution.wanted
+    model = distribution.of(int(column))
+    wanted = model.wanted
     return UsageError(
-        f"{distribution.label} noise needs {wanted} outputs, got {outputs[column]!r} = "
+        f"{model.label} noise needs {wanted} outputs, got {outputs[column]!r} = "
         f"{noiseless[trajectory, sample, column]:.10g} at sample {sample} of trajectory "
         f"{first + trajectory}, and no trajectory without such values; "
         f'use distribution="normal", or name in noise={{...}} only outputs that stay {wanted}'
@@ -209,8 +221,35 @@ def not_noisy_error(
 
 
 def _noiseless_only(noiseless: Floats, levels: Floats, distribution: Noise) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = distribution.undefined(noiseless)
-    return bad if distribution.level_name is None else bad & (levels > 0)[:, None]
+    bad = np.zeros(noiseless.shape, dtype=bool)
+    for column in range(noiseless.shape[2]):
+        model = distribution.of(column)
+        noisy = ~_is_silent(model, levels[:, column])
+        bad[:, :, column] = model.undefined(noiseless[:, :, column]) & noisy[:, None]
+    return bad
+
+
+def _is_silent(model: Noise, levels: Floats) -> NDArray[np.bool_]:
+    """Return for which levels (N,) there is no noise."""
+    # Counts scatter without a level, and beside an additive part of zero there may be another.
+    return (levels == 0.0) & (model.level_name is not None) & (not model.level_is_joint)
+
+
+def check_known(distribution: Noise) -> Noise:
+    """Return noise that can be drawn; raise UsageError where a parameter of it is not known."""
+    models = distribution.models if isinstance(distribution, NoiseByOutput) else (distribution,)
+    for one in models:
+        for parameter in one.unknown:
+            name = type(one).__name__
+            raise UsageError(
+                f"{one.label} noise is drawn with a known {parameter.name}: "
+                f"distribution={name}({parameter.name}=...)"
+            )
+    return distribution
+
+
+def _is_zero(given: object) -> bool:
+    return isinstance(given, int | float) and given == 0
 
 
 def _number(what: str, value: object) -> float:

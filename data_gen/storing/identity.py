@@ -23,6 +23,7 @@ from warp_phys.data_gen.storing.wording import listed
 from warp_phys.systems.compiling.cpp import system_source
 from warp_phys.systems.compiling.traced import translated
 from warp_phys.systems.forcing.doses import Dose
+from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.system import System
 
 _LONGEST_LISTED = 16
@@ -46,6 +47,8 @@ def canonical(value: Any) -> Any:
         return _system(value)
     if isinstance(value, Dose):
         return {name: canonical(getattr(value, name)) for name in ("state", "amount", "time")}
+    if isinstance(value, Event):
+        return {name: canonical(getattr(value, name)) for name in ("condition", "new_state")}
     if isinstance(value, Distribution):
         return _distribution(value)
     if isinstance(value, tuple) and all(isinstance(item, _NUMBERS) for item in value):
@@ -134,6 +137,8 @@ def _system(system: System) -> dict[str, Any]:
         and not isinstance(getattr(kind, name, None), cached_property)
     }
     graph = translated(system)
+    # Left out where there are none, as in data sets written before there were any.
+    sudden = {"events": canonical(list(system.events)), "dosing": repr(system.dosing)}
     return {
         "class": kind.__qualname__,
         "options": canonical(system.options),
@@ -141,6 +146,7 @@ def _system(system: System) -> dict[str, Any]:
         "declaration": _sha256(repr(declared)),
         "code": _sha256("\n".join(methods)),
         "formulas": "" if graph is None else _sha256(system_source(graph)),
+        **{name: value for name, value in sudden.items() if getattr(system, name)},
     }
 
 

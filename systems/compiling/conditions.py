@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from warp_phys.systems.compiling.expression import Expression
-from warp_phys.systems.compiling.operations import COMPARISONS, CONNECTIVES
+from warp_phys.systems.compiling.operations import CONNECTIVES
 from warp_phys.systems.errors import UsageError
 
 ABOVE, BELOW = ("gt", "ge"), ("lt", "le")

@@ -125,11 +125,23 @@ def in_order(expressions: Iterable[Expression]) -> list[Expression]:
     return sorted(found, key=lambda expression: expression.serial)
 
 
-def evaluate(expressions: Iterable[Expression], variables: Mapping[str, Any]) -> list[Any]:
-    """Return the values of expressions, given the values of all variables (numbers or arrays)."""
-    wanted, values = list(expressions), {}
+def evaluate(
+    expressions: Iterable[Expression],
+    variables: Mapping[str, Any],
+    known: Mapping[Expression, Any] | None = None,
+) -> list[Any]:
+    """Return the values of expressions.
+
+    Args:
+        expressions: The expressions.
+        variables: The values of all variables, numbers or arrays.
+        known: Values of some expressions, which are not computed.
+    """
+    wanted, values = list(expressions), dict(known or {})
     with np.errstate(all="ignore"):
         for expression in in_order(wanted):
+            if expression in values:
+                continue
             if expression.operation == "variable":
                 values[expression] = variables[str(expression.leaf)]
             elif expression.is_constant:

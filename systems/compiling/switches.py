@@ -13,6 +13,7 @@ from warp_phys.systems.compiling.conditions import ABOVE, decides
 from warp_phys.systems.compiling.cpp import function_source
 from warp_phys.systems.compiling.curvature import curvature_source
 from warp_phys.systems.compiling.differentiate import gradients
+from warp_phys.systems.compiling.discontinuities import Discontinuity
 from warp_phys.systems.compiling.event_source import event_source
 from warp_phys.systems.compiling.expression import Expression, in_order
 from warp_phys.systems.compiling.tracing import SystemGraph
@@ -25,7 +26,8 @@ _POINT = "V t, const V* y, const V* p, const V* u"
 def switches_of(graph: SystemGraph) -> list[Expression]:
     """Return the comparisons of numbers that decide between branches, or whether events happen.
 
-    Those of the right-hand side come first, then those of the conditions of events.
+    Those of the right-hand side come first, then those of the conditions of events. A comparison
+    over which the right-hand side is smooth decides nothing, see `discontinuities.py`.
 
     Example:
         >>> import torch
@@ -40,8 +42,8 @@ def switches_of(graph: SystemGraph) -> list[Expression]:
         [lt(y[0], p[0])]
     """
     conditions = [event.condition for event in graph.events]
-    every = [*in_order(graph.rhs.values), *in_order(conditions)]
-    return list(dict.fromkeys(filter(decides, every)))
+    changing = [one for one, what in graph.discontinuities.items() if what != Discontinuity.NONE]
+    return list(dict.fromkeys([*changing, *filter(decides, in_order(conditions))]))
 
 
 def switch_source(graph: SystemGraph, directions: Sequence[int], *, implicit: bool) -> str:

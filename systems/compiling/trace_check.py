@@ -22,6 +22,15 @@ def middle(system: System) -> dict[str, Tensor]:
     return _points(system, [0.5])
 
 
+def scattered(system: System, count: int) -> dict[str, np.ndarray]:
+    """Return points (count,) within the ranges by the names of variables; inputs are at rest."""
+    points = _by_name(_points(system, [(place + 0.5) / count for place in range(count)]))
+    # A Latin hypercube: every variable takes all its values, each in an order of its own.
+    generator = np.random.default_rng(0)
+    spread = {name: generator.permuted(values) for name, values in points.items()}
+    return spread | {f"v[{row}]": np.zeros(count) for row in range(len(system.inputs))}
+
+
 def check_traced(
     system: System, function: Callable[..., Tensor], values: Sequence[Expression]
 ) -> str | None:

@@ -14,10 +14,11 @@ from torch.fx import GraphModule
 from warp_phys.systems.compiling.conditions import check_condition
 from warp_phys.systems.compiling.differentiate import gradients
 from warp_phys.systems.compiling.directions import Direction, Directional, along
+from warp_phys.systems.compiling.discontinuities import Discontinuity, discontinuities
 from warp_phys.systems.compiling.expression import Expression
 from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.compiling.recording import TracingError, on_expressions, record
-from warp_phys.systems.compiling.trace_check import check_traced, middle
+from warp_phys.systems.compiling.trace_check import check_traced, middle, scattered
 from warp_phys.systems.model.system import System
 
 Row = tuple[Expression, ...]
@@ -38,6 +39,12 @@ class TracedFunction:
     by_state: tuple[Row, ...]
     by_parameter: tuple[Row, ...]
     by_time: Row
+
+    @property
+    def slopes(self) -> list[Expression]:
+        """All derivatives."""
+        rows = (*self.by_state, *self.by_parameter, self.by_time)
+        return [entry for row in rows for entry in row]
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class SystemGraph:
             `t` the time since then; None where the system has none.
         initial_state: The S initial states; None if the parameters do not determine them.
         events: The events, in the order of their declaration.
+        discontinuities: What the comparisons in the right-hand side change where they change.
     """
 
     n_states: int
@@ -79,6 +87,7 @@ class SystemGraph:
     solution: TracedFunction | None
     initial_state: TracedFunction | None
     events: tuple[TracedEvent, ...]
+    discontinuities: Mapping[Expression, Discontinuity]
 
     @property
     def observes_states(self) -> bool:
@@ -116,16 +125,18 @@ def trace_system(system: System) -> SystemGraph:
     """
     tracer = _Tracer(system)
     closed = (lambda t, y, p, _: system.solution_at(t, y, p)) if system.has_solution else None
+    rhs = tracer.trace("rhs", system.derivative)
     return SystemGraph(
         n_states=len(system.states),
         n_parameters=len(system.parameters),
         n_inputs=len(system.inputs),
         n_outputs=len(system.outputs),
-        rhs=tracer.trace("rhs", system.derivative),
+        rhs=rhs,
         observe=tracer.trace("observe", system.outputs_at),
         solution=tracer.trace("solution", closed) if closed else None,
         initial_state=_trace_initial_state(tracer, system),
         events=tuple(_trace_event(tracer, system, place) for place in range(len(system.events))),
+        discontinuities=discontinuities(rhs.values, rhs.slopes, scattered(system, 32)),
     )
 
 

@@ -14,7 +14,6 @@ from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
 from warp_phys.systems.dynamics.forcing_arguments import read_doses, read_schedule
 from warp_phys.systems.dynamics.problem import Problem
 from warp_phys.systems.dynamics.sizes import with_guessed_tolerances
-from warp_phys.systems.dynamics.switch_times import switch_stops
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.forcing.dosing import with_dosing
@@ -68,7 +67,6 @@ def build_problem(
             inputs,
             input_times,
             given,
-            switch_stops(system, table, start),
             grid,
             initial,
         ),

@@ -24,7 +24,6 @@ def read_schedule(
     inputs: Any,
     input_times: Any,
     doses: Doses | None,
-    stops: Sequence[Dose],
     times: Tensor,
     like: Tensor,
 ) -> Schedule | None:
@@ -35,13 +34,10 @@ def read_schedule(
         inputs: (N, K, I).
         input_times: (K,) or (N, K); None for the sample times.
         doses: See `read_doses`.
-        stops: Further times that no step is to cross, as doses of nothing.
         times: Sample times, (N, T), infinite as padding.
         like: The initial states, (N, S).
     """
-    table = _table(system, inputs, input_times, times, like)
-    more = _stacked([(stop.state, stop.amount, stop.time) for stop in stops], like)
-    return build_schedule(system, table, _joined(doses, more))
+    return build_schedule(system, _table(system, inputs, input_times, times, like), doses)
 
 
 def _table(
@@ -71,9 +67,7 @@ def _table(
     return InputTable(knots, values)
 
 
-def read_doses(
-    system: System, doses: Sequence[Dose], start: Tensor, like: Tensor
-) -> Doses | None:
+def read_doses(system: System, doses: Sequence[Dose], start: Tensor, like: Tensor) -> Doses | None:
     """Return doses, see `Dose`, None if there are none.
 
     Args:
@@ -84,11 +78,12 @@ def read_doses(
     """
     if isinstance(doses, Dose):
         raise UsageError(f"expected doses as a sequence of Dose, got one; write doses=[{doses!r}]")
-    found = []
+    amounts, times = [], []
     for number, dose in enumerate(doses):
         _check_dose(system, dose)
         time = _numbers(f"time of dose {number}", dose.time, like)
-        found.append((dose.state, _numbers(f"amount of dose {number}", dose.amount, like), time))
+        amounts.append(_numbers(f"amount of dose {number}", dose.amount, like))
+        times.append(time)
         early = time < start
         if bool(early.any()):
             index = int(early.nonzero()[0])
@@ -96,24 +91,10 @@ def read_doses(
                 f"dose {number} of trajectory {index} comes at {time[index].item():g}, before the "
                 f"initial time {start[index].item():g}; put what it left into the initial state"
             )
-    return _stacked(found, like)
-
-
-def _stacked(doses: Sequence[tuple[str, Any, Tensor]], like: Tensor) -> Doses | None:
-    """Return doses from the state, the amounts and the times (N,) of each."""
-    if not doses:
+    if not times:
         return None
-    amounts = [torch.as_tensor(amount).to(like).expand(len(like)) for _, amount, _ in doses]
-    times = [time for _, _, time in doses]
-    states = tuple(state for state, _, _ in doses)
+    states = tuple(dose.state for dose in doses)
     return Doses(states, torch.stack(amounts, dim=1), torch.stack(times, dim=1))
-
-
-def _joined(first: Doses | None, second: Doses | None) -> Doses | None:
-    if first is None or second is None:
-        return second if first is None else first
-    pairs = ((first.amounts, second.amounts), (first.times, second.times))
-    return Doses(first.states + second.states, *(torch.cat(pair, dim=1) for pair in pairs))
 
 
 def _check_dose(system: System, dose: Any) -> None:

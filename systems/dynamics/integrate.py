@@ -10,9 +10,16 @@ import torch
 from warp_phys.systems.dynamics.arguments import build_problem, check_whole, valid_trajectories
 from warp_phys.systems.dynamics.closed_form import solve_closed_form
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, scatter
+from warp_phys.systems.dynamics.refusals import (
+    TORCHDIFFEQ_METHODS,
+    check_gradients,
+    check_method,
+    no_event_gradients,
+)
 from warp_phys.systems.dynamics.scipy_methods import SCIPY_METHODS, solve_scipy
 from warp_phys.systems.dynamics.sizes import refined
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.dynamics.stepping.compiled import flow_library
 from warp_phys.systems.dynamics.stepping.gradients import gradient_library, solve_with_gradients
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.torchdiffeq_methods import solve_rk4, solve_torchdiffeq
@@ -22,7 +29,7 @@ from warp_phys.systems.forcing.doses import Dose
 if TYPE_CHECKING:
     from warp_phys.systems.model.system import System
 
-METHODS = ("auto", "solution", *STEPPERS, *SCIPY_METHODS, "rk4", "torchdiffeq")
+METHODS = ("auto", "solution", *STEPPERS, *SCIPY_METHODS, *TORCHDIFFEQ_METHODS)
 
 
 def integrate(
@@ -80,6 +87,16 @@ def integrate(
     the trajectory alone: its result is the same in any batch (bit for bit, if PyTorch's operations
     on its states are elementwise). "scipy" and "torchdiffeq" use the same tolerances in their own
     norms.
+
+    Jumps: compiled code holds every comparison in the right-hand side (`torch.where`,
+    `torch.sign`) within a step and ends the step where one changes; there derivatives jump as the
+    time of the change moves (saltation), and events (`Event`) set the state. Error estimates
+    contain the error in the time of a jump. A trajectory that both branches lead back to the same
+    jump slides along it, and ends as "too many events". "scipy" and
+    "scipy-stiff" end steps at events alone, as does "auto" for events without compiled code; other
+    methods refuse events, and refuse gradients where the right-hand side jumps at times that depend
+    on states or parameters. Without compiled code only jumps whose times the expressions show are
+    located; error control alone follows the others.
 
     The error estimate is relative: the largest over the states of error / (atol / rtol +
     max_t \|y\|), where error and max_t are taken over the samples; with `relative` it is the
@@ -175,26 +192,17 @@ def _choose(problem: Problem, method: str) -> str:
     """Return the method, with "auto" resolved as far as it can be before solving."""
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    name = type(problem.system).__name__
-    if method == "solution" and not problem.system.has_solution:
-        raise UsageError(f"{name} has no closed form; use method='auto'")
+    check_method(problem, method)
     if method == "auto" and problem.system.has_solution:
         return "solution"
-    if method not in ("auto", "solution", "rk4") and problem.forward_mode:
-        raise UsageError(
-            f"method {method!r} carries no forward derivatives (torch.func.jvp); use 'rk4'"
-        )
-    if method in SCIPY_METHODS and problem.backward_mode:
-        raise UsageError(
-            f"method {method!r} gives no gradients, and an argument requires them; use 'auto', "
-            "'torchdiffeq' or 'rk4', or detach the arguments"
-        )
     return method
 
 
 def _solve(problem: Problem, method: str, substeps: int) -> Solution:
     if method == "solution":
         return solve_closed_form(problem)
+    if method in TORCHDIFFEQ_METHODS:
+        check_gradients(problem, method)
     if method == "rk4":
         return solve_rk4(problem, substeps)
     if method == "torchdiffeq":
@@ -219,7 +227,10 @@ def _solve_for_gradients(problem: Problem, method: str) -> Solution:
     if library is not None:
         solution = solve_with_gradients(problem, explicit, library)
         return _with_stiff_gradients(problem, solution) if method == "auto" else solution
+    if problem.system.events:
+        raise no_event_gradients(problem)
     if method == "auto":
+        check_gradients(problem, "torchdiffeq")
         return solve_torchdiffeq(problem)
     raise UsageError(
         f"method {method!r} gives gradients of parameters and initial states alone, in float64 and "
@@ -242,6 +253,8 @@ def _with_stiff_gradients(problem: Problem, solution: Solution) -> Solution:
 
 
 def _solve_with_stiff_path(problem: Problem) -> Solution:
+    if problem.system.events and flow_library(problem, "dop853") is None:
+        return _solve_by_scipy(problem)
     solution = solve_stepwise(problem, "dop853")
     # The explicit method gives up stiff trajectories early, so that trying it first costs little.
     stiff = (solution.status == Status.TOO_MANY_STEPS).nonzero()[:, 0]
@@ -257,3 +270,16 @@ def _solve_with_stiff_path(problem: Problem) -> Solution:
     if lost.numel():
         parts.append((stiff[lost], solve_scipy(problem.select(stiff[lost]), "scipy-stiff")))
     return scatter(parts, problem)
+
+
+def _solve_by_scipy(problem: Problem) -> Solution:
+    """Integrate by SciPy, trajectories that DOP853 loses by Radau."""
+    solution = solve_scipy(problem, "scipy")
+    status = solution.status
+    lost = (status == Status.DIVERGED) | (status == Status.TOO_MANY_STEPS)
+    rows = lost.nonzero()[:, 0]
+    if not rows.numel():
+        return solution
+    everything = torch.arange(problem.counts.numel(), device=rows.device)
+    again = solve_scipy(problem.select(rows), "scipy-stiff")
+    return scatter([(everything, solution), (rows, again)], problem)

@@ -11,6 +11,8 @@ from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
 from warp_phys.systems.dynamics.problem import Problem, Solution, Status, difference
+from warp_phys.systems.dynamics.scipy_events import EndlessEventsError, Happenings
+from warp_phys.systems.dynamics.switch_times import with_switch_stops
 from warp_phys.systems.forcing.schedule import InputPiece
 
 SCIPY_METHODS = ("scipy", "scipy-stiff")
@@ -26,7 +28,7 @@ def solve_scipy(problem: Problem, method: str) -> Solution:
     of the two solutions is the error estimate.
     """
     like = problem.initial
-    double = problem.detach().to(dtype=torch.float64, device=torch.device("cpu"))
+    double = with_switch_stops(problem.detach()).to(dtype=torch.float64, device=torch.device("cpu"))
     n_trajectories, n_times = problem.times.shape
     states = np.full((n_trajectories, n_times, like.shape[0]), np.nan)
     loose = np.full_like(states, np.nan)
@@ -63,27 +65,30 @@ class _Run:
 
     def solve(self, rtol: float, atol: np.ndarray, states: np.ndarray) -> Status:
         """Integrate, write the samples (T, S) that are reached, and return the status."""
-        states[: len(self.times)][self.times == self.start] = self.initial
-        if self.times[-1] == self.start:
-            return Status.CONVERGED
         # Overflow before divergence is reported by the status, not by warnings.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", LinAlgWarning)
             try:
                 return self._march_all(max(rtol, _TIGHTEST), atol, states)
+            except EndlessEventsError:
+                return Status.TOO_MANY_EVENTS
             except ValueError:  # an infinite matrix in Radau, unless the system itself raised
                 if self.raised:
                     raise
                 return Status.DIVERGED
 
     def _march_all(self, rtol: float, atol: np.ndarray, states: np.ndarray) -> Status:
-        """Integrate from stop to stop, as inputs have kinks and states jump there.
+        """Integrate from stop to stop, as inputs have kinks and states jump there, and at events.
 
         A new solver starts at every stop: both methods keep step sizes and derivatives of earlier
         steps, which are wrong after a discontinuity.
         """
-        end, y, t = float(self.times[-1]), self.initial, self.start
+        end, t = float(self.times[-1]), self.start
         piece = torch.tensor([self.first])
+        self.drive = self.problem.drive(piece)
+        self.events = Happenings(self.problem)
+        y = self.events.begin(t, self.initial, self.drive)
+        self._write(states, t, t, y)
         schedule = self.problem.schedule
         while t < end:
             stop = np.inf if schedule is None else float(schedule.stop(piece))
@@ -91,19 +96,23 @@ class _Run:
             # Between the two stops around a jump of the right-hand side there is nothing to solve.
             if stop > t + 4.0 * np.spacing(t):
                 target = min(stop, end)
-                status, y = self._march(t, y, target, rtol, atol, states)
+                status, t, y = self._march(t, y, target, rtol, atol, states)
                 if status != Status.CONVERGED:
                     return status
-                t = target
             # A stop at the end of the span still acts, so that the last sample shows the state
             # after it.
             if schedule is not None and stop <= t + 4.0 * np.spacing(t):
                 jump = schedule.jump(piece)
                 y = y + (jump[:, 0].numpy() if isinstance(jump, Tensor) else jump)
-                states[: len(self.times)][(self.times >= t) & (self.times <= stop)] = y
-                t = stop
                 piece = piece + 1
+                y = self.events.settle(stop, y, self.problem.drive(piece))
+                self._write(states, t, stop, y)
+                t = stop
         return Status.CONVERGED
+
+    def _write(self, states: np.ndarray, first: float, last: float, y: np.ndarray) -> None:
+        """Write the state at samples from `first` to `last`."""
+        states[: len(self.times)][(self.times >= first) & (self.times <= last)] = y
 
     def _march(
         self,
@@ -113,8 +122,8 @@ class _Run:
         rtol: float,
         atol: np.ndarray,
         states: np.ndarray,
-    ) -> tuple[Status, np.ndarray]:
-        """Integrate from `start` to `stop`, within one piece; return status and state."""
+    ) -> tuple[Status, float, np.ndarray]:
+        """Integrate within one piece to `stop` or an event; return status, time and state."""
         span = (start, initial, stop)
         if self.method == "scipy":
             solver = DOP853(self._derivative, *span, rtol=rtol, atol=atol)
@@ -124,13 +133,25 @@ class _Run:
             before = solver.t
             solver.step()
             if solver.status == "failed":
-                return Status.DIVERGED, solver.y
+                return Status.DIVERGED, solver.t, solver.y
             due = np.flatnonzero((self.times > before) & (self.times <= solver.t))
-            if due.size:
-                states[due] = solver.dense_output()(self.times[due]).T
+            if due.size or self.problem.system.events:
+                dense = solver.dense_output()
+                states[due] = dense(self.times[due]).T
+                tau = self.events.search(before, solver.t, dense, self.drive)
+                if tau is not None:
+                    return Status.CONVERGED, tau, self._pass_event(tau, dense(tau), states)
             if solver.status == "finished":
-                return Status.CONVERGED, solver.y
-        return Status.TOO_MANY_STEPS, solver.y
+                return Status.CONVERGED, solver.t, solver.y
+        return Status.TOO_MANY_STEPS, solver.t, solver.y
+
+    def _pass_event(self, tau: float, y: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Return the state after the events at a time; later samples are not known any more."""
+        y = self.events.settle(tau, y, self.drive)
+        self._write(states, tau, np.inf, np.full_like(y, np.nan))
+        near = 4.0 * np.spacing(abs(tau))
+        self._write(states, tau - near, tau + near, y)
+        return y
 
     def _derivative(self, t: float, y: np.ndarray) -> np.ndarray:
         return self._call(self.problem, self.drive, t, torch.tensor(y)[:, None])[:, 0].numpy()

@@ -1,11 +1,12 @@
 """Times at which a right-hand side jumps by itself, as stops that no step crosses.
 
-A step could otherwise leap over a pulse between two samples, at whose ends the right-hand side
-looks as if nothing had happened.
+For methods that do not hold the comparisons of a right-hand side: a step could otherwise leap over
+a pulse between two samples, at whose ends the right-hand side looks as if nothing had happened.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +16,8 @@ from warp_phys.systems.compiling.differentiate import gradients
 from warp_phys.systems.compiling.expression import Expression, evaluate
 from warp_phys.systems.compiling.switches import switches_of
 from warp_phys.systems.compiling.traced import translated
-from warp_phys.systems.forcing.doses import Dose
+from warp_phys.systems.dynamics.problem import Problem
+from warp_phys.systems.forcing.schedule import Schedule
 from warp_phys.systems.model.system import System
 
 # The neighbor of zero is so near that the reciprocal of the step to it is infinite.
@@ -24,30 +26,32 @@ _NEAREST = 1e-100
 _KNOWN: WeakKeyDictionary[System, list[tuple[Expression, Expression]]] = WeakKeyDictionary()
 
 
-def switch_stops(system: System, parameters: Tensor, start: Tensor) -> list[Dose]:
-    """Return doses of nothing where comparisons of the time with numbers or parameters change.
+def with_switch_stops(problem: Problem) -> Problem:
+    """Return the problem with stops where comparisons of time and parameters change.
 
     There are two for each, immediately before and after the change, so that either side is
     integrated with its own branch.
-
-    Args:
-        system: The system.
-        parameters: (N, P).
-        start: (N,), initial times; earlier changes are left out.
     """
-    if system.has_solution or not (found := _linear_in_time(system)):
-        return []
-    columns = parameters.detach().cpu().double().T.numpy()
+    found = _linear_in_time(problem.system)
+    if not found:
+        return problem
+    times = torch.stack([time for pair in found for time in _around(problem, *pair)], dim=1)
+    schedule = problem.schedule
+    if schedule is None:
+        schedule = Schedule(times[:, :0], None, None, None, None)
+    return replace(problem, schedule=schedule.with_stops(times))
+
+
+def _around(problem: Problem, function: Expression, rate: Expression) -> list[Tensor]:
+    """Return the neighbors (N,) of the zero of a t + b, infinite up to the initial time."""
+    columns = problem.parameters.detach().cpu().double().numpy()
     values = {f"p[{place}]": column for place, column in enumerate(columns)}
-    stops = []
-    for function, rate in found:
-        at_zero, slope = evaluate([function, rate], {**values, "t": 0.0})
-        time = torch.as_tensor(-at_zero / slope).to(start.detach()).expand(len(start)).clone()
-        away = (torch.nextafter(time, torch.full_like(time, torch.inf)) - time).clamp_min(_NEAREST)
-        for stop in (time - away, time + away):
-            stop = torch.where(stop.isfinite() & (stop > start.detach()), stop, torch.nan)
-            stops.append(Dose(system.state_names[0], 0.0, stop))
-    return stops
+    at_zero, slope = evaluate([function, rate], {**values, "t": 0.0})
+    start = problem.start.detach()
+    time = torch.as_tensor(-at_zero / slope).to(start).expand(len(start)).clone()
+    away = (torch.nextafter(time, torch.full_like(time, torch.inf)) - time).clamp_min(_NEAREST)
+    near = [time - away, time + away]
+    return [torch.where(one.isfinite() & (one > start), one, torch.inf) for one in near]
 
 
 def _linear_in_time(system: System) -> list[tuple[Expression, Expression]]:

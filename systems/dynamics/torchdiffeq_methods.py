@@ -22,6 +22,7 @@ from warp_phys.systems.dynamics.problem import (
     scatter,
 )
 from warp_phys.systems.dynamics.stepping.choose import solve_stepwise
+from warp_phys.systems.dynamics.switch_times import with_switch_stops
 from warp_phys.systems.forcing.schedule import InputPiece
 
 # Maps the derivative in rescaled time and the states (S, N) to the states at the interval's end.
@@ -34,6 +35,7 @@ def solve_rk4(problem: Problem, substeps: int) -> Solution:
     There is no error estimate (NaN). Trajectories that fail do not take part in gradients: their
     samples are constants.
     """
+    problem = with_switch_stops(problem)
     grid = torch.linspace(0.0, 1.0, substeps + 1, dtype=problem.initial.dtype)
     grid = grid.to(problem.initial.device)
 
@@ -72,7 +74,7 @@ def solve_torchdiffeq(problem: Problem) -> Solution:
     failed = Solution(first.states[bad], first.error_estimate[bad], first.status[bad], first.engine)
     parts = [(bad, failed)] if bad.numel() else []
     if good.numel():
-        chosen = problem.select(good)
+        chosen = with_switch_stops(problem.select(good))
         solution = _chain(chosen, _adaptive_interval(chosen))
         gap = difference(solution.states.detach(), first.states[good], chosen)
         parts.append((good, Solution(solution.states, gap, solution.status, solution.engine)))

@@ -23,9 +23,6 @@ from warp_phys.systems.model.events import Event
 from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.system import System
 
-# The time of a dose that a trajectory does not get: it is never reached.
-_NEVER = 1e300
-
 # The class of a twin by the class of the system and the states of its doses.
 _KINDS: dict[tuple[type[Equations], tuple[str, ...]], type[System]] = {}
 # The twins of each system, by the states of its doses.
@@ -60,8 +57,10 @@ def with_dosing(system: System, doses: Doses | None) -> Dosed | None:
     own = [place for place, state in enumerate(doses.states) if state in governed]
     times, amounts = doses.times[:, own], doses.amounts[:, own]
     given = times.isfinite()
+    # A dose that a trajectory does not get comes at a time that is never reached.
+    never = 1e-3 * torch.finfo(times.dtype).max
     pairs = torch.stack(
-        [torch.where(given, times, _NEVER), torch.where(given, amounts, 0.0)], dim=2
+        [torch.where(given, times, never), torch.where(given, amounts, 0.0)], dim=2
     )
     states = tuple(doses.states[place] for place in own)
     return Dosed(_twin(system, states), pairs.flatten(1), plain_doses(system, doses))
@@ -114,7 +113,9 @@ def _kind(kind: type[System], states: tuple[str, ...]) -> type[System]:
     if (kind, states) not in _KINDS:
 
         def rhs(self: System, t: Any, y: Tensor, p: Any) -> Tensor:
-            rates = list(assemble(kind.rhs(self, t, y, p), y, self.state_names, f"{kind.__name__}.rhs"))
+            rates = list(
+                assemble(kind.rhs(self, t, y, p), y, self.state_names, f"{kind.__name__}.rhs")
+            )
             for number, state in enumerate(states):
                 dosing = _dosing(self.dosing, state)
                 if dosing.duration is not None:

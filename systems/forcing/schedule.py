@@ -94,6 +94,24 @@ class Schedule:
             self.slope.gather(2, wide)[:, :, 0],
         )
 
+    def with_stops(self, times: Tensor) -> Schedule:
+        """Return the schedule with further stops (N, M), at which nothing changes."""
+        stops, order = torch.cat([self.stops, times], dim=1).sort(dim=1, stable=True)
+        own = order < self.stops.shape[1]
+        # The piece after each stop is the one after the last stop of this schedule.
+        piece = torch.cat([torch.zeros_like(order[:, :1]), own.long().cumsum(dim=1)], dim=1)
+
+        def spread(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values.gather(2, piece.expand(len(values), -1, -1))
+
+        jumps = self.jumps
+        if jumps is not None:
+            nothing = jumps.new_zeros(*jumps.shape[:2], times.shape[1])
+            every = torch.cat([jumps, nothing], dim=2)
+            jumps = every.gather(2, order.expand(len(jumps), -1, -1))
+        origin = None if self.origin is None else self.origin.gather(1, piece)
+        return Schedule(stops, jumps, origin, spread(self.first), spread(self.slope))
+
     def stop(self, number: Tensor) -> Tensor:
         """Return the time of stop number (N,), infinite after the last."""
         return _take(self.stops, number, torch.inf)

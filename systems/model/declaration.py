@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,20 +64,23 @@ def check_declaration(cls: type[Equations]) -> None:
 def check_functions_of_events(system: Equations) -> None:
     """Raise UsageError where the functions of an event return something else than they should.
 
-    They are called once, with the initial state and with parameters of 1 where none is known.
+    They are called once, at the initial state and in the middle of the ranges.
     """
     if not system.events:
         return
 
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64).reshape(-1, 1)
+    def column(values: Sequence[Any]) -> Tensor:
+        middles = [float(np.mean(value)) for value in values]
+        return torch.tensor(middles, dtype=torch.float64).reshape(-1, 1)
 
-    starts = [complete_initial_state(system.states, system.default_initial_state)[state.name]
-              for state in system.states]
-    y = column([np.mean(value) for value in starts])
-    fixed = [np.mean(entry.range or 1.0) if entry.fixed is None else entry.fixed
-             for entry in system.parameters]
-    p, u = column(fixed), column([1.0] * len(system.inputs))
+    y = column([system.default_initial_state[name] for name in system.state_names])
+    p = column(
+        [
+            entry.fixed if entry.fixed is not None else entry.range or 1.0
+            for entry in system.parameters
+        ]
+    )
+    u = column([1.0] * len(system.inputs))
     t = torch.zeros(1, dtype=torch.float64)
     for number in range(len(system.events)):
         system.condition_at(number, t, y, p, u if system.inputs else None)
@@ -166,8 +170,8 @@ def _check_dosing(cls: type[Equations]) -> None:
         for name in one.names:
             if name not in known:
                 raise unknown_name(f"parameter in {owner}.dosing", name, known)
-        for name in (one.lag, one.duration):
-            if name is not None and bounds(known[name].support)[0] < 0.0:
+        for name in filter(None, (one.lag, one.duration)):
+            if bounds(known[name].support)[0] < 0.0:
                 raise UsageError(
                     f"parameter {name!r} of {owner} is a time after a dose, which cannot be below "
                     "zero; give it support='positive' or (0.0, high)"

@@ -63,9 +63,9 @@ class Event:
                 "the new_state of an Event should be a mapping from names of states to numbers or "
                 f"functions of (t, y, p), like {{'speed': 0.0}}; received {self.new_state!r}"
             )
-        for name, value in self.new_state.items():
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number and not callable(value):
+        given: Mapping[str, Any] = self.new_state
+        for name, value in given.items():
+            if not callable(value) and not isinstance(value, Real):
                 raise UsageError(
                     f"the new value of state {name!r} should be a number or a function of "
                     f"(t, y, p); received {value!r}"

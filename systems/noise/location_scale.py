@@ -95,6 +95,17 @@ class LocationScale(Noise):
         """Return rho((g(y) - g(f))^2 / s^2)."""
         return self.rho((self.residual(observed, predicted) / level).square())
 
+    def whole_loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return rho + 2 log s; own parameters on which C depends add 2 log C."""
+        return self.loss(observed, predicted, level) + 2.0 * level.log()
+
+    def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+        """Return the maximum likelihood level, for usual values of unknown own parameters."""
+        usual = {one.name: math.sqrt(math.prod(one.range or (1.0, 1.0))) for one in self.unknown}
+        one = torch.ones(len(observed), 1, dtype=observed.dtype)
+        table = observed.unsqueeze(2), predicted.unsqueeze(2)
+        return {"level": self.at(usual).likely_level(*table, one).squeeze(1)}
+
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
         """Return g'(f)^2 E[z w(z)^2] / s^2."""
         _, slope = with_slope(self.transformed, predicted)
@@ -184,6 +195,17 @@ class NormalErrors(LocationScale):
         """Return quantiles of the standard normal distribution."""
         found: Floats = ndtri(probability)
         return found
+
+    def own_information(
+        self, observed: Tensor, predicted: Tensor, level: Tensor
+    ) -> dict[tuple[str, str], Tensor]:
+        """Return 2 / s^2 about the level; that about f is independent of it."""
+        del observed, predicted
+        return {("level", "level"): 2.0 / level.square()}
+
+    def normal_score(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return (g(y) - g(f)) / s."""
+        return self.residual(limit, predicted) / level
 
     @property
     def constants(self) -> Constants:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.model.quantities import Parameter
 from warp_phys.systems.model.supports import Support, bounds, describe
+from warp_phys.systems.noise.special import log_normal_cdf
 
 Floats = NDArray[np.float64]
 Values = TypeVar("Values", Floats, Tensor)
@@ -47,6 +50,9 @@ class Noise(ABC):
         chi_square: Whether the sum of squared residuals over known squared levels is chi-square.
         loss_name: The argument `loss` of `fit` that selects this loss.
         likelihood_note: What the log likelihood refers to, if not simply to this noise.
+        level_is_joint: Whether an unknown level can only be estimated jointly with all unknowns.
+        own: Its own parameters beside the level, such as a dispersion: each is an attribute of the
+            object, a number or, where a fit shall estimate it, None.
     """
 
     name: str = ""
@@ -58,6 +64,8 @@ class Noise(ABC):
     chi_square: bool = False
     loss_name: str = "linear"
     likelihood_note: str = ""
+    level_is_joint: bool = False
+    own: ClassVar[tuple[Parameter, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -84,6 +92,50 @@ class Noise(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({given})"
+
+    def of(self, output: int) -> Noise:
+        """Return the noise of one output; that of all outputs is the same."""
+        del output
+        return self
+
+    # Parameters of its own
+
+    @property
+    def unknown(self) -> tuple[Parameter, ...]:
+        """Its own parameters that are to be estimated."""
+        return tuple(one for one in self.own if getattr(self, one.name) is None)
+
+    def at(self, values: Mapping[str, Any]) -> Self:
+        """Return the noise with numbers or tensors for some of its own parameters."""
+        found = copy.copy(self)
+        vars(found).update(values)
+        return found
+
+    def own_value(self, name: str, like: Tensor) -> Tensor:
+        """Return the value of one of its own parameters, as a tensor of the shape of another."""
+        found: Tensor = torch.zeros_like(like) + getattr(self, name)
+        return found
+
+    def own_start(self, observed: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+        """Return rough values (N,) of unknown own parameters, and of the level as "level".
+
+        Args:
+            observed: (N, M), NaN where a value is missing.
+            predicted: (N, M), by least squares.
+        """
+        del observed, predicted
+        return {}
+
+    def own_information(
+        self, observed: Tensor, predicted: Tensor, level: Tensor
+    ) -> dict[tuple[str, str], Tensor]:
+        """Return expected information about pairs of its own parameters, "level" and "f".
+
+        It is that of the steps of a fit; pairs that are left out count as zero. Without any, the
+        products of the scores take its place, which are right on average.
+        """
+        del observed, predicted, level
+        return {}
 
     # What may be observed
 
@@ -180,9 +232,25 @@ class Noise(ABC):
         """Return residuals, on the scale on which the level is measured."""
         return self.transformed(observed) - self.transformed(predicted)
 
+    def standardized(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return residuals over their standard deviation, the same whatever the prediction."""
+        return self.residual(observed, predicted) / level
+
+    def scatter(self, observed: Tensor, predicted: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return squared residuals over their variance, whose mean is 1, and their variance."""
+        square = self.standardized(observed, predicted, level).square()
+        return square, torch.full_like(square, 2.0)
+
     @abstractmethod
     def loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return -2 log p(y | f, s), without the terms that do not depend on the prediction."""
+
+    def whole_loss(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return -2 log p(y | f, s), without the terms that depend on the observed value alone.
+
+        Unlike `loss` it has those that depend on the level or on the noise's own parameters alone.
+        """
+        return self.loss(observed, predicted, level)
 
     @abstractmethod
     def information(self, predicted: Tensor, level: Tensor) -> Tensor:
@@ -191,6 +259,23 @@ class Noise(ABC):
     @abstractmethod
     def log_density(self, observed: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
         """Return log p(y | f, s), the density of the observed value with every constant."""
+
+    def normal_score(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return u with P(y < limit) = Phi(u), for values beyond a limit of detection."""
+        raise NotImplementedError
+
+    def log_below(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return log P(y < limit)."""
+        return log_normal_cdf(self.normal_score(limit, predicted, level))
+
+    def log_above(self, limit: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """Return log P(y > limit)."""
+        return log_normal_cdf(-self.normal_score(limit, predicted, level))
+
+    @property
+    def knows_limits(self) -> bool:
+        """Whether values may be censored: only known to be below or above a limit."""
+        return type(self).normal_score is not Noise.normal_score
 
     @abstractmethod
     def draw(self, predicted: Floats, level: Floats, uniform: Floats) -> Floats:

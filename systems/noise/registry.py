@@ -31,24 +31,35 @@ def noise_names() -> tuple[str, ...]:
 
 
 def as_noise(distribution: Any) -> Noise:
-    """Return a noise model unchanged, or the one of a name.
+    """Return a noise model unchanged, the one of a name, or those of a mapping by output.
 
     Raises:
         UnknownNameError: No noise model has this name.
         UsageError: It is neither a noise model nor text, or needs parameters of its own.
     """
+    from warp_phys.systems.noise.by_output import NoiseByOutput
     from warp_phys.systems.noise.noise import Noise
 
     if isinstance(distribution, str):
         return _made(distribution, {})
+    if isinstance(distribution, Mapping) and distribution:
+        return _by_output({name: as_noise(one) for name, one in distribution.items()})
+    if isinstance(distribution, NoiseByOutput):
+        return distribution
     if not isinstance(distribution, Noise):
         name = getattr(distribution, "__name__", "")
         raise UsageError(
-            f"expected distribution as the name of a noise model or a Noise, got {distribution!r}"
+            "expected distribution as the name of a noise model, a Noise, or a mapping from output "
+            f"to one of them, got {distribution!r}"
             + (f"; write {name}(...) for an instance" if name else "")
         )
     check_own_name("distribution", type(distribution), _shipped())
     return distribution
+
+
+def noise_class(name: str) -> type[Noise]:
+    """Return the class of a noise model of the package."""
+    return _shipped()[name]
 
 
 def noise_settings(noise: Noise) -> dict[str, Any]:
@@ -67,12 +78,22 @@ def noise_of(attributes: Mapping[str, Any]) -> Noise:
     """
     settings = json.loads(attributes.get("settings", "{}"))
     name = str(attributes.get("distribution", settings.get("distribution", _FIRST)))
+    given = settings.get("distribution_settings", {})
     try:
-        return _made(name, settings.get("distribution_settings", {}))
+        if "by_output" in given:
+            models = given["by_output"].items()
+            return _by_output({output: _made(*described) for output, described in models})
+        return _made(name, given)
     except UnknownNameError as error:
         raise UnknownNameError(
             f"the data set has a noise model of its own: {error}; import its class first"
         ) from None
+
+
+def _by_output(models: Mapping[str, Noise]) -> Noise:
+    from warp_phys.systems.noise.by_output import NoiseByOutput
+
+    return NoiseByOutput(list(models.values()), list(models))
 
 
 def _shipped() -> dict[str, type[Noise]]:

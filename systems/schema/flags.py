@@ -73,6 +73,9 @@ def codes(members: type[IntEnum]) -> Flags:
     return Flags({int(member): member.name.lower().replace("_", " ") for member in members})
 
 
+CENSORED = {0: "measured", 1: "below", 2: "above"}
+"""Whether an observed value was measured, or is a limit."""
+
 MISFIT = {
     1: "successive residuals are alike",
     2: "residuals are larger than the known noise",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from warp_phys.systems.errors import unknown_name
 from warp_phys.systems.schema.flags import (
+    CENSORED,
     ESTIMATE_STATUS,
     IDENTIFIABLE,
     MISFIT,
@@ -29,7 +30,7 @@ from warp_phys.systems.schema.flags import (
 
 SCHEMA_VERSION = "1"
 
-NAMED_DIMENSIONS = ("output", "state", "parameter", "input", "coordinate")
+NAMED_DIMENSIONS = ("output", "state", "parameter", "input", "coordinate", "noise_parameter")
 """Dimensions whose coordinate holds names; `<dimension>_unit` holds the unit of each."""
 
 
@@ -70,11 +71,18 @@ def _quantity(
 
 _PER_SAMPLE = "trajectory time output"
 _PER_PARAMETER = "trajectory parameter"
+_PER_NOISE_PARAMETER = "trajectory noise_parameter"
 _PARAMETER_IN_TIME = "trajectory time parameter"
 
 QUANTITIES: dict[str, Quantity] = {
     # simulated or measured
     "observed": _quantity("observed output", _PER_SAMPLE, units="output"),
+    "censored": _quantity(
+        "whether the observed value is a limit below or above which the true one was",
+        _PER_SAMPLE,
+        units="1",
+        flags=Flags(CENSORED),
+    ),
     "noiseless": _quantity("output without noise", _PER_SAMPLE, units="output"),
     "inputs": _quantity("known input", "trajectory time input", units="input"),
     "true_parameters": _quantity(
@@ -155,6 +163,20 @@ QUANTITIES: dict[str, Quantity] = {
     "noise_sd": _quantity(
         "standard deviation of the noise", "trajectory output", "trajectory time output"
     ),
+    "noise_parameters": _quantity(
+        "estimated parameter of the noise", _PER_NOISE_PARAMETER, units="noise_parameter"
+    ),
+    "noise_parameters_standard_errors": _quantity(
+        "standard error of the parameter of the noise",
+        _PER_NOISE_PARAMETER,
+        units="noise_parameter",
+    ),
+    "noise_parameters_lower": _quantity(
+        "lower end of the noise parameter's band", _PER_NOISE_PARAMETER, units="noise_parameter"
+    ),
+    "noise_parameters_upper": _quantity(
+        "upper end of the noise parameter's band", _PER_NOISE_PARAMETER, units="noise_parameter"
+    ),
     "initial_time": _quantity("time at which the initial state holds", "trajectory", units="time"),
     "coordinates": _quantity(
         "coordinate in which the right-hand side is affine",
@@ -221,6 +243,7 @@ QUANTITIES: dict[str, Quantity] = {
     "group": _quantity("group that shares parameters", "trajectory", units="1"),
     "sum_of_squares": _quantity("sum of squared residuals", "trajectory"),
     "log_likelihood": _quantity("log likelihood", "trajectory", units="1"),
+    "log_prior": _quantity("log density of the priors", "trajectory", units="1"),
     "iterations": _quantity("iterations used", "trajectory", units="1"),
     "identifiable": _quantity(
         "whether the data determine the parameter", _PER_PARAMETER, flags=Flags(IDENTIFIABLE)

@@ -1,4 +1,4 @@
-"""Systems with events, each with the same by SciPy: `solve_ivp`, stopped at events and restarted."""
+"""Systems with events, each with the same by SciPy: stopped at events and started again."""
 
 from __future__ import annotations
 
@@ -191,7 +191,9 @@ class EventCase:
             while due is not None:
                 before = y
                 y = np.asarray(self.events[due][1](t, y, values), dtype=float)
-                due = next((k for k in range(len(stops)) if self._risen(k, t, before, y, values)), None)
+                due = next(
+                    (k for k in range(len(stops)) if self._risen(k, t, before, y, values)), None
+                )
             out[times == t] = y
 
     def _stop(self, number: int, values: Any) -> Any:

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.estimation.forecast_noise import OwnParameters, measured
 from warp_phys.fitting.result.completion import Completion
 from warp_phys.models.coordinates import Physical, implied_initial_state
 from warp_phys.models.roots import flow
@@ -67,6 +68,7 @@ class Frozen:
         doses: Doses that are known beforehand.
         complete: What follows from drawn unknowns; None where nothing does.
         times: (N, T), times of the records, where outputs are increases since a sample.
+        own: Parameters of the noise that are among the unknowns.
     """
 
     labels: NDArray[Any]
@@ -80,6 +82,7 @@ class Frozen:
     doses: Doses | None = None
     complete: Completion | None = None
     times: Tensor | None = None
+    own: OwnParameters | None = None
 
 
 @dataclass(frozen=True)
@@ -118,17 +121,18 @@ def bands(
     steps = range(0, len(frozen.start), together)
     for low in tqdm(steps, desc="forecast", delay=2.0, disable=not options.progress):
         rows = slice(low, low + together)
-        drawn = _draw(system, frozen.unknowns, spread, normal, scale[rows], rows)
+        drawn, table = _draw(system, frozen, spread, normal, scale[rows], rows)
         whose = torch.arange(len(frozen.start))[rows].repeat_interleave(draws)
         if frozen.complete is not None:
             found = frozen.complete(drawn.parameters, drawn.initial_state, whose)
             drawn = Physical(*found, drawn.noise_sd)
         curves = _run(system, frozen, drawn, grid, whose).unflatten(0, (-1, draws))
-        level = drawn.noise_sd.unflatten(0, (-1, draws)).unsqueeze(2)
+        level = drawn.noise_sd.unflatten(0, (-1, draws))
+        table = table.unflatten(0, (-1, draws))
         # A measurement adds noise, by the quantile function of the noise model at uniform numbers.
-        measured = torch.from_numpy(frozen.distribution.draw(curves.numpy(), level.numpy(), noise))
+        noisy = measured(frozen.distribution, frozen.own, table, curves, level, noise)
         # Pointwise quantiles over the draws; draws whose integration failed are NaN and left out.
-        pieces.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, measured)]))
+        pieces.append(torch.stack([part.nanquantile(levels, dim=1) for part in (curves, noisy)]))
     curve, measurement = torch.cat(pieces, dim=2)
     return {
         "predicted": curve[0],
@@ -155,9 +159,15 @@ def _noise_scale(freedom: Tensor, draws: int, generator: torch.Generator) -> Ten
 
 
 def _draw(
-    system: System, unknowns: Physical, spread: Spread, normal: Tensor, scale: Tensor, rows: slice
-) -> Physical:
-    """Draw unknowns (trajectories x draws, ...) of some trajectories; known values stay."""
+    system: System, frozen: Frozen, spread: Spread, normal: Tensor, scale: Tensor, rows: slice
+) -> tuple[Physical, Tensor]:
+    """Draw unknowns (trajectories x draws, ...) of some trajectories; known values stay.
+
+    Returns:
+        The unknowns of the system, and parameters of the noise (trajectories x draws, Q).
+    """
+    unknowns = frozen.unknowns
+    own = unknowns.parameters[:, :0] if frozen.own is None else frozen.own.values
     mean, root = spread.mean[rows], spread.root[rows]
     # z = mean + (sigma / s) R n with standard normal n, (n, draws, Q), in real coordinates; the
     # bijections then keep every draw inside its support.
@@ -168,13 +178,15 @@ def _draw(
         "initial_state": unknowns.initial_state[rows].repeat_interleave(repeats, dim=0),
         "noise_sd": unknowns.noise_sd[rows].repeat_interleave(repeats, dim=0)
         * scale.reshape(-1, 1),
+        "noise": own[rows].repeat_interleave(repeats, dim=0),
     }
     for place, (kind, index, support) in enumerate(spread.places):
         parts[kind][:, index] = to_physical(line[:, place], support)
     if system.has_initial_state:
         # An initial state that follows from parameters follows from the drawn ones.
         parts["initial_state"] = implied_initial_state(system, parts["parameter"])
-    return Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
+    drawn = Physical(parts["parameter"], parts["initial_state"], parts["noise_sd"])
+    return drawn, parts["noise"]
 
 
 def _run(system: System, frozen: Frozen, unknowns: Physical, grid: Tensor, whose: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.estimation.forecast_bands import Frozen, Place, Spread
+from warp_phys.estimation.forecast_noise import own_parameters
 from warp_phys.fitting.result.completion import Completion
 from warp_phys.fitting.result.read import converged, noise_model
 from warp_phys.models.coordinates import Physical
@@ -32,6 +33,10 @@ def freeze_fit(fitted: xr.Dataset, system: System, complete: Completion | None =
     parameters, states, noise = (
         _tensor(fitted[name]) for name in ("parameters", "initial_state", "noise_sd")
     )
+    own = own_parameters(fitted)
+    values = {"parameter": parameters, "initial_state": states}
+    if own is not None:
+        values["noise"] = own.values
     return Frozen(
         labels=fitted["trajectory"].values,
         history=str(fitted.attrs.get("history", "")),
@@ -39,11 +44,12 @@ def freeze_fit(fitted: xr.Dataset, system: System, complete: Completion | None =
         start=_tensor(fitted["initial_time"]),
         outputs=[str(name) for name in fitted["output"].values],
         distribution=noise_model(fitted),
-        spread=_spread(fitted, {"parameter": parameters, "initial_state": states}),
+        spread=_spread(fitted, values),
         max_steps=_MAX_STEPS,
         doses=read_doses(fitted, system, fitted["trajectory"].values.tolist()),
         complete=complete,
         times=_times(fitted) if system.increments else None,
+        own=own,
     )
 
 
@@ -79,6 +85,8 @@ def _places(fitted: xr.Dataset) -> list[Place]:
         "parameter": fitted["parameter"].values.tolist(),
         "initial_state": fitted["state"].values.tolist(),
     }
+    if "noise_parameter" in fitted.coords:
+        names["noise"] = fitted["noise_parameter"].values.tolist()
     return [
         (str(kind), names[str(kind)].index(str(label).removesuffix("(0)")), _support(low, high))
         for label, kind, low, high in zip(

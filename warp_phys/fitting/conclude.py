@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.coarse_problem import PROFILE_STEPS, bounded
+from warp_phys.fitting.likelihood_fit import climb
 from warp_phys.fitting.search import run_block
 from warp_phys.fitting.solved import Solved, merge
 from warp_phys.fitting.uncertainty.covariance import Uncertainty, uncertainty
@@ -45,7 +46,7 @@ def conclude(
         rows = (ends.gain > 0.0).nonzero()[:, 0]
         if rows.numel() == 0 or over():
             break
-        again = run_block(problem.select(rows), ends.start[rows], 1, options.quiet())
+        again = _continued(problem.select(rows), ends.start[rows], options.quiet())
         lower = _lower(problem, solved, again, known, rows)
         # Where the fit confirms no lower objective, that of the profile was one of another plan of
         # integration steps.
@@ -63,6 +64,14 @@ def conclude(
     limit = Outcome.OUT_OF_TIME if over() else Outcome.SURPASSED
     outcome = torch.where(moving, int(limit), solved.outcome)
     return replace(solved, outcome=outcome), *_without(known, ends, moving)
+
+
+def _continued(problem: FitProblem, start: Tensor, options: Options) -> Solved:
+    """Return fits from coordinates (N, D) that a profile found."""
+    if not problem.is_whole:
+        return run_block(problem, start, 1, options)
+    once = torch.ones(len(problem), dtype=torch.int64)
+    return climb(problem, start, options, (once, once, once))
 
 
 def _without(known: Uncertainty, ends: Intervals, rows: Tensor) -> tuple[Uncertainty, Intervals]:

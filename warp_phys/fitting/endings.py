@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.likelihood_fit import climb, with_observed_information
 from warp_phys.fitting.objective import objective, pooled
 from warp_phys.fitting.settle_level import levels, settle_level
 from warp_phys.fitting.solved import Solved, evaluated, merge
@@ -21,9 +22,9 @@ _WORSE = 1e-6
 
 def evaluated_at_start(problem: FitProblem, z: Tensor) -> Solved:
     """Return the fits at coordinates z (N, D), without a single step."""
+    if problem.is_squared or problem.is_whole:
+        return with_observed_information(problem, _at(problem, z, None))
     solved = _at(problem.squared(), z, None)
-    if problem.distribution.is_squared:
-        return solved
     level = levels(problem, solved.predicted, problem.distribution.level)
     summed = replace(problem, distribution=problem.distribution.summed())
     return replace(_at(summed, z, level**-2), variance=level**2)
@@ -51,7 +52,7 @@ def not_worse(problem: FitProblem, solved: Solved, start: Tensor, options: Optio
     is kept, and the fit has not converged.
     """
     doubtful = torch.ones(len(problem), dtype=torch.bool)
-    if problem.distribution.is_squared or problem.distribution.loss_name == "huber":
+    if problem.is_squared or problem.distribution.loss_name == "huber":
         # A sum of squares falls from the start on until it has converged. Huber's level is robust,
         # not that of maximum likelihood: where its fit has converged, the likelihood may be
         # slightly smaller than at points next to it.
@@ -81,8 +82,8 @@ def _begun_anew(problem: FitProblem, begun: Solved, ended: Solved, options: Opti
     """
     ones = torch.ones_like(ended.agreeing)
     kept = replace(begun, tried=ended.tried, agreeing=ones, optima=ones)
-    if not problem.distribution.is_squared and not options.out_of_time():
-        again = settle_level(problem, kept, options)
+    if not problem.is_squared and not options.out_of_time():
+        again = _from_start(problem, kept, options)
         better = torch.ones(len(problem), dtype=torch.bool)
         better[_worse(problem, kept, again)] = False
         kept = merge(kept, again, better.nonzero()[:, 0], better)
@@ -90,6 +91,13 @@ def _begun_anew(problem: FitProblem, begun: Solved, ended: Solved, options: Opti
     outcome = torch.where(finished, int(Outcome.STALLED), ended.outcome)
     outcome = torch.where(kept.outcome == Outcome.EVALUATED, outcome, kept.outcome)
     return replace(kept, outcome=outcome)
+
+
+def _from_start(problem: FitProblem, begun: Solved, options: Options) -> Solved:
+    """Return fits of a likelihood that is not one of least squares, from given starts."""
+    if not problem.is_whole:
+        return settle_level(problem, begun, options)
+    return climb(problem, begun.z, options.quiet(), (begun.tried, begun.agreeing, begun.optima))
 
 
 def without_slope(problem: FitProblem, solved: Solved) -> Tensor:

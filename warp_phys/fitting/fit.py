@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -49,7 +49,8 @@ def fit(
     shared: Sequence[str] | Mapping[str, Any] | None = None,
     group: Any = None,
     ties: Mapping[str, Any] | None = None,
-    distribution: Noise | str = "normal",
+    priors: Mapping[str, Any] | Callable[[Mapping[str, Tensor]], Tensor] | None = None,
+    distribution: Noise | str | Mapping[str, Noise | str] = "normal",
     noise_sd: Any = "each",
     loss: Literal["linear", "huber"] = "linear",
     starts: int | None = None,
@@ -77,7 +78,9 @@ def fit(
     Args:
         system: A system, or the name of a shipped one.
         data: Records with all or some of the system's outputs, on a shared or own time grids, NaN
-            where missing. Several measurements at one time are several samples with that time.
+            where missing. Where `censored` of the same shape is 1 or 2, the true value was below or
+            above the value, which is a limit. Several measurements at one time are several
+            samples with that time.
             Inputs may be known at the samples (`inputs`) or at other times
             (`input_table`, `input_time`); doses are `dose_amount`, `dose_time` and `dose_state`.
         initial: The start: what `estimate` or `fit` returned (matched by trajectory label), a
@@ -110,8 +113,18 @@ def fit(
         ties: Parameters that follow from others: an expression like "2 * k1" or a function of the
             parameters by name (in torch) for each, in the order in which they are computed. Their
             standard errors follow from those of the others.
-        distribution: The name of a noise model (see `noise_names`), such as "normal" or
-            "lognormal", or a `Noise` object.
+        priors: Distributions by parameter, initial state (`prey(0)`) and noise (`noise_sd` of all
+            outputs, `noise_sd(prey)` of one, `dispersion(cases)`): those of
+            `warp_phys.data_gen`, any other frozen distribution of SciPy, one of
+            `torch.distributions`, or a range (low, high). Or the log density (n,) of all unknowns,
+            as a function in torch of a mapping from these names to their values (n,). The fit then
+            is the maximum of the posterior density by these values, and its standard errors and
+            intervals come from the curvature there; levels of the noise are unknowns like any
+            other.
+        distribution: The name of a noise model (see `noise_names`): "normal", "lognormal",
+            "poisson", "negative_binomial", "student_t", "additive_proportional"; a `Noise` object,
+            such as `Binomial(trials=20)` or `NegativeBinomial(dispersion=0.1)`; or a mapping from
+            output to one of these. Parameters of the noise that are not given are estimated.
         noise_sd: "each": every output has its own unknown level (with few values for each, one
             output may be fitted almost exactly at the cost of the others; `misfit` then reports
             it). "common": one level for all (plain least squares). Or known levels: a mapping from
@@ -145,7 +158,9 @@ def fit(
         profile likelihood where `profiled`, and from t quantiles where these give the same three
         digits; an end that the data do not limit is the end of the support), `covariance` of all
         unknowns, `initial_state` and its standard errors, `predicted`, `noise_sd` (with n - p
-        degrees of freedom, where p counts shared unknowns once),
+        degrees of freedom, where p counts shared unknowns once; of maximum likelihood where it is
+        fitted jointly), `noise_parameters` (levels and other parameters of the noise that are
+        fitted jointly with the system's, with standard errors and intervals), `log_prior`,
         `sum_of_squares` (unweighted), `log_likelihood`, `iterations`, `identifiable`, `on_bound`,
         `undetermined` (in words), `reduced_chi_square` (known noise), `autocorrelation` of the
         residuals, `misfit` (0 where the residuals look like noise), `gradient` of the log
@@ -185,6 +200,7 @@ def fit(
         empty=True,
         forcing=True,
         repeats=True,
+        limits=True,
     )
     problem = options.problem(system, records)
     fits = _fit_in_blocks(problem, options)
@@ -259,13 +275,23 @@ def _explain_unusable(problem: FitProblem, fits: Fits) -> None:
             fits.failures[row] = text
 
 
+def undetermined_by_priors(problem: FitProblem) -> Tensor:
+    """Return (N,) how many unknowns of its own a trajectory has that no prior determines."""
+    free = problem.unknowns.estimated()
+    if problem.prior is not None:
+        if problem.prior.joint is not None:
+            return torch.zeros(len(problem), dtype=torch.int64)
+        free = free & torch.tensor([density is None for density in problem.prior.single])
+    return free[:, problem.unknowns.shared :].sum(dim=1)
+
+
 def unusable(problem: FitProblem) -> Tensor:
     """Return (N,) the status of trajectories that cannot be fitted at all, otherwise 0."""
     records = problem.records
     status = torch.zeros(len(problem), dtype=torch.int64)
     seen = records.seen.sum(dim=(1, 2))
     # Shared unknowns are determined by the group; a trajectory must determine its own ones.
-    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
+    own = undetermined_by_priors(problem)
     status[seen < own.clamp_min(1)] = int(FitStatus.TOO_FEW_VALUES)
     known = problem.unknowns.parameters.isfinite().all(dim=1)
     known &= problem.unknowns.initial_state.isfinite().all(dim=1)

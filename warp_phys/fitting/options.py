@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from warp_phys.likelihood.problem import FitProblem
+from warp_phys.likelihood.stating.priors import Priors, described
 from warp_phys.likelihood.stating.sharing import Shared
 from warp_phys.likelihood.stating.state_problem import state_problem
 from warp_phys.models.bands import check_level
@@ -29,7 +30,8 @@ class FitOptions:
     shared: Shared
     group: Any
     ties: Mapping[str, Any] | None
-    distribution: Noise | str
+    priors: Priors
+    distribution: Noise | str | Mapping[str, Noise | str]
     noise_sd: Any
     loss: str
     starts: int | None
@@ -89,6 +91,7 @@ class FitOptions:
             rtol=self.rtol,
             ties=self.ties,
             mixed=True,
+            priors=self.priors,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class FitOptions:
             "time_budget": self.time_budget,
             "noise_sd": self.noise_sd if isinstance(self.noise_sd, str) else "known",
             "loss": self.loss,
+            "priors": _described(self.priors),
             "shared": _named(self.shared),
             "fixed": dict(self.fixed or {}),
             "ties": {
@@ -110,6 +114,13 @@ class FitOptions:
             "initial_state": self.initial_state if isinstance(self.initial_state, str) else "given",
             "bounds": {name: list(pair) for name, pair in (self.bounds or {}).items()},
         }
+
+
+def _described(priors: Priors) -> Any:
+    """Return priors as settings record them."""
+    if isinstance(priors, Mapping):
+        return {name: described(given) for name, given in priors.items()}
+    return None if priors is None else "joint"
 
 
 def _named(shared: Shared) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.coarse_problem import EXACT_STEPS, bounded
+from warp_phys.fitting.likelihood_fit import maximize_likelihood
 from warp_phys.fitting.optima import count_optima, level, values_of
 from warp_phys.fitting.reached import Reached
 from warp_phys.fitting.setting import setting_of
@@ -69,9 +70,18 @@ def run_block(
         options: Options of the fit.
     """
     # All starts are compared by least squares, whose noise level is eliminated exactly. Other
-    # losses (Huber's, counts) then continue from that optimum, with a level of their own.
+    # likelihoods (Huber's loss, counts, censored values) then continue from that optimum, with
+    # their own noise.
+    if given is not None:
+        given = given[:, ~problem.unknowns.noisy]
     best = _Search(problem.squared(), given, options).run(starts)
-    return best if problem.distribution.is_squared else settle_level(problem, best, options)
+    return best if problem.is_squared else with_own_noise(problem, best, options)
+
+
+def with_own_noise(problem: FitProblem, solved: Solved, options: Options) -> Solved:
+    """Return fits of the likelihood of a problem from those of its least squares."""
+    continued = maximize_likelihood if problem.is_whole else settle_level
+    return continued(problem, solved, options)
 
 
 class _Search:
@@ -141,6 +151,10 @@ class _Search:
         failed = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) > 0.0
         # The objective alone judges what was met: an equally good optimum ends the search, too.
         met = level(self.problem, self.reached.objective).sum(dim=0)
+        if bool(wrong.any()):
+            # Not where little is explained: all that explains nothing is equally good.
+            agreeing, _ = count_optima(self.problem, self.reached, self.best)
+            met = torch.where(wrong, agreeing, met)
         enough = _OFTEN if self.given is None or self.rounds else 1
         often = torch.where(failed, _OFTEN_IF_FAILED, enough)
         return met < torch.where(wrong, _OFTEN_IF_WRONG, often)

@@ -79,7 +79,7 @@ def evaluated(
     The engine of a minimization knows the steps that it took there; without it they are chosen
     again.
     """
-    if problem.distribution.is_squared:
+    if problem.is_squared:
         precision = None  # squares keep the units of the data
     sums, predicted = evaluate_at(problem, z, precision, engine)
     outcome = torch.where(excluded | (sums.status != 0), int(Outcome.DIVERGED), outcome)
@@ -90,7 +90,7 @@ def evaluated(
         frozen=frozen,
         sums=sums,
         predicted=predicted,
-        **vars(check_residuals(problem, predicted)),
+        **vars(check_residuals(problem, predicted, z)),
         variance=torch.full_like(sums.squares, torch.nan),
         tried=found[0],
         agreeing=found[1],

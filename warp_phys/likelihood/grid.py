@@ -8,7 +8,7 @@ discontinuity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,14 @@ class FineGrid:
             self.place[rows],
             self.valid[rows],
         )
+
+    def observing(self, records: Records) -> FineGrid:
+        """Return the grid with other values (N, T, O) at the samples, none of them censored."""
+        if self.records.censored is None:
+            return self
+        times = torch.where(self.records.valid, self.records.times, torch.inf)
+        values = _spread(records.observed, self.place, self.valid, times, torch.nan)
+        return replace(self, records=replace(self.records, observed=values, censored=None))
 
     def limits(self, rows: Tensor, limit: Tensor) -> Tensor:
         """Return how many times of the grid lead to the first `limit` samples of lanes (L,)."""
@@ -90,6 +98,9 @@ def fine_grid(
         outputs=records.outputs,
         labels=records.labels,
         own_grids=True,
+        censored=None
+        if records.censored is None
+        else _spread(records.censored, place, records.valid, times, 0.0),
     )
     return FineGrid(
         records=fine,

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.grid import FineGrid
+from warp_phys.likelihood.own_noise import OwnNoise
+from warp_phys.likelihood.prior import Prior
 from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.model.system import System
 from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.sample_terms import LEVEL, SampleTerms
 
 NoiseKind = Literal["each", "common", "known"]
 
@@ -43,6 +46,9 @@ class FitProblem:
         fine: The time grid of the integration, where the samples alone do not suffice.
         jumps: (N, T, S), amounts that doses add to the states at each sample, before it is
             observed; or None.
+        own: Parameters of the noise among the unknowns; the level then is one of them, or known,
+            and `noise` is "known".
+        prior: The prior of the unknowns, whose posterior density is then maximized.
     """
 
     system: System
@@ -57,6 +63,8 @@ class FitProblem:
     max_steps: int = 100_000
     fine: FineGrid | None = None
     jumps: Tensor | None = None
+    own: OwnNoise | None = None
+    prior: Prior | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,6 +96,7 @@ class FitProblem:
             weights=None if self.weights is None else self.weights[rows],
             fine=None if self.fine is None else self.fine.select(rows),
             jumps=None if self.jumps is None else self.jumps[rows],
+            prior=None if self.prior is None else self.prior.select(rows),
         )
 
     def on_fine_grid(self) -> FitProblem:
@@ -102,12 +111,90 @@ class FitProblem:
             fine=None,
         )
 
+    @property
+    def is_squared(self) -> bool:
+        """Whether the objective is one of sums of squares, from which levels are eliminated."""
+        plain = self.own is None and self.records.censored is None and self.prior is None
+        return plain and self.distribution.is_squared
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the objective is the whole negative log likelihood: nothing is eliminated."""
+        if self.own is not None or self.records.censored is not None or self.prior is not None:
+            return True
+        plain = self.distribution.summed() is self.distribution
+        return plain and self.noise == "known" and not self.distribution.is_squared
+
+    @property
+    def frees_levels(self) -> bool:
+        """Whether unknown levels of noise are estimated jointly, without priors."""
+        own = self.own
+        return own is not None and self.prior is None and any(LEVEL in one for one in own.names)
+
+    @property
+    def terms(self) -> list[SampleTerms]:
+        """What is summed up for each sample, by output."""
+        censored = self.records.censored is not None
+        return [
+            SampleTerms(
+                self.distribution.of(output),
+                () if self.own is None else self.own.names[output],
+                censored,
+            )
+            for output in range(len(self.records.outputs))
+        ]
+
+    @property
+    def _measured(self) -> Tensor:
+        """(N, T, O), the values that were measured; NaN where they are limits or missing."""
+        records = self.records
+        if records.censored is None:
+            return records.observed
+        return records.observed.masked_fill(records.censored > 0.0, torch.nan)
+
     def residuals(self, predicted: Tensor) -> Tensor:
         """Return the residuals (N, T, O) of the noise model, NaN where nothing was seen."""
-        found = self.distribution.residual(self.records.observed, predicted)
+        found = self.distribution.residual(self._measured, predicted)
         # A prediction that diverged, or has no logarithm, counts as missing here.
         return torch.where(found.isfinite(), found, torch.nan)
 
+    def standardized(self, predicted: Tensor, parameters: Tensor) -> Tensor:
+        """Return residuals (N, T, O) over their standard deviation; NaN where nothing was seen.
+
+        Args:
+            predicted: (N, T, O).
+            parameters: (N, P + Q), the parameters of the system and of the noise.
+        """
+        columns = []
+        for output in range(len(self.records.outputs)):
+            noise = self.distribution.of(output)
+            values = {} if self.own is None else self.own.values(parameters, output)
+            level = values.pop(LEVEL, torch.ones_like(parameters[:, :1]))
+            if self.weights is not None:
+                level = self.weights[..., output].rsqrt()
+            observed, f = self._measured[..., output], predicted[..., output]
+            columns.append(noise.at(values).standardized(observed, f, level))
+        found = torch.stack(columns, dim=2)
+        return torch.where(found.isfinite(), found, torch.nan)
+
     def squared(self) -> FitProblem:
-        """Return the problem with squared loss in the same residuals."""
-        return replace(self, distribution=self.distribution.squared())
+        """Return the problem with squared loss in the same residuals, and levels eliminated.
+
+        Limits are missing values there or, where too few others are left, measured ones.
+        """
+        records = self.records
+        if records.censored is not None:
+            few = self._measured.isfinite().sum(dim=(1, 2)) <= len(self.unknowns)
+            kept = (records.censored == 0.0) | few[:, None, None]
+            observed = torch.where(kept, records.observed, torch.nan)
+            records = replace(records, observed=observed, censored=None)
+        return replace(
+            self,
+            distribution=self.distribution.squared(),
+            records=records,
+            fine=None if self.fine is None else self.fine.observing(records),
+            unknowns=self.unknowns if self.own is None else self.unknowns.without_noise(),
+            noise=self.noise if self.own is None else self.own.kind,
+            own=None,
+            prior=None,
+        )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy import stats
 from torch import Tensor
 
+from warp_phys.likelihood.density import noise_table
 from warp_phys.likelihood.problem import FitProblem
 
 # Tail probability of the chi-square distribution below which a sum of squares is too large.
@@ -83,11 +84,17 @@ class ResidualCheck:
     wrong: Tensor
 
 
-def check_residuals(problem: FitProblem, predicted: Tensor) -> ResidualCheck:
-    """Check the residuals of predictions (N, T, O)."""
+def check_residuals(problem: FitProblem, predicted: Tensor, z: Tensor) -> ResidualCheck:
+    """Check the residuals of predictions (N, T, O) at coordinates z (N, D)."""
     found = pattern_of(problem.residuals(predicted))
     size, around = _of_data(problem)
     exact = found.negligible(size)
+    if not problem.is_squared:
+        # Where the noise is not the same everywhere, large residuals alone would make the pattern.
+        found = replace(
+            pattern_of(problem.standardized(predicted, noise_table(problem, z))),
+            mean_square=found.mean_square,
+        )
     patterned = found.alike.any(dim=1) & ~exact
     unexplained = ((found.mean_square > _UNEXPLAINED * around) & (around > 0.0)).any(dim=1) & ~exact
     return ResidualCheck(found.correlation, patterned, exact, patterned | unexplained)

@@ -38,7 +38,7 @@ def from_observed_states(problem: FitProblem, z: Tensor, samples: int | None = N
 def _observed_coordinate(problem: FitProblem, entry: Unknown, samples: int | None) -> Tensor:
     """Return (N,), the coordinate of a state as first observed; NaN where there is none."""
     nothing = torch.full((len(problem),), torch.nan, dtype=torch.float64)
-    if entry.kind == "parameter":
+    if entry.kind != "initial_state":
         return nothing
     first = _first_observed(problem, entry, samples)
     return torch.where(first.isfinite(), entry.coordinate(first.nan_to_num(1.0)), nothing)

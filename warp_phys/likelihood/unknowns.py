@@ -57,17 +57,18 @@ class Unknown:
     """One estimated quantity.
 
     Attributes:
-        kind: "parameter" or "initial_state".
+        kind: "parameter", "initial_state" or "noise".
         name: Its name.
         unit: Its unit.
-        index: Its position among the system's parameters or states.
+        index: Its position among the system's parameters or states; parameters of the noise are
+            numbered behind those of the system.
         support: The values that it may have: its support, or the caller's bounds.
         usual: (low, high), its usual range.
         shared: Whether all trajectories of a group have the same value.
         ranged: Whether the usual range is one that the system declares.
     """
 
-    kind: Literal["parameter", "initial_state"]
+    kind: Literal["parameter", "initial_state", "noise"]
     name: str
     unit: str
     index: int
@@ -79,7 +80,7 @@ class Unknown:
     @property
     def label(self) -> str:
         """The name; for an initial state, the name of the state followed by `(0)`."""
-        return self.name if self.kind == "parameter" else f"{self.name}(0)"
+        return f"{self.name}(0)" if self.kind == "initial_state" else self.name
 
     @property
     def logarithmic(self) -> bool:
@@ -153,7 +154,9 @@ class Unknowns:
 
     Attributes:
         entries: The unknowns, those that are shared first.
-        parameters: (N, P), known values; those of unknowns are overwritten.
+        parameters: (N, P), known values; those of unknowns are overwritten. Unknown parameters of
+            the noise, Q of them, have further columns, so that all tables of parameters are
+            (N, P + Q) where there are any.
         initial_state: (N, S), likewise.
         known: (N, D), whether a trajectory has a known value of an unknown of the others; None
             where each unknown is estimated in every trajectory.
@@ -182,6 +185,28 @@ class Unknowns:
     def width(self) -> int:
         """How many different shared unknowns a group has at most."""
         return self.shared if self.places is None else int(self.places.max()) + 1
+
+    @cached_property
+    def noisy(self) -> Tensor:
+        """(D,), which of them are parameters of the noise."""
+        return torch.tensor([entry.kind == "noise" for entry in self.entries], dtype=torch.bool)
+
+    @property
+    def of_system(self) -> int:
+        """P, how many parameters the system has."""
+        return self.parameters.shape[1] - int(self.noisy.sum())
+
+    def without_noise(self) -> Unknowns:
+        """Return the unknowns of the system alone."""
+        kept = (~self.noisy).nonzero()[:, 0]
+        shared = int((~self.noisy[: self.shared]).sum())
+        return replace(
+            self,
+            entries=tuple(self.entries[place] for place in kept.tolist()),
+            parameters=self.parameters[:, : self.of_system],
+            known=None if self.known is None else self.known[:, kept],
+            places=None if self.places is None else self.places[:, :shared],
+        )
 
     def select(self, rows: Tensor) -> Unknowns:
         """Return the unknowns of some trajectories."""
@@ -237,8 +262,12 @@ class Unknowns:
     def _columns(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Positions of parameters and of initial states: among the unknowns, and in the system."""
         parts = []
-        for kind in ("parameter", "initial_state"):
-            chosen = [place for place, entry in enumerate(self.entries) if entry.kind == kind]
+        for initial in (False, True):
+            chosen = [
+                place
+                for place, entry in enumerate(self.entries)
+                if (entry.kind == "initial_state") == initial
+            ]
             targets = [self.entries[place].index for place in chosen]
             parts.append((torch.tensor(chosen).long(), torch.tensor(targets).long()))
         return parts[0], parts[1]
@@ -262,7 +291,9 @@ class Unknowns:
                 found = torch.where(self.known[rows][:, places], table[:, targets], found)
             table[:, targets] = found
         if self.derived is not None:
-            return self.derived.completed(parameters, initial, rows, guess)
+            own = self.of_system
+            found, initial = self.derived.completed(parameters[:, :own], initial, rows, guess)
+            parameters = torch.cat([found, parameters[:, own:]], dim=1)
         return parameters, initial
 
     def chain(
@@ -285,8 +316,10 @@ class Unknowns:
             table[:, targets, places] = slopes[:, places]
         if self.derived is None:
             return tables
-        by_parameter, by_state = self.derived.slopes(parameters, initial, rows)
-        return by_parameter @ tables[0], tables[1] + by_state @ tables[0]
+        own = self.of_system
+        by_parameter, by_state = self.derived.slopes(parameters[:, :own], initial, rows)
+        table = torch.cat([by_parameter @ tables[0][:, :own], tables[0][:, own:]], dim=1)
+        return table, tables[1] + by_state @ tables[0][:, :own]
 
     def by_coordinates(self, chain: tuple[Tensor, Tensor]) -> Tensor:
         """Return the derivatives (L, E, D) of the E directions of an engine by z, see `chain`."""
@@ -371,9 +404,15 @@ class Unknowns:
         """Return the directions of differentiation, as engines number them.
 
         Parameter j is j, and the initial value of state s is -1 - s. Those of the unknowns come
-        first, then those of quantities that follow from them.
+        first, then those of quantities that follow from them. Parameters of the noise, on which the
+        flow does not depend, are P, P + 1, ...
         """
         own = tuple(
-            entry.index if entry.kind == "parameter" else -1 - entry.index for entry in self.entries
+            -1 - entry.index if entry.kind == "initial_state" else entry.index
+            for entry in self.entries
         )
         return own if self.derived is None else own + self.derived.directions()
+
+    def flow_directions(self) -> tuple[int, ...]:
+        """Return the directions on which the flow depends: all but those of the noise."""
+        return tuple(one for one in self.directions() if one < self.of_system)

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Penalty(Protocol):
+    """What is added to the objective of a minimization."""
+
+    def penalty(self, z: Tensor, lanes: Tensor) -> Tensor:
+        """Return what is added (n,) for lanes at z (n, D)."""
+
+    def add(self, z: Tensor, lanes: Tensor, matrix: Tensor, vector: Tensor) -> None:
+        """Add its terms to packed matrices (n, K) and vectors (n, D) of normal equations."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
-from warp_phys.minimizing.anchor import Anchor
+from warp_phys.minimizing.anchor import Penalty
 from warp_phys.minimizing.curvature import updated_curvature
 from warp_phys.minimizing.objective import Minimizer
 from warp_phys.minimizing.optimum import Optimum, Options, Outcome
@@ -54,7 +54,7 @@ def minimize(
     z: Tensor,
     options: Options,
     *,
-    anchor: Anchor | None = None,
+    anchor: Penalty | None = None,
 ) -> Optimum:
     """Return the optimum of every group that is reached from z (L, D)."""
     return _Descent(minimizer, z, options, anchor).run()
@@ -68,7 +68,7 @@ class _Descent:
         minimizer: Minimizer,
         z: Tensor,
         options: Options,
-        anchor: Anchor | None,
+        anchor: Penalty | None,
     ) -> None:
         self.m = minimizer
         self.options = options

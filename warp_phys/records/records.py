@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from warp_phys.records.by_trajectory import by_trajectory
+from warp_phys.records.limits import read_limits, unknown_limits
 from warp_phys.records.time_units import in_time_unit
 from warp_phys.systems.errors import SchemaError, UsageError
 from warp_phys.systems.forcing.dataset import read_doses, read_table
@@ -50,6 +51,8 @@ class Records:
         output_units: Units of the outputs, empty where the data set gives none.
         time_unit: Unit of the times, empty where the data set gives none.
         history: How the data set was created; results continue it.
+        censored: (N, T, O), 1 where a value is a limit below which, and 2 where it is one above
+            which the true value was; 0 where it was measured. None where all were.
     """
 
     observed: Tensor
@@ -65,6 +68,7 @@ class Records:
     output_units: tuple[str, ...] = ()
     time_unit: str = ""
     history: str = ""
+    censored: Tensor | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -100,6 +104,7 @@ class Records:
             times=self.times[index],
             inputs=self.inputs[index],
             labels=labels,
+            censored=None if self.censored is None else self.censored[index],
             table=None if self.table is None else self.table.select(index),
             doses=None if self.doses is None else self.doses.select(index),
             known_states={name: values[index] for name, values in self.known_states.items()},
@@ -132,6 +137,7 @@ def read_records(
     empty: bool = False,
     forcing: bool = False,
     repeats: bool = False,
+    limits: bool = False,
 ) -> Records:
     """Return the records of a data set, checked against the system.
 
@@ -144,13 +150,14 @@ def read_records(
         empty: Whether a trajectory may be without a single value.
         forcing: Whether the caller handles doses and tables of inputs.
         repeats: Whether the caller handles several samples at one time.
+        limits: Whether the caller handles censored values.
 
     Raises:
         SchemaError: The data set does not follow the schema, or lacks an output or input.
         UnknownNameError: There is no variable of one of the names.
         UsageError: The times do not increase, a trajectory has no valid sample, an input is
-            missing, the unit of the times cannot be converted to the system's, or there are doses
-            or tables of inputs that the caller does not handle.
+            missing, the unit of the times cannot be converted to the system's, or there are
+            doses, tables of inputs or censored values that the caller does not handle.
     """
     dataset = as_batch(dataset)
     check_dataset(dataset, needs=("observed",), system=system)
@@ -164,6 +171,9 @@ def read_records(
     doses = None if system is None else read_doses(dataset, system, labels)
     if not repeats:
         check_times(_grid(dataset).values, name="time", labels=labels)
+    censored = read_limits(dataset, names, labels, observed)
+    if not limits and censored is not None:
+        raise unknown_limits(censored)
     if not forcing and (table is not None or doses is not None):
         raise _unknown_forcing(doses)
     records = Records(
@@ -180,6 +190,7 @@ def read_records(
         output_units=_output_units(dataset, names),
         time_unit=str(dataset["time"].attrs.get("units", "")),
         history=str(dataset.attrs.get("history", "")),
+        censored=censored,
     )
     if not empty:
         _check_seen(records)

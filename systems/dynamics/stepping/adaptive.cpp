@@ -390,11 +390,12 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
         return sound;
     }
 
-    // A step that ends on an event, to the last places of a sample or a stop, ends there.
+    // A step that ends on an event in the moment of a sample or a stop ends there.
     void land(V target, V &t_new) const {
         for (int l = 0; l < W; ++l) {
             if (!switches.passing[l]) continue;
-            const double near = SLIVER * __DBL_EPSILON__ * __builtin_fabs(t_new[l]);
+            const double sliver = SLIVER * __DBL_EPSILON__ * __builtin_fabs(t_new[l]);
+            const double near = switches.slot[l] > sliver ? switches.slot[l] : sliver;
             if (target[l] - t_new[l] <= near) t_new[l] = target[l];
             double due = -__builtin_inf();
             for (int64_t n = sample[l]; due < t_new[l] - near; ++n) due = time_of(l, n);

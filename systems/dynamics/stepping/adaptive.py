@@ -11,6 +11,9 @@ from the fine one at the samples is its error estimate. A step is also rejected 
 that its local error is much larger than the embedded pair estimated: in about one step of a million
 that estimate vanishes by chance, and without this check the worst of 10^5 trajectories was wrong by
 1,700 tolerances.
+
+Jumps of the right-hand side are not located, unlike by compiled code: steps end at those whose
+times the expressions show, and follow the others by their error estimates alone.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from warp_phys.systems.dynamics.stepping.step_control import (
     retire,
     with_local_tolerances,
 )
+from warp_phys.systems.dynamics.switch_times import with_switch_stops
 from warp_phys.systems.forcing.schedule import InputPiece, Schedule
 
 _SPLIT = 32_768  # elements of a tensor from which torch divides an operation among threads
@@ -54,7 +58,7 @@ def solve_adaptive(problem: Problem, method: str) -> Solution:
     # The error estimate is relative to atol / rtol + max |y|. The ratio (S, N) is taken before the
     # local tolerances replace both: they share a factor, but rtol may be raised to its floor.
     scale = problem.atol / problem.rtol
-    problem = with_local_tolerances(problem.detach(), method)
+    problem = with_switch_stops(with_local_tolerances(problem.detach(), method))
     n_trajectories, n_times = problem.times.shape
     like = problem.initial
     solution = Solution(

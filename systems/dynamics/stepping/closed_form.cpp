@@ -17,7 +17,9 @@ template <int ROWS> struct ClosedForm {
 
     void begin() { restart(~M()); }
 
-    void arrived(int64_t, M hit, const bool *) { restart(hit); }
+    void arrived(int64_t, M hit, const bool *) {
+        if (walk.samples.jumps) restart(hit);
+    }
 
     // The closed form restarts from the point after a jump.
     void restart(M hit) {

@@ -16,7 +16,7 @@ from warp_phys.systems.compiling.compiler import (
     compiler,
 )
 from warp_phys.systems.compiling.stack import LARGEST_STACK, USUAL_STACK, call_with_stack
-from warp_phys.systems.compiling.traced import translated
+from warp_phys.systems.compiling.traced import translated, untranslated
 from warp_phys.systems.dynamics.problem import Problem, Solution
 from warp_phys.systems.dynamics.stepping.methods import STEPPERS
 from warp_phys.systems.dynamics.stepping.source import flow_source, stack_needed
@@ -83,6 +83,16 @@ def flow_library(
     except CompileError as error:
         warnings.warn(f"integrating without compiled code, which is slower: {error}", stacklevel=2)
         return None
+
+
+def why_not_compiled(problem: Problem) -> str:
+    """Return why a system has no compiled flow."""
+    if problem.initial.dtype != torch.float64 or problem.initial.device.type != "cpu":
+        return "that is for float64 in main memory"
+    if compiler() is None:
+        return "there is no C++ compiler here (c++, g++, clang++ or $CXX)"
+    reason = untranslated(problem.system)
+    return f"its functions are not plain arithmetic: {reason}" if reason else "it is too large"
 
 
 @torch.no_grad()

@@ -19,11 +19,14 @@ constexpr int ROOM_E = N_EVENTS > 0 ? N_EVENTS : 1;
 // g counts as zero if it is this small, compared with its change in the present interval, or if it
 // is this many roundings of what it is computed from.
 constexpr double ZERO = 1e-12, ROUNDINGS = 8.0;
-// Changes at one point, and events in a row that are next to no time apart: this share of an
-// interval. More mean that they never end: the trajectory slides along a zero, on which neither
-// branch is defined, or the events accumulate (Zeno's paradox).
-constexpr int MOST_AT_ONCE = 100, MOST_IN_A_ROW = 100;
-constexpr double NO_TIME = 1e-9;
+// Events never end if this many comparisons change at one point, or if one changes twice in no time,
+// this share of an interval: the trajectory slides along a zero, on which neither branch is defined,
+// or the events accumulate (Zeno's paradox).
+constexpr int MOST_AT_ONCE = 100;
+constexpr double NO_TIME = 1e-11;
+// A wrong sign that remains after an event is no new event while |g| does not grow. More than rounding
+// must not be allowed: what remains would grow from event to event.
+constexpr double FORGIVEN = 1.0 + 1e-6;
 
 inline bool is_above(const InputPiece &drive, int k, int l) {
     return (drive.side[k][l] != 0) == SWITCH_ABOVE[k];
@@ -66,9 +69,11 @@ template <int ROWS> struct Events {
     V shift[N > 0 ? N : 1];      // dtau/dq
     V slack[ROOM_K];             // a wrong sign of g counts as zero up to here
     V zero[ROOM_K];              // |g| that counts as zero at the present point
-    M turned[ROOM_K];            // comparisons that have changed at the present point
-    int which[W], in_a_row[W];   // the comparison that changes, and events next to no time apart
-    double last[W];              // the time of the last event that was located
+    M turned[ROOM_K];            // comparisons that have changed at the present point, ...
+    M origin[ROOM_K];            // ... what they were when it was reached, ...
+    M thrown;                    // ... and where events have happened
+    int which[W];                // the comparison that changes
+    V last[ROOM_K];              // when each was last located
     bool endless[W];
     M leaping = {};              // where `which` jumps past zero instead of passing through it
 
@@ -78,9 +83,8 @@ template <int ROWS> struct Events {
 
     // Another trajectory enters lane l.
     void forget(int l) {
-        for (int k = 0; k < ROOM_K; ++k) slack[k][l] = 0.0;
-        which[l] = in_a_row[l] = 0;
-        last[l] = -__builtin_inf();
+        for (int k = 0; k < ROOM_K; ++k) slack[k][l] = 0.0, last[k][l] = -__builtin_inf();
+        which[l] = 0;
         endless[l] = false;
     }
 
@@ -107,8 +111,9 @@ template <int ROWS> struct Events {
     // `located`, comparison `which` has just been found to change.
     void settle(V t, InputPiece &drive, V span, M where, M located) {
         for (int d = 0; d < N; ++d) shift[d] = splat(0.0);
-        for (int k = 0; k < ROOM_K; ++k) turned[k] = M();
-        for (int k = 0; k < N_SWITCHES; ++k) zero[k] = slack[k];
+        thrown = M();
+        for (int k = 0; k < N_SWITCHES; ++k)
+            turned[k] = M(), origin[k] = drive.side[k], zero[k] = slack[k];
         count(t, span, located);
         int rounds = 0;
         V f[S];
@@ -130,9 +135,9 @@ template <int ROWS> struct Events {
             if (!located[l]) continue;
             const double resolved = 100.0 * __DBL_EPSILON__ * __builtin_fabs(t[l]);
             const double brief = NO_TIME * span[l] > resolved ? NO_TIME * span[l] : resolved;
-            in_a_row[l] = t[l] - last[l] <= brief ? in_a_row[l] + 1 : 0;
-            last[l] = t[l];
-            endless[l] = endless[l] || in_a_row[l] > MOST_IN_A_ROW;
+            V &before = last[which[l]];
+            endless[l] = endless[l] || t[l] - before[l] <= brief;
+            before[l] = t[l];
         }
     }
 
@@ -158,13 +163,20 @@ template <int ROWS> struct Events {
             if (!busy[l] || located[l]) continue;
             busy[l] = 0;
             for (int k = 0; k < N_SWITCHES && !busy[l]; ++k) {
-                const bool zero = at.is_zero(k, l);
-                const bool up = zero ? at.rate[k][l] > 0.0 : at.g[k][l] > 0.0;
-                if (up == is_above(drive, k, l) || (zero && at.rate[k][l] == 0.0)) continue;
+                if (!is_due(at, drive, k, l)) continue;
                 which[l] = k;
                 busy[l] = -1;
             }
         }
+    }
+
+    // Whether comparison k of a lane is not as it will be from this point on. On zero, the rate of
+    // g tells. Where g rests there after an event, the comparison is as it was before, so that the
+    // event is met again if g moves on the same way.
+    bool is_due(const SwitchPoint &at, const InputPiece &drive, int k, int l) const {
+        if (!at.is_zero(k, l)) return is_above(drive, k, l) != (at.g[k][l] > 0.0);
+        if (at.rate[k][l] != 0.0) return is_above(drive, k, l) != (at.rate[k][l] > 0.0);
+        return thrown[l] && drive.side[k][l] != origin[k][l];
     }
 
     // Change comparison `which` in the lanes `where`, and let the events happen that become due.
@@ -191,6 +203,7 @@ template <int ROWS> struct Events {
         for (int e = 0; e < N_EVENTS; ++e) {
             const M due = where & after[e] & ~before[e];
             if (any(due)) happen(e, t, drive, due);
+            thrown |= due;
         }
     }
 
@@ -246,7 +259,7 @@ template <int ROWS> struct Events {
             for (int l = 0; l < W; ++l)
                 if (where[l]) {
                     const bool wrong = is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;
-                    slack[k][l] = wrong ? 2.0 * __builtin_fabs(g[k][l]) : 0.0;
+                    slack[k][l] = wrong ? FORGIVEN * __builtin_fabs(g[k][l]) : 0.0;
                 }
     }
 };

@@ -57,7 +57,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
     Position<ROWS> &lanes;
     V f[ROWS];          // derivative at (t, y)
     V greatest[S];      // largest absolute values of the states so far
-    V expected[S];      // those of the whole record in the last call, or a share of the largest
+    V expected[S];      // those of the whole record in the last call, zero where there was none
     V unknown;          // UNKNOWN_SIZE or KNOWN_SIZE
     V pace;             // the last graded step size; zero if there is none
     int tries[W], pressed[W];
@@ -92,13 +92,6 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             for (int l = 0; l < W; ++l)
                 if (!sound[l]) give_up(l, DIVERGED);  // no number of steps helps here
         }
-    }
-
-    // Where nothing is known of a state's size, it is at least a share of the largest state.
-    void expect() {
-        V top = splat(0.0);
-        for (int i = 0; i < S; ++i) top = vmax(greatest[i], top);
-        for (int i = 0; i < S; ++i) expected[i] = larger(unknown * top, expected[i]);
     }
 
     // What happens at a sample: comparisons and events that a dose or an input changes, or that
@@ -161,7 +154,6 @@ template <template <int> class METHOD, int ROWS> struct Planned {
         // the one needed here.
         if (HOLDS_SWITCHES || ANY_HELD || walk.samples.jumps)
             slope_at<ROWS>(lanes.t, lanes.y, lanes.p, drive, f);
-        expect();
         Point before;
         save(before);
         int32_t count[W], settled[W];
@@ -290,7 +282,7 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             t = select(accepted, select(whole, end, t + size), t);
             if constexpr (HOLDS_SWITCHES)
                 if (any(switches.passing)) {
-                    switches.events.settle(t, drive, span, switches.passing, switches.passing);
+                    switches.events.settle(t, drive, switches.tried, switches.passing, switches.passing);
                     slope_at<ROWS>(t, lanes.y, lanes.p, drive, step.y);
                     for (int i = 0; i < ROWS; ++i) f[i] = select(switches.passing, step.y[i], f[i]);
                     eventful |= switches.passing;
@@ -347,16 +339,20 @@ template <template <int> class METHOD, int ROWS> struct Planned {
 
     // The largest ratio of a state's local error to rtol (|y_i| + FLOOR max_t |y_i|); updates
     // `greatest`. There is no absolute tolerance: the floor takes its place where a state passes
-    // through zero, and a share of the largest state where nothing is known of its size yet. With a
-    // finite `range` every value is accurate relative to itself, to rtol (1 + FLOOR range).
+    // through zero, and a share of the largest state where nothing is known of its size yet: this
+    // step counts, since a dose or an input may fill a system that was empty. With a finite `range`
+    // every value is accurate relative to itself, to rtol (1 + FLOOR range).
     V measure(M going) {
         const bool bounded = options.range < __builtin_inf();
-        V worst = splat(0.0);
+        V worst = splat(0.0), top = splat(0.0), sizes[S];
         for (int i = 0; i < S; ++i) {
-            const V error = vabs(step.template error<0>(i));
-            const V size = larger(vabs(lanes.y[i]), vabs(step.y[i]));
-            greatest[i] = select(going, larger(size, greatest[i]), greatest[i]);
-            const V scale = larger(greatest[i], expected[i]);
+            sizes[i] = larger(vabs(lanes.y[i]), vabs(step.y[i]));
+            greatest[i] = select(going, larger(sizes[i], greatest[i]), greatest[i]);
+            top = vmax(greatest[i], top);
+        }
+        for (int i = 0; i < S; ++i) {
+            const V error = vabs(step.template error<0>(i)), size = sizes[i];
+            const V scale = larger(vmax(unknown * top, greatest[i]), expected[i]);
             V share = FLOOR * scale;
             if (bounded) share = vmin(share, FLOOR * options.range * size) + LEAST_FLOOR * scale;
             const V ratio = error / (options.rtol * (size + share));

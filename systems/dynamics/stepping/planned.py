@@ -125,8 +125,6 @@ class Planned:
             for lane, row in enumerate(self.lanes.tolist())
             if count[lane] > 0 and (kept := self.plan.ends.get((row, sample))) is not None
         }
-        # Where nothing is known of a state's size, it is at least a share of the largest state.
-        self.expected = torch.maximum(self.expected, self.unknown * self.greatest.amax(dim=0))
         before, greatest_before = at.point, self.greatest
         adapt = torch.zeros_like(moving)
         # Repeat the whole interval with more steps until the error of every lane is tolerated, or
@@ -270,7 +268,8 @@ class Planned:
 
         The tolerance of state i is rtol (max(|y_0i|, |y_1i|) + FLOOR max_t |y_i|). There is no
         absolute tolerance: the floor takes its place where a state passes through zero, and a share
-        of the largest state where nothing is known of its size yet.
+        of the largest state where nothing is known of its size yet: this step counts, since a dose
+        or an input may fill a system that was empty.
         """
         # Only the states control the steps: point 0 holds the states, the others the derivatives.
         stages = [stage[0] for stage in step.stages]
@@ -278,7 +277,8 @@ class Planned:
         size = torch.maximum(at.point[0].abs(), step.y[0].abs())
         greatest = torch.maximum(self.greatest, size.nan_to_num(0.0))
         self.greatest = torch.where(going, greatest, self.greatest)
-        scale = torch.maximum(self.greatest, self.expected)
+        top = self.unknown * self.greatest.amax(dim=0)
+        scale = torch.maximum(self.greatest, self.expected).maximum(top)
         share = _FLOOR * scale
         if self.tolerance.range < torch.inf:
             share = share.minimum(_FLOOR * self.tolerance.range * size) + _LEAST_FLOOR * scale

@@ -37,7 +37,17 @@ def flow_source(graph: SystemGraph, method: str, directions: Sequence[int]) -> s
         [
             _base(graph, method, directions),
             *_method(method),
-            *map(_text, ("events.cpp", "switching.cpp", "following.cpp", "problem.cpp", "adaptive.cpp", "flow.cpp")),
+            *map(
+                _text,
+                (
+                    "events.cpp",
+                    "switching.cpp",
+                    "following.cpp",
+                    "problem.cpp",
+                    "adaptive.cpp",
+                    "flow.cpp",
+                ),
+            ),
         ]
     )
 
@@ -61,7 +71,10 @@ def planned_source(
             *_method(method),
             constants("bool HELD", list(map(int, held))),
             f"static constexpr bool ANY_HELD = {int(any(held))};",
-            *map(_text, ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "planned.cpp")),
+            *map(
+                _text,
+                ("samples.cpp", "closed_form.cpp", "events.cpp", "switching.cpp", "planned.cpp"),
+            ),
         ]
     )
 

@@ -14,17 +14,21 @@ constexpr double INSIDE = 0.05;
 // beginning, show that g jumps there.
 constexpr double LEAP = 1e-3;
 
+// The time before a zero that counts as the zero, as a share of the step that ends there.
+constexpr double SLOT = 1e-14;
+
 template <int ROWS> struct Switching {
     const V *y, *p;              // the point and the parameters of the lanes
     Events<ROWS> events;
     V before[ROOM_K], under[ROOM_K];   // g at the start of the step, and at the low end of the bracket
-    V low, high, at_low, at_high, scale, trial, width;
+    V low, high, at_low, at_high, over, scale, tried, trial, width;   // over: g at the high end
+    V slot;                      // the time before a zero that counts as the zero
     M locating = {}, passing = {}, dipping = {};
     int side[W];                 // the end of the bracket that moved last: -1 low, 1 high
 
     Switching(V *point, const V *parameters)
         : y(point), p(parameters), events(point, parameters) {
-        low = high = at_low = at_high = scale = trial = width = splat(0.0);
+        low = high = at_low = at_high = over = scale = tried = trial = width = slot = splat(0.0);
         for (int l = 0; l < W; ++l) side[l] = 0;
     }
 
@@ -78,8 +82,9 @@ template <int ROWS> struct Switching {
     }
 
     // Decide on steps from y with slope f of length `size` that end at `end` with slope f_end and are
-    // accurate; returns those that may be taken. The others are tried again with the length
-    // `trial`.
+    // accurate; returns those that may be taken. The others are tried again with the length `trial`.
+    // A zero is approached from the side held, so that a state that is thrown back does not start
+    // beyond it.
     M judge(V from, V size, const V *f, const V *end, const V *f_end, const InputPiece &drive,
             M accurate) {
         V g[ROOM_K];
@@ -95,12 +100,12 @@ template <int ROWS> struct Switching {
             // A zero left behind at the start, from which g is still rising, is not the one looked for.
             const bool falls = first >= 0 || has_fallen(drive, l, g);
             narrow(l, first, size[l], g);
-            const double least = __builtin_fabs(g[events.which[l]][l]);
-            const double resolved = 8.0 * __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
-            if ((falls && least <= ZERO * scale[l]) || high[l] - low[l] <= resolved)
-                pass(l, least);
-            else
-                taken[l] = 0, trial[l] = between(l);
+            const double rounding = __DBL_EPSILON__ * (__builtin_fabs(from[l]) + size[l]);
+            slot[l] = 4.0 * rounding + SLOT * size[l];
+            const bool near = !beyond(drive, l, g) && missed(l, g) <= slot[l];
+            const bool closed = high[l] - low[l] <= 8.0 * rounding;
+            if (closed ? first >= 0 : falls && near) pass(l);
+            else taken[l] = 0, trial[l] = closed ? high[l] : between(l);
         }
         // A dip that the cubic only suspects is looked for once.
         const M calm = smooth & taken & ~passing;
@@ -113,17 +118,30 @@ template <int ROWS> struct Switching {
         return taken;
     }
 
+    bool beyond(const InputPiece &drive, int l, const V *g) const {
+        const int k = events.which[l];
+        return is_above(drive, k, l) ? g[k][l] < 0.0 : g[k][l] > 0.0;
+    }
+
     // Whether g is nearer to its other sign than it was at the low end of the bracket.
     bool has_fallen(const InputPiece &drive, int l, const V *g) const {
         const int k = events.which[l];
         return is_above(drive, k, l) ? g[k][l] < under[k][l] : g[k][l] > under[k][l];
     }
 
+    // The time by which a lane misses the zero, with the mean rate of g in the bracket.
+    double missed(int l, const V *g) const {
+        const int k = events.which[l];
+        const double change = __builtin_fabs(under[k][l]) + __builtin_fabs(over[l]);
+        return change > 0.0 ? __builtin_fabs(g[k][l]) * (high[l] - low[l]) / change : 0.0;
+    }
+
     // A lane stands on its event.
-    void pass(int l, double least) {
+    void pass(int l) {
         passing[l] = -1, locating[l] = 0;
-        const double apart = least + __builtin_fabs(under[events.which[l]][l]);
-        events.leaping[l] = least > ZERO * scale[l] && apart > LEAP * scale[l] ? -1 : 0;
+        const double apart = __builtin_fabs(over[l]) + __builtin_fabs(under[events.which[l]][l]);
+        const bool closed = high[l] - low[l] <= LEAP * LEAP * tried[l];
+        events.leaping[l] = closed && apart > LEAP * scale[l] ? -1 : 0;
     }
 
     // Move an end of the bracket of a lane to the end of the step just tried, at which comparison
@@ -132,13 +150,13 @@ template <int ROWS> struct Switching {
         int &k = events.which[l];
         if (first >= 0) {
             if (!locating[l]) {
-                low[l] = 0.0, width[l] = size, side[l] = 0;
+                low[l] = 0.0, width[l] = tried[l] = size, side[l] = 0;
                 for (int j = 0; j < N_SWITCHES; ++j) under[j][l] = before[j][l];
             }
             if (!locating[l] || k != first) at_low[l] = before[first][l];
             k = first;
             high[l] = size;
-            at_high[l] = g[k][l];
+            at_high[l] = over[l] = g[k][l];
             if (!locating[l])
                 scale[l] = __builtin_fabs(before[k][l]) + __builtin_fabs(at_high[l]);
             locating[l] = -1;
@@ -166,12 +184,13 @@ template <int ROWS> struct Switching {
         return first;
     }
 
-    // The zero by linear interpolation, away from the ends of a bracket that hardly narrows.
+    // The middle of the slot before the zero by linear interpolation, away from the ends of a
+    // bracket that hardly narrows.
     double between(int l) {
         const double a = __builtin_fabs(at_low[l]), b = __builtin_fabs(at_high[l]);
-        double share = a + b > 0.0 ? a / (a + b) : 0.5;
         const double now = high[l] - low[l];
-        if (!(now <= 0.5 * width[l])) {
+        double share = a + b > 0.0 ? a / (a + b) - 0.5 * slot[l] / now : 0.5;
+        if (!(now <= 0.5 * width[l]) || share <= 0.0) {
             share = share < INSIDE ? INSIDE : share;
             share = share > 1.0 - INSIDE ? 1.0 - INSIDE : share;
         }

@@ -15,7 +15,16 @@ from tests.data_gen.storing.sharded import some_manifest
 from warp_phys.data_gen import log_normal, truncated_normal, uniform
 from warp_phys.data_gen.storing.identity import canonical, differences
 from warp_phys.data_gen.storing.manifest import digest, new_manifest, read_manifest
-from warp_phys.systems import Dose, LotkaVolterra, Parameter, Pendulum, SchemaError, State, System
+from warp_phys.systems import (
+    Dose,
+    Event,
+    LotkaVolterra,
+    Parameter,
+    Pendulum,
+    SchemaError,
+    State,
+    System,
+)
 
 
 class Quantiles:
@@ -63,6 +72,15 @@ class Drag(LotkaVolterra):
     def __init__(self, setting):
         super().__init__()
         self.setting = setting
+
+
+def bouncing(share, limit):
+    """Return a system whose event differs by numbers alone."""
+
+    class Bouncing(Pendulum):
+        events = (Event(lambda t, y, p: y[0] < limit, {"angle": lambda t, y, p: share * y[1]}),)
+
+    return Bouncing()
 
 
 SCALES = {"k": 2.0}
@@ -136,6 +154,9 @@ DIFFERENT = [
     Pendulum(g=9.0),
     decay(2),
     decay(3),
+    bouncing(0.5, 0.0),
+    bouncing(0.6, 0.0),
+    bouncing(0.5, 0.1),
 ]
 
 

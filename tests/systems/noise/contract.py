@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from warp_phys.likelihood.engines.noise_source import noise_source
+from warp_phys.likelihood.engines.noise_source import noise_source, terms_source
 from warp_phys.systems.noise.noise import Noise
+from warp_phys.systems.noise.sample_terms import ABOVE, BELOW, LEVEL, SampleTerms
 
 Floats = NDArray[np.float64]
 CASES = [(2.0, 0.3), (0.7, 1.2), (5.0, 0.05)]
@@ -28,6 +31,8 @@ class NoiseContract:
 
     noise: Noise
     counts: Floats | None = None
+    own_tolerance = 1e-4
+    own_step = 1e-6
 
     def grid(self, predicted: float, level: float) -> tuple[Floats, Floats]:
         """Return values (M,) and the weights with which a sum over them is an integral."""
@@ -105,7 +110,7 @@ class NoiseContract:
         np.testing.assert_allclose((square * probability).sum(), expected, rtol=1e-5)
 
     def test_the_level_maximizes_the_likelihood(self) -> None:
-        if self.noise.level_name is None:
+        if self.noise.level_name is None or self.noise.level_is_joint:
             return
         rng = np.random.default_rng(1)
         f = torch.from_numpy(rng.uniform(1.0, 5.0, size=(1, 200, 1)))
@@ -122,10 +127,102 @@ class NoiseContract:
         assert likelihood(level) > max(likelihood(1.1 * level), likelihood(level / 1.1))
         assert 0.7 < float(level) / 0.2 < 1.4
 
+    @property
+    def joint(self) -> SampleTerms:
+        """The terms with the level and all own parameters unknown."""
+        level = (LEVEL,) if self.noise.level_name is not None else ()
+        return SampleTerms(self.noise, (*level, *(one.name for one in self.noise.own)))
+
+    def own_values(self, level: Tensor) -> list[Tensor]:
+        return [
+            level if name == LEVEL else torch.full_like(level, float(getattr(self.noise, name)))
+            for name in self.joint.names
+        ]
+
+    def log_density_at(self, y: Tensor, f: Tensor, values: Sequence[Tensor]) -> Tensor:
+        given = dict(zip(self.joint.names, values, strict=True))
+        level = given.pop(LEVEL, torch.ones_like(y))
+        return self.noise.at(given).log_density(y, f, level)
+
+    @pytest.mark.parametrize(("predicted", "level"), CASES)
+    def test_scores_of_level_and_own_parameters(self, predicted: float, level: float) -> None:
+        """By numerical differences of the log density."""
+        if not self.joint.names or self.noise.loss_name != "linear":
+            return
+        uniform = np.linspace(0.02, 0.98, 25)
+        y = torch.from_numpy(self.noise.draw(np.full(25, predicted), np.full(25, level), uniform))
+        f, s = torch.full_like(y, predicted), torch.full_like(y, level)
+        values, count = self.own_values(s), len(self.joint.names)
+        found = self.joint(y, f, s**-2, *values)
+        assert len(found) == self.joint.width
+        for place in range(count):
+            step = self.own_step * values[place]
+            moved = [
+                [*values[:place], values[place] + side * step, *values[place + 1 :]]
+                for side in (1.0, -1.0)
+            ]
+            ahead, behind = (self.log_density_at(y, f, one) for one in moved)
+            slope = (ahead - behind) / (2.0 * step)
+            torch.testing.assert_close(found[5 + place], slope, rtol=1e-5, atol=1e-5)
+        # The information of steps is never negative.
+        matrix = torch.zeros(len(y), count, count, dtype=y.dtype)
+        rows, columns = torch.tril_indices(count, count)
+        matrix[:, rows, columns] = matrix[:, columns, rows] = torch.stack(
+            found[5 + 2 * count :], dim=1
+        )
+        assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-9 * float(matrix.abs().max())
+
+    @pytest.mark.parametrize(("predicted", "level"), CASES)
+    def test_information_about_own_parameters(self, predicted: float, level: float) -> None:
+        """It is the mean product of the scores."""
+        if not self.joint.names or self.noise.loss_name != "linear":
+            return
+        values, probability = self.density(predicted, level)
+        y = torch.from_numpy(values)
+        f, s = torch.full_like(y, predicted), torch.full_like(y, level)
+        about = self.noise.own_information(y, f, s)
+        found = self.joint(y, f, s**-2, *self.own_values(s))
+        scores = dict(zip(self.joint.names, found[5:], strict=False))
+        scores["f"] = found[3] * found[1]
+        for (first, second), expected in about.items():
+            product = (scores[first] * scores[second]).nan_to_num(0.0).numpy()
+            mean = (product * probability).sum()
+            tolerance = self.own_tolerance if first == second else 1e-4
+            np.testing.assert_allclose(mean, float(expected.ravel()[0]), rtol=tolerance)
+
+    @pytest.mark.parametrize(("predicted", "level"), CASES)
+    def test_limits_have_the_probability_of_what_they_leave_out(
+        self, predicted: float, level: float
+    ) -> None:
+        if not self.noise.knows_limits:
+            return
+        values, probability = self.density(predicted, level)
+        below = np.cumsum(probability) - 0.5 * probability
+        places = np.searchsorted(below, [0.1, 0.5, 0.9])
+        y = torch.from_numpy(values[places])
+        f, s = torch.full_like(y, predicted), torch.full_like(y, level)
+        under, over = self.noise.log_below(y, f, s), self.noise.log_above(y, f, s)
+        np.testing.assert_allclose(under.exp().numpy(), below[places], rtol=1e-5)
+        np.testing.assert_allclose((under.exp() + over.exp()).numpy(), 1.0, rtol=1e-12)
+        terms = SampleTerms(self.noise, censored=True)
+        for flag, log in ((BELOW, self.noise.log_below), (ABOVE, self.noise.log_above)):
+            found = terms(y, f, s**-2, torch.full_like(y, float(flag)))
+            step = 1e-5 * predicted
+            slope = (log(y, f + step, s) - log(y, f - step, s)) / (2.0 * step)
+            torch.testing.assert_close(found[3] * found[1], slope, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(found[2], -2.0 * log(y, f, s))
+            assert (found[4] >= 0.0).all()
+        measured = terms(y, f, s**-2, torch.zeros_like(y))
+        for one, other in zip(measured, self.noise.terms(y, f, s**-2), strict=True):
+            torch.testing.assert_close(one, other)
+
     def test_it_becomes_compiled_code(self) -> None:
         assert "void noise_terms(V observed, V predicted, V precision, V* out)" in noise_source(
             self.noise
         )
+        assert "case 0: noise_terms_0(observed, predicted" in terms_source([self.joint])
+        if self.noise.knows_limits:
+            terms_source([replace(self.joint, censored=True)])
 
     def test_it_is_the_same_from_its_settings_and_in_another_process(self) -> None:
         assert self.noise.name in repr(self.noise.key)

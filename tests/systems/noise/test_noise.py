@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from tests.systems.noise.contract import NoiseContract
-from tests.systems.noise.poisson import Poisson
-from tests.systems.noise.student_t import StudentT
+from tests.systems.noise.poisson import Poisson as UsersPoisson
+from tests.systems.noise.student_t import StudentT as UsersStudentT
 from warp_phys.systems import Noise, noise_names
 from warp_phys.systems.errors import UnknownNameError, UsageError
+from warp_phys.systems.noise.distributions.additive_proportional import AdditiveProportional
+from warp_phys.systems.noise.distributions.binomial import Binomial
+from warp_phys.systems.noise.distributions.negative_binomial import NegativeBinomial
+from warp_phys.systems.noise.distributions.student_t import StudentT
 from warp_phys.systems.noise.huber import BEND, Huber
 from warp_phys.systems.noise.location_scale import LocationScale, NormalErrors, SquaredLoss
+from warp_phys.systems.noise.noise import DEFINED
 from warp_phys.systems.noise.registry import as_noise, noise_of
 
 
@@ -40,17 +45,49 @@ class TestCauchy(NoiseContract):
     noise = StudentT(1.0)
 
 
+class TestUsersStudentT(NoiseContract):
+    noise = UsersStudentT(4.0)
+
+
 class TestPoisson(NoiseContract):
-    noise = Poisson()
+    noise = as_noise("poisson")
     counts = np.arange(60.0)
+
+
+class TestUsersPoisson(NoiseContract):
+    noise = UsersPoisson()
+    counts = np.arange(60.0)
+
+
+class TestNegativeBinomial(NoiseContract):
+    noise = NegativeBinomial(0.4)
+    counts = np.arange(400.0)
+    # It has no closed form; see `NegativeBinomial.own_information`.
+    own_tolerance = 0.6
+
+
+class TestNearlyPoisson(NoiseContract):
+    noise = NegativeBinomial(1e-6)
+    counts = np.arange(60.0)
+    own_tolerance = 1e-3
+    own_step = 1e-2
+
+
+class TestBinomial(NoiseContract):
+    noise = Binomial(12)
+    counts = np.arange(13.0)
+
+
+class TestAdditiveProportional(NoiseContract):
+    noise = AdditiveProportional(0.2)
 
 
 class TestRegistry:
     def test_every_file_holds_the_model_of_its_name(self) -> None:
         for name in noise_names():
-            noise = as_noise(name)
-            assert noise.name == name
-            assert type(noise).__module__.endswith(f".distributions.{name}")
+            kind = DEFINED[name]
+            assert kind.name == name
+            assert kind.__module__.endswith(f".distributions.{name}")
 
     def test_every_model_is_tested(self) -> None:
         contracts = [value for value in globals().values() if isinstance(value, type)]
@@ -59,7 +96,7 @@ class TestRegistry:
             for value in contracts
             if issubclass(value, NoiseContract) and hasattr(value, "noise")
         }
-        missing = [name for name in noise_names() if type(as_noise(name)) not in tested]
+        missing = [name for name in noise_names() if DEFINED[name] not in tested]
         assert not missing, f"write a class that inherits NoiseContract for {', '.join(missing)}"
 
     def test_normal_comes_first(self) -> None:
@@ -70,7 +107,7 @@ class TestRegistry:
             "distribution": "users_student_t",
             "settings": '{"distribution_settings": {"freedom": 3.0}}',
         }
-        assert noise_of(attributes).key == StudentT(3.0).key
+        assert noise_of(attributes).key == UsersStudentT(3.0).key
         assert noise_of({}).key == as_noise("normal").key
         assert noise_of({"settings": '{"distribution": "lognormal"}'}).name == "lognormal"
 
@@ -78,8 +115,8 @@ class TestRegistry:
         ("given", "error", "text"),
         [
             ("log-normal", UnknownNameError, "did you mean 'lognormal' or 'normal'"),
-            (StudentT, UsageError, r"write StudentT\(...\) for an instance"),
-            (1.0, UsageError, "the name of a noise model or a Noise, got 1.0"),
+            (UsersStudentT, UsageError, r"write StudentT\(...\) for an instance"),
+            (1.0, UsageError, "the name of a noise model, a Noise, or a mapping.*got 1.0"),
             ("users_student_t", UsageError, r"give distribution=StudentT\(...\)"),
         ],
     )
@@ -102,7 +139,7 @@ class TestConstants:
         np.testing.assert_allclose(numerical.log_normalizer, normal.constants.log_normalizer)
         np.testing.assert_allclose(numerical.information, 1.0)
         for freedom in (1.0, 4.0, 30.0):
-            constants = StudentT(freedom).constants
+            constants = UsersStudentT(freedom).constants
             np.testing.assert_allclose(
                 constants.information, (freedom + 1.0) / (freedom + 3.0), rtol=1e-12
             )
@@ -126,13 +163,13 @@ class TestConstants:
         torch.testing.assert_close(*huber.rho(edge.double()).unbind())
 
     def test_parameters_that_json_cannot_hold(self) -> None:
-        noise: Noise = StudentT(torch.nn.Module())  # type: ignore[arg-type]
+        noise: Noise = UsersStudentT(torch.nn.Module())  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="parameters of StudentT that JSON can hold"):
             _ = noise.key
 
 
 def test_a_class_with_the_name_of_a_shipped_model_replaces_nothing() -> None:
-    class Mine(StudentT):
+    class Mine(UsersStudentT):
         name = "normal"
 
     assert type(as_noise("normal")) is not Mine

@@ -1,230 +1,258 @@
-"""Noise models of a user's own, through `simulate`, `fit`, `forecast` and `summary`."""
+"""Fits under every noise model: log likelihood, maximum and standard errors against SciPy."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
-from scipy.integrate import quad
-from scipy.optimize import minimize, minimize_scalar
+from numpy.typing import NDArray
+from scipy import optimize, stats
 
 import warp_phys as wp
-from tests.systems.noise.poisson import Poisson
-from tests.systems.noise.student_t import StudentT
-from tests.warp_phys.fitting.fit_records import (
-    CONVERGED,
-    INVALID_DATA,
-    OSCILLATOR,
-    SD,
-    fit,
-    found,
-    oscillation,
-    oscillations,
-    truth_of,
-)
 from warp_phys.data_gen import simulate
-from warp_phys.systems import LogisticGrowth
 from warp_phys.systems.errors import UsageError
+from warp_phys.systems.noise.distributions.additive_proportional import AdditiveProportional
+from warp_phys.systems.noise.distributions.binomial import Binomial
+from warp_phys.systems.noise.distributions.negative_binomial import NegativeBinomial
+from warp_phys.systems.noise.distributions.student_t import StudentT
 
-HEAVY = StudentT(3.0)
-GROWTH = LogisticGrowth()
-DAYS = np.linspace(0.0, 12.0, 25)
+Floats = NDArray[np.float64]
+TIMES = np.linspace(0.0, 6.0, 31)
+TRUTH = {"growth": 1.2, "capacity": 60.0}
 
 
-def heavy_tailed(n: int) -> xr.Dataset:
-    return oscillations(n, distribution=HEAVY)
+@dataclass(frozen=True)
+class Case:
+    """A noise model, with the same log density by SciPy.
+
+    Attributes:
+        drawn: The noise that is simulated.
+        fitted: The argument of `fit`.
+        density: Takes values, predictions and parameters of the noise.
+        level: The level in `simulate`.
+        own: How many parameters of the noise are unknown.
+    """
+
+    drawn: Any
+    fitted: Any
+    density: Callable[[Floats, Floats, Floats], Floats]
+    level: float = 0.0
+    own: int = 0
 
 
-def counts(n: int) -> xr.Dataset:
+CASES = {
+    "poisson": Case("poisson", "poisson", lambda y, f, s: stats.poisson.logpmf(y, f)),
+    "negative_binomial": Case(
+        NegativeBinomial(0.1),
+        "negative_binomial",
+        lambda y, f, s: stats.nbinom.logpmf(y, 1.0 / s[0], 1.0 / (1.0 + s[0] * f)),
+        own=1,
+    ),
+    "known_dispersion": Case(
+        NegativeBinomial(0.1),
+        NegativeBinomial(0.1),
+        lambda y, f, s: stats.nbinom.logpmf(y, 10.0, 1.0 / (1.0 + 0.1 * f)),
+    ),
+    "binomial": Case(
+        Binomial(80), Binomial(80), lambda y, f, s: stats.binom.logpmf(y, 80, f / 80.0)
+    ),
+    "student_t": Case(
+        StudentT(3.0),
+        StudentT(None),
+        lambda y, f, s: stats.t.logpdf(y, s[1], loc=f, scale=s[0]),
+        level=1.0,
+        own=2,
+    ),
+    "known_freedom": Case(
+        StudentT(4.0),
+        "student_t",
+        lambda y, f, s: stats.t.logpdf(y, 4.0, loc=f, scale=s[0]),
+        level=1.0,
+    ),
+    "additive_proportional": Case(
+        AdditiveProportional(0.1),
+        "additive_proportional",
+        lambda y, f, s: stats.norm.logpdf(y, f, np.hypot(s[0], s[1] * f)),
+        level=3.0,
+        own=2,
+    ),
+}
+
+
+def data_of(case: Case, n: int = 2) -> xr.Dataset:
+    noise: Any = {"population": case.level} if case.level else 0.0
     return simulate(
-        GROWTH,
-        n,
-        DAYS,
-        parameters={"growth": (0.5, 0.8), "capacity": (60.0, 90.0)},
-        initial_states={"population": (5.0, 10.0)},
-        distribution=Poisson(),
-        seed=5,
+        "logistic_growth",
+        n=n,
+        times=TIMES,
+        parameters=TRUTH,
+        initial_states={"population": (3.0, 3.0001)},
+        noise=noise,
+        distribution=case.drawn,
+        seed=4,
     )
 
 
-class TestStudentT:
-    def test_it_is_the_optimum_of_its_likelihood(self) -> None:
-        data = heavy_tailed(3)
-        record = data.isel(trajectory=1)
-        observed, t = record["observed"].values, record["time"].values
-        scale = np.maximum(np.abs(truth_of(record)), 1.0)
-
-        def objective(scaled: Any) -> float:
-            residual = observed - oscillation(t, scaled[:4] * scale)
-            return -stats.t.logpdf(residual, 3.0, scale=SD * np.exp(scaled[4:])).sum()
-
-        start = np.array([*(truth_of(record) / scale), 0.0, 0.0])
-        best = minimize(objective, start, method="BFGS", options={"gtol": 1e-7})
-        fitted = fit(OSCILLATOR, data, distribution=HEAVY)
-        np.testing.assert_allclose(found(fitted, 1), best.x[:4] * scale, rtol=1e-4)
-        np.testing.assert_allclose(fitted["log_likelihood"][1], -best.fun, rtol=1e-9)
-        level = fitted["noise_sd"][1] * np.sqrt(58.0 / 62.0)
-        np.testing.assert_allclose(level, SD * np.exp(best.x[4:]), rtol=1e-4)
-
-    def test_it_beats_squares_and_its_errors_are_right(self) -> None:
-        data = heavy_tailed(300)
-        errors = {}
-        for noise in (HEAVY, "normal"):
-            fitted = fit(OSCILLATOR, data, distribution=noise, starts=1, initial=truths(data))
-            assert (fitted["status"] == CONVERGED).all()
-            errors[str(noise)] = fitted["parameters"] - data["true_parameters"]
-            inside = (fitted["parameters_lower"] <= data["true_parameters"]) & (
-                data["true_parameters"] <= fitted["parameters_upper"]
-            )
-            if noise is HEAVY:
-                # 600 intervals, two and two of a record not independent: 3 standard errors.
-                assert 0.915 < float(inside.mean()) < 0.98
-        rms = [(error**2).mean("trajectory") ** 0.5 for error in errors.values()]
-        assert (rms[0] < 0.9 * rms[1]).all()
-
-    def test_alone_and_together(self) -> None:
-        data = heavy_tailed(4)
-        together = fit(OSCILLATOR, data, distribution=HEAVY)
-        alone = fit(OSCILLATOR, data.isel(trajectory=[2]), distribution=HEAVY)
-        np.testing.assert_allclose(found(together, 2), found(alone), rtol=1e-12)
-
-    def test_known_scales(self) -> None:
-        data = heavy_tailed(2)
-        fitted = fit(OSCILLATOR, data, distribution=HEAVY, noise_sd=SD)
-        expected = stats.t.logpdf(data["observed"] - fitted["predicted"], 3.0, scale=SD)
-        np.testing.assert_allclose(fitted["log_likelihood"], expected.sum(axis=(1, 2)), rtol=1e-10)
-        assert fitted["reduced_chi_square"].isnull().all()
-
-    def test_one_common_scale_and_a_shared_parameter(self) -> None:
-        data = heavy_tailed(4)
-        options: dict[str, Any] = {"noise_sd": "common", "shared": ["damping_rate"]}
-        fitted = fit(OSCILLATOR, data, distribution=HEAVY, **options)
-        assert (fitted["status"] == CONVERGED).all()
-        assert np.ptp(fitted["noise_sd"].values) == 0.0
-
-    def test_without_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        data = heavy_tailed(1)
-        options: dict[str, Any] = {"distribution": HEAVY, "starts": 1, "initial": truths(data)}
-        fastest = fit(OSCILLATOR, data, **options)
-        monkeypatch.setenv("WARP_PHYS_COMPILER", "none")
-        slower = fit(OSCILLATOR, data, **options)
-        np.testing.assert_allclose(found(slower), found(fastest), rtol=1e-9)
-
-    def test_from_a_file_to_summary_and_forecast(self, tmp_path: Path) -> None:
-        data = heavy_tailed(1)
-        wp.save(fit(OSCILLATOR, data, distribution=HEAVY), tmp_path / "fit.nc")
-        fitted = wp.load(tmp_path / "fit.nc")
-        assert fitted.attrs["distribution"] == "users_student_t"
-        assert "noise scale of position" in wp.summary(fitted)
-        assert fitted["noise_sd"].attrs["long_name"] == "scale of the noise"
-        assert "(freedom = " in wp.summary(fitted)
-        ahead = {
-            name: wp.forecast(one, [1.2], level=0.99, draws=4000, progress=False)
-            for name, one in {
-                "heavy": fitted,
-                "normal": fitted.assign_attrs(distribution="normal", settings="{}"),
-            }.items()
-        }
-        width = {name: one["observed_upper"] - one["observed_lower"] for name, one in ahead.items()}
-        # 99 % of Student's t with 3 degrees of freedom, over 99 % of normal noise.
-        ratio = (width["heavy"] / width["normal"]).values
-        assert (ratio > 1.5).all()
-        assert (ratio < 2.6).all()
-
-    def test_hubers_loss_is_for_normal_noise(self) -> None:
-        with pytest.raises(UsageError, match="got Student-t noise, which has a loss of its own"):
-            fit(OSCILLATOR, heavy_tailed(1), distribution=HEAVY, loss="huber")
+def curve(theta: Floats) -> Floats:
+    growth, capacity, start = theta[:3]
+    return capacity / (1.0 + (capacity / start - 1.0) * np.exp(-growth * TIMES))
 
 
-class TestPoisson:
-    def test_it_is_the_optimum_of_its_likelihood(self) -> None:
-        data = counts(3)
-        y = data["observed"].values[1, :, 0]
+def fitted_values(fitted: xr.Dataset, row: int, own: bool) -> Floats:
+    one = fitted.isel(trajectory=row)
+    names = [*TRUTH]
+    parts = [one["parameters"].sel(parameter=names).values, one["initial_state"].values]
+    if own and "noise_parameters" in one:
+        parts.append(one["noise_parameters"].values)
+    elif np.isfinite(one["noise_sd"].values).all():
+        parts.append(one["noise_sd"].values)
+    return np.concatenate(parts)
 
-        def expected(unknowns: Any) -> Any:
-            rate, capacity, first = unknowns
-            return capacity / (1.0 + (capacity / first - 1.0) * np.exp(-rate * DAYS))
 
-        def objective(logs: Any) -> float:
-            return -stats.poisson.logpmf(y, expected(np.exp(logs))).sum()
+@pytest.mark.parametrize("name", CASES)
+def test_likelihood_and_maximum_are_those_of_scipy(name: str) -> None:
+    case = CASES[name]
+    data = data_of(case)
+    fitted = wp.fit("logistic_growth", data, distribution=case.fitted, progress=False)
+    assert (fitted["status"] == 0).all()
+    assert (fitted["misfit"] == 0).all()
+    for row in range(2):
+        y = data["observed"].values[row, :, 0]
 
-        start = np.log(
-            [*data["true_parameters"].values[1], data["true_initial_state"].values[1, 0]]
+        def loss(line: Floats, y: Floats = y) -> float:
+            theta = np.exp(line)
+            return -float(case.density(y, curve(theta), theta[3:]).sum())
+
+        found = fitted_values(fitted, row, own=bool(case.own))
+        if name == "known_freedom":
+            # The level that is reported has n - p degrees of freedom.
+            found[3] *= np.sqrt((len(y) - 3) / len(y))
+        likelihood = float(fitted["log_likelihood"][row])
+        np.testing.assert_allclose(likelihood, -loss(np.log(found)), rtol=1e-6)
+        options = {"gtol": 1e-6}
+        best = optimize.minimize(loss, np.log(found) + 0.02, method="BFGS", options=options)
+        assert -best.fun <= likelihood + 1e-7
+        np.testing.assert_allclose(found, np.exp(best.x), rtol=1e-3)
+
+
+def test_observed_information_is_the_curvature_of_the_likelihood() -> None:
+    """The inverse covariance, by differences of SciPy's log density."""
+    case = CASES["additive_proportional"]
+    data = data_of(case, n=1)
+    fitted = wp.fit("logistic_growth", data, distribution=case.fitted, progress=False)
+    found, y = fitted_values(fitted, 0, own=True), data["observed"].values[0, :, 0]
+
+    def loss(line: Floats) -> float:
+        theta = np.exp(line)
+        return -float(case.density(y, curve(theta), theta[3:]).sum())
+
+    at, size = np.log(found), len(found)
+    step = 1e-3 * np.eye(size)
+    hessian = [
+        [
+            (loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) / 4e-6
+            for b in step
+        ]
+        for a in step
+    ]
+    information = fitted["information"].values[0]
+    # It leaves out the curvature of the curve itself, which residuals average out.
+    scale = np.sqrt(np.diag(information))
+    np.testing.assert_allclose(
+        information / np.outer(scale, scale), hessian / np.outer(scale, scale), atol=0.2
+    )
+    np.testing.assert_allclose(information[3:, 3:], np.array(hessian)[3:, 3:], rtol=1e-3)
+
+
+def test_counts_that_scatter_too_much_are_noticed() -> None:
+    case = CASES["negative_binomial"]
+    data = data_of(case, n=10)
+    wrong = wp.fit("logistic_growth", data, distribution="poisson", progress=False)
+    assert (wrong["misfit"].values & 2 > 0).mean() > 0.7
+    right = wp.fit(
+        "logistic_growth", data_of(CASES["poisson"], 10), distribution="poisson", progress=False
+    )
+    assert (right["misfit"] == 0).all()
+    np.testing.assert_allclose(right["reduced_chi_square"].mean(), 1.0, atol=0.2)
+
+
+@pytest.mark.parametrize(("value", "text"), [(-1.0, "is -1 at"), (2.5, "is 2.5 at")])
+def test_impossible_counts_are_named(value: float, text: str) -> None:
+    data = data_of(CASES["poisson"], n=3).copy(deep=True)
+    data["observed"][1, 4, 0] = value
+    fitted = wp.fit("logistic_growth", data, distribution="poisson", progress=False)
+    assert fitted["status"].values.tolist() == [0, 5, 0]
+    assert text in fitted["failure"].values[1]
+    assert "Poisson noise rules out" in fitted["failure"].values[1]
+
+
+def test_zeros_are_counts() -> None:
+    data = data_of(CASES["poisson"]).copy(deep=True)
+    data["observed"][:, :5] = 0.0
+    assert (
+        wp.fit("logistic_growth", data, distribution="poisson", progress=False)["status"] == 0
+    ).all()
+
+
+def test_noise_by_output() -> None:
+    models = {"prey": "lognormal", "predator": "poisson"}
+    data = simulate(
+        "lotka_volterra",
+        n=2,
+        times=np.arange(21.0),
+        noise={"prey": 0.2},
+        distribution=models,
+        seed=0,
+    )  # type: ignore[arg-type]
+    counts = data["observed"].sel(output="predator")
+    assert (counts == counts.round()).all()
+    fitted = wp.fit("lotka_volterra", data, distribution=models, progress=False)  # type: ignore[arg-type]
+    assert (fitted["status"] == 0).all()
+    y, f = data["observed"].values, fitted["predicted"].values
+    s = fitted["noise_sd"].sel(output="prey").values
+    wanted = stats.lognorm.logpdf(y[..., 0], s[:, None], scale=f[..., 0]) + stats.poisson.logpmf(
+        y[..., 1], f[..., 1]
+    )
+    np.testing.assert_allclose(fitted["log_likelihood"], wanted.sum(axis=1), rtol=1e-10)
+    assert np.isnan(fitted["noise_sd"].sel(output="predator")).all()
+    assert "noise of predator  = Poisson" in wp.summary(fitted, 0)
+    again = wp.forecast(fitted, times=np.arange(21.0, 23.0))
+    band = again["observed_upper"].sel(output="predator")
+    assert (band == band.round()).mean() > 0.4
+
+
+def test_an_output_without_noise_model() -> None:
+    data = simulate("lotka_volterra", n=1, times=np.arange(9.0), noise=0.1, seed=0)
+    with pytest.raises(UsageError, match="nothing about the output 'predator'"):
+        wp.fit("lotka_volterra", data, distribution={"prey": "normal"}, progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["negative_binomial", "additive_proportional"])
+def test_unknown_parameters_cannot_be_drawn(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is drawn with a known .*\(.*=\.\.\.\)"):
+        simulate("logistic_growth", n=1, times=TIMES, distribution=name, noise=0.0, seed=0)
+
+
+def test_without_a_compiler_the_results_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES["additive_proportional"]
+    data = data_of(case, n=1)
+
+    def evaluated() -> xr.Dataset:
+        return wp.fit(
+            "logistic_growth",
+            data,
+            distribution=case.fitted,
+            initial={"growth": 1.1, "capacity": 58.0, "population": 4.0},
+            max_iterations=0,
+            progress=False,
         )
-        best = minimize(objective, start, method="BFGS", options={"gtol": 1e-6})
-        fitted = fit(GROWTH, data, distribution=Poisson())
-        np.testing.assert_allclose(found(fitted, 1), np.exp(best.x), rtol=1e-4)
-        np.testing.assert_allclose(fitted["log_likelihood"][1], -best.fun, rtol=1e-9)
-        steps = np.exp(best.x) * 1e-6
-        slopes = np.stack(
-            [
-                (expected(np.exp(best.x) + along) - expected(np.exp(best.x) - along)) / 2e-6
-                for along in np.diag(steps)
-            ],
-            axis=1,
-        ) / np.exp(best.x)
-        information = slopes.T @ (slopes / expected(np.exp(best.x))[:, None])
-        errors = np.sqrt(np.linalg.inv(information).diagonal())
-        given = [*fitted["standard_errors"][1], *fitted["initial_state_standard_errors"][1]]
-        np.testing.assert_allclose(given, errors, rtol=1e-3)
 
-    def test_there_is_no_level(self) -> None:
-        data = counts(2)
-        fitted = fit(GROWTH, data, distribution=Poisson())
-        assert fitted["noise_sd"].isnull().all()
-        statistics = wp.summary(fitted, 0).split("Variables")[0]
-        assert "noise              = Poisson" in statistics
-        assert "noise level" not in statistics
-        ahead = wp.forecast(fitted, [13.0], progress=False)
-        above = ahead["observed_upper"] - ahead["predicted"]
-        np.testing.assert_allclose(above / ahead["predicted"] ** 0.5, 1.645, rtol=0.3)
-        with pytest.raises(UsageError, match="Poisson noise has no level; leave out noise_sd"):
-            fit(GROWTH, data, distribution=Poisson(), noise_sd=1.0)
-        with pytest.raises(UsageError, match="Poisson noise has no level; leave out noise"):
-            simulate(GROWTH, 1, DAYS, noise=0.1, distribution=Poisson())
-
-    def test_what_is_no_count(self) -> None:
-        data = counts(2)
-        data["observed"][1, 3, 0] = 2.5
-        fitted = fit(GROWTH, data, distribution=Poisson())
-        assert fitted["status"].values.tolist() == [CONVERGED, INVALID_DATA]
-        assert "values that are not a count under Poisson noise" in wp.summary(fitted, 1)
-
-
-class TestHubersLikelihood:
-    def test_it_is_that_of_a_density(self) -> None:
-        """By numerical integration, at its own level of maximum likelihood."""
-        data = simulate(
-            "pendulum", n=1, times=np.arange(51) * 0.1, noise=0.01, observe=["angle"], seed=4
-        )
-        data["observed"][0, 20] += 1.0
-        fitted = fit("pendulum", data, loss="huber")
-        residual = (data["observed"] - fitted["predicted"]).values.ravel()
-        c = 1.345
-
-        def rho(u: Any) -> Any:
-            return np.where(np.abs(u) <= c, u * u, c * (2.0 * np.abs(u) - c))
-
-        total = quad(lambda u: np.exp(-0.5 * rho(u)), -80.0, 80.0, points=[-c, c])[0]
-        best = minimize_scalar(
-            lambda log_level: (
-                0.5 * rho(residual / np.exp(log_level)) + log_level + np.log(total)
-            ).sum(),
-            bracket=(-6.0, -1.0),
-        )
-        likelihood = float(fitted["log_likelihood"][0])
-        np.testing.assert_allclose(likelihood, -best.fun, rtol=1e-8)
-        assert "least favorable density" in fitted["log_likelihood"].attrs["note"]
-        # With an outlier it is the better description, and Akaike's criterion says so.
-        squares = fit("pendulum", data)
-        assert likelihood > float(squares["log_likelihood"][0]) + 30.0
-        assert f"{10.0 - 2.0 * likelihood:.6g}" in wp.summary(fitted)
-
-
-def truths(data: xr.Dataset) -> dict[str, Any]:
-    values = data["true_parameters"]
-    return {str(name): values.sel(parameter=name).values for name in values["parameter"].values}
+    compiled = evaluated()
+    monkeypatch.setattr("warp_phys.likelihood.engines.choose.libraries_of", lambda problem: None)
+    plain = evaluated()
+    for name in ("log_likelihood", "gradient", "predicted"):
+        np.testing.assert_allclose(plain[name], compiled[name], rtol=1e-6)

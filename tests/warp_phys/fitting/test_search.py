@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from scipy.optimize import differential_evolution, least_squares
 from torch import Tensor
@@ -46,6 +47,29 @@ class Decays(System):
     def rhs(self, t: Any, y: Tensor, p: Any) -> tuple[Tensor, ...]:
         """Return the rates."""
         return -p.one * y[0], -p.other * y[1]
+
+
+class Wave(System):
+    """A sine of unknown amplitude and phase: most frequencies explain nothing, equally well."""
+
+    time_unit = "s"
+    states = (State("unused", "1"),)
+    outputs = (Output("signal", "1"),)
+    parameters = (
+        Parameter("frequency", "1/s", "positive", (0.05, 10.0)),
+        Parameter("amplitude", "1", "positive", (0.1, 10.0)),
+        Parameter("phase", "1", "real", (-3.1, 3.1)),
+    )
+    default_initial_state = {"unused": 1.0}
+
+    def rhs(self, t: Any, y: Tensor, p: Any) -> tuple[Tensor, ...]:
+        """Return zero."""
+        return (0.0 * y[0],)
+
+    def observe(self, t: Any, y: Tensor, p: Any) -> tuple[Tensor, ...]:
+        """Return the sine."""
+        angle = 2.0 * torch.pi * p.frequency * torch.as_tensor(t) + p.phase
+        return (p.amplitude * torch.sin(angle),)
 
 
 START = {"position": 1.0, "velocity": 0.0}
@@ -135,3 +159,20 @@ def test_rates_that_run_off_do_not_hold_up_the_others() -> None:
     fitted = wp.fit("michaelis_menten", data, progress=False, time_budget=20.0)
     assert not (fitted["status"] == 6).any()
     assert np.isfinite(fitted["log_likelihood"]).all()
+
+
+def test_starts_that_explain_nothing_do_not_end_the_search() -> None:
+    generator = np.random.default_rng(8)
+    times = np.linspace(0.0, 10.0, 101)
+    frequencies = generator.uniform(0.1, 4.9, (100, 1))
+    noise = 0.3 * generator.standard_normal((100, 101))
+    values = 2.0 * np.sin(2.0 * np.pi * frequencies * times + 0.7) + noise
+    # Those that are lost where equally bad starts count as having met the best one.
+    rows = [19, 37, 53, 66]
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), values[:, :, None])},
+        coords={"time": times, "output": ["signal"]},
+    ).isel(trajectory=rows)
+    fitted = wp.fit(Wave(), data, initial_state={"unused": 1.0}, progress=False)
+    left = (noise[rows] ** 2).sum(axis=1)
+    assert (fitted["sum_of_squares"].values <= left).all()

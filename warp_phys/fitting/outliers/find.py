@@ -73,7 +73,7 @@ def find_outliers(problem: FitProblem, solved: Solved, options: Options) -> Outl
     from the joint fit.
     """
     outliers = Outliers.none(len(problem))
-    if not problem.distribution.is_squared or options.out_of_time():
+    if not problem.is_squared or options.out_of_time():
         return outliers
     scaled = scaled_residuals(problem, solved.predicted)
     usable = (solved.outcome == Outcome.CONVERGED) & ~solved.exact

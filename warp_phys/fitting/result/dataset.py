@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from warp_phys.fitting.result.noise_values import (
+    noise_parameter_coords,
+    noise_parameter_settings,
+)
 from warp_phys.fitting.result.values import Fits
 from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
@@ -34,6 +38,7 @@ def fit_dataset(
     coordinates = {
         **result_coords(system, records),
         **_estimated_coords(problem.unknowns.entries),
+        **noise_parameter_coords(problem),
     }
     if records.doses is not None:
         # A forecast from the fit needs the doses, too.
@@ -59,7 +64,7 @@ def fit_dataset(
         dataset,
         title=f"fit of {system.name}",
         system=system,
-        settings=settings,
+        settings={**settings, **noise_parameter_settings(problem)},
         references=system.reference,
         function="fit",
         history=records.history,
@@ -67,7 +72,7 @@ def fit_dataset(
     ).assign_attrs(
         band_level=level,
         distribution=problem.distribution.name,
-        noise=problem.noise,
+        noise=problem.noise if problem.own is None else "joint",
         engine=engine_name(problem),
         loss=problem.distribution.loss_name,
     )

@@ -95,7 +95,8 @@ def unusable_words(problem: FitProblem) -> list[str]:
 def _integration_words(problem: FitProblem, z: Tensor, codes: list[int]) -> list[str]:
     """Integrate once more, on a finer and finer grid, and say where that ends."""
     rows = torch.arange(len(problem))
-    parameters, initial = problem.unknowns.physical(z, rows)
+    table, initial = problem.unknowns.physical(z, rows)
+    parameters = table[:, : problem.unknowns.of_system]
     if problem.system.has_initial_state:
         initial = implied_initial_state(problem.system, parameters)
     last = problem.records.times.nan_to_num(-torch.inf).amax(dim=1)

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warp_phys.fitting.objective import gradient, likely_levels
+from warp_phys.fitting.objective import gradient, likely_levels, log_prior
 from warp_phys.fitting.outliers.find import Outliers, outlier_words
+from warp_phys.fitting.result.chi_square import chi_square, comparable
 from warp_phys.fitting.result.derived_errors import derived_values
 from warp_phys.fitting.result.failures import failure_words
+from warp_phys.fitting.result.noise_values import noise_parameter_names, noise_sd, noise_values
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.identifiability import undetermined_words
 from warp_phys.fitting.uncertainty.intervals import Intervals
+from warp_phys.likelihood.density import log_density
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import misfit
 from warp_phys.minimizing.optimum import Outcome
@@ -31,6 +34,14 @@ _FROM_OUTCOME = {
     Outcome.OUT_OF_ITERATIONS: FitStatus.ITERATION_LIMIT,
     Outcome.EVALUATED: FitStatus.EVALUATED,
 }
+
+
+_OF_NOISE = (
+    "noise_parameters",
+    "noise_parameters_standard_errors",
+    "noise_parameters_lower",
+    "noise_parameters_upper",
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,7 @@ class Fits:
             "degrees_of_freedom": nothing(),
             "sum_of_squares": nothing(),
             "log_likelihood": nothing(),
+            "log_prior": nothing(),
             "reduced_chi_square": nothing(),
             "autocorrelation": nothing(outputs),
             "misfit": zeros(),
@@ -95,7 +107,12 @@ class Fits:
             "search": zeros(),
             "gradient": nothing(size),
         }
-        if problem.noise != "known":
+        if problem.prior is None:
+            del values["log_prior"]
+        own = len(noise_parameter_names(problem))
+        for name in _OF_NOISE if own else ():
+            values[name] = nothing(own)
+        if problem.noise != "known" or problem.own is not None:
             del values["reduced_chi_square"]
         return cls(zeros(), values, *([""] * count for _ in range(3)))
 
@@ -138,7 +155,8 @@ def _values(
     problem: FitProblem, solved: Solved, known: Uncertainty, ends: Intervals, outliers: Outliers
 ) -> dict[str, Tensor]:
     """Return the variables of a block."""
-    parameters, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
+    table, states = problem.unknowns.physical(solved.z, torch.arange(len(problem)))
+    parameters = table[:, : problem.unknowns.of_system]
     if problem.system.has_initial_state:
         states = implied_initial_state(problem.system, parameters)
     residuals = problem.residuals(solved.predicted)
@@ -148,17 +166,18 @@ def _values(
         "covariance": known.covariance,
         "information": known.information,
         "predicted": solved.predicted,
-        "noise_sd": _noise_sd(problem, known),
+        "noise_sd": noise_sd(problem, solved, known),
         "value_count": solved.sums.counted.sum(dim=1),
         "degrees_of_freedom": known.freedom,
         "sum_of_squares": residuals.square().nansum(dim=(1, 2)),
         "log_likelihood": _log_likelihood(problem, solved, known),
+        **({} if problem.prior is None else {"log_prior": log_prior(problem, solved.z)}),
         "autocorrelation": solved.correlation,
         "misfit": misfit(
             solved.patterned,
             _scarce(problem, solved),
             outliers.found,
-            *_chi_square(problem, solved),
+            *comparable(problem, solved),
         ),
         "outlier_sample": outliers.sample,
         "iterations": solved.iterations,
@@ -168,11 +187,12 @@ def _values(
         "search": _search(solved),
         "gradient": gradient(problem, solved),
     }
-    if problem.noise == "known":
-        total, free = _chi_square(problem, solved)
+    if problem.noise == "known" and problem.own is None:
+        total, free = chi_square(problem, solved)
         # About 1 for a good model with the right noise levels.
         values["reduced_chi_square"] = torch.where(free > 0.0, total / free, torch.nan)
     values |= _errors(problem, parameters, states, known, ends)
+    values |= noise_values(problem, solved, known, ends)
     failed = solved.outcome == Outcome.DIVERGED
     for name, value in values.items():
         # A failed integration leaves the coordinates of its last try, which are no result.
@@ -183,7 +203,7 @@ def _values(
     values["identifiable"] = _placed(problem, "parameter", parameters, determined, 1.0)
     values["on_bound"] = _placed(problem, "parameter", parameters, solved.frozen, 0.0)
     values["profiled"] = _placed(problem, "parameter", parameters, ends.profiled, 0.0)
-    derived = derived_values(problem, solved.z, parameters, states, known)
+    derived = derived_values(problem, solved.z, table, states, known)
     for name, (places, columns) in derived.items():
         values[name][:, places] = columns
     return values
@@ -235,7 +255,8 @@ def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor)
     rows = []
     for entry in problem.unknowns.entries:
         along = torch.zeros_like(parameters)
-        along[:, entry.index] = 1.0
+        if entry.kind == "parameter":
+            along[:, entry.index] = 1.0
         pair = torch.func.jvp(
             lambda p: implied_initial_state(problem.system, p), (parameters,), (along,)
         )
@@ -244,18 +265,6 @@ def _implied_errors(problem: FitProblem, parameters: Tensor, covariance: Tensor)
     slopes = torch.stack(rows)
     variance = torch.einsum("dns,nde,ens->ns", slopes, covariance, slopes)
     return variance.clamp_min(0.0).sqrt()
-
-
-def _noise_sd(problem: FitProblem, known: Uncertainty) -> Tensor:
-    if problem.distribution.level_name is None:
-        return torch.full_like(known.noise_variance, torch.nan)
-    if problem.weights is None:
-        return known.noise_variance.sqrt()
-    # The root mean square of the given levels.
-    seen = problem.records.seen
-    # Weights are 1 / s^2.
-    total = torch.where(seen, problem.weights.reciprocal(), 0.0).sum(dim=1)
-    return (total / seen.sum(dim=1).clamp_min(1)).sqrt()
 
 
 def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
@@ -267,21 +276,11 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
     return ((counted > 0) & (counted < 2 * estimated)).any(dim=1)
 
 
-def _chi_square(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
-    """Return the chi-square (N,), NaN where it does not apply, and its degrees of freedom."""
-    total = solved.sums.squares.sum(dim=1)
-    if problem.noise != "known" or not problem.distribution.chi_square:
-        total = torch.full_like(total, torch.nan)
-    own = problem.unknowns.estimated()[:, problem.unknowns.shared :].sum(dim=1)
-    return total, solved.sums.counted.sum(dim=1) - own
-
-
 def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
     """Return the log likelihood (N,) at the noise levels of maximum likelihood."""
-    noise, observed = problem.distribution, problem.records.observed
-    seen = problem.residuals(solved.predicted).isfinite()
-    density = noise.log_density(observed, solved.predicted, _level(problem, solved, known))
-    return torch.where(seen, density, 0.0).sum(dim=(1, 2))
+    level = _level(problem, solved, known)
+    density = log_density(problem, solved.z, solved.predicted, level)
+    return density.nan_to_num(nan=0.0).sum(dim=(1, 2))
 
 
 def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
@@ -290,8 +289,7 @@ def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
         return problem.weights.rsqrt()
     if problem.noise == "known":
         return torch.ones_like(known.noise_variance).unsqueeze(1)
-    noise = problem.distribution
-    if not noise.is_squared:
+    if not problem.is_squared:
         return likely_levels(problem, solved.predicted)
     # The reported variance has n - p degrees of freedom; the likelihood is maximal at Q / n.
     shrink = ((known.values - known.estimated) / known.values).view(-1, 1, 1)

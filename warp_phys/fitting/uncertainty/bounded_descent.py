@@ -33,6 +33,8 @@ _PATIENCE = 12
 _FIRST, _FREE, _LEAST, _MOST = 1e-3, 1e-4, 1e-12, 1e10
 # Longest step of a logarithm; of a real unknown in units of its scale.
 _LONGEST, _LONGEST_REAL = 2.0, 10.0
+# Share of the longest step from which on, whatever the rounding, a step was cut to that length.
+_CUT = 0.999
 # A last step, in units of the longest, that is taken without a check.
 _TINY = 0.01
 # Nats per value by which the objective may rise, by a new plan of integration steps.
@@ -142,15 +144,14 @@ class BoundedDescent:
         copy = number[self.copy[lanes]]
         normal = self._normal(lanes, copy, len(active))
         step, fine = self._step(lanes, normal, self.damping[active])
-        excess = normal.maximum((step.abs() / self.longest[lanes]).amax(dim=1))
-        step = step / excess.clamp_min(1.0)[copy].unsqueeze(1)
+        length = normal.maximum((step.abs() / self.longest[lanes]).amax(dim=1))
         curved = (normal.matrix @ step.unsqueeze(2)).squeeze(2)
         gained = normal.pooled(((normal.vector - 0.5 * curved) * step).sum(dim=1))
         free = self.damping[active] <= _FREE
-        done = (gained <= _EXACT) & free & fine & (excess <= 1.0)
+        done = (gained <= _EXACT) & free & fine & (length < _CUT)
         # The last step is taken without a check, and gains what the model predicts; but not a long
         # one, in a direction that hardly matters here and may matter there.
-        last = done[copy] & (excess <= _TINY)[copy]
+        last = done[copy] & (length <= _TINY)[copy]
         self.at[lanes[last]] += step[last]
         if not bool(done.all()):
             going = active[~done]
@@ -169,13 +170,19 @@ class BoundedDescent:
         return Normal(matrix, diagonal, vector, copy, copies, self.unknowns.shared)
 
     def _step(self, lanes: Tensor, normal: Normal, damping: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the step (l, D) within the bounds, and which copies have one."""
+        """Return the step (l, D) within the bounds, and which copies have one.
+
+        A step of the longest length ends as at a bound: shortened as a whole, it would hardly move
+        the others where the objective is flat in one unknown.
+        """
         at, low, high = self.at[lanes], self.low[lanes], self.high[lanes]
         slope, shared = normal.vector.clone(), self.unknowns.shared
         # A shared unknown has the gradient of its whole group.
         slope[:, :shared] = normal.pooled(slope[:, :shared])[normal.group]
         outward = ((at <= low) & (slope <= 0.0)) | ((at >= high) & (slope >= 0.0))
         still = self.held[lanes] | outward
+        longest = self.longest[lanes]
+        low, high = low.maximum(at - longest), high.minimum(at + longest)
         fixed = torch.zeros_like(at)
         for _ in range(len(self.unknowns)):
             # Given the part of the step that is fixed: A s = b - A s_fixed for the others.

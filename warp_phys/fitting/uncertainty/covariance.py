@@ -25,6 +25,7 @@ from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.groups import over_group, unknowns_of_group
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Outcome
+from warp_phys.systems.noise.sample_terms import LEVEL
 
 # Eigenvalues of the information, scaled to a unit diagonal, that rounding alone can produce: with
 # a margin over the machine epsilon, 2e-16, for sums over many samples and eigenvectors.
@@ -73,7 +74,7 @@ class Uncertainty:
 
 def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     """Return the uncertainty of fits; only fits that converged have a covariance."""
-    unknowns, squared = problem.unknowns, problem.distribution.is_squared
+    unknowns, squared = problem.unknowns, problem.is_squared
     values, estimated = _counts(problem, solved)
     variance, unit = _noise(problem, solved, values, estimated)
     # With n <= p the noise level is unknown, but identifiability does not depend on it.
@@ -84,6 +85,11 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     size = len(unknowns.directions())
     blocks = unpack(solved.sums.hessian, size) / level[:, :, None, None]
     information = by_coordinates(problem, solved.z, blocks.sum(dim=1), slopes)
+    if problem.prior is not None:
+        # The curvature of the log posterior, whose inverse is the covariance of its normal
+        # approximation.
+        every = torch.arange(len(problem))
+        information = information + problem.prior.slopes(unknowns, solved.z, every)[1]
     # An unknown at the end of its support counts as a constant: without its rows and columns the
     # inverse is the covariance conditional on it. A derivative may be infinite at a known value.
     moving = _moving(problem, solved)
@@ -108,7 +114,7 @@ def uncertainty(problem: FitProblem, solved: Solved) -> Uncertainty:
     physical = torch.where(known.unsqueeze(1) | known.unsqueeze(2), 0.0, physical)
     both = determined.unsqueeze(1) & determined.unsqueeze(2)
     freedom = torch.full_like(values, torch.inf)
-    if problem.noise != "known":
+    if problem.noise != "known" or problem.frees_levels:
         freedom = values - estimated
     sound = ((freedom > 0.0) & (solved.outcome == Outcome.CONVERGED)).view(-1, 1, 1)
     return Uncertainty(
@@ -141,7 +147,8 @@ def by_coordinates(problem: FitProblem, z: Tensor, information: Tensor, slopes: 
 def _counts(problem: FitProblem, solved: Solved) -> tuple[Tensor, Tensor]:
     # A trajectory that could not be integrated contributes no values, so its own unknowns must not
     # count in p, either.
-    estimated = unknowns_of_group(problem, _moving(problem, solved), solved.sums.status == 0)
+    moving = _moving(problem, solved) & ~problem.unknowns.noisy
+    estimated = unknowns_of_group(problem, moving, solved.sums.status == 0)
     return over_group(problem, solved.sums.counted.sum(dim=1)), estimated
 
 
@@ -159,7 +166,10 @@ def _noise(
     is the variance itself.
     """
     ones = torch.ones_like(solved.sums.squares)
-    if not problem.distribution.is_squared:
+    if problem.is_whole:
+        unit = _of_free_levels(problem, values, estimated)
+        return unit, unit
+    if not problem.is_squared:
         return _noise_of_loss(problem, solved, values, estimated)
     if problem.noise == "known":
         return ones, ones
@@ -179,6 +189,25 @@ def _noise(
     # Noiseless data give a variance of zero, by which the information cannot be divided.
     variance = variance.clamp_min(torch.finfo(torch.float64).tiny)
     return variance, variance
+
+
+def _of_free_levels(problem: FitProblem, values: Tensor, estimated: Tensor) -> Tensor:
+    """Return by how much (N, O) variances of outputs with unknown levels are larger than estimated.
+
+    Levels that are estimated jointly are those of maximum likelihood. As for least squares, n / (n -
+    p) corrects the variance, with the number p of unknowns that are not of the noise. Other noise,
+    and levels with priors, need no correction.
+    """
+    unit = torch.ones(len(values), len(problem.records.outputs), dtype=values.dtype)
+    if not problem.frees_levels:
+        return unit
+    assert problem.own is not None
+    freedom = values - estimated
+    spread = torch.where(freedom > 0.0, values / freedom.clamp_min(1.0), torch.nan)
+    for output, names in enumerate(problem.own.names):
+        if LEVEL in names:
+            unit[:, output] = spread
+    return unit
 
 
 def _noise_of_loss(

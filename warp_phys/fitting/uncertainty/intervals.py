@@ -98,7 +98,8 @@ def intervals(
     profiles = Profiles(problem, solved, known, quantile, half, over)
     # Residuals that are rounding errors have no likelihood: tau would be dominated by rounding.
     sound = converged & ~solved.exact & (quantile > 0.0)
-    if problem.distribution.is_squared and _is_plain(problem) and sound.any() and not over():
+    followed = problem.is_squared or (problem.is_whole and problem.prior is None)
+    if followed and _is_plain(problem) and sound.any() and not over():
         doubtful = _doubtful(problem, profiles, upper - lower, sound)
         for ends in searched(problem, doubtful, converged):
             if over():
@@ -123,7 +124,10 @@ def _doubtful(problem: FitProblem, profiles: Profiles, width: Tensor, sound: Ten
         sizes = torch.bincount(problem.group)[problem.group]
         doubtful[:, shared:] &= (sizes <= _GROUP).unsqueeze(1)
         return doubtful
-    regular = doubtful & half.isfinite() & (half > 0.0) & ~profiles.solved.frozen
+    regular = doubtful & half.isfinite() & (half > 0.0)
+    # The quadratic approximation keeps an unknown at the end of its support, which leaves it along
+    # the profiles of the others.
+    regular &= ~profiles.solved.frozen.any(dim=1, keepdim=True)
     return (doubtful & ~regular) | _misleading(profiles, width, regular)
 
 

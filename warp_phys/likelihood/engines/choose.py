@@ -23,6 +23,7 @@ from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.compiler import compiler
 from warp_phys.systems.compiling.traced import translated, untranslated
+from warp_phys.systems.dynamics.refusals import moving_jump
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.system import System
 
@@ -60,14 +61,14 @@ class EngineBuilder:
         problem: One of them; without a fine grid.
 
     Raises:
-        UsageError: The system has events, and cannot be compiled.
+        UsageError: The system jumps at times that are to be found, and cannot be compiled.
     """
 
     def __init__(self, problem: FitProblem) -> None:
         # Looking up the library takes longer than the integration of a few intervals.
         self.libraries = libraries_of(problem)
-        if self.libraries is None and problem.system.events:
-            raise _not_compiled(problem.system)
+        if self.libraries is None:
+            _check_smooth(problem.system)
 
     def build(self, problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
         """Return an engine; see `build_engine`."""
@@ -114,10 +115,16 @@ def engine_name(problem: FitProblem) -> str:
     return "torch" if translated(problem.system) is None else "numpy"
 
 
-def _not_compiled(system: System) -> UsageError:
+def _check_smooth(system: System) -> None:
+    """Refuse what steps cannot follow that are not compiled: derivatives would lack its motion."""
+    jump = moving_jump(system, "yp")
+    if not system.events and not jump:
+        return
+    what = "has events" if system.events else f"jumps where {jump} changes"
     reason = "there is no C++ compiler here (c++, g++, clang++ or $CXX)"
     if compiler() is not None:
-        reason = f"the functions of {system.name} are not plain arithmetic: {untranslated(system)}"
-    return UsageError(
-        f"events, and doses with a lag time or a duration, need compiled code, but {reason}"
+        reason = f"its functions are not plain arithmetic: {untranslated(system)}"
+    raise UsageError(
+        f"{system.name} {what}, by itself or by the lag time of a dose; fits and estimates need "
+        f"compiled code then, but {reason}"
     )

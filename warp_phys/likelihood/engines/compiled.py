@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.engine import Evaluation
-from warp_phys.likelihood.engines.noise_source import noise_source
+from warp_phys.likelihood.engines.noise_source import terms_source
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.compiler import (
     CompiledLibrary,
@@ -37,7 +37,7 @@ from warp_phys.systems.dynamics.stepping.structures import (
 )
 
 # In the order of the fields of `_Trajectories`: attributes of the engine that it points to.
-_DATA = ("times", "start", "inputs", "jumps", "observed", "weights")
+_DATA = ("times", "start", "inputs", "jumps", "observed", "weights", "censored")
 
 
 # The status by which explicit steps give a lane up, see `lanes.cpp`.
@@ -46,13 +46,14 @@ _STIFF = 3
 
 # Layouts of the C++ structures of the same names in `residuals.cpp`: arrays of pointers.
 class _Trajectories(Samples):
-    _fields_ = pointers("observed", "weights")
+    _fields_ = pointers("observed", "weights", "censored")
 
 
 class _Lanes(Route):
     _fields_ = pointers(
         "parameters",
         "initial",
+        "own",
         "precision",
         "hessian",
         "gradient",
@@ -81,7 +82,7 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
     if stack_needed(problem.system, len(problem.unknowns.directions())) > LARGEST_STACK:
         return None
     try:
-        noise = noise_source(problem.distribution)
+        noise = terms_source(problem.terms)
     except TracingError:
         return None
     held = [entry.between == "held" for entry in problem.system.inputs]
@@ -89,9 +90,10 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
     # steps; one library for each system, choice of unknowns, outputs and noise.
     code = "\n".join(
         [
-            planned_source(graph, method, problem.unknowns.directions(), held),
+            planned_source(graph, method, problem.unknowns.flow_directions(), held),
             f"static constexpr int N_SEEN = {len(problem.seen)};",
             constants("int SEEN", problem.seen),
+            *_noise_layout(problem),
             noise,
             _kernel(),
         ]
@@ -101,6 +103,28 @@ def library_of(problem: FitProblem, method: str = "rk45") -> CompiledLibrary | N
     except CompileError as error:
         warnings.warn(f"fitting without compiled code, which is slower: {error}", stacklevel=2)
         return None
+
+
+def _noise_layout(problem: FitProblem) -> list[str]:
+    """Return the constants that place unknown parameters of the noise, see `residuals.cpp`."""
+    unknowns, own = problem.unknowns, problem.own
+    first, directions = unknowns.of_system, unknowns.directions()
+    columns = [()] * len(problem.seen) if own is None else list(own.columns)
+    most = max(map(len, columns))
+    # An output with fewer parameters than another repeats any of them, which it does not read.
+    listed = [(*(c - first for c in one), *(0,) * (most - len(one))) for one in columns]
+    placed = [one.index(d) if d in one else -1 for one in columns for d in directions]
+    count = iter(range(len(directions)))
+    flow = [next(count) if d < first else -1 for d in directions]
+    return [
+        f"static constexpr int N_OWN = {len({c for one in columns for c in one})};",
+        f"static constexpr int MOST_OWN = {most}, N_ALL = {len(directions)};",
+        f"static constexpr bool CENSORED = {int(problem.records.censored is not None)};",
+        constants("int N_OF", [len(one) for one in columns]),
+        constants("int OWN", [place for one in listed for place in one]),
+        constants("int FLOW", flow),
+        constants("int OWN_OF", placed),
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -151,6 +175,7 @@ class CompiledEngine:
         self.start = problem.start.contiguous()
         self.observed = records.observed.contiguous()
         self.weights = None if problem.weights is None else problem.weights.contiguous()
+        self.censored = None if records.censored is None else records.censored.contiguous()
         self.inputs = records.inputs.contiguous() if problem.system.inputs else None
         self.jumps = None if problem.jumps is None else problem.jumps.contiguous()
         self.steps = torch.zeros(len(rows), dtype=torch.int32)
@@ -218,9 +243,11 @@ class _Kernel:
             length,
             *(address(getattr(engine, name)) for name in _DATA),
         )
+        size = engine.problem.unknowns.of_system
         given = (
-            wanted.parameters.contiguous(),
+            wanted.parameters[:, :size].contiguous(),
             wanted.initial.contiguous(),
+            wanted.parameters[:, size:].contiguous(),
             None if precision is None else precision.contiguous(),
             sums.hessian,
             sums.gradient,

@@ -1,4 +1,4 @@
-"""Records whose doses have a lag time, a duration or a bioavailability that parameters determine."""
+"""Records whose doses have a lag time, a duration or a bioavailability among the parameters."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class Sums:
     """The sums that an engine computes for each of L lanes: one trajectory with one start.
 
     Packed matrices hold the lower triangle, row by row. Derivatives are by the physical values of
-    the unknowns.
+    the unknowns: D directions, see `Unknowns.directions`.
 
     Attributes:
         hessian: (L, O, D (D + 1) / 2), J^T W J of each output.
@@ -52,7 +52,7 @@ class Evaluation:
 
     Attributes:
         chosen: (n,) lanes to compute.
-        parameters: (L, P) of all lanes.
+        parameters: (L, P + Q) of all lanes, those of the system before those of the noise.
         initial: (L, S), initial states of all lanes.
         sums: The results of the chosen lanes are written here; without sensitivities only squares
             and status.
@@ -60,9 +60,10 @@ class Evaluation:
         precision: (L, O), one over the squared level at which the loss is evaluated; None for 1.
         predicted: (L, T, O), predictions are written here unless it is None; entries without a
             prediction are left as they are.
-        jacobian: (L, T, O, D), derivatives of the predictions by the physical values of the
-            unknowns are written here unless it is None, as `predicted`; only with sensitivities.
-        ending: (L, 1 + D, S), the states at the last sample and their derivatives are written here
+        jacobian: (L, T, O, E), derivatives of the predictions along the E directions on which the
+            flow depends are written here unless it is None, as `predicted`; only with
+            sensitivities.
+        ending: (L, 1 + E, S), the states at the last sample and their derivatives are written here
             unless it is None; only with sensitivities.
         limit: (L,), how many samples of its record each lane uses, if not those that the engine was
             built for.

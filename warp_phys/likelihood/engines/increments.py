@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
+from warp_phys.likelihood.engines.sample_sums import normal_equations, terms_of
 from warp_phys.likelihood.grid import FineGrid
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.dynamics.problem import Status
@@ -49,10 +50,16 @@ class IncrementEngine:
         weight = self._precision(wanted, rows)
         observed = torch.where(used.unsqueeze(2), self.problem.records.observed[rows], torch.nan)
         seen = observed.isfinite()
-        _, stretch, loss, score, information = self.problem.distribution.terms(
-            observed, value, weight
+        flags = self.problem.records.censored
+        terms = terms_of(
+            self.problem,
+            observed,
+            value,
+            weight,
+            wanted.parameters[chosen],
+            None if flags is None else flags[rows],
         )
-        squares = torch.where(seen, loss, 0.0).sum(dim=1)
+        squares = torch.where(seen, terms.loss, 0.0).sum(dim=1)
         failed = (sums.status[chosen] == 0) & ~squares.isfinite().all(dim=1)
         sums.status[chosen[failed]] = int(Status.DIVERGED)
         good = (sums.status[chosen] == 0).unsqueeze(1)
@@ -61,14 +68,10 @@ class IncrementEngine:
             return
         slopes = self._at_samples(rows, jacobian.flatten(2)).view(*value.shape, -1)
         self._keep(wanted.jacobian, chosen, slopes)
-        slopes = torch.where(seen.unsqueeze(3), slopes * stretch.unsqueeze(3), 0.0)
+        found = normal_equations(self.problem, terms, slopes, seen)
         sums.counted[chosen] = seen.sum(dim=1).to(value.dtype)
-        pull = torch.where(seen, score, 0.0).unsqueeze(3)
-        sums.gradient[chosen] = (pull * slopes).sum(dim=1)
-        weighted = torch.where(seen, information, 0.0).unsqueeze(3) * slopes
-        full = torch.einsum("ntod,ntoe->node", weighted, slopes)
-        lower, left = torch.tril_indices(slopes.shape[3], slopes.shape[3])
-        sums.hessian[chosen] = full[:, :, lower, left]
+        sums.gradient[chosen] = found.gradient.sum(dim=1)
+        sums.hessian[chosen] = found.hessian.sum(dim=1)
 
     def _integrate(self, wanted: Evaluation) -> tuple[Tensor, Tensor | None]:
         """Return what is observed on the grid, (n, F, O), and its derivatives (n, F, O, E)."""
@@ -79,7 +82,7 @@ class IncrementEngine:
         )
         arrays: dict[str, Any] = {"predicted": torch.full(shape, torch.nan, dtype=torch.float64)}
         if wanted.sensitivities:
-            size = len(self.problem.unknowns.directions())
+            size = len(self.problem.unknowns.flow_directions())
             arrays["jacobian"] = torch.full((*shape, size), torch.nan, dtype=torch.float64)
         limit = None if wanted.limit is None else self.grid.limits(self.rows, wanted.limit)
         self.inner.evaluate(replace(wanted, limit=limit, **arrays))

@@ -3,21 +3,31 @@
 // explains the calls that a consumer receives.
 //
 //   N_SEEN, SEEN[]             the outputs that are observed
-//   noise_terms                residual, stretch, loss, score and information of a value, as
-//                              `Noise.terms` of `systems/noise/noise.py` explains them
+//   noise_terms                residual, stretch, loss, score and information of a value, and those
+//                              about unknown parameters of the noise, as `SampleTerms` of
+//                              `systems/noise/sample_terms.py` explains them
+//   N_OWN, MOST_OWN            unknown parameters of the noise: of all outputs, and of one at most
+//   N_OF[O], OWN[O * MOST_OWN] how many of them, and which, are those of an output
+//   N_ALL                      directions of the results: those of the flow, D, and of the noise
+//   FLOW[N_ALL]                the number of a direction of the results among those of the flow, or -1
+//   OWN_OF[O * N_ALL]          its number among the noise parameters of an output, or -1
+//   CENSORED                   whether values may be limits
 
 namespace {
 
-constexpr int O = N_SEEN, PACKED = D * (D + 1) / 2;
+constexpr int O = N_SEEN, A = N_ALL, PACKED = A * (A + 1) / 2;
+constexpr int ROOM_A = A > 0 ? A : 1;
 
 struct Trajectories : Samples {
     const double *observed, *weights;     // (N, T, O); weights may be null
+    const double *censored;               // (N, T, O) 1 below or 2 above a limit, or null
 };
 
 struct Lanes : Route {
     const double *parameters, *initial;   // (L, P), (L, S)
+    const double *own;                    // (L, N_OWN), unknown parameters of the noise, or null
     const double *precision;              // (L, O) one over the squared level of the noise, or null
-    double *hessian, *gradient;           // (L, O, D (D + 1) / 2), (L, O, D)
+    double *hessian, *gradient;           // (L, O, A (A + 1) / 2), (L, O, A)
     double *squares, *counted;            // (L, O)
     double *predicted;                    // (L, T, O) or null
     double *jacobian;                     // (L, T, O, D), df/dtheta, or null
@@ -29,22 +39,26 @@ struct Lanes : Route {
 //     loss      sum_t rho(y_t, f_t)
 //     gradient  sum_t score_t j_t          (J^T W r for squared loss)
 //     hessian   sum_t information_t j_t j_t^T   (J^T W J), packed lower triangle, row by row
+// Unknown parameters of the noise have scores of their own, and information about themselves and,
+// with j_t, about f.
 template <bool SENS> struct Residuals {
     const Trajectories &data;
     const Lanes &lanes;
     int64_t id[W];              // lane of the call that is in each lane of the vector
     V p[ROOM_P];
-    V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_D : 1];
+    V own[N_OWN > 0 ? N_OWN : 1];
+    V hessian[O][SENS && PACKED > 0 ? PACKED : 1], gradient[O][SENS ? ROOM_A : 1];
     V squares[O], counted[O];
 
     void begin(int l, int64_t lane, const V *parameters) {
         id[l] = lane;
         for (int j = 0; j < P; ++j) p[j][l] = parameters[j][l];
+        for (int q = 0; q < N_OWN; ++q) own[q][l] = lanes.own[lane * N_OWN + q];
         for (int o = 0; o < O; ++o) {
             squares[o][l] = counted[o][l] = 0.0;
             if constexpr (SENS) {
                 for (int j = 0; j < PACKED; ++j) hessian[o][j][l] = 0.0;
-                for (int d = 0; d < D; ++d) gradient[o][d][l] = 0.0;
+                for (int d = 0; d < A; ++d) gradient[o][d][l] = 0.0;
             }
         }
     }
@@ -70,10 +84,11 @@ template <bool SENS> struct Residuals {
         else observe(at, y, p, u, out);
         for (int o = 0; o < O; ++o) {
             const int q = SEEN[o];
-            V seen = splat(NAN), precision = splat(1.0);
+            V seen = splat(NAN), precision = splat(1.0), flag = splat(0.0);
             for (int l = 0; l < W; ++l) {
                 const int64_t at_sample = (lanes.row[id[l]] * data.n_times + sample[l]) * O + o;
                 if (here[l]) seen[l] = data.observed[at_sample];
+                if (CENSORED && here[l]) flag[l] = data.censored[at_sample];
                 if (data.weights) precision[l] = data.weights[at_sample];
                 if (lanes.precision) precision[l] *= lanes.precision[id[l] * O + o];
                 if (lanes.predicted && here[l])
@@ -81,8 +96,9 @@ template <bool SENS> struct Residuals {
             }
             // A NaN is unequal to itself: missing values, and lanes that have no sample here.
             const M used = seen == seen;
-            V terms[5];
-            noise_terms(seen, out[q], precision, terms);
+            V mine[MOST_OWN > 0 ? MOST_OWN : 1], terms[5 + 2 * MOST_OWN + MOST_OWN * (MOST_OWN + 1) / 2];
+            for (int k = 0; k < MOST_OWN; ++k) mine[k] = own[OWN[o * MOST_OWN + k]];
+            noise_terms(o, seen, out[q], precision, mine, flag, terms);
             const V stretch = terms[1], loss = terms[2];
             // Chain rule through the observation h: df/dtheta_d = (dh/dy) S_d + dh/dp_d; `stretch`
             // is -dr/df, 1/f for residuals of logarithms. Entries that are zero by structure are
@@ -108,12 +124,35 @@ template <bool SENS> struct Residuals {
                 const V score = select(used, terms[3], splat(0.0));
                 const V information = select(used, terms[4], splat(0.0));
                 for (int d = 0; d < D; ++d) jacobian[d] = select(used, jacobian[d], splat(0.0));
-                int packed = 0;
-                for (int d = 0; d < D; ++d) {
-                    const V pulled = information * jacobian[d];
-                    gradient[o][d] += score * jacobian[d];
-                    for (int e = 0; e <= d; ++e, ++packed)
-                        hessian[o][packed] += pulled * jacobian[e];
+                add(o, used, score, information, jacobian, terms);
+            }
+        }
+    }
+
+    // Add one sample of an output to its normal equations.
+    void add(int o, const M &used, V score, V information, const V *jacobian, const V *terms) {
+        const int count = N_OF[o];
+        const V *scores = terms + 5, *crossed = scores + count, *both = crossed + count;
+        V wide[ROOM_A];
+        for (int d = 0; d < A; ++d) wide[d] = FLOW[d] >= 0 ? jacobian[FLOW[d]] : splat(0.0);
+        int packed = 0;
+        for (int d = 0; d < A; ++d) {
+            const V pulled = information * wide[d];
+            gradient[o][d] += score * wide[d];
+            if constexpr (N_OWN > 0) {
+                const int k = OWN_OF[o * A + d];
+                if (k >= 0) gradient[o][d] += select(used, scores[k], splat(0.0));
+            }
+            for (int e = 0; e <= d; ++e, ++packed) {
+                hessian[o][packed] += pulled * wide[e];
+                if constexpr (N_OWN > 0) {
+                    const int k = OWN_OF[o * A + d], m = OWN_OF[o * A + e];
+                    V more = splat(0.0);
+                    if (k >= 0) more += crossed[k] * wide[e];
+                    if (m >= 0) more += crossed[m] * wide[d];
+                    if (k >= 0 && m >= 0)
+                        more += both[k > m ? k * (k + 1) / 2 + m : m * (m + 1) / 2 + k];
+                    hessian[o][packed] += select(used, more, splat(0.0));
                 }
             }
         }
@@ -132,8 +171,8 @@ template <bool SENS> struct Residuals {
                 lanes.counted[lane * O + o] = counted[o][l];
                 for (int j = 0; j < PACKED; ++j)
                     lanes.hessian[(lane * O + o) * PACKED + j] = hessian[o][j][l];
-                for (int d = 0; d < D; ++d)
-                    lanes.gradient[(lane * O + o) * D + d] = gradient[o][d][l];
+                for (int d = 0; d < A; ++d)
+                    lanes.gradient[(lane * O + o) * A + d] = gradient[o][d][l];
             }
         }
     }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.engine import Evaluation
+from warp_phys.likelihood.engines.sample_sums import normal_equations, terms_of
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.systems.compiling.numpy_code import NumericFunction
 from warp_phys.systems.compiling.traced import translated
@@ -41,11 +42,11 @@ class TorchEngine:
         self.plan = Plan.empty(len(rows), length, len(problem.system.states))
         graph = translated(problem.system)
         self.functions = {
-            (name, size): NumericFunction(traced, problem.unknowns.directions()[:size])
+            (name, size): NumericFunction(traced, problem.unknowns.flow_directions()[:size])
             for name, traced in (vars(graph).items() if graph is not None else ())
             if isinstance(traced, TracedFunction)
             # Each function twice: alone, and with derivatives along all directions.
-            for size in {0, len(problem.unknowns.directions())}
+            for size in {0, len(problem.unknowns.flow_directions())}
         }
 
     def evaluate(self, wanted: Evaluation) -> None:
@@ -55,17 +56,17 @@ class TorchEngine:
         run.go()
         status = run.at.status
         # An infinite loss means that the minimizer rejects the step, as for a failed integration.
-        good = (status == 0) & run.squares.isfinite().all(dim=0)
+        good = (status == 0) & run.squares.isfinite().all(dim=1)
         status = torch.where(~good & (status == 0), int(Status.DIVERGED), status)
         sums.status[chosen] = status.to(sums.status.dtype)
-        sums.squares[chosen] = torch.where(good, run.squares, torch.inf).T
+        sums.squares[chosen] = torch.where(good.unsqueeze(1), run.squares, torch.inf)
         if predicted is not None:
             seen = run.predicted.isfinite()
             predicted[chosen] = torch.where(seen, run.predicted, predicted[chosen])
         if wanted.sensitivities:
-            sums.counted[chosen] = run.counted.T
-            sums.gradient[chosen] = run.gradient.permute(2, 0, 1)
-            sums.hessian[chosen] = run.hessian.permute(2, 0, 1)
+            sums.counted[chosen] = run.counted
+            sums.gradient[chosen] = run.gradient
+            sums.hessian[chosen] = run.hessian
 
 
 class _Run:
@@ -86,15 +87,18 @@ class _Run:
         held = [entry.between == "held" for entry in self.problem.system.inputs]
         self.held = torch.tensor(held, dtype=torch.bool).unsqueeze(1)
         self.jumps = None if self.problem.jumps is None else self.problem.jumps[self.rows]
-        self.p = wanted.parameters[chosen].T.contiguous()
-        self.directions = self.problem.unknowns.directions() if wanted.sensitivities else ()
+        self.given = wanted.parameters[chosen]
+        own = self.problem.unknowns.of_system
+        self.p = self.given[:, :own].T.contiguous()
+        self.directions = self.problem.unknowns.flow_directions() if wanted.sensitivities else ()
         self.precision = None if wanted.precision is None else wanted.precision[chosen]
         self.lanes, self.jacobian, self.ending = chosen, wanted.jacobian, wanted.ending
-        count, outputs, size = len(chosen), len(records.outputs), len(self.directions)
+        count, outputs = len(chosen), len(records.outputs)
+        size = len(self.problem.unknowns.directions()) if wanted.sensitivities else 0
         zeros = self.p.new_zeros
-        self.squares, self.counted = zeros(outputs, count), zeros(outputs, count)
-        self.gradient = zeros(outputs, size, count)
-        self.hessian = zeros(outputs, size * (size + 1) // 2, count)
+        self.squares, self.counted = zeros(count, outputs), zeros(count, outputs)
+        self.gradient = zeros(count, outputs, size)
+        self.hessian = zeros(count, outputs, size * (size + 1) // 2)
         self.predicted = torch.full((count, *records.observed.shape[1:]), torch.nan).to(self.p)
         none = torch.zeros(count, dtype=torch.int64)
         self.start = self.problem.start[self.rows]  # of a closed form: the start, or the last jump
@@ -225,27 +229,23 @@ class _Run:
             self.jacobian[self.lanes[here], sample] = slopes.permute(2, 0, 1)[here]
         if self.ending is not None:
             self.ending[self.lanes[here]] = self.at.point.permute(2, 0, 1)[here]
-        seen = torch.where(here, self.observed[:, sample].T, torch.nan)
-        used = seen.isfinite()
-        precision = torch.ones_like(value)
+        seen = torch.where(here.unsqueeze(1), self.observed[:, sample], torch.nan)
+        precision = torch.ones_like(seen)
         if self.problem.weights is not None:
-            precision = self.problem.weights[self.rows, sample].T
+            precision = self.problem.weights[self.rows, sample]
         if self.precision is not None:
-            precision = precision * self.precision.T
-        _, stretch, loss, score, information = self.problem.distribution.terms(
-            seen, value, precision
-        )
-        slopes = slopes * stretch.unsqueeze(1)
-        self.squares += torch.where(used, loss, 0.0)
+            precision = precision * self.precision
+        flags = self.problem.records.censored
+        flags = None if flags is None else flags[self.rows, sample]
+        terms = terms_of(self.problem, seen, value.T, precision, self.given, flags)
+        used = seen.isfinite()
+        self.squares += torch.where(used, terms.loss, 0.0)
         if self.directions:
             self.counted += used.to(value.dtype)
-            # Masked before the products, because 0 * inf is NaN.
-            slopes = torch.where(used.unsqueeze(1), slopes, 0.0)
-            self.gradient += torch.where(used, score, 0.0).unsqueeze(1) * slopes
-            pulled = torch.where(used, information, 0.0).unsqueeze(1) * slopes
-            # Packed lower triangle of information_t j_t j_t^T, row by row, (O, D (D + 1) / 2, n).
-            rows, columns = torch.tril_indices(len(self.directions), len(self.directions))
-            self.hessian += pulled[:, rows] * slopes[:, columns]
+            slopes = slopes.permute(2, 0, 1)
+            found = normal_equations(self.problem, terms, slopes, used)
+            self.gradient += found.gradient
+            self.hessian += found.hessian
 
 
 def _implied(system: System, parameters: Tensor) -> Tensor:

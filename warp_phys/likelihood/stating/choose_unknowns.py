@@ -131,7 +131,7 @@ def _unknown(
     else:
         ranged, usual = False, _around(0.0 if default is None else float(default))
     return Unknown(
-        kind, spec.name, spec.unit, place, support, _inside(support, usual), shared, ranged
+        kind, spec.name, spec.unit, place, support, well_inside(support, usual), shared, ranged
     )
 
 
@@ -141,7 +141,7 @@ def _around(value: float) -> tuple[float, float]:
     return value - 0.5 * reach, value + 0.5 * reach
 
 
-def _inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
+def well_inside(support: Support, usual: tuple[float, float]) -> tuple[float, float]:
     """Return the part of the usual range that lies well inside the support."""
     low, high = bounds(support)
     first, last = max(low, usual[0]), min(high, usual[1])

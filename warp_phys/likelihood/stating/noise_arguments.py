@@ -21,7 +21,7 @@ from warp_phys.systems.noise.registry import as_noise
 LOSSES = ("linear", "huber")
 
 
-def noise_model(distribution: Noise | str, loss: str) -> Noise:
+def noise_model(distribution: Noise | str | Mapping[str, Any], loss: str) -> Noise:
     """Return the noise model with the loss by which it is fitted.
 
     Raises:
@@ -39,6 +39,43 @@ def noise_model(distribution: Noise | str, loss: str) -> Noise:
             "which has a loss of its own; leave out loss"
         )
     return Huber(noise)
+
+
+def is_joint(noise: Noise, records: Records, kind: NoiseKind) -> bool:
+    """Return whether parameters of the noise are unknowns of the fit like any other.
+
+    Args:
+        noise: The noise model.
+        records: The records.
+        kind: Whether its levels are known.
+    """
+    models = [noise.of(output) for output in range(len(records.outputs))]
+    # The level of normal noise cannot be eliminated where some values are limits.
+    alone = records.censored is None and not any(one.level_is_joint for one in (noise, *models))
+    unknown = any(one.unknown for one in models)
+    return unknown or (has_levels(noise, records, kind) and not alone)
+
+
+def has_levels(noise: Noise, records: Records, kind: NoiseKind) -> bool:
+    """Return whether levels of the noise are unknown."""
+    models = [noise.of(output) for output in range(len(records.outputs))]
+    return kind != "known" and any(one.level_name is not None for one in models)
+
+
+def check_limits(noise: Noise, records: Records) -> None:
+    """Raise UsageError where values are censored whose noise knows no limits."""
+    if records.censored is None:
+        return
+    for output, name in enumerate(records.outputs):
+        flags, one = records.censored[..., output], noise.of(output)
+        if one.knows_limits or not bool((flags > 0.0).any()):
+            continue
+        row, sample = (flags > 0.0).nonzero()[0].tolist()
+        raise UsageError(
+            f"{name} is censored at sample {sample} of trajectory {records.labels[row]}, which "
+            f"{one.label} noise cannot take into account; normal, lognormal and "
+            "additive_proportional noise can"
+        )
 
 
 def noise_weights(noise: Noise, records: Records, noise_sd: Any) -> tuple[NoiseKind, Tensor | None]:

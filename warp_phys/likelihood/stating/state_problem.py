@@ -10,6 +10,8 @@ from torch import Tensor
 
 from warp_phys.likelihood.derived import Derived
 from warp_phys.likelihood.grid import fine_grid
+from warp_phys.likelihood.own_noise import own_noise
+from warp_phys.likelihood.prior import Joint, Prior
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
 from warp_phys.likelihood.stating.initial_state import (
@@ -18,7 +20,14 @@ from warp_phys.likelihood.stating.initial_state import (
     without_given,
 )
 from warp_phys.likelihood.stating.known_values import known_parameters
-from warp_phys.likelihood.stating.noise_arguments import noise_model, noise_weights
+from warp_phys.likelihood.stating.noise_arguments import (
+    check_limits,
+    has_levels,
+    is_joint,
+    noise_model,
+    noise_weights,
+)
+from warp_phys.likelihood.stating.priors import Priors, read_priors
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
 from warp_phys.likelihood.stating.steady_start import steady_start
 from warp_phys.likelihood.ties import read_ties
@@ -28,6 +37,7 @@ from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.free_start import with_free_start
 from warp_phys.systems.model.supports import bounds as bounds_of
 from warp_phys.systems.model.system import System
+from warp_phys.systems.noise.by_output import noise_for
 from warp_phys.systems.noise.noise import Noise
 
 
@@ -35,7 +45,7 @@ def state_problem(
     system: System,
     records: Records,
     *,
-    distribution: Noise | str,
+    distribution: Noise | str | Mapping[str, Any],
     loss: str,
     noise_sd: Any,
     initial_state: Any,
@@ -47,13 +57,14 @@ def state_problem(
     rtol: float,
     ties: Mapping[str, Any] | None = None,
     mixed: bool = False,
+    priors: Priors = None,
 ) -> FitProblem:
     """Check the arguments, which have the meaning they have in `fit`, and return their problem.
 
     Args:
         system: The system.
         records: The records of N trajectories.
-        distribution: A noise model or its name.
+        distribution: A noise model or its name, or a mapping from output to these.
         loss: "linear" or "huber".
         noise_sd: "each", "common" or known levels by output, (N,) or (N, T), or as an array.
         initial_state: "auto", "first_sample", "estimate", or known states by name.
@@ -68,12 +79,13 @@ def state_problem(
         ties: Parameters that follow from others, see `read_ties`.
         mixed: Whether a quantity may be known in some trajectories and estimated in others, and
             initial states may be steady states.
+        priors: Distributions of unknowns by label, or a joint log density.
 
     Raises:
         UsageError: An argument is invalid, or nothing is unknown.
         UnknownNameError: A parameter, state, output, noise model or loss does not exist.
     """
-    noise = noise_model(distribution, loss)
+    noise = noise_for(noise_model(distribution, loss), records.outputs)
     parameters, known = known_parameters(system, records, fixed, mixed=mixed)
     states, given = known_states(system, records, initial_state, mixed=mixed)
     everywhere = _names(system.parameter_names, known), _names(system.state_names, given)
@@ -82,8 +94,8 @@ def state_problem(
     steady = isinstance(initial_state, str) and initial_state == "steady_state"
     if steady and system.events:
         raise UsageError(
-            f'initial_state="steady_state" is a state at which nothing moves, and {system.name} has '
-            "events, which may happen on the way to it; give or estimate the initial state"
+            f'initial_state="steady_state" is a state at which nothing moves, and {system.name} '
+            "has events, which may happen on the way to it; give or estimate the initial state"
         )
     integrated = with_free_start(system) if steady else system
     known_names = everywhere[0] | set(tied.names)
@@ -94,33 +106,93 @@ def state_problem(
         )
     records = without_given(records, initial_state)
     kind, weights = noise_weights(noise, records, noise_sd)
+    check_limits(noise, records)
+    own = None
+    if is_joint(noise, records, kind) or (priors is not None and has_levels(noise, records, kind)):
+        first = parameters.shape[1]
+        own, unknown = own_noise(noise, records, kind, first=first, shared=bool(labels))
+        entries, kind = _with_noise(entries, unknown), "known"
+        more = torch.ones(len(records), len(unknown), dtype=torch.float64)
+        parameters, known = torch.cat([parameters, more], dim=1), torch.cat([known, more < 0.0], 1)
     start = initial_times(records, initial_time)
     if records.doses is not None:
         records.doses.check_start(start, records.labels)
     derived = None
     if tied.names or steady:
         derived = Derived(tied, steady_start(system, records, start) if steady else None)
-    ordered = [labels[entry.name] for entry in entries if entry.shared]
+    prior = None
+    if priors is not None:
+        labeled = [*system.parameter_names, *(f"{name}(0)" for name in system.state_names)]
+        entries, single, joint = read_priors(priors, entries, labeled)
+    ordered = [labels[entry.name] for entry in entries if entry.shared and entry.kind != "noise"]
     connections = connected(ordered, len(records))
+    # Trajectories that share anything have the same noise.
+    ordered += [connections for entry in entries if entry.shared and entry.kind == "noise"]
+    unknowns = Unknowns(
+        entries,
+        parameters,
+        states,
+        known=_known_in_part(records, entries, (parameters, known), (states, given)),
+        places=shared_places(ordered, connections),
+        derived=derived,
+    )
+    if priors is not None:
+        prior = Prior(single, joint, _shares(unknowns, ordered))
+        _check_joint(joint, unknowns)
     return FitProblem(
         system=integrated,
         records=records,
         start=start,
-        unknowns=Unknowns(
-            entries,
-            parameters,
-            states,
-            known=_known_in_part(records, entries, (parameters, known), (states, given)),
-            places=shared_places(ordered, connections),
-            derived=derived,
-        ),
+        unknowns=unknowns,
         group=connections,
         noise=kind,
         weights=weights,
         distribution=noise,
         rtol=rtol,
         fine=fine_grid(integrated, records, start, weights),
+        own=own,
+        prior=prior,
     )
+
+
+def _shares(unknowns: Unknowns, ordered: Sequence[Tensor]) -> Tensor:
+    """Return (N, D) one over the number of trajectories that share an unknown, 0 where known.
+
+    Args:
+        unknowns: The unknowns.
+        ordered: (N,) labels of those that share each of the shared unknowns.
+    """
+    estimated = unknowns.estimated().double()
+    share = estimated.clone()
+    for place, labels in enumerate(ordered):
+        count = torch.zeros(int(labels.max()) + 1, dtype=torch.float64)
+        count.index_add_(0, labels, estimated[:, place])
+        share[:, place] = estimated[:, place] / count[labels].clamp_min(1.0)
+    return share
+
+
+def _check_joint(joint: Joint | None, unknowns: Unknowns) -> None:
+    """Raise UsageError if a joint log density cannot be that of the unknowns."""
+    if joint is None:
+        return
+    if unknowns.shared or unknowns.known is not None:
+        raise UsageError(
+            "a joint prior is of the unknowns of one trajectory, some of which are shared or known "
+            "in part here; give priors by name"
+        )
+    values = unknowns.values(unknowns.middles.expand(2, -1))
+    found = joint(dict(zip(unknowns.labels, values.unbind(dim=1), strict=True)))
+    if not isinstance(found, Tensor) or found.shape != (2,):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(
+            f"expected priors(values) to return the log density of each trajectory, (2,) for two, "
+            f"got {shape}"
+        )
+
+
+def _with_noise(entries: Sequence[Unknown], noise: Sequence[Unknown]) -> tuple[Unknown, ...]:
+    """Return the unknowns with those of the noise, shared ones first."""
+    return tuple(sorted([*entries, *noise], key=lambda entry: not entry.shared))
 
 
 def _taken(
@@ -155,7 +227,7 @@ def _known_in_part(
     """
     columns = []
     for entry in entries:
-        values, known = parameters if entry.kind == "parameter" else states
+        values, known = states if entry.kind == "initial_state" else parameters
         value, here = values[:, entry.index], known[:, entry.index]
         low, high = bounds_of(entry.support)
         outside = here & ((value < low) | (value > high))

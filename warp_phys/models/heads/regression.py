@@ -42,9 +42,9 @@ class Regression(Head):
         """Raise UsageError unless the right-hand side is affine and every state observed."""
         if system.events:
             raise UsageError(
-                f"the regression head integrates the right-hand side from sample to sample, and the "
-                f"events of {system.name} change its states besides; use head='information' or "
-                "fit(system, data)"
+                "the regression head integrates the right-hand side from sample to sample, and "
+                f"the events of {system.name} change its states besides; use head='information' "
+                "or fit(system, data)"
             )
         if system.affine_form is None:
             raise UsageError(

@@ -84,6 +84,12 @@ class InformationOptions:
 
 def location_scale(noise: Noise) -> LocationScale:
     """Return a noise model that the information head can take, or raise UsageError."""
+    if isinstance(noise, LocationScale) and noise.unknown:
+        name = noise.unknown[0].name
+        raise UsageError(
+            f"the information head takes noise with known parameters, got {noise.label} noise "
+            f"without {name}; give distribution={type(noise).__name__}({name}=...), or use fit(...)"
+        )
     if not isinstance(noise, LocationScale):
         raise UsageError(
             f"the information head takes noise whose errors have one distribution up to a level "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ def overview(fitted: xr.Dataset) -> str:
     """Return the number of fits with each status, and the ranges of the parameters."""
     labels = trajectory_labels(fitted)
     rows = [*_endings(fitted, labels), *_findings(fitted, labels)]
+    if "log_prior" in fitted:
+        rows.append(("optimum", posterior_words(fitted)))
     width = max(len(name) for name, _ in rows)
     lines = [f"[[Fit of {fitted.attrs['system']}, {len(labels)} trajectories]]"]
     lines += [f"    {name.ljust(width)} = {text}" for name, text in rows]
@@ -33,6 +36,13 @@ def overview(fitted: xr.Dataset) -> str:
     first = str(labels[0])
     lines.append(f"[[One of them: summary(fit, {first!r}), in the shell --show {first}]]")
     return "\n".join(lines)
+
+
+def posterior_words(fitted: xr.Dataset) -> str:
+    """Say that a fit has priors, and of what."""
+    priors = json.loads(fitted.attrs["settings"])["priors"]
+    what = f"priors of {', '.join(priors)}" if isinstance(priors, dict) else "a joint prior"
+    return f"maximum a posteriori ({what})"
 
 
 def _endings(fitted: xr.Dataset, labels: list[Any]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from warp_phys.results.summary.estimate_report import (
     warnings_about,
 )
 from warp_phys.results.summary.numbers import with_unit
-from warp_phys.results.summary.overview import overview
+from warp_phys.results.summary.overview import overview, posterior_words
 from warp_phys.results.summary.variables import correlations, known_here, variables
 from warp_phys.results.summary.warnings import warnings_of
 from warp_phys.systems.noise.noise import Noise
@@ -127,17 +127,20 @@ def _statistics(one: xr.Dataset) -> list[str]:
         return _aligned(rows)
     count, unknowns = int(one["value_count"]), one.sizes["estimated"] - len(known_here(one))
     freedom = float(one["degrees_of_freedom"])
+    free = "infinite: noise known" if one.attrs["noise"] == "known" else "infinite"
     rows += [
         ("values", str(count)),
         ("unknowns", str(unknowns) + _levels(one)),
-        ("degrees of freedom", "infinite: noise known" if math.isinf(freedom) else f"{freedom:g}"),
+        ("degrees of freedom", free if math.isinf(freedom) else f"{freedom:g}"),
         ("iterations", str(int(one["iterations"]))),
         ("starts", _starts(one)),
         ("sum of squares", f"{float(one['sum_of_squares']):.6g}" + _scale(one)),
     ]
     rows += _noise(one)
     rows.append(("log likelihood", f"{float(one['log_likelihood']):.6g}"))
-    if not one["estimated_shared"].values.any():
+    if "log_prior" in one:
+        rows += [("log prior", f"{float(one['log_prior']):.6g}"), ("optimum", posterior_words(one))]
+    elif not one["estimated_shared"].values.any():
         rows += _criteria(one, count, unknowns)
     if "reduced_chi_square" in one:
         rows.append(("reduced chi-square", f"{float(one['reduced_chi_square']):.6g}"))
@@ -152,27 +155,39 @@ def _starts(one: xr.Dataset) -> str:
 
 
 def _noise(one: xr.Dataset) -> list[tuple[str, str]]:
-    """Return the level of the noise on each output, where the noise model has one."""
+    """Return the noise models, and the level on each output where the noise model has one.
+
+    Levels that were fitted jointly are among the variables.
+    """
     noise = noise_model(one)
-    rows = [] if noise.name in _USUAL else [("noise", _described(noise))]
-    if noise.level_name is None:
-        return rows
     names = [str(name) for name in one["output"].values]
+    models = [noise.of(place) for place in range(len(names))]
+    if len({model.key for model in models}) > 1:
+        rows = [
+            (f"noise of {name}", _described(model))
+            for name, model in zip(names, models, strict=True)
+        ]
+    else:
+        rows = [] if models[0].name in _USUAL else [("noise", _described(models[0]))]
+    if one.attrs["noise"] == "joint":
+        return rows
     known = " (given)" if one.attrs["noise"] == "known" else ""
     return rows + [
         (
-            f"noise {noise.level_name} of {name}",
-            with_unit(f"{value:.4g}", noise.level_unit(unit_of("output", one, name)))
-            + _scale(one)
+            f"noise {model.level_name} of {name}",
+            with_unit(f"{value:.4g}", model.level_unit(unit_of("output", one, name)))
+            + (f" ({model.level_note})" if model.level_note else "")
             + known,
         )
-        for name, value in zip(names, one["noise_sd"].values.tolist(), strict=True)
+        for name, model, value in zip(names, models, one["noise_sd"].values.tolist(), strict=True)
+        if model.level_name is not None
     ]
 
 
 def _described(noise: Noise) -> str:
-    """Return the name of a noise model and its own parameters."""
-    settings = ", ".join(f"{name} = {value}" for name, value in noise.settings.items())
+    """Return the name of a noise model and its known parameters."""
+    known = {name: value for name, value in noise.settings.items() if value is not None}
+    settings = ", ".join(f"{name} = {value}" for name, value in known.items())
     return noise.label + (f" ({settings})" if settings else "")
 
 

@@ -27,8 +27,8 @@ class _Variable:
 
 
 def variables(one: xr.Dataset) -> list[str]:
-    """Return a line for each parameter and initial state of one trajectory of a fit."""
-    found = [*_parameters(one), *_states(one)]
+    """Return a line for each unknown of one trajectory of a fit, also those of the noise."""
+    found = [*_parameters(one), *_states(one), *_noise(one)]
     width = max(len(variable.label) for variable in found) + 1
     return [f"{variable.label + ':':{width}}  {_numbers(variable)}" for variable in found]
 
@@ -113,6 +113,22 @@ def _states(one: xr.Dataset) -> Iterator[_Variable]:
         ):
             marks.append("not determined")
         yield _variable(one, label, unit_of("state", one, name), numbers, marks)
+
+
+def _noise(one: xr.Dataset) -> Iterator[_Variable]:
+    if "noise_parameter" not in one.dims:
+        return
+    words = str(one["undetermined"].item()).split("; ")
+    for place, name in enumerate(str(name) for name in one["noise_parameter"].values):
+        row = one.isel(noise_parameter=place)
+        columns = _columns("noise_parameters", "noise_parameters_standard_errors")
+        numbers = [float(row[key]) for key in columns]
+        marks: list[str] = []
+        if f"{name} is at the end of its support" in words:
+            marks.append("at the end of its support")
+        elif int(one["status"]) == 0 and math.isnan(numbers[1]):
+            marks.append("not determined")
+        yield _variable(one, name, unit_of("noise_parameter", one, name), numbers, marks)
 
 
 def known_here(one: xr.Dataset) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 from torch import Tensor
 
+from tests.warp_phys.likelihood.engines.predicted_records import predicted
 from warp_phys import fit
-from warp_phys.fitting.options import FitOptions
-from warp_phys.likelihood.engines.choose import build_engine
-from warp_phys.likelihood.engines.engine import Evaluation, Sums
-from warp_phys.records.records import read_records
 from warp_phys.systems import Parameter, State, Status, System
 from warp_phys.systems.compiling.compiler import compiler
 
@@ -97,32 +93,6 @@ CASES = [
 NAMES = ["time", "time of a sample", "pulse", "state", "stiff"]
 
 
-def predicted(system: System, times: np.ndarray, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return predictions (T, O) and derivatives (T, O, D) of one record, and its status."""
-    outputs = list(system.output_names)
-    blank = np.ones((1, len(times), len(outputs)))
-    data = xr.Dataset(
-        {"observed": (("trajectory", "time", "output"), blank)},
-        coords={"time": times, "output": outputs},
-    )
-    defaults = {name: one.default for name, one in signature(fit).parameters.items()}
-    initial = {name: float(value) for name, value in system.default_initial_state.items()}
-    options = FitOptions.from_arguments(defaults | {"initial_state": initial, "rtol": 1e-10})
-    problem = options.problem(system, read_records(data, system, forcing=True))
-    rows = torch.zeros(1, dtype=torch.int64)
-    engine = build_engine(problem, rows, torch.tensor([len(times)]))
-    sums = Sums.empty(1, len(outputs), len(values))
-    shape = (1, len(times), len(outputs))
-    found = torch.full(shape, torch.nan, dtype=torch.float64)
-    slopes = torch.full((*shape, len(values)), torch.nan, dtype=torch.float64)
-    start = problem.unknowns.initial_state
-    for _ in range(2):  # the second call repeats what the first one has planned
-        engine.evaluate(
-            Evaluation(rows, values[None], start, sums, predicted=found, jacobian=slopes)
-        )
-    return found[0], slopes[0], sums.status
-
-
 def expected(system: System, times: np.ndarray, values: Tensor) -> np.ndarray:
     """Integrate by SciPy in steps so short that the jumps do not matter."""
     p = values[:, None]
@@ -143,6 +113,7 @@ def test_predictions_and_derivatives(
 ) -> None:
     at = torch.tensor(values, dtype=torch.float64)
     found, slopes, status = predicted(system, times, at)
+    found, slopes = found[0], slopes[0]
     assert not status.any()
     np.testing.assert_allclose(found, expected(system, times, at), rtol=2e-4, atol=2e-4)
     for place, value in enumerate(values):
@@ -150,9 +121,9 @@ def test_predictions_and_derivatives(
         step = 1e-5 * abs(value)
         moved = at.clone()
         moved[place] += step
-        above, _, _ = predicted(system, times, moved)
+        above = predicted(system, times, moved)[0][0]
         moved[place] -= 2.0 * step
-        below, _, _ = predicted(system, times, moved)
+        below = predicted(system, times, moved)[0][0]
         difference = (above - below) / (2.0 * step)
         apart = (slopes[..., place] - difference).abs()
         on_sample = torch.from_numpy(times == values[-1])
@@ -213,4 +184,4 @@ def test_a_block_comes_to_rest_where_there_is_a_branch_at_rest(system: System) -
     found, _, status = predicted(system, times, torch.tensor([0.8], dtype=torch.float64))
     assert int(status) == (Status.TOO_MANY_EVENTS if isinstance(system, Sliding) else 0)
     reached = 2 if isinstance(system, Sliding) else 4
-    np.testing.assert_allclose(found[:reached, 0], [1.0, 0.2, 0.0, 0.0][:reached], atol=1e-9)
+    np.testing.assert_allclose(found[0, :reached, 0], [1.0, 0.2, 0.0, 0.0][:reached], atol=1e-9)
