@@ -82,7 +82,10 @@ def simulated_values(folder: Path) -> pd.DataFrame | None:
     if "simulation" not in simulated or len(simulated) != len(data):
         return None
     means = simulated.groupby(keys, dropna=False)["simulation"].mean().reset_index()
-    return data.merge(means, on=keys, how="left")
+    merged = data.merge(means, on=keys, how="left")
+    if merged["simulation"].isna().any():  # other names in the two tables, in the same order
+        merged = data.assign(simulation=simulated["simulation"])
+    return merged
 
 
 def deviation(folder: Path, predicted: np.ndarray) -> float:

@@ -40,6 +40,11 @@ def condition_slots(
     names = dict.fromkeys(name for row in tables.conditions.values() for name in row)
     slots = []
     for name in names:
+        if name not in tables.parameters and model.source[0].getElementBySId(name) is None:
+            raise UsageError(
+                f"the condition table has the column {name!r}, which is neither in {model.file} "
+                "nor in the parameter table"
+            )
         if name in model.rules:
             raise UnsupportedError(
                 f"the condition table sets {name!r}, which a rule of {model.file} determines"

@@ -64,6 +64,11 @@ def evaluate(
     density = torch.zeros_like(observed)
     for output, one in enumerate(assembled.formulas):
         here = outputs == output
+        if (noise[here] <= 0.0).any():
+            raise UsageError(
+                f"expected the noise of {one.name!r} as positive, received "
+                f"{float(noise[here].min()):g} from {one.observable.noise_formula!r}"
+            )
         density[here] = _log_density(one, observed[here], predicted[here], noise[here])
     return Evaluated(predicted, noise, density)
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 
-from warp_phys.petab.libraries import yaml
+from warp_phys.petab.checks import (
+    check_different,
+    check_frame,
+    check_measurement,
+    check_parameter,
+    is_estimated,
+)
+from warp_phys.petab.problem_files import problem_files
 from warp_phys.systems.errors import SchemaError, UnsupportedError, UsageError, unknown_name
 
 Value: TypeAlias = float | str
@@ -112,68 +119,30 @@ def read_tables(path: Path) -> Tables:
         SchemaError: A file is not what PEtab prescribes.
         UnsupportedError: The problem has several models, or is of another version.
     """
-    files = _files(path)
+    files = problem_files(path)
     folder = path.parent
     frames = {
         kind: _frame([folder / name for name in files[kind]], kind, columns)
         for kind, columns in _COLUMNS.items()
     }
+    for kind in ("parameter", "condition", "observable"):
+        check_different(kind, frames[kind][f"{kind}Id"])
     parameters = {p.name: p for p in _parameters(frames["parameter"])}
     observables = {o.name: o for o in _observables(frames["observable"])}
     conditions = _conditions(frames["condition"])
     measurements = _measurements(frames["measurement"])
-    for one in measurements:
+    if not measurements:
+        raise UsageError(f"the measurement tables of {path.name} have no value")
+    for number, one in enumerate(measurements, start=1):
         if one.observable not in observables:
             raise unknown_name(f"observable of {path.name}", one.observable, observables)
         for condition in (one.before, one.condition):
             if condition is not None and condition not in conditions:
                 raise unknown_name(f"condition of {path.name}", condition, conditions)
+        scale = observables[one.observable].scale
+        check_measurement(number, one.observable, scale, one.value, one.time)
     model = folder / files["model"][0]
     return Tables(path.stem, model, parameters, conditions, observables, measurements)
-
-
-def _files(path: Path) -> dict[str, list[str]]:
-    """Return the names of the files of each kind."""
-    library = yaml()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        # The safe loader makes numbers, texts, lists and mappings, never objects.
-        content = library.safe_load(path.read_text(encoding="utf-8"))
-    except library.YAMLError as error:
-        raise SchemaError(f"{path.name} is not YAML: {error}") from None
-    if not isinstance(content, dict) or "problems" not in content:
-        raise SchemaError(
-            f"expected {path.name} as the YAML file of a PEtab problem, with parameter_file and "
-            "problems; it has none"
-        )
-    version = str(content.get("format_version", "1"))
-    if version.split(".")[0] != "1":
-        raise UnsupportedError(f"{path.name} is PEtab version {version}; version 1 is supported")
-    problems = content["problems"]
-    if not isinstance(problems, list) or len(problems) != 1:
-        raise UnsupportedError(f"{path.name} has more than one problem; one is supported")
-    files = {"parameter": _listed(content.get("parameter_file"))} | {
-        kind: _listed(problems[0].get(f"{key}_files"))
-        for kind, key in (
-            ("condition", "condition"),
-            ("observable", "observable"),
-            ("measurement", "measurement"),
-            ("model", "sbml"),
-        )
-    }
-    for kind, names in files.items():
-        if not names:
-            raise SchemaError(f"{path.name} names no {kind} file")
-    if len(files["model"]) > 1:
-        raise UnsupportedError(f"{path.name} has {len(files['model'])} models; one is supported")
-    return files
-
-
-def _listed(entry: Any) -> list[str]:
-    if entry is None:
-        return []
-    return [str(name) for name in entry] if isinstance(entry, list) else [str(entry)]
 
 
 def _frame(paths: list[Path], kind: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -184,14 +153,14 @@ def _frame(paths: list[Path], kind: str, columns: Sequence[str]) -> pd.DataFrame
             raise FileNotFoundError(
                 f"there is no {kind} table {path.name} next to the problem's YAML file"
             )
-        part = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_filter=False)
-        part.columns = part.columns.str.strip()
-        absent = [name for name in columns if name not in part.columns]
-        if absent:
+        try:
+            part = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_filter=False)
+        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise SchemaError(
-                f"the {kind} table {path.name} lacks the column {absent[0]!r}; it has "
-                f"{', '.join(part.columns)}"
-            )
+                f"the {kind} table {path.name} is no table of tab-separated text: {error}"
+            ) from None
+        part.columns = part.columns.str.strip()
+        check_frame(part, kind, path.name, columns)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True).fillna("")
     return table.map(lambda cell: str(cell).strip())
@@ -203,15 +172,21 @@ def _parameters(frame: pd.DataFrame) -> list[TableParameter]:
         name = line["parameterId"]
         scale = line["parameterScale"] or "lin"
         _check_choice(f"parameterScale of {name!r}", scale, SCALES)
-        estimated = line["estimate"] in ("1", "1.0", "true", "True")
+        estimated = is_estimated(name, line["estimate"])
+        low, high = (
+            _number(line.get(f"{end}Bound", ""), f"{end}Bound of {name!r}", limit)
+            for end, limit in (("lower", "-inf"), ("upper", "inf"))
+        )
+        nominal = _number(line["nominalValue"], f"nominalValue of {name!r}", "nan")
+        check_parameter(name, scale, low, high, None if estimated else nominal)
         prior = line.get("objectivePriorType", "")
         found.append(
             TableParameter(
                 name=name,
                 scale=scale,
-                lower=_number(line.get("lowerBound", ""), f"lowerBound of {name!r}", "-inf"),
-                upper=_number(line.get("upperBound", ""), f"upperBound of {name!r}", "inf"),
-                nominal=_number(line["nominalValue"], f"nominalValue of {name!r}", "nan"),
+                lower=low,
+                upper=high,
+                nominal=nominal,
                 estimated=estimated,
                 prior=(prior, line.get("objectivePriorParameters", "")) if prior else (),
             )

@@ -1,4 +1,4 @@
-"""Formulas of PEtab tables and SBML: each operation, on numbers and on tensors."""
+"""Formulas of PEtab tables and SBML: each operation, on numbers, on tensors and compiled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import torch
 from warp_phys.petab.evaluation import Evaluation
 from warp_phys.petab.expressions import Expression
 from warp_phys.petab.formulas import Formulas, parse_formula
+from warp_phys.petab.symbolic import Symbolic
+from warp_phys.systems.compiling.expression import evaluate
+from warp_phys.systems.compiling.expressions import Expressions
 from warp_phys.systems.errors import UnsupportedError, UsageError
 
 X, Y = 0.7, -1.5
@@ -25,14 +28,18 @@ def parsed(text: str) -> Expression:
 
 
 def values(text: str) -> list[float]:
-    """Return the value of a formula of x, y and time from numbers, and from tensors."""
+    """Return the value of a formula of x, y and time from numbers, tensors and expressions."""
     found = []
     for wrap in (float, lambda number: torch.tensor([number], dtype=torch.float64)):
         leaves = {"x": wrap(X), "y": wrap(Y)}
         like = torch.zeros(1, dtype=torch.float64)
         evaluation = Evaluation({"twice": parsed("2 * x")}, leaves.__getitem__, wrap(3.0), like)
         found.append(float(evaluation.tensor(evaluation.value(parsed(text)))))
-    return found
+    e = Expressions()
+    names = {"x": "y[0]", "y": "p[0]"}
+    written = Symbolic({"twice": parsed("2 * x")}, names, e, e.variable("t"))
+    (value,) = evaluate([e.number(written.value(parsed(text)))], {"y[0]": X, "p[0]": Y, "t": 3.0})
+    return [*found, float(value)]
 
 
 @pytest.mark.parametrize(
@@ -71,11 +78,11 @@ def values(text: str) -> list[float]:
     ],
 )
 def test_an_operation(text: str, expected: float) -> None:
-    assert values(text) == pytest.approx([expected, expected], rel=1e-14)
+    assert values(text) == pytest.approx([expected] * 3, rel=1e-14)
 
 
 def test_a_division_by_zero_is_infinite() -> None:
-    assert values("x / 0") == [math.inf, math.inf]
+    assert values("x / 0") == [math.inf] * 3
     assert math.isnan(values("0 / (x - x)")[0])
 
 
