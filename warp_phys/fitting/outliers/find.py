@@ -13,7 +13,7 @@ from warp_phys.fitting.outliers.candidates import (
     MOST,
     Trials,
     choose_trials,
-    suspicion,
+    suspects_of,
     without_values,
 )
 from warp_phys.fitting.outliers.significance import (
@@ -192,12 +192,11 @@ def _of_residuals(
 ) -> Outliers:
     """Return the outliers among residuals from a joint fit, which no value alone can move far."""
     outliers = Outliers.none(len(problem))
-    chance = suspicion(problem, scaled).flatten(1)
+    suspects = suspects_of(problem, scaled, usable)
     # Any of the values of the group might have stood out.
     members = pooled(problem, torch.ones(len(problem), dtype=torch.float64))[problem.group]
-    least = chance.min(dim=1)
-    rows = (usable & (least.values * members < _BY_CHANCE)).nonzero()[:, 0]
-    place = least.indices[rows]
+    rare = suspects.chance[:, 0] * members[suspects.rows] < _BY_CHANCE
+    rows, place = suspects.rows[rare], suspects.place[rare, 0]
     sample, output = place // scaled.shape[2], place % scaled.shape[2]
     size = scaled[rows, sample, output].abs()
     freedom = (freedom_of(problem, scaled.isfinite()) - 1.0)[rows, output]
