@@ -343,8 +343,12 @@ class Unknowns:
         return self._by_support(to_unconstrained, values)
 
     def _by_support(self, function: Callable[[Tensor, Support], Tensor], z: Tensor) -> Tensor:
+        blocks = self.blocks
+        if len(blocks) == 1:
+            found = function(z, blocks[0][0])
+            return z.clone() if found is z else found
         out = torch.empty_like(z)
-        for support, places in self.blocks:
+        for support, places in blocks:
             out[:, places] = function(z[:, places], support)
         return out
 
