@@ -286,6 +286,8 @@ class Unknowns:
         values = self.values(z)
         # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
         for table, (places, targets) in zip((parameters, initial), self._columns, strict=True):
+            if not len(places):
+                continue
             found = values[:, places]
             if self.known is not None:
                 found = torch.where(self.known[rows][:, places], table[:, targets], found)
@@ -376,7 +378,7 @@ class Unknowns:
         coordinate without end; towards zero, the coordinate is a logarithm.
         """
         found = torch.zeros_like(z)
-        if not self._bounded:
+        if not self.bounded:
             return found
         values = self.values(z)
         for place, entry in enumerate(self.entries):
@@ -393,7 +395,7 @@ class Unknowns:
         return found
 
     @cached_property
-    def _bounded(self) -> bool:
+    def bounded(self) -> bool:
         """Whether there are finite bounds other than zero."""
         ends = [end for entry in self.entries for end in bounds(entry.support)]
         return any(math.isfinite(end) and end != 0.0 for end in ends)
