@@ -126,9 +126,7 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
     return damped_step_in_torch(normal, damping, frozen)
 
 
-def damped_step_in_torch(
-    normal: Normal, damping: Tensor, frozen: Tensor
-) -> tuple[Tensor, Tensor]:
+def damped_step_in_torch(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same as `damped_step`, for shared unknowns too and without a compiler."""
     diagonal = normal.scale
     if normal.shared:

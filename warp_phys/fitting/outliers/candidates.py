@@ -127,7 +127,7 @@ def choose_trials(problem: FitProblem, scaled: Tensor, usable: Tensor) -> Trials
 def _strays(problem: FitProblem) -> tuple[Tensor, Tensor]:
     """Return how many ranges of the others a value lies beyond them, (N,), and its place."""
     values = problem.distribution.transformed(problem.records.observed)
-    count, length, outputs = values.shape
+    count, length, _ = values.shape
     ratio, place = values.new_zeros(count), torch.zeros(count, dtype=torch.int64)
     if length < _FEWEST:
         return ratio, place
