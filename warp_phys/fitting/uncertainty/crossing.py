@@ -34,8 +34,11 @@ _EXCESS = 2.0
 _AT_LIMIT = 0.8
 # A bracket this narrow, relative to its distance, holds a jump of tau rather than a crossing. The
 # point above may then be wrong, because its minimization was trapped: it is forgotten, and the
-# search goes on from the point below in short steps.
+# search goes on from the point below in steps that are short at first.
 _NARROW, _RETRIES, _SHORT = 1e-3, 2, 1.3
+# Where the model cannot be integrated above, and tau would not reach the target before even if it
+# rose so many times faster than so far, nothing closes the interval.
+_STEEPER = 3.0
 
 
 class Crossings:
@@ -72,6 +75,8 @@ class Crossings:
         self.lack, self.excess = target.clone(), torch.full_like(target, torch.inf)
         self.side = torch.zeros_like(target)
         self.retries = torch.zeros_like(target)
+        # Farthest extrapolation.
+        self.pace = torch.full_like(target, _FARTHER)
 
     def open(self) -> Tensor:
         """Return the lanes that are still searched."""
@@ -110,6 +115,8 @@ class Crossings:
         limited = excess.minimum(_EXCESS * target[~below])
         self.excess[high] = torch.where(excess.isfinite(), limited, torch.inf)
         self.side[lanes] = torch.where(below, -1.0, 1.0).to(x.dtype)
+        self.pace[low] = (_SHORT * self.pace[low]).clamp_max(_FARTHER)
+        self._leave_open(lanes)
         self._resolve_jumps(lanes)
         return below
 
@@ -118,6 +125,15 @@ class Crossings:
         lanes = self.open()
         end = torch.where(self.tau_above[lanes].isfinite(), self._inside(lanes), torch.inf)
         self.found[lanes] = end
+
+    def _leave_open(self, lanes: Tensor) -> None:
+        """Conclude the lanes in which tau cannot reach the target before the model fails."""
+        low, high, tau = self.below[lanes], self.above[lanes], self.tau_below[lanes]
+        failing = high.isfinite() & self.tau_above[lanes].isinf() & self.found[lanes].isnan()
+        slope = (tau - self.tau_before[lanes]) / (low - self.before[lanes])
+        slope = slope.maximum(self.slope_below[lanes].nan_to_num(0.0)).nan_to_num(torch.inf)
+        never = tau + _STEEPER * slope.clamp_min(0.0) * (high - low) < self.target[lanes]
+        self.found[lanes[failing & never]] = torch.inf
 
     def _resolve_jumps(self, lanes: Tensor) -> None:
         narrow = self.above[lanes] - self.below[lanes] <= _NARROW * self.above[lanes]
@@ -132,7 +148,7 @@ class Crossings:
         self.retries[again] += 1.0
         for table in (self.above, self.tau_above, self.excess):
             table[again] = torch.inf
-        self.side[again] = 0.0
+        self.side[again], self.pace[again] = 0.0, _SHORT
 
     def _conclude(self, lanes: Tensor, x: Tensor, tau: Tensor) -> None:
         target = self.target[lanes]
@@ -193,7 +209,7 @@ class Crossings:
         wanted = low + (self.target[lanes] - self.tau_below[lanes]) / slope.clamp_min(0.0)
         wanted = torch.where(wanted.isfinite(), wanted, _FARTHER * low)
         first = self.retries[lanes] == 0.0
-        farthest = torch.where(first, _FARTHER, _SHORT) * low
+        farthest = self.pace[lanes] * low
         guess = self.guess[lanes]
         wanted = torch.where(guess.isnan(), wanted.maximum(_NEARER * low), guess)
         wanted = wanted.minimum(farthest).minimum(limit)
