@@ -152,12 +152,14 @@ class BoundedDescent:
 
     def _renew(self, lanes: Tensor, values: Tensor) -> None:
         """Recompute the equations of lanes, whose sums were evaluated at these values."""
-        sums, slopes = self.m.sums, self.charts.select(lanes).slope(values)
+        sums, z = self.m.sums, self.unknowns.coordinates(values)
         weights = self.levels.of(self.copy[lanes]).weights(sums.squares[lanes], sums.counted[lanes])
-        packed = (weights.unsqueeze(2) * sums.hessian[lanes]).sum(dim=1)
+        packed, vector = self.m.equations(z, lanes, torch.arange(len(lanes)), weights)
+        # From the coordinates z of fits to those of the charts.
+        slopes = self.charts.select(lanes).slope(values) / self.unknowns.slopes(z)
         matrix = unpack(packed, len(self.unknowns))
         self.matrix[lanes] = matrix * slopes.unsqueeze(1) * slopes.unsqueeze(2)
-        self.vector[lanes] = (weights.unsqueeze(2) * sums.gradient[lanes]).sum(dim=1) * slopes
+        self.vector[lanes] = vector * slopes
 
     def _iterate(self, active: Tensor) -> Tensor:
         """Try a step of some copies; return which go on."""

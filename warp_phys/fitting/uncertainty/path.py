@@ -161,7 +161,7 @@ class Path:
             # them.
             return torch.zeros_like(self.at_below)
         slopes = self.charts.slope(profiles.values[ends.lanes])
-        matrix = profiles.information(ends.lanes) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+        matrix = profiles.information[ends.lanes] * slopes.unsqueeze(1) * slopes.unsqueeze(2)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         still = self.held | profiles.solved.frozen[ends.lanes] | ~(diagonal > 0.0)
         scale = torch.where(still, 0.0, torch.where(still, 1.0, diagonal).rsqrt())
