@@ -14,14 +14,15 @@ from torch import Tensor
 
 from warp_phys.fitting.coarse_problem import EXACT_STEPS, bounded
 from warp_phys.fitting.likelihood_fit import maximize_likelihood
-from warp_phys.fitting.optima import count_optima, level, values_of
+from warp_phys.fitting.optima import count_optima, level
 from warp_phys.fitting.reached import Reached
-from warp_phys.fitting.setting import setting_of
+from warp_phys.fitting.setting import LANES, setting_of
 from warp_phys.fitting.settle_level import settle_level
 from warp_phys.fitting.solved import Solved, better, evaluated, merge
-from warp_phys.fitting.stages import LANES, coarse_objectives, fit_in_stages
+from warp_phys.fitting.stages import coarse_objectives, fit_in_stages
 from warp_phys.fitting.starts import informed_starts, spread_out
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import pooled, values_of
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.objective import Minimizer
@@ -147,8 +148,8 @@ class _Search:
     def _doubtful(self) -> Tensor:
         """Return (G,): which groups have not met their best optimum often enough."""
         assert self.best is not None
-        wrong = self._pooled(self.best.wrong.double()) > 0.0
-        failed = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) > 0.0
+        wrong = pooled(self.problem, self.best.wrong.double()) > 0.0
+        failed = pooled(self.problem, (self.best.outcome != Outcome.CONVERGED).double()) > 0.0
         # The objective alone judges what was met: an equally good optimum ends the search, too.
         met = level(self.problem, self.reached.objective).sum(dim=0)
         if bool(wrong.any()):
@@ -168,8 +169,8 @@ class _Search:
         """
         hard = torch.zeros(len(self.problem), dtype=torch.bool)
         self.best = _exact(self.problem, given, hard, self.options)
-        failed = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) > 0.0
-        wrong = self._pooled(self.best.wrong.double()) > 0.0
+        failed = pooled(self.problem, (self.best.outcome != Outcome.CONVERGED).double()) > 0.0
+        wrong = pooled(self.problem, self.best.wrong.double()) > 0.0
         # A fit that nothing is compared with needs no coarse objective.
         self.lowest = torch.zeros_like(self.lowest)
         self._compare(failed | wrong | compared)
@@ -220,9 +221,6 @@ class _Search:
         if bool(chosen.any()):
             found = coarse_objectives(self.problem, self.best.z.unsqueeze(0), chosen.unsqueeze(0))
             self.lowest = torch.where(chosen, found[0], self.lowest)
-
-    def _pooled(self, values: Tensor) -> Tensor:
-        return values.new_zeros(self.groups).index_add_(0, self.problem.group, values)
 
 
 def _exact(problem: FitProblem, z: Tensor, easy: Tensor, options: Options) -> Solved:

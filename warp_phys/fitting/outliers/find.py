@@ -8,7 +8,6 @@ import torch
 from scipy.special import comb
 from torch import Tensor
 
-from warp_phys.fitting.objective import pooled
 from warp_phys.fitting.outliers.candidates import (
     MOST,
     Trials,
@@ -26,6 +25,7 @@ from warp_phys.fitting.outliers.significance import (
 from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.solved import Solved, better, evaluated
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import pooled
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.minimizing.levenberg_marquardt import minimize

@@ -30,11 +30,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from warp_phys.fitting.setting import LANES
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.path import Path
 from warp_phys.fitting.uncertainty.profile import Profiles
-from warp_phys.fitting.uncertainty.searched import LANES, searched
+from warp_phys.fitting.uncertainty.searched import searched
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Outcome
 

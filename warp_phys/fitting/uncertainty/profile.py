@@ -24,6 +24,7 @@ from warp_phys.fitting.uncertainty.covariance import Uncertainty, by_coordinates
 from warp_phys.fitting.uncertainty.searched import Searched
 from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import over_group
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.objective import Minimizer
@@ -123,10 +124,9 @@ class Profiles:
         # Standard errors with the others held: those of undetermined unknowns have no bound, and
         # would make their coordinates linear over all orders of magnitude.
         precision = self.information.diagonal(dim1=1, dim2=2).nan_to_num(0.0).clamp_min(0.0).clone()
-        shared, group = self.problem.unknowns.shared, self.problem.group
+        shared = self.problem.unknowns.shared
         # A shared unknown has one coordinate in all lanes of its group.
-        whole = precision.new_zeros(int(group.max()) + 1, shared)
-        precision[:, :shared] = whole.index_add_(0, group, precision[:, :shared])[group]
+        precision[:, :shared] = over_group(self.problem, precision[:, :shared])
         return Charts.of(self.problem.unknowns, self.values, precision.rsqrt())
 
     def enter(self, ends: Searched, values: Tensor) -> None:
