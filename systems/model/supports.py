@@ -73,7 +73,7 @@ def to_physical(value: Tensor, support: Support) -> Tensor:
         >>> to_physical(torch.tensor([-50.0, 0.0]), (2.0, 4.0))
         tensor([2., 3.])
     """
-    return _bijection(support)(value)
+    return value.exp() if support == "positive" else _bijection(support)(value)
 
 
 def slope_of_physical(value: Tensor, support: Support) -> Tensor:
@@ -84,11 +84,14 @@ def slope_of_physical(value: Tensor, support: Support) -> Tensor:
         >>> slope_of_physical(torch.tensor([0.0, 1.0]), "positive")
         tensor([1.0000, 2.7183])
     """
-    if constraint(support) is constraints.real:
+    low, high = bounds(support)
+    if math.isinf(low) and math.isinf(high):
         return torch.ones_like(value)
-    bijection = _bijection(support)
-    size: Tensor = bijection.log_abs_det_jacobian(value, bijection(value)).exp()
-    return bijection.sign * size
+    if math.isinf(high):
+        return value.exp()
+    if math.isinf(low):
+        return -value.exp()
+    return (high - low) * value.sigmoid() * (-value).sigmoid()
 
 
 def contains(value: Tensor, support: Support) -> Tensor:

@@ -14,6 +14,7 @@ from warp_phys.fitting.search import run_block
 from warp_phys.fitting.solved import Solved, merge
 from warp_phys.fitting.uncertainty.covariance import Uncertainty, uncertainty
 from warp_phys.fitting.uncertainty.intervals import Intervals, intervals
+from warp_phys.likelihood.groups import pooled
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Options, Outcome
@@ -100,9 +101,8 @@ def _lower(
     levels = held_levels(known.noise_variance[rows])
     before = levels.objective(first.sums.squares[rows], first.sums.counted[rows])
     change = levels.objective(second.sums.squares, second.sums.counted) - before
-    group = problem.select(rows).group
-    total = change.new_zeros(int(group.max()) + 1).index_add_(0, group, change)
-    return (total < 0.0)[group]
+    part = problem.select(rows)
+    return (pooled(part, change) < 0.0)[part.group]
 
 
 def _taken(first: Solved, second: Solved, rows: Tensor, lower: Tensor) -> Solved:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from warp_phys.fitting.likelihood_fit import climb, with_observed_information
-from warp_phys.fitting.objective import objective, pooled
+from warp_phys.fitting.objective import objective
 from warp_phys.fitting.settle_level import levels, settle_level
 from warp_phys.fitting.solved import Solved, evaluated, merge
 from warp_phys.likelihood.damped_step import unpack
+from warp_phys.likelihood.groups import pooled, values_of
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Options, Outcome
 
@@ -120,6 +121,6 @@ def flat_has_not_converged(problem: FitProblem, solved: Solved) -> Solved:
 
 def _worse(problem: FitProblem, first: Solved, second: Solved) -> Tensor:
     """Return the numbers of trajectories in groups in which the second fit is worse."""
-    values = pooled(problem, problem.records.seen.sum(dim=(1, 2)).double())
+    values = values_of(problem)
     before, after = objective(problem, first), objective(problem, second)
     return (before < after - _WORSE * values)[problem.group].nonzero()[:, 0]

@@ -11,6 +11,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from warp_phys.fitting.clock import Clock
 from warp_phys.fitting.conclude import conclude
 from warp_phys.fitting.constant_inputs import with_constant_inputs
 from warp_phys.fitting.endings import evaluated_at_start, flat_has_not_converged, not_worse
@@ -18,7 +19,6 @@ from warp_phys.fitting.given_start import given_start
 from warp_phys.fitting.likelihood_fit import with_guessed_noise, with_unknown_noise
 from warp_phys.fitting.options import FitOptions
 from warp_phys.fitting.outliers.find import find_outliers
-from warp_phys.fitting.progress import Clock, moving
 from warp_phys.fitting.result.dataset import fit_dataset
 from warp_phys.fitting.result.failures import unusable_words
 from warp_phys.fitting.result.values import Fits
@@ -244,7 +244,7 @@ def _fit_in_blocks(problem: FitProblem, options: FitOptions) -> Fits:
                     fits.failures[row] = "the time budget ended before this record was begun"
                 continue
             part = problem.select(rows)
-            search = Options(options.tolerance, options.max_iterations, clock.over, moving(bar))
+            search = Options(options.tolerance, options.max_iterations, clock.over, bar.update)
             start = None if given is None else given[rows]
             solved = _solved(part, start, options.starts, search)
             # An outlier may leave the fit on a slope so flat that profiles keep improving it, after

@@ -9,14 +9,8 @@ from warp_phys.fitting.setting import setting_of
 from warp_phys.fitting.settle_level import levels
 from warp_phys.fitting.solved import Solved, evaluate_at
 from warp_phys.likelihood.density import log_density
-from warp_phys.likelihood.groups import agreed, shared_at
+from warp_phys.likelihood.groups import agreed, pooled, shared_at
 from warp_phys.likelihood.problem import FitProblem
-
-
-def pooled(problem: FitProblem, values: Tensor) -> Tensor:
-    """Return sums (G, ...) of values (N, ...) over the trajectories of each group."""
-    groups = int(problem.group.max()) + 1
-    return values.new_zeros((groups, *values.shape[1:])).index_add_(0, problem.group, values)
 
 
 def objective(problem: FitProblem, solved: Solved) -> Tensor:

@@ -20,6 +20,7 @@ from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.stages import coarse_objectives
 from warp_phys.fitting.uncertainty.covariance import by_coordinates
 from warp_phys.likelihood.damped_step import group_maximum, unpack
+from warp_phys.likelihood.groups import pooled, values_of
 from warp_phys.likelihood.problem import FitProblem
 
 # Coarse fits of one optimum differ by less than this many standard errors, or relatively by less
@@ -67,13 +68,6 @@ def level(problem: FitProblem, objective: Tensor) -> Tensor:
     return objective <= objective.amin(dim=0) + _LEVEL + _PER_VALUE * values_of(problem)
 
 
-def values_of(problem: FitProblem) -> Tensor:
-    """Return how many values each group has, (G,)."""
-    seen = problem.records.seen.sum(dim=(1, 2)).double()
-    empty = seen.new_zeros(int(problem.group.max()) + 1)
-    return empty.index_add_(0, problem.group, seen)
-
-
 def _without_rise(problem: FitProblem, z: Tensor, objective: Tensor, ask: Tensor) -> Tensor:
     """Return (K, G): whether the objective does not rise between the first fit and another."""
     if not bool(ask.any()):
@@ -86,21 +80,17 @@ class _Metric:
     """Distances between fits of N trajectories in G groups, by the information at the best one."""
 
     def __init__(self, problem: FitProblem, best: Solved) -> None:
-        self.group = problem.group
+        self.problem, self.group = problem, problem.group
         levels = coarse_levels(setting_of(problem).levels)
         self.groups = len(levels)
         sums, slopes = best.sums, problem.unknowns.slopes(best.z)
-        weights = levels.weights(*(self._pooled(part) for part in (sums.squares, sums.counted)))
+        weights = levels.weights(pooled(problem, sums.squares), pooled(problem, sums.counted))
         size = len(problem.unknowns.directions())
         blocks = unpack(sums.hessian, size) * weights[self.group, :, None, None]
         information = by_coordinates(problem, best.z, blocks.sum(dim=1), slopes)
         self.information = information.nan_to_num(0.0, posinf=0.0, neginf=0.0)
         self.sizes = problem.unknowns.sizes(best.z)
         self.singular = group_maximum(self._singular().double(), self.group, self.groups) > 0.0
-
-    def _pooled(self, values: Tensor) -> Tensor:
-        empty = values.new_zeros((self.groups, *values.shape[1:]))
-        return empty.index_add_(0, self.group, values)
 
     def _singular(self) -> Tensor:
         diagonal = self.information.diagonal(dim1=1, dim2=2)
@@ -121,7 +111,7 @@ class _Metric:
         squares = torch.einsum("knd,nde,kne->nk", away, self.information, away)
         # Shared unknowns are equal in all lanes, so that the forms of the lanes add up to that of
         # the joint information.
-        length = self._pooled(squares).clamp_min(0.0).sqrt().T
+        length = pooled(self.problem, squares).clamp_min(0.0).sqrt().T
         share = (away.abs() / self.sizes).amax(dim=2).T.nan_to_num(torch.inf)
         negligible = relative >= group_maximum(share, self.group, self.groups).T
         return (length <= errors) | negligible | self.singular

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from warp_phys.fitting.coarse_problem import EXACT_STEPS, bounded
 from warp_phys.fitting.likelihood_fit import maximize_likelihood
-from warp_phys.fitting.optima import count_optima, level, values_of
+from warp_phys.fitting.optima import count_optima, level
 from warp_phys.fitting.reached import Reached
-from warp_phys.fitting.setting import setting_of
+from warp_phys.fitting.setting import LANES, setting_of
 from warp_phys.fitting.settle_level import settle_level
 from warp_phys.fitting.solved import Solved, better, evaluated, merge
-from warp_phys.fitting.stages import LANES, coarse_objectives, fit_in_stages
+from warp_phys.fitting.stages import coarse_objectives, fit_in_stages
 from warp_phys.fitting.starts import informed_starts, spread_out
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import pooled, values_of
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.objective import Minimizer
@@ -107,7 +108,7 @@ class _Search:
     def run(self, starts: int | None) -> Solved:
         """Search, and return the best fit of every group."""
         if self.given is not None:
-            self._fit_given(self.given)
+            self._fit_given(self.given, compared=starts is not None)
         if starts is None:
             self._until_met()
         else:
@@ -147,8 +148,8 @@ class _Search:
     def _doubtful(self) -> Tensor:
         """Return (G,): which groups have not met their best optimum often enough."""
         assert self.best is not None
-        wrong = self._pooled(self.best.wrong.double()) > 0.0
-        failed = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) > 0.0
+        wrong = pooled(self.problem, self.best.wrong.double()) > 0.0
+        failed = pooled(self.problem, (self.best.outcome != Outcome.CONVERGED).double()) > 0.0
         # The objective alone judges what was met: an equally good optimum ends the search, too.
         met = level(self.problem, self.reached.objective).sum(dim=0)
         if bool(wrong.any()):
@@ -159,14 +160,22 @@ class _Search:
         often = torch.where(failed, _OFTEN_IF_FAILED, enough)
         return met < torch.where(wrong, _OFTEN_IF_WRONG, often)
 
-    def _fit_given(self, given: Tensor) -> None:
-        """Fit whole records at full tolerance from where the caller starts the fit."""
+    def _fit_given(self, given: Tensor, *, compared: bool) -> None:
+        """Fit whole records at full tolerance from where the caller starts the fit.
+
+        Args:
+            given: (N, D), where the caller starts the fit.
+            compared: Whether all groups will be fitted from other starts, too.
+        """
         hard = torch.zeros(len(self.problem), dtype=torch.bool)
         self.best = _exact(self.problem, given, hard, self.options)
-        self.lowest = self._coarse_objective()
-        converged = self._pooled((self.best.outcome != Outcome.CONVERGED).double()) == 0.0
+        failed = pooled(self.problem, (self.best.outcome != Outcome.CONVERGED).double()) > 0.0
+        wrong = pooled(self.problem, self.best.wrong.double()) > 0.0
+        # A fit that nothing is compared with needs no coarse objective.
+        self.lowest = torch.zeros_like(self.lowest)
+        self._compare(failed | wrong | compared)
         self.reached = Reached(
-            self.best.z.unsqueeze(0), self.lowest.unsqueeze(0), converged.unsqueeze(0)
+            self.best.z.unsqueeze(0), self.lowest.unsqueeze(0), ~failed.unsqueeze(0)
         )
         self.iterations = torch.zeros(1, self.groups, dtype=torch.int64)
 
@@ -204,16 +213,14 @@ class _Search:
         found = replace(found, iterations=found.iterations + self.iterations[pick, group[rows]])
         # All groups are refined in the first round.
         self.best = found if self.best is None else better(self.problem, self.best, found, rows)
-        self.lowest = torch.where(chosen, self._coarse_objective(), self.lowest)
+        self._compare(chosen)
 
-    def _coarse_objective(self) -> Tensor:
-        """Return the objective (G,) of the best fits with coarse integration."""
+    def _compare(self, chosen: Tensor) -> None:
+        """Recompute the objective of the best fits of some groups (G,) with coarse integration."""
         assert self.best is not None
-        every = torch.ones(1, self.groups, dtype=torch.bool)
-        return coarse_objectives(self.problem, self.best.z.unsqueeze(0), every)[0]
-
-    def _pooled(self, values: Tensor) -> Tensor:
-        return values.new_zeros(self.groups).index_add_(0, self.problem.group, values)
+        if bool(chosen.any()):
+            found = coarse_objectives(self.problem, self.best.z.unsqueeze(0), chosen.unsqueeze(0))
+            self.lowest = torch.where(chosen, found[0], self.lowest)
 
 
 def _exact(problem: FitProblem, z: Tensor, easy: Tensor, options: Options) -> Solved:

@@ -10,6 +10,9 @@ from torch import Tensor
 from warp_phys.likelihood.noise_levels import NoiseLevels, noise_levels
 from warp_phys.likelihood.problem import FitProblem
 
+# Lanes in one call of an engine: this bounds the memory, and is enough to keep every core busy.
+LANES = 16_384
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -10,6 +10,7 @@ from torch import Tensor
 from warp_phys.fitting.setting import setting_of
 from warp_phys.likelihood.engines.choose import build_engine
 from warp_phys.likelihood.engines.engine import Engine, Sums
+from warp_phys.likelihood.groups import pooled, values_of
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.residual_checks import check_residuals
 from warp_phys.minimizing.objective import Minimizer
@@ -128,16 +129,13 @@ def better(problem: FitProblem, first: Solved, second: Solved, rows: Tensor) -> 
     levels = setting_of(part).levels
     every = torch.arange(len(rows))
 
-    def pooled(values: Tensor) -> Tensor:
-        return values.new_zeros((len(levels), *values.shape[1:])).index_add_(0, part.group, values)
-
     def objective(sums: Sums, chosen: Tensor) -> Tensor:
-        squares, counted = pooled(sums.squares[chosen]), pooled(sums.counted[chosen])
+        squares, counted = pooled(part, sums.squares[chosen]), pooled(part, sums.counted[chosen])
         reached = levels.objective(squares, counted)
         return torch.where(reached.isnan(), torch.inf, reached)
 
     before, after = objective(first.sums, rows), objective(second.sums, every)
-    values = pooled(part.records.seen.sum(dim=(1, 2)).double())
+    values = values_of(part)
     # A fit replaces another only if it is better by more than the tolerance of equality: without
     # that margin the choice would depend on rounding.
     lower = (after < before - _SAME * values)[part.group]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from warp_phys.fitting.coarse_problem import coarse, coarse_levels
 from warp_phys.fitting.reached import Reached
-from warp_phys.fitting.setting import Setting, setting_of
+from warp_phys.fitting.setting import LANES, Setting, setting_of
 from warp_phys.fitting.starts import Starts, shortened
 from warp_phys.fitting.windows import (
     WINDOWS,
@@ -30,8 +30,6 @@ from warp_phys.minimizing.levenberg_marquardt import minimize
 from warp_phys.minimizing.objective import Minimizer
 from warp_phys.minimizing.optimum import Optimum, Options, Outcome
 
-# Lanes in one call: this bounds the memory, and is enough to keep every core busy.
-LANES = 16_384
 # Fits of windows and beginnings only have to lead near an optimum; those of whole records have to
 # tell which optimum it is.
 _TOLERANCE, _BEGINNING_ITERATIONS, _ITERATIONS = 1e-3, 12, 40

@@ -13,9 +13,12 @@ Cholesky factorization; singular directions are found from eigenvalues in
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from warp_phys.likelihood.kernels.lanes import damped_steps
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,16 @@ def group_maximum(values: Tensor, group: Tensor, groups: int) -> Tensor:
 
 def unpack(packed: Tensor, size: int) -> Tensor:
     """Return symmetric matrices (..., D, D) of lower triangles (..., D (D + 1) / 2)."""
-    rows, columns = torch.tril_indices(size, size)
-    full = packed.new_zeros((*packed.shape[:-1], size, size))
-    full[..., rows, columns] = packed
-    full[..., columns, rows] = packed
-    return full
+    full = packed.index_select(-1, _packed_places(size))
+    return full.view(*packed.shape[:-1], size, size)
+
+
+@lru_cache(maxsize=64)
+def _packed_places(size: int) -> Tensor:
+    """Return (D D,), where the entries of a symmetric matrix are in its packed lower triangle."""
+    row, column = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    high, low = torch.maximum(row, column), torch.minimum(row, column)
+    return (high * (high + 1) // 2 + low).flatten()
 
 
 def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +119,15 @@ def damped_step(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor
         damping: (G,), added to the diagonal of the equations scaled to a unit diagonal.
         frozen: (n, D), unknowns that stay where they are.
     """
+    if normal.shared == 0:
+        found = damped_steps(normal.matrix, normal.scale, normal.vector, damping, frozen)
+        if found is not None:
+            return found
+    return damped_step_in_torch(normal, damping, frozen)
+
+
+def damped_step_in_torch(normal: Normal, damping: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same as `damped_step`, for shared unknowns too and without a compiler."""
     diagonal = normal.scale
     if normal.shared:
         # A shared unknown has one scale for its whole group, from the summed diagonal: its step is

@@ -8,12 +8,22 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 
 
+def pooled(problem: FitProblem, values: Tensor) -> Tensor:
+    """Return sums (G, ...) of values (N, ...) over the trajectories of each group."""
+    groups = int(problem.group.max()) + 1
+    return values.new_zeros((groups, *values.shape[1:])).index_add_(0, problem.group, values)
+
+
+def values_of(problem: FitProblem) -> Tensor:
+    """Return how many values each group has, (G,)."""
+    return pooled(problem, problem.records.seen.sum(dim=(1, 2)).double())
+
+
 def over_group(problem: FitProblem, values: Tensor) -> Tensor:
     """Return sums of values (N, ...) over each trajectory's group, at every trajectory."""
     if not problem.unknowns.shared:
         return values
-    out = values.new_zeros((int(problem.group.max()) + 1, *values.shape[1:]))
-    return out.index_add_(0, problem.group, values)[problem.group]
+    return pooled(problem, values)[problem.group]
 
 
 def unknowns_of_group(problem: FitProblem, moving: Tensor, usable: Tensor) -> Tensor:

@@ -62,9 +62,15 @@ class NoiseLevels:
 
     def objective(self, squares: Tensor, counted: Tensor) -> Tensor:
         """Return Phi (G,), infinite where a prediction is not finite."""
+        return self.objective_and_weights(squares, counted)[0]
+
+    def objective_and_weights(self, squares: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Phi (G,), infinite where a prediction is not finite, and the weights v (G, O)."""
         if self.kind == "known":
-            return 0.5 * (squares * self.weights(squares, counted)).sum(dim=1)
-        return 0.5 * (counted * self.mean_squares(squares, counted).log()).sum(dim=1)
+            weights = self.weights(squares, counted)
+            return 0.5 * (squares * weights).sum(dim=1), weights
+        mean = self.mean_squares(squares, counted)
+        return 0.5 * (counted * mean.log()).sum(dim=1), 1.0 / mean
 
     def least(self, counted: Tensor) -> Tensor:
         """Return the objective (G,) of residuals that are negligible compared with the data."""

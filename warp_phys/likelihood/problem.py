@@ -156,7 +156,7 @@ class FitProblem:
         """Return the residuals (N, T, O) of the noise model, NaN where nothing was seen."""
         found = self.distribution.residual(self._measured, predicted)
         # A prediction that diverged, or has no logarithm, counts as missing here.
-        return torch.where(found.isfinite(), found, torch.nan)
+        return found.nan_to_num(torch.nan, torch.nan, torch.nan)
 
     def standardized(self, predicted: Tensor, parameters: Tensor) -> Tensor:
         """Return residuals (N, T, O) over their standard deviation; NaN where nothing was seen.

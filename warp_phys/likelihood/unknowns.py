@@ -286,6 +286,8 @@ class Unknowns:
         values = self.values(z)
         # `rows` indexes with a tensor and so makes copies, into which unknowns are written.
         for table, (places, targets) in zip((parameters, initial), self._columns, strict=True):
+            if not len(places):
+                continue
             found = values[:, places]
             if self.known is not None:
                 found = torch.where(self.known[rows][:, places], table[:, targets], found)
@@ -343,8 +345,12 @@ class Unknowns:
         return self._by_support(to_unconstrained, values)
 
     def _by_support(self, function: Callable[[Tensor, Support], Tensor], z: Tensor) -> Tensor:
+        blocks = self.blocks
+        if len(blocks) == 1:
+            found = function(z, blocks[0][0])
+            return z.clone() if found is z else found
         out = torch.empty_like(z)
-        for support, places in self.blocks:
+        for support, places in blocks:
             out[:, places] = function(z[:, places], support)
         return out
 
@@ -372,7 +378,7 @@ class Unknowns:
         coordinate without end; towards zero, the coordinate is a logarithm.
         """
         found = torch.zeros_like(z)
-        if not self._bounded:
+        if not self.bounded:
             return found
         values = self.values(z)
         for place, entry in enumerate(self.entries):
@@ -389,7 +395,7 @@ class Unknowns:
         return found
 
     @cached_property
-    def _bounded(self) -> bool:
+    def bounded(self) -> bool:
         """Whether there are finite bounds other than zero."""
         ends = [end for entry in self.entries for end in bounds(entry.support)]
         return any(math.isfinite(end) and end != 0.0 for end in ends)

@@ -19,6 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from warp_phys.likelihood.kernels.lanes import secant_updates
+
 
 def updated_curvature(curvature: Tensor, matrix: Tensor, step: Tensor, change: Tensor) -> Tensor:
     """Return S (n, D, D) after a step.
@@ -29,6 +31,12 @@ def updated_curvature(curvature: Tensor, matrix: Tensor, step: Tensor, change: T
         step: s, (n, D).
         change: y, (n, D).
     """
+    found = secant_updates(curvature, matrix, step, change)
+    return updated_in_torch(curvature, matrix, step, change) if found is None else found
+
+
+def updated_in_torch(curvature: Tensor, matrix: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """Return the same as `updated_curvature`, without a compiler."""
     # What S s should be: (A + S) s = y is the secant condition. (NL2SOL takes the change of J^T at
     # the new residuals instead, which the running sums do not keep.)
     wanted = change - _times(matrix, step)

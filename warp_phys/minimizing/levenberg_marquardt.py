@@ -150,6 +150,9 @@ class _Descent:
         A coordinate is infinite at a bound, and would move there by equal steps without end. It is
         released when the objective falls inward.
         """
+        if not self.m.unknowns.bounded:
+            self.frozen[lanes] = self.held[lanes]
+            return
         side, down = self.m.unknowns.bound_reached(self.z[lanes]), self.vector[lanes].clone()
         shared = self.m.unknowns.shared
         if shared and self.m.unknowns.places is None:
@@ -163,12 +166,14 @@ class _Descent:
     def _iterate(self, active: Tensor) -> None:
         """Take one step: finish the groups whose step is negligible, and try that of the others."""
         trial, done = self._propose(active)
-        ending = done[trial.group]
-        # The last step is below the tolerance, and taking it without a check saves an evaluation.
-        self.z[trial.lanes[ending]] = trial.z[ending]
-        self.outcome[active[done]] = int(Outcome.CONVERGED)
-        if not bool(done.all()):
-            self._try(trial.without(done))
+        if bool(done.any()):
+            ending = done[trial.group]
+            # The last step is below the tolerance; taking it without a check saves an evaluation.
+            self.z[trial.lanes[ending]] = trial.z[ending]
+            self.outcome[active[done]] = int(Outcome.CONVERGED)
+            trial = trial.without(done)
+        if trial.active.numel():
+            self._try(trial)
 
     def _lanes_of(self, active: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lanes of groups, and for each lane which of these groups it belongs to."""
@@ -222,12 +227,12 @@ class _Descent:
         # The Newton decrement sqrt(2 gain) = sqrt(s^T A s) is the length of the step in standard
         # errors, where A is the Fisher information; over sqrt(n), it is the root mean square change
         # of a prediction in noise levels.
-        errors = (2.0 * gained.clamp_min(0.0) / self.values[active].clamp_min(1.0)).sqrt()
+        distance = (2.0 * gained.clamp_min(0.0)).sqrt()
+        errors = distance / self.values[active].clamp_min(1.0).sqrt()
         near = tolerance if self.options.near is None else self.options.near
         nothing = (relative <= tolerance) | (errors <= near)
         # Along what the data hardly determine, steps never get shorter: there the statistical
         # distance from the optimum decides.
-        distance = (2.0 * gained.clamp_min(0.0)).sqrt()
         late = self.crawling[active] & (self.iterations[active] > _LATE)
         nothing |= late & (distance <= _STATISTICAL)
         return nothing & (self.damping[active] <= _FREE)
@@ -238,7 +243,7 @@ class _Descent:
         self.m.evaluate(trial.z, trial.lanes)
         squares, counted = self.m.pooled(trial.lanes, trial.group, active.numel())
         levels = self.m.levels.of(active)
-        reached = levels.objective(squares, counted)
+        reached, weights = levels.objective_and_weights(squares, counted)
         reached = reached + self._penalty(trial.z, trial.lanes, trial.group, active.numel())
         before = self.objective[active]
         slack = _SLACK * self.values[active]
@@ -254,7 +259,6 @@ class _Descent:
         # b_old - b_new of the gradient -b.
         step, gradient = trial.z[taken] - self.z[kept], self.vector[kept]
         self.z[kept] = trial.z[taken]
-        weights = levels.weights(squares, counted)
         self._renew(trial.z[taken], kept, trial.group[taken], weights)
         if self.options.max_iterations > _PATIENCE + 1:  # else it is never used
             self.curvature[kept] = updated_curvature(

@@ -42,7 +42,7 @@ class Options:
     tolerance: float
     max_iterations: int
     out_of_time: Callable[[], bool] = lambda: False
-    report: Callable[[int], None] = _nobody
+    report: Callable[[int], object] = _nobody
     near: float | None = None
 
     def quiet(self) -> Options:

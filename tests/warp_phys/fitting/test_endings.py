@@ -14,7 +14,7 @@ import warp_phys as wp
 from tests.systems.noise.student_t import StudentT
 from tests.warp_phys.fitting.fit_records import CONVERGED, DIVERGED, OSCILLATOR, fit, oscillations
 from warp_phys.data_gen import simulate
-from warp_phys.fitting.progress import Clock
+from warp_phys.fitting.clock import Clock
 from warp_phys.systems import Parameter, State, System, UsageError
 from warp_phys.systems.schema.flags import FitStatus
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import stats
 
 import warp_phys as wp
 from tests.warp_phys.fitting.fit_records import OSCILLATOR, fit, oscillations
 from warp_phys.data_gen import simulate
+from warp_phys.fitting.options import FitOptions
+from warp_phys.fitting.outliers.candidates import SUSPECT, suspects_of
+from warp_phys.fitting.outliers.significance import freedom_of, squares_of
+from warp_phys.likelihood.problem import NoiseKind
+from warp_phys.records.records import read_records
 from warp_phys.systems import LogisticGrowth
 
 FAR = 8
@@ -151,3 +160,34 @@ def test_the_outlier_is_kept_in_files(tmp_path: Path) -> None:
     fitted = fit(LogisticGrowth(), record(times, values))
     wp.save(fitted, tmp_path / "fit.nc")
     assert wp.load(tmp_path / "fit.nc")["outlier"].item() == fitted["outlier"].item()
+
+
+@pytest.mark.parametrize("noise", ["common", "each", "known"])
+def test_suspects_are_those_of_the_f_distribution(noise: NoiseKind) -> None:
+    """Every value's tail probability, one by one, finds the same values."""
+    defaults = {name: option.default for name, option in signature(wp.fit).parameters.items()}
+    options = FitOptions.from_arguments(defaults)
+    records = read_records(oscillations(n=40), OSCILLATOR)
+    problem = replace(options.problem(OSCILLATOR, records), noise=noise)
+    shape = problem.records.observed.shape
+    scaled = torch.from_numpy(np.random.default_rng(0).standard_t(4, size=shape))
+    scaled[torch.from_numpy(np.random.default_rng(1).random(shape) < 0.1)] = torch.nan
+    usable = torch.ones(len(problem), dtype=torch.bool)
+    usable[::7] = False
+    found = suspects_of(problem, scaled, usable)
+    known = scaled.isfinite()
+    freedom = freedom_of(problem, known) - 1.0
+    squares = squares_of(problem, scaled)
+    chance = torch.full(shape, torch.inf, dtype=torch.float64)
+    for row, sample, output in known.nonzero().tolist():
+        square = float(scaled[row, sample, output] ** 2)
+        variance = (float(squares[row, output]) - square) / float(freedom[row, output])
+        variance = max(variance, 1.0) if noise == "known" else variance
+        tail = stats.f.sf(square / variance, 1, float(freedom[row, output]))
+        chance[row, sample, output] = tail * float(known[row].sum())
+    least = chance.flatten(1).min(dim=1)
+    expected = (usable & (least.values < SUSPECT)).nonzero()[:, 0]
+    assert 5 < len(expected) < len(usable) - 5
+    assert torch.equal(found.rows, expected)
+    torch.testing.assert_close(found.chance[:, 0], least.values[expected], rtol=1e-9, atol=0.0)
+    assert torch.equal(found.place[:, 0], least.indices[expected])

@@ -8,12 +8,11 @@ import torch
 from scipy.special import comb
 from torch import Tensor
 
-from warp_phys.fitting.objective import pooled
 from warp_phys.fitting.outliers.candidates import (
     MOST,
     Trials,
     choose_trials,
-    suspicion,
+    suspects_of,
     without_values,
 )
 from warp_phys.fitting.outliers.significance import (
@@ -24,8 +23,9 @@ from warp_phys.fitting.outliers.significance import (
     tail_probability,
 )
 from warp_phys.fitting.setting import setting_of
-from warp_phys.fitting.solved import Solved, evaluated
+from warp_phys.fitting.solved import Solved, better, evaluated
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import pooled
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import middle_start
 from warp_phys.minimizing.levenberg_marquardt import minimize
@@ -37,6 +37,9 @@ from warp_phys.minimizing.optimum import Options, Outcome
 _BY_CHANCE = 5e-6
 # Relative step and iterations at which the fits without values end.
 _TOLERANCE, _ITERATIONS = 1e-4, 40
+# Standard deviations of the autocorrelation of the other values' residuals, and how many of them
+# for each unknown, from which on their fit is tried from another start, too.
+_ALIKE, _MANY = 2.0, 5
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,12 @@ def find_outliers(problem: FitProblem, solved: Solved, options: Options) -> Outl
     if trials.rows.numel() == 0:
         return outliers
     part = without_values(_repeated(problem, trials.rows), trials.deleted)
+    again = _refitted(part, solved.z[trials.rows], options)
     # The optimum found may be one that only the outlier made good.
-    again = _refitted(part, torch.stack([solved.z[trials.rows], middle_start(part)]), options)
+    rows = _doubtful(part, again).nonzero()[:, 0]
+    if rows.numel() and not options.out_of_time():
+        fresh = part.select(rows)
+        again = better(part, again, _refitted(fresh, middle_start(fresh), options), rows)
     return _judged(problem, outliers, trials, scaled, part, again)
 
 
@@ -94,30 +101,39 @@ def _repeated(problem: FitProblem, rows: Tensor) -> FitProblem:
 
 
 def _refitted(problem: FitProblem, z: Tensor, options: Options) -> Solved:
-    """Return the best fits from starts (K, M, D), after some iterations.
+    """Return the fits from starts (M, D), after some iterations.
 
     Wherever they stop, the least sum of squares is no larger than there, so that a fit that has not
     converged hides an outlier but makes none.
     """
-    starts, count = z.shape[:2]
-    setting = setting_of(problem, torch.ones(starts, count, dtype=torch.bool))
-    engine = build_engine(problem, setting.rows, problem.counts[setting.rows])
+    setting = setting_of(problem)
+    engine = build_engine(problem, setting.rows, problem.counts)
     minimizer = Minimizer(engine, problem.unknowns, setting.rows, setting.group, setting.levels)
     rough = replace(options.quiet(), tolerance=_TOLERANCE, max_iterations=_ITERATIONS)
-    optimum = minimize(minimizer, z.flatten(0, 1), rough)
-    failed = optimum.outcome == Outcome.DIVERGED
-    objective = torch.where(failed, torch.inf, optimum.objective).view(starts, count)
-    pick = objective.argmin(dim=0) * count + torch.arange(count)
-    nothing = torch.zeros(count, dtype=torch.int64)
+    optimum = minimize(minimizer, z, rough)
+    nothing = torch.zeros(len(problem), dtype=torch.int64)
     return evaluated(
         problem,
-        z=optimum.z[pick],
-        outcome=optimum.outcome[pick],
-        iterations=optimum.iterations[pick],
-        frozen=optimum.frozen[pick],
-        excluded=optimum.excluded[pick],
+        z=optimum.z,
+        outcome=optimum.outcome,
+        iterations=optimum.iterations,
+        frozen=optimum.frozen,
+        excluded=optimum.excluded,
         found=(nothing, nothing, nothing),
+        engine=engine,
     )
+
+
+def _doubtful(problem: FitProblem, again: Solved) -> Tensor:
+    """Return (M,): the fits without some values that may have a better optimum elsewhere.
+
+    Where the residuals of many values are like noise, there is none that is better by more than
+    noise.
+    """
+    pairs = problem.records.seen.sum(dim=1)
+    alike = (again.correlation * pairs.sqrt()).nan_to_num(torch.inf) > _ALIKE
+    few = pairs.sum(dim=1) < _MANY * len(problem.unknowns)
+    return again.wrong | alike.any(dim=1) | few | (again.outcome == Outcome.DIVERGED)
 
 
 def _judged(
@@ -192,12 +208,11 @@ def _of_residuals(
 ) -> Outliers:
     """Return the outliers among residuals from a joint fit, which no value alone can move far."""
     outliers = Outliers.none(len(problem))
-    chance = suspicion(problem, scaled).flatten(1)
+    suspects = suspects_of(problem, scaled, usable)
     # Any of the values of the group might have stood out.
     members = pooled(problem, torch.ones(len(problem), dtype=torch.float64))[problem.group]
-    least = chance.min(dim=1)
-    rows = (usable & (least.values * members < _BY_CHANCE)).nonzero()[:, 0]
-    place = least.indices[rows]
+    rare = suspects.chance[:, 0] * members[suspects.rows] < _BY_CHANCE
+    rows, place = suspects.rows[rare], suspects.place[rare, 0]
     sample, output = place // scaled.shape[2], place % scaled.shape[2]
     size = scaled[rows, sample, output].abs()
     freedom = (freedom_of(problem, scaled.isfinite()) - 1.0)[rows, output]

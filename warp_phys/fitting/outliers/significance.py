@@ -77,6 +77,15 @@ def tail_probability(
     return torch.where(freedom >= 1.0, tail, 1.0)
 
 
+def least_tail(problem: FitProblem, gain: Tensor, rest: Tensor, freedom: Tensor) -> Tensor:
+    """Return a lower bound of the tail probability where one value is left out.
+
+    It is the one for infinite freedom: F is then the square of a normal variable, and t
+    distributions have heavier tails than that.
+    """
+    return (0.5 * variance_ratio(problem, gain, rest, freedom, 1)).clamp_min(0.0).sqrt().erfc()
+
+
 def gain_of(
     problem: FitProblem, before: Tensor, after: Tensor, scaled: Tensor, output: Tensor
 ) -> Tensor:

@@ -22,8 +22,9 @@ from warp_phys.fitting.uncertainty.charts import Charts
 from warp_phys.likelihood.damped_step import Normal, damped_step, unpack
 from warp_phys.minimizing.objective import Minimizer
 
-# A minimum is exact to this many nats: tau, about 2 where an interval ends, is then right to 1e-5.
-_EXACT = 1e-5
+# Predicted gain, in nats, of a last step. It is taken, and counted, without a check: the prediction
+# is right to a tenth or so, and tau, about 2 where an interval ends, to 1e-5.
+_EXACT = 1e-4
 # After this many steps in a row without such a gain a copy ends where it is: its objective is
 # rough, as that of a system which is nearly discontinuous at a bound.
 _ITERATIONS, _IDLE = 80, 8
@@ -48,10 +49,14 @@ class Minimum:
     Attributes:
         values: (L, D), physical values.
         objective: (C,), infinite where there is no finite start.
+        slope: (L, D), derivatives of the objective by the coordinates, those of held unknowns too.
+        other: (C,), which began at their second start.
     """
 
     values: Tensor
     objective: Tensor
+    slope: Tensor
+    other: Tensor
 
 
 class BoundedDescent:
@@ -79,22 +84,19 @@ class BoundedDescent:
         self.low, self.high = charts.coordinate(low), charts.coordinate(high)
         self.longest = torch.where(self.unknowns.real, _LONGEST_REAL * charts.scale, _LONGEST)
 
-    def objective(self, values: Tensor) -> Tensor:
-        """Return the objective (C,) at values (L, D); infinite where it is not finite."""
-        every = torch.arange(len(values))
-        return self._evaluate(values, every, self.copy, len(self.levels), sensitivities=False)
-
-    def run(self, values: Tensor, most: Tensor) -> Minimum:
+    def run(self, values: Tensor, other: Tensor, enough: Tensor, most: Tensor) -> Minimum:
         """Return the minima that are reached from values (L, D).
 
         Args:
             values: The start.
+            other: (L, D), a second one, for copies whose objective at the first is not low.
+            enough: (C,), objectives that are low.
             most: (C,), objectives above which a minimum need not be exact.
         """
         copies = len(self.levels)
-        self.at = self.charts.coordinate(values).maximum(self.low).minimum(self.high)
         every = torch.arange(len(values))
-        self.reached = self._evaluate(values, every, self.copy, copies)
+        values, swapped = self._begin(values, other, enough)
+        self.at = self.charts.coordinate(values).maximum(self.low).minimum(self.high)
         self.damping = torch.full((copies,), _FIRST, dtype=values.dtype)
         self.idle = torch.zeros(copies, dtype=torch.int64)
         size = len(self.unknowns)
@@ -109,7 +111,28 @@ class BoundedDescent:
             if active.numel() == 0 or self.over():
                 break
             running[active] = self._iterate(active)
-        return Minimum(self.charts.value(self.at), self.reached)
+        return Minimum(self.charts.value(self.at), self.reached, -self.vector, swapped)
+
+    def _begin(self, values: Tensor, other: Tensor, enough: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate the better start; return it and which copies (C,) begin at their second one."""
+        every, swapped = torch.arange(len(values)), torch.zeros_like(enough, dtype=torch.bool)
+        self.reached = self._evaluate(values, every, self.copy, len(enough))
+        far = (~(self.reached <= enough)).nonzero()[:, 0]
+        if not far.numel():
+            return values, swapped
+        lanes, copy = self._lanes_of(far)
+        there = self._evaluate(other[lanes], lanes, copy, len(far), sensitivities=False)
+        swapped[far] = there < self.reached[far]
+        values = torch.where(swapped[self.copy].unsqueeze(1), other, values)
+        self.reached[far] = self._evaluate(values[lanes], lanes, copy, len(far))
+        return values, swapped
+
+    def _lanes_of(self, copies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lanes of some copies, and which of these each belongs to."""
+        number = torch.full((len(self.levels),), -1)
+        number[copies] = torch.arange(len(copies))
+        lanes = (number[self.copy] >= 0).nonzero()[:, 0]
+        return lanes, number[self.copy[lanes]]
 
     def _evaluate(
         self,
@@ -129,19 +152,18 @@ class BoundedDescent:
 
     def _renew(self, lanes: Tensor, values: Tensor) -> None:
         """Recompute the equations of lanes, whose sums were evaluated at these values."""
-        sums, slopes = self.m.sums, self.charts.select(lanes).slope(values)
+        sums, z = self.m.sums, self.unknowns.coordinates(values)
         weights = self.levels.of(self.copy[lanes]).weights(sums.squares[lanes], sums.counted[lanes])
-        packed = (weights.unsqueeze(2) * sums.hessian[lanes]).sum(dim=1)
+        packed, vector = self.m.equations(z, lanes, torch.arange(len(lanes)), weights)
+        # From the coordinates z of fits to those of the charts.
+        slopes = self.charts.select(lanes).slope(values) / self.unknowns.slopes(z)
         matrix = unpack(packed, len(self.unknowns))
         self.matrix[lanes] = matrix * slopes.unsqueeze(1) * slopes.unsqueeze(2)
-        self.vector[lanes] = (weights.unsqueeze(2) * sums.gradient[lanes]).sum(dim=1) * slopes
+        self.vector[lanes] = vector * slopes
 
     def _iterate(self, active: Tensor) -> Tensor:
         """Try a step of some copies; return which go on."""
-        number = torch.full((len(self.levels),), -1)
-        number[active] = torch.arange(len(active))
-        lanes = (number[self.copy] >= 0).nonzero()[:, 0]
-        copy = number[self.copy[lanes]]
+        lanes, copy = self._lanes_of(active)
         normal = self._normal(lanes, copy, len(active))
         step, fine = self._step(lanes, normal, self.damping[active])
         length = normal.maximum((step.abs() / self.longest[lanes]).amax(dim=1))
@@ -151,8 +173,11 @@ class BoundedDescent:
         done = (gained <= _EXACT) & free & fine & (length < _CUT)
         # The last step is taken without a check, and gains what the model predicts; but not a long
         # one, in a direction that hardly matters here and may matter there.
-        last = done[copy] & (length <= _TINY)[copy]
+        short = done & (length <= _TINY)
+        last = short[copy]
         self.at[lanes[last]] += step[last]
+        self.vector[lanes[last]] -= curved[last]
+        self.reached[active[short]] -= gained[short]
         if not bool(done.all()):
             going = active[~done]
             left = ~done[copy]

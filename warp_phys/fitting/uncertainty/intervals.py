@@ -12,9 +12,8 @@ end of its support is not counted in p. Tau is linear in x for a model that is l
 the interval then is the quadratic one. Each end of the quadratic interval is tested: where tau
 there, without the other unknowns adjusting any further, puts the end elsewhere, both ends are found
 by minimizing over the others. Where the information gives no quadratic interval, because another
-unknown is undetermined or at the end of its support, the profile always is followed. Where
-quantities follow from others, are known in some trajectories or shared by different groupings,
-intervals are quadratic.
+unknown is undetermined or at the end of its support, the profile always is followed. Where unknowns
+are shared by different groupings, and for a loss that is not a square, intervals are quadratic.
 
 References:
     D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley, 1988,
@@ -31,11 +30,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from warp_phys.fitting.setting import LANES
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.covariance import Uncertainty
 from warp_phys.fitting.uncertainty.path import Path
 from warp_phys.fitting.uncertainty.profile import Profiles
-from warp_phys.fitting.uncertainty.searched import LANES, searched
+from warp_phys.fitting.uncertainty.searched import searched
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.optimum import Outcome
 
@@ -68,12 +68,6 @@ class Intervals:
     start: Tensor
 
 
-def _is_plain(problem: FitProblem) -> bool:
-    """Return whether the unknowns of all trajectories are the same, and the engine's own."""
-    unknowns = problem.unknowns
-    return unknowns.derived is None and unknowns.known is None and unknowns.places is None
-
-
 def intervals(
     problem: FitProblem,
     solved: Solved,
@@ -99,7 +93,8 @@ def intervals(
     # Residuals that are rounding errors have no likelihood: tau would be dominated by rounding.
     sound = converged & ~solved.exact & (quantile > 0.0)
     followed = problem.is_squared or (problem.is_whole and problem.prior is None)
-    if followed and _is_plain(problem) and sound.any() and not over():
+    grouped = problem.unknowns.places is not None
+    if followed and not grouped and sound.any() and not over():
         doubtful = _doubtful(problem, profiles, upper - lower, sound)
         for ends in searched(problem, doubtful, converged):
             if over():
@@ -119,7 +114,7 @@ def intervals(
 def _doubtful(problem: FitProblem, profiles: Profiles, width: Tensor, sound: Tensor) -> Tensor:
     """Return (N, D): which intervals are to be taken from the profile likelihood."""
     half, shared = profiles.half, problem.unknowns.shared
-    doubtful = sound.unsqueeze(1).expand_as(half).clone()
+    doubtful = sound.unsqueeze(1) & problem.unknowns.estimated()
     if shared:
         sizes = torch.bincount(problem.group)[problem.group]
         doubtful[:, shared:] &= (sizes <= _GROUP).unsqueeze(1)

@@ -15,6 +15,8 @@ from warp_phys.fitting.uncertainty.searched import Searched
 
 # Multiple of the quantile from which on tau only has to be known to be above it.
 _FAR_ABOVE = 2.0
+# Multiple of the quantile up to which tau at a predicted point is low enough to start there.
+_AS_PREDICTED = 1.5
 # Evaluations of each profile at most; most need three to six.
 _ROUNDS = 40
 # An interval that extends this many powers of e beyond the value and its usual range, or half
@@ -56,7 +58,9 @@ class Path:
         error = self.chart.scale / self.chart.slope(self.origin)
         target = profiles.quantile[rows]
         first = torch.where(half.isfinite(), self._distance(quadratic), target * error)
-        self.crossings = Crossings(target, first, self._distance(self._limits(half)))
+        # Tau rises by one for each standard error.
+        rise = target * self.chart.slope(self.origin) / (half * slopes.abs())
+        self.crossings = Crossings(target, first, self._distance(self._limits(half)), rise)
         self.at_below = self.charts.coordinate(profiles.values[ends.lanes])
         self.at_before, self.at_above = self.at_below.clone(), self.at_below.clone()
         self.direction = self._tangent()
@@ -93,16 +97,23 @@ class Path:
             for at in (self._predicted(chosen, x, ends, lanes), self.at_below[lanes])
         )
         descent = BoundedDescent(profiles.minimizer(ends), charts, held, profiles.over)
+        target, least = self.crossings.target[chosen], self.least[chosen]
+        enough, most = (
+            least + 0.5 * (factor * target).square() for factor in (_AS_PREDICTED, _FAR_ABOVE)
+        )
         # Where the prediction from other points is a worse start than the last point, that is used.
-        worse = (~(descent.objective(along) <= descent.objective(stay)))[ends.copy].unsqueeze(1)
-        most = self.least[chosen] + 0.5 * (_FAR_ABOVE * self.crossings.target[chosen]).square()
-        found = descent.run(torch.where(worse, stay, along), most)
-        self._try_again(chosen, torch.where(worse, along, stay), most, found)
+        found = descent.run(along, stay, enough, most)
+        swapped = found.other[ends.copy].unsqueeze(1)
+        self._try_again(chosen, torch.where(swapped, along, stay), most, found)
         if profiles.over():
             return
-        gain = self.least[chosen] - found.objective
+        gain = least - found.objective
         profiles.remember_lower(ends, found.values, gain)
-        low = self.crossings.take(chosen, x, (-2.0 * gain).clamp_min(0.0).sqrt())[ends.copy]
+        tau = (-2.0 * gain).clamp_min(0.0).sqrt()
+        # By the envelope theorem, the profile has the derivative of the objective by the unknown
+        # that is held; and tau dtau/dx = dPhi/dx.
+        slope = ends.sides * ends.pooled(torch.where(held, found.slope, 0.0).sum(dim=1)) / tau
+        low = self.crossings.take(chosen, x, tau, slope)[ends.copy]
         at = charts.coordinate(found.values)
         self.at_before[lanes[low]] = self.at_below[lanes[low]]
         self.at_below[lanes[low]] = at[low]
@@ -121,11 +132,14 @@ class Path:
             return
         charts, held = self.charts.select(lanes[mine]), self.held[lanes[mine]]
         descent = BoundedDescent(self.profiles.minimizer(part), charts, held, self.profiles.over)
-        second = descent.run(other[mine], most[again].minimum(found.objective[again]))
+        anything = torch.full_like(most[again], torch.inf)
+        limit = most[again].minimum(found.objective[again])
+        second = descent.run(other[mine], other[mine], anything, limit)
         lower = second.objective < found.objective[again]
         found.objective[again[lower]] = second.objective[lower]
         taken = lower[part.copy]
         found.values[mine[taken]] = second.values[taken]
+        found.slope[mine[taken]] = second.slope[taken]
 
     def _predicted(self, chosen: Tensor, x: Tensor, ends: Searched, lanes: Tensor) -> Tensor:
         """Return where the other unknowns may be at x, on a line through two known points."""
@@ -147,7 +161,7 @@ class Path:
             # them.
             return torch.zeros_like(self.at_below)
         slopes = self.charts.slope(profiles.values[ends.lanes])
-        matrix = profiles.information(ends.lanes) * slopes.unsqueeze(1) * slopes.unsqueeze(2)
+        matrix = profiles.information[ends.lanes] * slopes.unsqueeze(1) * slopes.unsqueeze(2)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         still = self.held | profiles.solved.frozen[ends.lanes] | ~(diagonal > 0.0)
         scale = torch.where(still, 0.0, torch.where(still, 1.0, diagonal).rsqrt())

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from warp_phys.fitting.solved import Solved
 from warp_phys.fitting.uncertainty.charts import Charts
-from warp_phys.fitting.uncertainty.covariance import Uncertainty
+from warp_phys.fitting.uncertainty.covariance import Uncertainty, by_coordinates
 from warp_phys.fitting.uncertainty.searched import Searched
 from warp_phys.likelihood.damped_step import unpack
 from warp_phys.likelihood.engines.choose import build_engine
+from warp_phys.likelihood.groups import over_group
 from warp_phys.likelihood.noise_levels import held_levels
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.minimizing.objective import Minimizer
@@ -105,23 +106,27 @@ class Profiles:
         engine = build_engine(self.problem, rows, self.problem.counts[rows])
         return Minimizer(engine, self.problem.unknowns, rows, ends.copy, held_levels(level))
 
-    def information(self, rows: Tensor) -> Tensor:
-        """Return the Fisher information (n, D, D) by physical values, also of those at a bound."""
-        sums = self.solved.sums
-        weights = 1.0 / self.variance[rows]
-        return unpack((sums.hessian[rows] * weights.unsqueeze(2)).sum(dim=1), self.slopes.shape[1])
+    @cached_property
+    def information(self) -> Tensor:
+        """The Fisher information (N, D, D) by physical values, also of those at a bound."""
+        problem, sums = self.problem, self.solved.sums
+        weights = (1.0 / self.variance).unsqueeze(2)
+        blocks = unpack((sums.hessian * weights).sum(dim=1), len(problem.unknowns.directions()))
+        if problem.unknowns.derived is not None:
+            blocks = by_coordinates(problem, self.solved.z, blocks, self.slopes)
+            blocks = blocks / (self.slopes.unsqueeze(1) * self.slopes.unsqueeze(2))
+        known = ~problem.unknowns.estimated()
+        return torch.where(known.unsqueeze(1) | known.unsqueeze(2), 0.0, blocks)
 
     @cached_property
     def charts(self) -> Charts:
         """The coordinates (N, D) in which profiles are followed."""
-        matrix = self.information(torch.arange(len(self.problem)))
         # Standard errors with the others held: those of undetermined unknowns have no bound, and
         # would make their coordinates linear over all orders of magnitude.
-        precision = matrix.diagonal(dim1=1, dim2=2).nan_to_num(0.0).clamp_min(0.0).clone()
-        shared, group = self.problem.unknowns.shared, self.problem.group
+        precision = self.information.diagonal(dim1=1, dim2=2).nan_to_num(0.0).clamp_min(0.0).clone()
+        shared = self.problem.unknowns.shared
         # A shared unknown has one coordinate in all lanes of its group.
-        whole = precision.new_zeros(int(group.max()) + 1, shared)
-        precision[:, :shared] = whole.index_add_(0, group, precision[:, :shared])[group]
+        precision[:, :shared] = over_group(self.problem, precision[:, :shared])
         return Charts.of(self.problem.unknowns, self.values, precision.rsqrt())
 
     def enter(self, ends: Searched, values: Tensor) -> None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warp_phys.fitting.setting import LANES
 from warp_phys.likelihood.problem import FitProblem
-
-# Lanes in one block: bounds the memory of the engine.
-LANES = 16_384
 
 
 @dataclass(frozen=True)

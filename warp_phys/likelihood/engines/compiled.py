@@ -190,12 +190,14 @@ class CompiledEngine:
         # The lanes of a SIMD vector step together, and a vector takes as long as its slowest lane:
         # sorting by the number of steps puts lanes of equal length into one vector.
         chosen = wanted.chosen[self.steps[wanted.chosen].argsort(stable=True)]
-        stiff = self.stiff[chosen]
-        status = wanted.sums.status
-        self.explicit.evaluate(wanted, chosen[~stiff])
-        found = chosen[~stiff]
-        found = found[(status[found] == int(Status.TOO_MANY_STEPS)) | (status[found] == _STIFF)]
-        later = torch.cat([chosen[stiff], found])
+        status, stiff = wanted.sums.status, chosen[:0]
+        if self.implicit is not None:
+            mask = self.stiff[chosen]
+            chosen, stiff = chosen[~mask], chosen[mask]
+        self.explicit.evaluate(wanted, chosen)
+        ended = status[chosen]
+        found = chosen[(ended == int(Status.TOO_MANY_STEPS)) | (ended == _STIFF)]
+        later = torch.cat([stiff, found]) if stiff.numel() else found
         if not later.numel():
             return
         if self.implicit is None:
@@ -230,6 +232,8 @@ class _Kernel:
         self.plan = torch.ones(shape, dtype=torch.int32)
         self.ends = _new_ends(self, library, self.plan.numel())
         self.options = PlanControl(problem.rtol, problem.range, problem.max_steps)
+        given = (address(getattr(engine, name)) for name in _DATA)
+        self.data = _Trajectories(shape[1], shape[1], *given)
 
     def evaluate(self, wanted: Evaluation, chosen: Tensor) -> None:
         """Compute some lanes; those that cannot be done explicitly get the status `STIFF`."""
@@ -237,12 +241,6 @@ class _Kernel:
             return
         engine = self.engine
         precision, sums = wanted.precision, wanted.sums
-        length = engine.times.shape[1]
-        data = _Trajectories(
-            length,
-            length,
-            *(address(getattr(engine, name)) for name in _DATA),
-        )
         size = engine.problem.unknowns.of_system
         given = (
             wanted.parameters[:, :size].contiguous(),
@@ -271,7 +269,7 @@ class _Kernel:
             self.function,
             len(chosen),
             address(chosen),
-            ctypes.byref(data),
+            ctypes.byref(self.data),
             ctypes.byref(lanes),
             ctypes.byref(self.options),
             int(wanted.sensitivities),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 from torch import Tensor
 
@@ -42,6 +43,58 @@ def search(curve: Curve, target: float = 2.0, first: float = 1.0, limit: float =
 )
 def test_crossing(curve: Curve, inverse: float, first: float) -> None:
     assert search(curve, first=first) == pytest.approx(inverse, rel=3e-4)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        lambda x: 0.7 * x,
+        lambda x: (0.3 * x).exp() - 1.0 + 0.4 * x,
+        lambda x: 9.0 * x / (5.0 + x),
+        # Another unknown reaches its bound: the second derivative jumps.
+        lambda x: x + torch.where(x > 1.6, (x - 1.6) ** 2, 0.0),
+    ],
+)
+def test_derivatives_take_few_points(curve: Curve) -> None:
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    rise = torch.autograd.grad(curve(x).sum(), x)[0]
+    one = torch.ones(1, dtype=torch.float64)
+    crossings = Crossings(2.0 * one, 2.0 / rise, 50.0 * one, rise)
+    count = 0
+    while len(lanes := crossings.open()):
+        count += 1
+        x = crossings.propose(lanes).requires_grad_()
+        tau = curve(x)
+        slope = torch.autograd.grad(tau.sum(), x)[0]
+        crossings.take(lanes, x.detach(), tau.detach(), slope)
+    assert count <= 3
+    root = scipy.optimize.brentq(lambda v: float(curve(v * one)) - 2.0, 1e-9, 40.0, xtol=1e-12)
+    assert float(crossings.found) == pytest.approx(root, rel=1e-4)
+
+
+def test_a_slope_that_leads_astray_is_not_followed() -> None:
+    """Where a minimization was not finished, the derivative at its end is not the profile's."""
+    one = torch.ones(1, dtype=torch.float64)
+    crossings = Crossings(2.0 * one, one, 50.0 * one, one)
+    for _ in range(60):
+        lanes = crossings.open()
+        if not len(lanes):
+            break
+        x = crossings.propose(lanes)
+        crossings.take(lanes, x, 0.5 * x, -3.0 * one)
+    assert float(crossings.found) == pytest.approx(4.0, rel=3e-4)
+
+
+def test_an_end_is_open_where_tau_is_far_from_the_target_when_the_model_fails() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    crossings = Crossings(2.0 * one, 20.0 * one, 50.0 * one)
+    count = 0
+    while len(lanes := crossings.open()):
+        count += 1
+        x = crossings.propose(lanes)
+        crossings.take(lanes, x, torch.where(x < 7.0, 0.01 * x, torch.inf))
+    assert count <= 4
+    assert float(crossings.found) == np.inf
 
 
 def test_none_within_the_limit() -> None:

@@ -1,11 +1,9 @@
-"""The time budget and the progress bar of a fit."""
+"""The time budget of a fit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -25,12 +23,3 @@ class Clock:
         if self.begin is None:
             self.begin = time.perf_counter()
         return self.budget is not None and time.perf_counter() - self.begin > self.budget
-
-
-def moving(bar: Any) -> Callable[[int], None]:
-    """Return a function that advances the bar by the groups that have finished."""
-
-    def report(finished: int) -> None:
-        bar.update(finished)
-
-    return report
