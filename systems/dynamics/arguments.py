@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch import Tensor
 from warp_phys.systems.dynamics.arrays import floating, floating_like, time_grid
 from warp_phys.systems.dynamics.forcing_arguments import read_doses, read_schedule
 from warp_phys.systems.dynamics.problem import Problem
+from warp_phys.systems.dynamics.scheduled_times import scheduled_times
 from warp_phys.systems.dynamics.sizes import with_guessed_tolerances
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.forcing.doses import Dose
 from warp_phys.systems.forcing.dosing import with_dosing
+from warp_phys.systems.forcing.schedule import Schedule
 from warp_phys.systems.model.supports import contains, describe
 
 if TYPE_CHECKING:
@@ -76,7 +79,17 @@ def build_problem(
         relative=relative,
     )
     _check_supports(problem)
+    problem = _with_scheduled_stops(problem)
     return problem if atol is not None else with_guessed_tolerances(problem)
+
+
+def _with_scheduled_stops(problem: Problem) -> Problem:
+    """Return the problem with stops just after the times at which a schedule changes."""
+    times = scheduled_times(problem.system, problem.start, problem.end, problem.parameters)
+    if not times.shape[1]:
+        return problem
+    schedule = problem.schedule or Schedule(times[:, :0], None, None, None, None)
+    return replace(problem, schedule=schedule.with_stops(times))
 
 
 def valid_trajectories(problem: Problem) -> Tensor:

@@ -1,9 +1,9 @@
 """The time grid on which records with doses, tables of inputs or increments are integrated.
 
-In addition to the samples, the grid has the initial time, the knots of the table and the times of
-the doses, as samples at which nothing was observed. Between two times of the grid inputs are linear
-or constant, and states jump only at its times, so that an integrator never steps over a
-discontinuity.
+In addition to the samples, the grid has the initial time, the knots of the table, the times of the
+doses and those at which a schedule in the right-hand side changes, as samples at which nothing was
+observed. Between two times of the grid inputs are linear or constant, and states jump only at its
+times, so that an integrator never steps over a discontinuity.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.records.records import Records
+from warp_phys.systems.dynamics.scheduled_times import scheduled_times
 from warp_phys.systems.forcing.doses import Doses
 from warp_phys.systems.forcing.dosing import plain_doses
 from warp_phys.systems.forcing.inputs import InputTable
@@ -82,10 +83,12 @@ def fine_grid(
     # Doses with a lag time or a duration are events, at times that no grid knows.
     doses = plain_doses(system, records.doses)
     counted = {system.output_names[place] for place in system.increments}
-    if doses is None and records.table is None and not counted & set(records.outputs):
+    changes = scheduled_times(system, start, records.times.nan_to_num(-torch.inf).amax(dim=1))
+    plain = doses is None and records.table is None and not changes.shape[1]
+    if plain and not counted & set(records.outputs):
         return None
     rank = _rank(records)
-    times = _times(records, doses, start, rank)
+    times = _times(records, doses, start, rank, changes)
     # Every sample time is on the grid exactly, as the same number, so that the search finds it.
     place = torch.searchsorted(times, records.times.nan_to_num(0.0)) + rank
     place = torch.where(records.valid, place, 0)
@@ -120,9 +123,11 @@ def _rank(records: Records) -> Tensor:
     return number - torch.where(same == 0, number, 0).cummax(dim=1).values
 
 
-def _times(records: Records, doses: Doses | None, start: Tensor, rank: Tensor) -> Tensor:
+def _times(
+    records: Records, doses: Doses | None, start: Tensor, rank: Tensor, changes: Tensor
+) -> Tensor:
     """Return the times (N, F) in ascending order, infinite after the last sample."""
-    parts = [start.unsqueeze(1), records.times]
+    parts = [start.unsqueeze(1), records.times, changes]
     if records.table is not None:
         parts.append(records.table.times)
     if doses is not None:
