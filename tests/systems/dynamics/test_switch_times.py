@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+import warp_phys as wp
 from warp_phys.systems import Parameter, State, System, integrate
 
 
@@ -74,3 +76,42 @@ def test_a_jump_at_the_very_start_of_a_stiff_system() -> None:
     found = integrate(Stiff(), [0.0, 1.0], [[0.0]], [[1e6]], method="rodas5p")
     assert bool(found.converged.all())
     np.testing.assert_allclose(found.states[0, :, 0], [0.0, 1.0], rtol=1e-7)
+
+
+class Daily(System):
+    """A short pulse every 25 hours, by one of several ways to write it."""
+
+    states = (State("x", "mg"),)
+    parameters = (Parameter("rate", "mg/h", support="positive", range=(1.0, 1e3)),)
+    default_initial_state = {"x": 0.0}
+
+    def __init__(self, on):
+        super().__init__()
+        self.on = on
+
+    def rhs(self, t, y, p):
+        on = self.on(torch.as_tensor(t))
+        return (torch.where(on, p.rate, 0.0 * p.rate) - 0.1 * y[0],)
+
+
+PULSES = {
+    "remainder": lambda t: torch.remainder(t - 3.3, 25.0) < 0.01,
+    "floor": lambda t: (t - 3.3) - 25.0 * torch.floor((t - 3.3) / 25.0) < 0.01,
+    "cosine": lambda t: torch.cos(2 * np.pi * (t - 3.305) / 25.0) > np.cos(np.pi * 0.01 / 25.0),
+}
+
+
+@pytest.mark.parametrize("name", PULSES)
+def test_repeated_pulses_in_solutions_and_fits(name):
+    """No sample and no step needs to lie within a pulse."""
+    system = Daily(PULSES[name])
+    times = np.linspace(0.0, 100.0, 11)
+    expected = sum(1.0 * solution(times, 3.3 + 25.0 * day, 0.01) for day in range(4))
+    found = integrate(system, times, [[0.0]], [[100.0]])
+    np.testing.assert_allclose(found.states[0, :, 0], expected, rtol=1e-6, atol=1e-9)
+    data = xr.Dataset(
+        {"observed": (("trajectory", "time", "output"), expected.reshape(1, -1, 1))},
+        coords={"time": times, "output": ["x"]},
+    )
+    fitted = wp.fit(system, data, initial_state={"x": 0.0}, progress=False)
+    np.testing.assert_allclose(fitted["parameters"], 100.0, rtol=1e-6)
