@@ -52,7 +52,8 @@ def fits_here(path: Path, points: np.ndarray) -> list[float]:
             **problem.arguments,
         )
         total = float(fitted["log_likelihood"].sum()) + problem.log_likelihood_constant
-        found.append(total)
+        lost = fitted["predicted"].isnull() & problem.data["observed"].notnull()
+        found.append(float("nan") if bool(lost.any()) else total)
     return found
 
 
