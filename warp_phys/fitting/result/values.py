@@ -277,10 +277,15 @@ def _scarce(problem: FitProblem, solved: Solved) -> Tensor:
 
 
 def _log_likelihood(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
-    """Return the log likelihood (N,) at the noise levels of maximum likelihood."""
+    """Return the log likelihood (N,) at the noise levels of maximum likelihood.
+
+    It is NaN where a value was observed that the model does not predict, as it failed.
+    """
     level = _level(problem, solved, known)
     density = log_density(problem, solved.z, solved.predicted, level)
-    return density.nan_to_num(nan=0.0).sum(dim=(1, 2))
+    unpredicted = (problem.records.seen & solved.predicted.isnan()).any(dim=(1, 2))
+    total = density.nan_to_num(nan=0.0).sum(dim=(1, 2))
+    return torch.where(unpredicted, torch.nan, total)
 
 
 def _level(problem: FitProblem, solved: Solved, known: Uncertainty) -> Tensor:
