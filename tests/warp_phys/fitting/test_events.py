@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 from scipy.optimize import least_squares
 
 import warp_phys as wp
@@ -179,3 +180,15 @@ def test_lag_time_and_duration_are_fitted_as_by_scipy() -> None:
     forecast = wp.forecast(fitted, np.array([30.0]), system=Infused())
     expected = infused(np.array([30.0]), fitted.parameters.values[0], DOSES)
     np.testing.assert_allclose(forecast.predicted[0, :, 0], expected, rtol=1e-3)
+
+
+def test_unknown_parameters_of_the_noise_stand_beside_the_doses() -> None:
+    """With priors the level of the noise is an unknown of its own, behind the parameters."""
+    data = infusions(1)
+    plain = fit(Infused(), data, initial_state={"amount": 0.0})
+    wide = {"rate": stats.lognorm(s=3.0, scale=0.2)}
+    prior = fit(Infused(), data, initial_state={"amount": 0.0}, priors=wide)
+    assert int(prior.status[0]) == 0
+    apart = (prior.parameters - plain.parameters) / plain.standard_errors
+    assert float(np.abs(apart).max()) < 0.1
+    assert float(prior.noise_sd[0, 0]) == pytest.approx(float(plain.noise_sd[0, 0]), rel=0.2)

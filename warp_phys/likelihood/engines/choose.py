@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.engines.compiled import CompiledEngine, libraries_of, library_of
-from warp_phys.likelihood.engines.dosed import DosedEngine, as_events
+from warp_phys.likelihood.engines.dosed import as_events
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.increments import IncrementEngine
 from warp_phys.likelihood.engines.torch_engine import TorchEngine
@@ -38,7 +38,7 @@ def build_engine(problem: FitProblem, rows: Tensor, limit: Tensor) -> Engine:
     """
     dosed = as_events(problem)
     if dosed is not None:
-        return DosedEngine(build_engine(dosed[0], rows, limit), dosed[1][rows])
+        return dosed.engine(build_engine(dosed.twin, rows, limit), rows)
     fine = problem.fine
     if fine is not None and set(problem.seen) & set(problem.system.increments):
         silent = problem.on_fine_grid()
@@ -109,7 +109,7 @@ class _FineEngine:
 def engine_name(problem: FitProblem) -> str:
     """Return what evaluates a problem: "compiled" code, else "numpy", else "torch"."""
     dosed = as_events(problem)
-    problem = problem if dosed is None else dosed[0]
+    problem = problem if dosed is None else dosed.twin
     if library_of(problem) is not None:
         return "compiled"
     return "torch" if translated(problem.system) is None else "numpy"
