@@ -31,7 +31,11 @@ def balls(n: int, **options: Any) -> xr.Dataset:
     return simulate(Ball(), n, BALL.times, observe=["height"], **given)
 
 
-@pytest.mark.parametrize("case", [BALL, NEURON, THERMOSTAT], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [BALL, *(pytest.param(case, marks=pytest.mark.long) for case in (NEURON, THERMOSTAT))],
+    ids=lambda case: case.name,
+)
 def test_optimum_and_standard_errors_are_those_of_scipy(case: EventCase) -> None:
     name = case.system.state_names[0]
     truth = case.states(case.values)[:, 0]

@@ -261,6 +261,7 @@ def test_without_a_compiler_the_results_are_the_same(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(plain[name], compiled[name], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_counts_between_samples_with_a_dispersion() -> None:
     """New cases are increments, whose likelihood is summed up in PyTorch."""
     system = Epidemic()

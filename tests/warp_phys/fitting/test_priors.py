@@ -129,6 +129,7 @@ def test_priors_make_up_for_missing_values() -> None:
     assert (fitted["standard_errors"].sel(parameter="growth") < 0.11).all()
 
 
+@pytest.mark.long
 def test_with_counts_and_their_dispersion() -> None:
     data = simulate(
         "sir", n=2, times=np.arange(15.0), observe=["infected"], distribution="poisson", seed=0

@@ -18,8 +18,9 @@ class TestNames:
         system = read(tmp_path).system
         assert system.state_names == ("A",)
         assert system.output_names == ("A",)
-        assert system.parameter_names == ("lambda_", "rate0", "factor")
-        assert system.free_names == ("lambda_",)
+        # A species in the parameter table is its initial value.
+        assert system.parameter_names == ("lambda_", "rate0", "A_2", "factor")
+        assert system.free_names == ("lambda_", "A_2")
 
     def test_the_name_of_the_problem(self, tmp_path: Path) -> None:
         problem = read(tmp_path)
@@ -34,11 +35,12 @@ class TestFit:
     def test_a_problem_unpacks_into_the_arguments_of_fit(self, tmp_path: Path) -> None:
         problem = read(tmp_path)
         system, data, arguments = problem
-        assert arguments["bounds"] == {"lambda_": (1e-3, 1e3)}
+        assert arguments["bounds"] == {"lambda_": (1e-3, 1e3), "A_2": (1e-3, 1e3)}
         assert arguments["initial_time"] == 0.0
         fitted = wp.fit(system, data, progress=False, **arguments)
         assert fitted.status.item() == 0
         assert fitted.parameters.sel(parameter="lambda_").item() == pytest.approx(0.4, rel=0.02)
+        assert fitted.parameters.sel(parameter="A_2").item() == pytest.approx(2.0, rel=0.02)
         found = problem.log_likelihood(problem.estimates(fitted))
         assert fitted.log_likelihood.item() == pytest.approx(found, abs=1e-6)
         assert found > problem.log_likelihood()
@@ -56,9 +58,9 @@ class TestFit:
     @pytest.mark.parametrize(
         ("noise", "scale"),
         [
-            ("sd * A", "lin"),
+            pytest.param("sd * A", "lin", marks=pytest.mark.long),
             ("sqrt(sd^2 + (0.01 * A)^2)", "lin"),
-            ("noiseParameter1_A * sd", "log10"),
+            pytest.param("noiseParameter1_A * sd", "log10", marks=pytest.mark.long),
         ],
     )
     def test_noise_by_a_formula(self, tmp_path: Path, noise: str, scale: str) -> None:

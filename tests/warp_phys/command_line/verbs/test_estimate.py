@@ -147,7 +147,8 @@ class TestWithoutTraining:
             ("lotka_volterra --prior alpha=cauchy(1,2)", "unknown distribution 'cauchy'"),
             ("lotka_volterra --prior alpha", "expected --prior NAME=VALUE, got 'alpha'"),
             ("lotka_volterra --drift alpha=x", "expected --drift alpha as a number, got 'x'"),
-            ("lotka_volterra --distribution poisson", "unknown distribution 'poisson'"),
+            ("lotka_volterra --distribution poison", "unknown distribution 'poison'"),
+            ("lotka_volterra --distribution poisson", "one distribution up to a level"),
             ("lotka_volterra --loss cauchy", "unknown loss 'cauchy'"),
         ],
     )
