@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
@@ -259,3 +260,6 @@ CASES = (
         ),
     ),
 )
+
+# The first one in every run, the others in the longer checks.
+MARKED_CASES = (CASES[0], *(pytest.param(case, marks=pytest.mark.long) for case in CASES[1:]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.systems.dosing_systems import GIVEN, Infused, Late, infused, late
-from tests.systems.event_systems import CASES, EventCase, Neuron
+from tests.systems.event_systems import MARKED_CASES, EventCase, Neuron
 from warp_phys.systems import Dose, Event, Input, Parameter, State, System, UsageError, integrate
 from warp_phys.systems.compiling.compiler import compiler
 
@@ -18,7 +18,7 @@ compiled = pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
 
 
 @pytest.mark.parametrize("method", ["auto", pytest.param("scipy", id="scipy")])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", MARKED_CASES, ids=lambda case: case.name)
 def test_states_are_those_of_restarted_integrations(case: EventCase, method: str) -> None:
     expected = case.states(np.array(case.values))
     found = integrate(case.system, case.times, [case.start], [case.values], method=method)
@@ -29,7 +29,7 @@ def test_states_are_those_of_restarted_integrations(case: EventCase, method: str
 
 
 @compiled
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", MARKED_CASES, ids=lambda case: case.name)
 def test_gradients_are_differences(case: EventCase) -> None:
     values, start = (
         torch.tensor(np.array([one], dtype=float), requires_grad=True)

@@ -101,7 +101,14 @@ PULSES = {
 }
 
 
-@pytest.mark.parametrize("name", PULSES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "remainder",
+        pytest.param("floor", marks=pytest.mark.long),
+        pytest.param("cosine", marks=pytest.mark.long),
+    ],
+)
 def test_repeated_pulses_in_solutions_and_fits(name):
     """No sample and no step needs to lie within a pulse."""
     system = Daily(PULSES[name])

@@ -108,6 +108,7 @@ def test_rules_and_assignments_that_need_each_other(tmp_path: Path) -> None:
     np.testing.assert_allclose(problem.predict(rtol=1e-10), expected, rtol=1e-8)
 
 
+@pytest.mark.long
 class TestNoise:
     """Two outputs with noise formulas of their own: constant plus proportional, and log10."""
 

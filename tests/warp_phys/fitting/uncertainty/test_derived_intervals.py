@@ -56,6 +56,7 @@ def test_tied() -> None:
     assert ends == pytest.approx([1.0, 1.0], rel=1e-3)
 
 
+@pytest.mark.long
 def test_from_steady_states() -> None:
     """The parameter moves the initial states as well, of three trajectories that share it."""
     data = bindings().isel(time=slice(0, None, 5), output=[1])
@@ -73,6 +74,7 @@ def test_from_steady_states() -> None:
         assert (total / least - 1.0) / rise == pytest.approx(1.0, rel=1e-3)
 
 
+@pytest.mark.long
 def test_known_in_some_trajectories() -> None:
     """Each trajectory has the intervals that it has alone."""
     data = populations(2)

@@ -125,6 +125,7 @@ def profile(place: int, start: Any, others: Any) -> Callable[[float], float]:
     return of
 
 
+@pytest.mark.long
 def test_an_unknown_runs_off_to_infinity() -> None:
     """At the lower end of the fast rate, the slow one is zero, its logarithm minus infinity."""
     fitted = wp.fit(
