@@ -18,7 +18,8 @@ from torch import Tensor
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.starting_points import from_observed_states
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
-from warp_phys.likelihood.unknowns import Unknown, Unknowns
+from warp_phys.likelihood.unknown import Unknown
+from warp_phys.likelihood.unknowns import Unknowns
 
 # Windows of a record, and samples that a record must have to be cut into them.
 WINDOWS = 8

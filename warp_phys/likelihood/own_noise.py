@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.records.records import Records
 from warp_phys.systems.noise.noise import Noise
 from warp_phys.systems.noise.sample_terms import LEVEL

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from warp_phys.likelihood.groups import same_in_group
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 
 
 def middle_start(problem: FitProblem) -> Tensor:

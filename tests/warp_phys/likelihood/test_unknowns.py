@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warp_phys.likelihood.stating.choose_unknowns import choose_unknowns
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.systems import Parameter, State, System
 from warp_phys.systems.model.supports import Support, bounds, to_physical
 

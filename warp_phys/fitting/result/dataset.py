@@ -15,7 +15,7 @@ from warp_phys.fitting.result.noise_values import (
 from warp_phys.fitting.result.values import Fits
 from warp_phys.likelihood.engines.choose import engine_name
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.records.records import result_coords
 from warp_phys.systems.forcing.dataset import dose_variables
 from warp_phys.systems.model.supports import bounds

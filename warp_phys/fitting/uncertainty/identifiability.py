@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 
 # Entries of a direction below this share of its largest entry count as zero.
 _NONE = 0.02

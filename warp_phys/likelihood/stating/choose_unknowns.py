@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from warp_phys.likelihood.unknowns import Unknown, spans_decades
+from warp_phys.likelihood.unknown import Unknown, spans_decades
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.quantities import Parameter, State
 from warp_phys.systems.model.supports import Support, bounds, describe

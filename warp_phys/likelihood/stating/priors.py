@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from warp_phys.likelihood.prior import Joint, LogDensity
 from warp_phys.likelihood.stating.choose_unknowns import well_inside
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.supports import bounds
 

@@ -31,7 +31,8 @@ from warp_phys.likelihood.stating.priors import Priors, read_priors
 from warp_phys.likelihood.stating.sharing import Shared, connected, shared_places, sharing
 from warp_phys.likelihood.stating.steady_start import steady_start
 from warp_phys.likelihood.ties import read_ties
-from warp_phys.likelihood.unknowns import Unknown, Unknowns
+from warp_phys.likelihood.unknown import Unknown
+from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.records.records import Records
 from warp_phys.systems.errors import UsageError
 from warp_phys.systems.model.free_start import with_free_start

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from warp_phys.likelihood.problem import FitProblem
 from warp_phys.likelihood.stating.noise_arguments import noise_model
 from warp_phys.likelihood.stating.state_problem import state_problem
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.models.estimator import Estimates, Estimator, StreamEstimate
 from warp_phys.models.information.drift.coordinate_flow import current_entries
 from warp_phys.models.information.drift.stream import DriftMemory, DriftStream

@@ -10,7 +10,8 @@ from torch import Tensor
 from warp_phys.likelihood.engines.choose import EngineBuilder
 from warp_phys.likelihood.engines.engine import Evaluation, Sums
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown, Unknowns
+from warp_phys.likelihood.unknown import Unknown
+from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.models.information.rows import Rows
 from warp_phys.records.records import Records
 from warp_phys.systems.model.equations import Equations

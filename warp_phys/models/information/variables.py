@@ -12,7 +12,8 @@ import xarray as xr
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown, Unknowns
+from warp_phys.likelihood.unknown import Unknown
+from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.models.information.physical import bands, t_quantile
 from warp_phys.models.information.prior.prior import Prior
 from warp_phys.models.information.records_estimate import Track

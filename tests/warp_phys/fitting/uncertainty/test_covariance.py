@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 import warp_phys as wp
 from warp_phys.data_gen import simulate
 from warp_phys.fitting.uncertainty.identifiability import undetermined_words
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.systems import (
     DampedOscillator,
     MassSpringDamper,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown, Unknowns
+from warp_phys.likelihood.unknown import Unknown
+from warp_phys.likelihood.unknowns import Unknowns
 from warp_phys.models.information.interval import Intervals, Moved, Position
 from warp_phys.models.information.residual_scale import scaled
 from warp_phys.models.information.rows import Rows

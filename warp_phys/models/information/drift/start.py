@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.models.information.drift.coordinate_flow import CoordinateFlow, Observed
 from warp_phys.models.information.drift.filter import ByLevel, Normal
 from warp_phys.models.information.drift.level import Level

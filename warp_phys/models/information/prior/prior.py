@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.models.information.prior.moments import check_prior, moments
 from warp_phys.systems.errors import UsageError, unknown_name
 from warp_phys.systems.model.system import System

@@ -25,7 +25,7 @@ from torch import Tensor
 from warp_phys.likelihood.engines.engine import Engine, Evaluation
 from warp_phys.likelihood.engines.engine import Sums as EngineSums
 from warp_phys.likelihood.problem import FitProblem
-from warp_phys.likelihood.unknowns import Unknown
+from warp_phys.likelihood.unknown import Unknown
 from warp_phys.models.information.interval import Intervals, Position
 from warp_phys.models.information.marks.linearizer import Linearizer
 from warp_phys.models.information.marks.marker import ROUNDS, SHORT, tested
