@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,11 @@ def _bound_of_limits(case: Case, slopes: Floats) -> Floats:
     e = np.linspace(-9.0, 9.0, 20_001)
     weight = stats.norm.pdf(e) * (e[1] - e[0]) * (e >= u[:, None])
     # Scores about f and log s: e / s and e^2 - 1 where measured, -h / s and -h u where censored.
-    mean = lambda score: (weight * score).sum(axis=1)  # noqa: E731
+
+    def mean(score: Floats) -> Floats:
+        found: Floats = (weight * score).sum(axis=1)
+        return found
+
     ff = (mean(e**2) + below * hazard**2) / case.level**2
     fs = (mean(e * (e**2 - 1.0)) + below * hazard**2 * u) / case.level
     ss = mean((e**2 - 1.0) ** 2) + below * hazard**2 * u**2
@@ -146,9 +150,9 @@ def fitted_case(case: Case, records: int, seed: int) -> tuple[xr.Dataset, float]
         progress=False,
         **more,
     )
-    fit: Callable[[xr.Dataset], xr.Dataset] = lambda part: wp.fit(  # noqa: E731
+    fit = partial(
+        wp.fit,
         "logistic_growth",
-        part,
         distribution=case.fitted,
         initial_state="estimate",
         progress=False,

@@ -28,8 +28,9 @@ class Event:
       one before left. A jump that makes the condition of another event true makes that happen, too.
     - Events that follow each other without end, such as the bounces of a ball that comes to rest,
       end the trajectory with the status "too many events".
-    - A condition that becomes true and false again between two steps of the integration, whose
-      length follows the required accuracy, is not noticed.
+    - Every step looks at the values that are compared at its ends and in its middle, and is
+      shortened until they are followed. A condition that holds for so short a time that neither
+      they nor their rates show it is missed.
 
     Attributes:
         condition: Function (t, y, p), as `System.rhs`, that returns a comparison of numbers, such

@@ -377,14 +377,7 @@ template <template <int> class METHOD, typename CONSUMER> struct Adaptive {
             allowed[l] = __builtin_inf();
             // In steps that are negligible, differences are rounding errors.
             if (!sound[l] || step[l] <= brief[l]) continue;
-            // Where a comparison jumps at the end, that before the jump counts.
-            for (int k = 0; switches.events.leaping[l] && k < N_SWITCHES; ++k)
-                at[2].g[k][l] = switches.under[k][l];
-            for (int k = 0; k < N_SWITCHES; ++k) {
-                                const double side = is_above(drive, k, l) ? 1.0 : -1.0;
-                const double length = followed_length(at, k, l, step[l], side);
-                allowed[l] = length < allowed[l] ? length : allowed[l];
-            }
+            allowed[l] = followed_length(at, switches, drive, l, step[l]);
             if (allowed[l] < step[l]) sound[l] = 0;
         }
         return sound;

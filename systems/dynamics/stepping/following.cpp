@@ -75,4 +75,20 @@ inline double followed_length(const Followed (&at)[3], int k, int l, double size
     return x < 1.0 ? half * (1.0 + x) : __builtin_inf();
 }
 
+// The length to which a step of length `size` of lane l must be shortened for all comparisons to be
+// followed, infinite if it need not be.
+template <int ROWS>
+double followed_length(Followed (&at)[3], const Switching<ROWS> &switches, const InputPiece &drive,
+                       int l, double size) {
+    double least = __builtin_inf();
+    for (int k = 0; k < N_SWITCHES; ++k) {
+        // Where a comparison jumps at the end, that before the jump counts.
+        if (switches.events.leaping[l]) at[2].g[k][l] = switches.under[k][l];
+        const double side = is_above(drive, k, l) ? 1.0 : -1.0;
+        const double length = followed_length(at, k, l, size, side);
+        least = length < least ? length : least;
+    }
+    return least;
+}
+
 }  // namespace

@@ -261,16 +261,8 @@ template <template <int> class METHOD, int ROWS> struct Planned {
             for (int l = 0; l < W; ++l) {
                 // In steps that are negligible, differences are rounding errors.
                 if (!taken[l] || size[l] <= NEGLIGIBLE * span[l]) continue;
-                V &length = switches.trial;
-                double least = size[l];
-                for (int k = 0; k < N_SWITCHES; ++k) {
-                    // Where a comparison jumps at the end, that before the jump counts.
-                    if (switches.events.leaping[l]) at[2].g[k][l] = switches.under[k][l];
-                    const double side = is_above(drive, k, l) ? 1.0 : -1.0;
-                    const double one = followed_length(at, k, l, size[l], side);
-                    least = one < least ? one : least;
-                }
-                if (least < size[l]) found[l] = -1, length[l] = least;
+                const double least = followed_length(at, switches, drive, l, size[l]);
+                if (least < size[l]) found[l] = -1, switches.trial[l] = least;
             }
         }
         return found;
